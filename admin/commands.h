@@ -1,0 +1,20 @@
+/*
+ * The commands of the CLI. Each gets the loaded configuration and what followed its name on the
+ * command line, prints to standard output, errors as one line to standard error, and returns the
+ * exit code. They may wait: each runs a loop of its own until done.
+ */
+#ifndef FEDPUSH_ADMIN_COMMANDS_H
+#define FEDPUSH_ADMIN_COMMANDS_H
+
+#include "base/config.h"
+
+int command_check(const struct config *config, int argc,
+                  char **argv); /* 0 only if `run` would work */
+int command_setup(const struct config *config, int argc, char **argv); /* schema `fedpush` */
+int command_stats(const struct config *config, int argc, char **argv); /* [HOST] [--json] */
+int command_status(const struct config *config, int argc,
+                   char **argv); /* 0 good, 1 warning, 2 critical */
+int command_handback(const struct config *config, int argc,
+                     char **argv); /* [--own] [IDENTITY…]: claims back to the queue */
+
+#endif

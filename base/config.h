@@ -1,0 +1,87 @@
+/*
+ * Configuration: Mastodon's own variables (environment first, then .env.production) and FEDPUSH_*.
+ * One table row a variable: name, type, unit, bounds, default, reloadable, which roles may see it,
+ * help. The same rows make parsing, error texts, `--help` and the encoding for each role. Values of
+ * passwords, keys, tokens, salts and URLs are never printed.
+ */
+#ifndef FEDPUSH_BASE_CONFIG_H
+#define FEDPUSH_BASE_CONFIG_H
+
+#include "base/control.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+
+struct mastodon_version {
+    int major, minor, patch;
+    char text[64];    /* as in the User-Agent: "4.5.15+glitch" */
+    char http_rb[16]; /* http.rb's version in that release: "5.3.1" */
+};
+/* a before b: <0, equal: 0, after: >0 */
+int mastodon_version_compare(const struct mastodon_version *version, int major, int minor,
+                             int patch);
+
+/* Strings are owned; NULL or "" where nothing is set. */
+struct config {
+    /* Mastodon's */
+    char *mastodon_dir;
+    char *web_domain; /* WEB_DOMAIN, else LOCAL_DOMAIN */
+    struct mastodon_version mastodon;
+    int sidekiq_major; /* 6, 7 or 8: decides units and retry jitter. FEDPUSH_SIDEKIQ_VERSION, else
+                          by Mastodon's version */
+    char *sidekiq_version; /* full text, for `processes` */
+    char *redis_namespace; /* legal up to 4.3; "" otherwise */
+    char *redis_base_url;  /* roles resolved by Mastodon's precedence, always as a URL */
+    char *redis_sidekiq_url;
+    char *redis_cache_url;
+    char *redis_ca_file;     /* FEDPUSH_REDIS_CA_FILE */
+    char *postgres_mastodon; /* libpq conninfo, Mastodon's precedence */
+    char *postgres_fedpush;  /* FEDPUSH_DATABASE_URL as conninfo, else as postgres_mastodon */
+    char *postgres_keys; /* FEDPUSH_KEYS_DATABASE_URL as conninfo, else as postgres_mastodon: the
+                            signer's */
+    char *http_proxy;    /* as Mastodon: lower-case http_proxy */
+    char *http_hidden_proxy;
+    bool allow_hidden_service; /* ALLOW_ACCESS_TO_HIDDEN_SERVICE */
+    char *allowed_private_addresses;
+    /* ours */
+    char *user;               /* FEDPUSH_USER, "fedpush" */
+    char *runtime_dir;        /* FEDPUSH_RUNTIME_DIR, else $RUNTIME_DIRECTORY, else /run/fedpush */
+    int workers;              /* FEDPUSH_WORKERS; 0: one a core */
+    int signing_threads;      /* FEDPUSH_SIGNING_THREADS; 0: one a core */
+    int max_in_flight;        /* FEDPUSH_MAX_IN_FLIGHT, jobs with the workers; default 2,048 */
+    int lookahead_jobs;       /* FEDPUSH_LOOKAHEAD, 4,096 */
+    int64_t lookahead_bytes;  /* FEDPUSH_LOOKAHEAD_BYTES, 64 MiB */
+    int host_window;          /* FEDPUSH_HOST_WINDOW, 4 */
+    int claim_rate;           /* FEDPUSH_CLAIM_RATE, jobs a second; 0: no limit. Reloadable */
+    int drain_seconds;        /* FEDPUSH_DRAIN_SECONDS, 25. Reloadable */
+    int concurrency;          /* FEDPUSH_CONCURRENCY, advertised in `processes`, 60 */
+    int key_cache;            /* FEDPUSH_KEY_CACHE, accounts, 4,096 */
+    char *handoff_queue;      /* FEDPUSH_HANDOFF_QUEUE, "default" */
+    char *resolvers;          /* FEDPUSH_RESOLVERS, "" = the system's */
+    char *ca_file;            /* FEDPUSH_CA_FILE: CAs for remote hosts instead of the system's */
+    enum log_level log_level; /* FEDPUSH_LOG_LEVEL, "info". Reloadable */
+};
+
+/*
+ * Reads the environment and, when FEDPUSH_MASTODON_DIR (or `mastodon_dir`, which wins; may be NULL)
+ * is set, DIR/.env.production.local, .env.local, .env.production, .env in dotenv's order and rules,
+ * and DIR/lib/mastodon/version.rb; with $CREDENTIALS_DIRECTORY set, its file `env.production` (or
+ * `.env.production`) instead. The environment wins over files. Only a fixed list of variables is
+ * kept; everything else that was read is wiped. Errors: one line naming variable (file and line
+ * where it stands in one) and what would be accepted; never a secret's value. Unknown FEDPUSH_*
+ * names are refused. `$(…)` is refused. `environment` is environ's form.
+ */
+enum fp_err config_load(struct config *config, char *const environment[], const char *mastodon_dir,
+                        struct err *err) FP_MUST_CHECK;
+void config_clear(struct config *config); /* wipes secrets */
+
+/* What `role` may see, as bytes for CONTROL_CONFIG: scheduler: Redis, PostgreSQL (mastodon,
+ * fedpush), no keys database when that is its own URL; signer: postgres_keys, web_domain, version;
+ * worker: no credential (proxies excepted). */
+void config_encode(const struct config *config, enum role role, struct buf *out);
+bool config_decode(struct config *config, struct str bytes) FP_MUST_CHECK;
+
+/* Lines for `--help`: name, default, unit, meaning. Appends. */
+void config_help(struct buf *out);
+
+#endif

@@ -1,0 +1,122 @@
+/*
+ * What scheduler, workers and signer say to each other: typed messages with checked codecs.
+ * Integers are little endian, strings length-prefixed (u32). A decoder consumes a payload exactly,
+ * checks every bound, and never asserts on what another process sent. Slices of a decoded message
+ * borrow the payload.
+ *
+ *   scheduler --JOB, CANCEL, PING--> worker        worker --HELLO, OUTCOME, PONG--> scheduler
+ *   worker --SIGN--> signer                        signer --SIGNED--> worker
+ */
+#ifndef FEDPUSH_BASE_MESSAGE_H
+#define FEDPUSH_BASE_MESSAGE_H
+
+#include "base/str.h"
+#include "base/ticket.h"
+
+enum message_type {
+    MESSAGE_JOB = 1,
+    MESSAGE_CANCEL,
+    MESSAGE_PING,
+    MESSAGE_HELLO,
+    MESSAGE_OUTCOME,
+    MESSAGE_PONG,
+    MESSAGE_SIGN,
+    MESSAGE_SIGNED,
+};
+
+enum {
+    MESSAGE_MAX_BODY_BYTES = 3 * 1024 * 1024,
+    MESSAGE_MAX_TEXT_BYTES = 4096, /* URLs, header values */
+    MESSAGE_MAX_ERROR_BYTES = 1000,
+};
+
+/* Deliver this. Sent only against credit (HELLO's, and one for each OUTCOME). */
+struct message_job {
+    uint64_t id; /* the scheduler's; unique within its life */
+    struct ticket ticket;
+    struct str url;  /* url.text: already normal */
+    struct str body; /* POST body, exact bytes */
+};
+
+/* Cancel what is not on the wire yet; each such job is answered by an OUTCOME_NOT_TRIED. No
+ * payload. */
+
+/* First message of a worker: how many jobs it may hold. */
+struct message_hello {
+    uint32_t credits;
+};
+
+/* PING and PONG carry one u64, echoed. */
+struct message_ping {
+    uint64_t nonce;
+};
+
+enum outcome_kind {
+    OUTCOME_RESPONSE = 0, /* `status` is final (redirects followed as Mastodon does) */
+    OUTCOME_TRANSPORT,    /* resolving, connecting, TLS, time-out, reset, garbage, too large, bad
+                             redirect */
+    OUTCOME_REFUSED, /* Mastodon::PrivateNetworkAddressError / HostValidationError: swallowed by
+                        Mastodon */
+    OUTCOME_SENDER_MISSING, /* no such account row: retried, not tracked */
+    OUTCOME_KEY_UNUSABLE,   /* account without a usable key: retried and tracked, as in Mastodon */
+    OUTCOME_KEY_WAIT,  /* keys can't be read now (database away, right missing): not an attempt */
+    OUTCOME_NOT_TRIED, /* cancelled or refused before anything was sent: not an attempt */
+};
+
+struct message_outcome {
+    uint64_t id;
+    uint8_t kind;             /* enum outcome_kind */
+    uint8_t sender_suspended; /* 1: accounts.suspended_at (or requested_deletion_at) is set: the 401
+                                 rule */
+    uint16_t status;          /* OUTCOME_RESPONSE: 100..999, else 0 */
+    uint32_t total_ms;        /* from taking up the job to this outcome */
+    uint32_t sent_bytes;      /* of the body; 0 when nothing was sent */
+    struct str error_class;   /* the Ruby class an admin would have seen, or empty */
+    struct str error_message; /* Mastodon's wording, <= MESSAGE_MAX_ERROR_BYTES, valid UTF-8 */
+};
+
+enum sign_method { SIGN_POST = 0, SIGN_GET = 1 /* after a 303 redirect; no digest, no body */ };
+
+struct message_sign {
+    uint64_t id; /* the worker's */
+    struct ticket ticket;
+    uint8_t method;    /* enum sign_method */
+    int64_t date_s;    /* wall clock; at most 0 s ahead and 30 s behind the signer's own */
+    struct str target; /* url.target on ticket.origin */
+};
+
+enum sign_status {
+    SIGN_OK = 0,
+    SIGN_REFUSED,         /* the ticket does not allow it; `reason` says why */
+    SIGN_ACCOUNT_MISSING, /* no such row */
+    SIGN_KEY_UNUSABLE,    /* no key, or one that can't sign; `reason` */
+    SIGN_UNAVAILABLE,     /* database away or right missing: ask again later */
+};
+
+/* The values of the header fields that were signed, exactly as they must stand on the wire. */
+struct message_signed {
+    uint64_t id;
+    uint8_t status; /* enum sign_status */
+    uint8_t sender_suspended;
+    struct str host;
+    struct str date;
+    struct str digest; /* empty for GET */
+    struct str signature;
+    struct str reason; /* not SIGN_OK: one line */
+};
+
+/* Encoders append to *out (reset by the caller); decoders return false on anything unusual. */
+void message_put_job(struct buf *out, const struct message_job *m);
+bool message_get_job(struct str payload, struct message_job *m) FP_MUST_CHECK;
+void message_put_hello(struct buf *out, const struct message_hello *m);
+bool message_get_hello(struct str payload, struct message_hello *m) FP_MUST_CHECK;
+void message_put_ping(struct buf *out, const struct message_ping *m);
+bool message_get_ping(struct str payload, struct message_ping *m) FP_MUST_CHECK;
+void message_put_outcome(struct buf *out, const struct message_outcome *m);
+bool message_get_outcome(struct str payload, struct message_outcome *m) FP_MUST_CHECK;
+void message_put_sign(struct buf *out, const struct message_sign *m);
+bool message_get_sign(struct str payload, struct message_sign *m) FP_MUST_CHECK;
+void message_put_signed(struct buf *out, const struct message_signed *m);
+bool message_get_signed(struct str payload, struct message_signed *m) FP_MUST_CHECK;
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * Names in Redis. Sidekiq's own are as Sidekiq spells them; ours begin with "fedpush:". With
+ * REDIS_NAMESPACE (Mastodon up to 4.3) every name has that prefix.
+ *
+ *   fedpush:identities    sorted set: identity -> Redis TIME of its last beat in seconds; <= 0:
+ * condemned, being recovered fedpush:claimed:ID    hash: field "seq" the counter, fields "1", "2",
+ * … the claims: "<origin>\n<job's bytes>" where origin is "q:<queue name>" (popped from a queue) or
+ * "z:<retry|schedule>:<score>" (due entry) fedpush:wait:ID       list: jobs that BLMOVE put here,
+ * raw bytes, from `queue:push`; drained by the next claim fedpush:recoveries    hash: jid ->
+ * "<count> <unix seconds>" or, while it runs alone, "alone <unix seconds>"
+ */
+#ifndef FEDPUSH_SCHED_KEYS_H
+#define FEDPUSH_SCHED_KEYS_H
+
+#include "base/str.h"
+
+struct keys {
+    char *prefix; /* "" or "NAMESPACE:" */
+    char *identities;
+    char *recoveries;
+    char *queues;     /* Sidekiq's set of queue names */
+    char *queue_push; /* "queue:push" */
+    char *retry;
+    char *schedule;
+    char *dead;
+    char *processes;
+};
+
+void keys_init(struct keys *keys, struct str redis_namespace);
+void keys_clear(struct keys *keys);
+/* New strings; free(). */
+char *keys_claimed(const struct keys *keys, struct str identity);
+char *keys_wait(const struct keys *keys, struct str identity);
+char *keys_queue(const struct keys *keys, struct str queue_name);
+char *keys_prefixed(const struct keys *keys, struct str name);
+
+#endif

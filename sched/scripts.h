@@ -1,0 +1,15 @@
+/* The Lua scripts, made from the .lua files of this folder by the build. NUL-terminated text. */
+#ifndef FEDPUSH_SCHED_SCRIPTS_H
+#define FEDPUSH_SCHED_SCRIPTS_H
+
+extern const char script_beat[];
+extern const char script_claim[];
+extern const char script_settle[];
+extern const char script_condemn[];
+extern const char script_recover[];
+extern const char script_adopt[];
+extern const char script_due[];
+extern const char script_enqueue[];
+extern const char script_leave[];
+
+#endif
