@@ -139,8 +139,8 @@ static void on_closed(void *arg, struct ipc *ipc, const char *reason)
 {
     struct channel *channel = arg;
 
-    log_event(LOG_LEVEL_WARN, "worker is gone", LOG_INT("worker", channel->worker), LOG_TEXT("reason", reason),
-              LOG_INT("jobs", channel->in_flight));
+    log_event(LOG_LEVEL_WARN, "worker is gone", LOG_INT("worker", channel->worker),
+              LOG_TEXT("reason", reason), LOG_INT("jobs", channel->in_flight));
     ipc_destroy(ipc);
     channel->ipc = NULL;
     lose_all(channel);
@@ -167,7 +167,8 @@ static void make_ticket(struct dispatch *d, const struct claim *claim, struct ti
     *ticket = (struct ticket){
         .serial = d->next_id,
         .account_id = claim->job.account_id,
-        .expires_s = claim->dispatched_us / 1000000 + (DISPATCH_DEADLINE_MS + DISPATCH_PONG_MS) / 1000,
+        .expires_s =
+            claim->dispatched_us / 1000000 + (DISPATCH_DEADLINE_MS + DISPATCH_PONG_MS) / 1000,
         .origin = claim->url.origin,
         .content_type = STR("application/activity+json"),
     };
@@ -223,7 +224,8 @@ static void look_at(struct channel *channel, int64_t now_ms)
     if (oldest == NULL || now_ms < oldest->due_ms || channel->pinged_ms > 0)
         return;
     if (oldest->overdue) {
-        log_event(LOG_LEVEL_ERROR, "worker forgot a job: killed", LOG_INT("worker", channel->worker));
+        log_event(LOG_LEVEL_ERROR, "worker forgot a job: killed",
+                  LOG_INT("worker", channel->worker));
         oldest->due_ms = now_ms + DISPATCH_DEADLINE_MS;
         d->o.kill(d->o.arg, channel->worker);
         return;

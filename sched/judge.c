@@ -9,7 +9,8 @@ static void set_message(struct judgement *j, struct str text)
 }
 
 static void judge_response(struct judgement *j, const struct message_outcome *outcome,
-                           const struct mastodon_version *version, const struct job *job, int sender_gone)
+                           const struct mastodon_version *version, const struct job *job,
+                           int sender_gone)
 {
     enum verdict verdict = verdict_of_status(outcome->status);
 
@@ -32,7 +33,8 @@ static void judge_response(struct judgement *j, const struct message_outcome *ou
         break;
     case VERDICT_UNSALVAGEABLE:
         j->sentence = SENTENCE_DONE;
-        j->track = verdict_unsalvageable_is_success(version) ? JUDGE_TRACK_SUCCESS : JUDGE_TRACK_NOTHING;
+        j->track =
+            verdict_unsalvageable_is_success(version) ? JUDGE_TRACK_SUCCESS : JUDGE_TRACK_NOTHING;
         j->result = HEALTH_REJECTED;
         break;
     case VERDICT_RETRY:
@@ -40,14 +42,14 @@ static void judge_response(struct judgement *j, const struct message_outcome *ou
         j->track = JUDGE_TRACK_FAILURE;
         j->result = HEALTH_RETRIED;
         j->error_class = STR("Mastodon::UnexpectedResponseError");
-        snprintf(j->error_message, sizeof(j->error_message), "%.*s returned code %u", STR_ARG(job->inbox_url),
-                 outcome->status);
+        snprintf(j->error_message, sizeof(j->error_message), "%.*s returned code %u",
+                 STR_ARG(job->inbox_url), outcome->status);
         break;
     }
 }
 
-void judge(struct judgement *j, const struct message_outcome *outcome, const struct mastodon_version *version,
-           const struct job *job, int sender_gone)
+void judge(struct judgement *j, const struct message_outcome *outcome,
+           const struct mastodon_version *version, const struct job *job, int sender_gone)
 {
     *j = (struct judgement){.sentence = SENTENCE_AGAIN};
     switch ((enum outcome_kind)outcome->kind) {
@@ -74,8 +76,8 @@ void judge(struct judgement *j, const struct message_outcome *outcome, const str
     case OUTCOME_SENDER_MISSING:
         j->sentence = SENTENCE_RETRY;
         j->error_class = STR("ActiveRecord::RecordNotFound");
-        snprintf(j->error_message, sizeof(j->error_message), "Couldn't find Account with 'id'=%" PRId64,
-                 job->account_id);
+        snprintf(j->error_message, sizeof(j->error_message),
+                 "Couldn't find Account with 'id'=%" PRId64, job->account_id);
         break;
     case OUTCOME_KEY_UNUSABLE:
         j->sentence = SENTENCE_RETRY;
