@@ -271,6 +271,7 @@ static int teardown(void **state)
     redis_destroy(fixture->redis);
     redis_endpoint_clear(&fixture->endpoint);
     dns_destroy(fixture->dns);
+    event_base_loop(fixture->base, EVLOOP_NONBLOCK); /* libevent frees a stream a turn later */
     event_base_free(fixture->base);
     shared.pid = fixture->server.pid;
     free(fixture);
