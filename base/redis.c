@@ -1,26 +1,21 @@
 #include "base/redis.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/dial.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/secret.h"
 #include "base/tls.h"
 
 enum {
-    CONNECT_TIMEOUT_MS = 5000, /* for each address */
     HANDSHAKE_TIMEOUT_MS = 5000,
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 5000,
@@ -28,14 +23,13 @@ enum {
 };
 
 /*
- * BACKOFF -> [RESOLVING ->] CONNECTING -> [SECURING ->] [AUTH ->] [SELECT ->] READY
+ * BACKOFF -> CONNECTING -> [SECURING ->] [AUTH ->] [SELECT ->] READY
  * Each arrow is `step`; from each of them `lose` leads back to BACKOFF.
  */
 enum redis_state {
     REDIS_OFF = 0, /* destroyed */
     REDIS_BACKOFF,
-    REDIS_RESOLVING,
-    REDIS_CONNECTING,
+    REDIS_CONNECTING, /* resolving, too: `dial` does both */
     REDIS_SECURING,
     REDIS_AUTH,
     REDIS_SELECT,
@@ -63,11 +57,8 @@ struct redis {
     struct loop_timer *timer; /* the state's: end of the backoff, or time-out */
     int64_t backoff_ms;
 
-    struct dns_query *query;
-    struct dns_result addresses;
-    size_t address; /* the one in use */
-    int connecting_fd;
-    struct event *connecting;
+    struct dial *dial;
+    int fd;       /* connected and not yet the stream's, or -1 */
     SSL_CTX *tls; /* made at the first use */
     struct bufferevent *stream;
     redisReader *reader;
@@ -125,14 +116,11 @@ static void leave(struct redis *redis)
 
 static void drop_connection(struct redis *redis)
 {
-    if (redis->query != NULL)
-        dns_cancel(redis->query);
-    redis->query = NULL;
-    if (redis->connecting != NULL) {
-        event_free(redis->connecting);
-        close(redis->connecting_fd);
-        redis->connecting = NULL;
-    }
+    dial_destroy(redis->dial);
+    redis->dial = NULL;
+    if (redis->fd >= 0)
+        close(redis->fd);
+    redis->fd = -1;
     if (redis->stream != NULL)
         bufferevent_free(redis->stream);
     redis->stream = NULL;
@@ -213,124 +201,22 @@ static void lose(struct redis *redis, const char *reason)
     loop_timer_set(redis->timer, next_backoff(redis));
 }
 
-/* ---- RESOLVING and CONNECTING ---- */
-
-static void connect_next(struct redis *redis, const char *reason);
-
-static void on_resolved(void *arg, const struct dns_result *result)
-{
-    struct redis *redis = arg;
-
-    enter(redis);
-    redis->query = NULL;
-    redis->addresses = *result;
-    switch (result->status) {
-    case DNS_FOUND:
-        step(redis);
-        break;
-    case DNS_NO_NAME:
-        lose(redis, "the host name does not exist");
-        break;
-    case DNS_NO_ANSWER:
-    case DNS_CANCELLED:
-        lose(redis, "the resolver gives no answer for the host name");
-        break;
-    case DNS_BAD_NAME:
-        lose(redis, "the host name is malformed");
-        break;
-    }
-    leave(redis);
-}
-
-static void on_connected(evutil_socket_t fd, short what, void *arg)
-{
-    struct redis *redis = arg;
-    int error = 0;
-    socklen_t len = sizeof(error);
-    (void)what;
-
-    enter(redis);
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) == -1)
-        error = errno;
-    if (error == 0) {
-        step(redis);
-    } else {
-        redis->address++;
-        connect_next(redis, strerror(error));
-    }
-    leave(redis);
-}
-
-/* The address in use as the kernel wants it; its length. */
-static socklen_t socket_address(const struct redis *redis, struct sockaddr_storage *out)
-{
-    const struct dns_address *address = &redis->addresses.addresses[redis->address];
-
-    memset(out, 0, sizeof(*out));
-    if (redis->endpoint->unix_path != NULL) {
-        struct sockaddr_un *local = (struct sockaddr_un *)out;
-        local->sun_family = AF_UNIX;
-        snprintf(local->sun_path, sizeof(local->sun_path), "%s", redis->endpoint->unix_path);
-        return sizeof(*local);
-    }
-    if (address->family == AF_INET) {
-        struct sockaddr_in *v4 = (struct sockaddr_in *)out;
-        v4->sin_family = AF_INET;
-        v4->sin_port = htons(redis->endpoint->port);
-        v4->sin_addr = address->ip.v4;
-        return sizeof(*v4);
-    }
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(redis->endpoint->port);
-    v6->sin6_addr = address->ip.v6;
-    return sizeof(*v6);
-}
-
-/* A socket whose connection is under way, or -1 and errno. */
-static int open_socket(const struct redis *redis)
-{
-    struct sockaddr_storage address;
-    socklen_t len = socket_address(redis, &address);
-    int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd == -1)
-        return -1;
-    if (address.ss_family != AF_UNIX) {
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
-    }
-    if (connect(fd, (struct sockaddr *)&address, len) == 0 || errno == EINPROGRESS)
-        return fd;
-    int error = errno;
-    close(fd);
-    errno = error;
-    return -1;
-}
-
-/* Tries the addresses from redis->address on; `reason` is why the one before failed. */
-static void connect_next(struct redis *redis, const char *reason)
-{
-    size_t count = redis->endpoint->unix_path != NULL ? 1 : redis->addresses.count;
-
-    drop_connection(redis);
-    for (; redis->address < count; redis->address++) {
-        int fd = open_socket(redis);
-        if (fd == -1) {
-            reason = strerror(errno);
-            continue;
-        }
-        redis->connecting_fd = fd;
-        redis->connecting = event_new(redis->base, fd, EV_WRITE, on_connected, redis);
-        if (redis->connecting == NULL || event_add(redis->connecting, NULL) != 0)
-            abort();
-        loop_timer_set(redis->timer, CONNECT_TIMEOUT_MS);
-        return;
-    }
-    lose(redis, reason);
-}
-
 /* ---- the stream: plain or TLS ---- */
+
+static void on_dialed(void *arg, int fd, const char *reason)
+{
+    struct redis *redis = arg;
+
+    enter(redis);
+    dial_destroy(redis->dial);
+    redis->dial = NULL;
+    redis->fd = fd;
+    if (fd >= 0)
+        step(redis);
+    else
+        lose(redis, reason);
+    leave(redis);
+}
 
 /* What the server says in short: the first word of an error ("WRONGPASS"), which is never data. */
 static void error_class(const redisReply *reply, char out[32])
@@ -451,21 +337,19 @@ static void on_stream_event(struct bufferevent *stream, short what, void *arg)
 /* Turns the connected socket into a stream; false: lost. */
 static bool open_stream(struct redis *redis)
 {
-    int fd = redis->connecting_fd;
-
     if (redis->endpoint->tls && redis->tls == NULL)
         redis->tls = tls_context_create(redis->endpoint->ca_file);
     if (redis->endpoint->tls && redis->tls == NULL) {
         lose(redis, "TLS: no CA certificates can be read; check FEDPUSH_REDIS_CA_FILE");
         return false;
     }
-    event_free(redis->connecting);
-    redis->connecting = NULL;
-    redis->stream = redis->endpoint->tls
-                        ? tls_stream_create(redis->base, fd, redis->tls, redis->endpoint->host)
-                        : bufferevent_socket_new(redis->base, fd, BEV_OPT_CLOSE_ON_FREE);
+    redis->stream =
+        redis->endpoint->tls
+            ? tls_stream_create(redis->base, redis->fd, redis->tls, redis->endpoint->host)
+            : bufferevent_socket_new(redis->base, redis->fd, BEV_OPT_CLOSE_ON_FREE);
     if (redis->stream == NULL)
         abort();
+    redis->fd = -1;
     redis->reader = redisReaderCreate();
     if (redis->reader == NULL)
         abort();
@@ -485,8 +369,6 @@ static enum redis_state state_after(const struct redis *redis)
 
     switch (redis->state) {
     case REDIS_BACKOFF:
-        return endpoint->unix_path != NULL ? REDIS_CONNECTING : REDIS_RESOLVING;
-    case REDIS_RESOLVING:
         return REDIS_CONNECTING;
     case REDIS_CONNECTING:
         if (endpoint->tls)
@@ -529,6 +411,14 @@ static void write_command(struct redis *redis, size_t word_count, const struct s
     free(texts);
 }
 
+static void start_dial(struct redis *redis)
+{
+    const struct redis_endpoint *endpoint = redis->endpoint;
+    const struct dial_target target = {endpoint->unix_path, endpoint->host, endpoint->port};
+
+    redis->dial = dial_create(redis->base, redis->dns, &target, on_dialed, redis);
+}
+
 static void send_auth(struct redis *redis)
 {
     const struct redis_endpoint *endpoint = redis->endpoint;
@@ -567,13 +457,9 @@ static void step(struct redis *redis)
         return;
     loop_timer_set(redis->timer, HANDSHAKE_TIMEOUT_MS);
     switch (redis->state) {
-    case REDIS_RESOLVING:
-        loop_timer_clear(redis->timer); /* the resolver has its own time-out */
-        redis->query = dns_lookup(redis->dns, str_of(redis->endpoint->host), on_resolved, redis);
-        break;
     case REDIS_CONNECTING:
-        redis->address = 0;
-        connect_next(redis, "the host name has no address");
+        loop_timer_clear(redis->timer); /* a dial has its own time-out */
+        start_dial(redis);
         break;
     case REDIS_SECURING:
         break; /* the stream is at it */
@@ -601,10 +487,6 @@ static void on_timer(void *arg)
     case REDIS_BACKOFF:
         step(redis);
         break;
-    case REDIS_CONNECTING:
-        redis->address++;
-        connect_next(redis, "time-out while connecting");
-        break;
     case REDIS_SECURING:
         lose(redis, "time-out in the TLS handshake");
         break;
@@ -615,7 +497,7 @@ static void on_timer(void *arg)
         lose(redis, "time-out waiting for SELECT");
         break;
     case REDIS_OFF:
-    case REDIS_RESOLVING:
+    case REDIS_CONNECTING:
     case REDIS_READY:
         break;
     }
@@ -640,7 +522,7 @@ struct redis *redis_create(struct event_base *base, struct dns *dns,
     redis->clock = clock_system();
     redis->rng = rng_system();
     redis->backoff_ms = BACKOFF_MIN_MS;
-    redis->connecting_fd = -1;
+    redis->fd = -1;
     STAILQ_INIT(&redis->commands);
     STAILQ_INIT(&redis->lost);
     redis->timer = loop_timer_create(base, on_timer, redis);
