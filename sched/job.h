@@ -47,11 +47,10 @@ struct job {
  * Never fails: what isn't understood is JOB_HANDOFF or JOB_MALFORMED, and nothing is judged more
  * strictly than Ruby would. Handed off: other classes (decided by `class` alone, MigratedFollow
  * included), jobs with lock_digest, options other than synchronize_followers (false/null) /
- * bypass_availability, synchronize_followers truthy (unless `synchronization` is off:
- * DISABLE_FOLLOWERS_SYNCHRONIZATION), sign_with, args of another shape, an account id that isn't a
- * 64-bit integer, payloads above JOB_MAX_PAYLOAD_BYTES, a `retry` or `retry_for` that we don't
- * know, `bid`, `backtrace` truthy, `log_level`, `profile`. `json` is scratch; `payload` must
- * outlive the job.
+ * bypass_availability, synchronize_followers truthy, sign_with, args of another shape, an account
+ * id that isn't a 64-bit integer, payloads above JOB_MAX_PAYLOAD_BYTES, a `retry` or `retry_for`
+ * that we don't know, `bid`, `backtrace` truthy, `log_level`, `profile`. `json` is scratch;
+ * `payload` must outlive the job.
  */
 void job_parse(struct job *job, struct json *json, struct str payload);
 void job_clear(struct job *job);
@@ -79,8 +78,8 @@ void job_put_retry(struct buf *out, struct json *json, const struct job *job,
  * Sidekiq's poller pushes. */
 void job_put_enqueued(struct buf *out, struct json *json, struct str payload, int64_t now_us,
                       bool integer_ms);
-/* The queue a due entry of `retry`/`schedule` goes to: its `queue` member decoded into *out,
- * "default" when absent. False: not a JSON object. */
+/* The queue a due entry of `retry`/`schedule` goes to: its `queue` member is decoded and appended
+ * to *out, "default" when it is no string. False: not a JSON object, or one beyond our limits. */
 bool job_queue(struct json *json, struct str payload, struct buf *out) FP_MUST_CHECK;
 
 #endif
