@@ -66,12 +66,8 @@ static void urls_are_normalized(void **state)
         {"https://recv.test/a//../b", "recv.test", "/a/b"},
         {"https://recv.test/...", "recv.test", "/..."},
         {"https://recv.test//a;b=c/inbox", "recv.test", "//a;b=c/inbox"},
-        {"https://b\xc3\xbc"
-         "cher.test/inbox",
-         "xn--bcher-kva.test", "/inbox"},
-        {"https://B\xc3\x9c"
-         "CHER.test/inbox",
-         "xn--bcher-kva.test", "/inbox"},
+        {"https://b\303\274cher.test/inbox", "xn--bcher-kva.test", "/inbox"},
+        {"https://B\303\234CHER.test/inbox", "xn--bcher-kva.test", "/inbox"},
         {"https://fa\xc3\x9f.test/", "xn--fa-hia.test", "/"},
         {"https://recv.test/users/\xe3\x81\x82/inbox", "recv.test", "/users/%E3%81%82/inbox"},
         {"https://recv.test/%7euser/%E3%81%82%2Fx", "recv.test", "/%7euser/%E3%81%82%2Fx"},
@@ -263,8 +259,7 @@ static void lengths_are_bounded(void **state)
 static void a_normal_url_stays_as_it_is(void **state)
 {
     static const char *const texts[] = {
-        "https://b\xc3\xbc"
-        "cher.test/\xe3\x81\x82?q=a b",
+        "https://b\303\274cher.test/\xe3\x81\x82?q=a b",
         "http://[2001:DB8::1]:3000/x/../y",
         "https://recv.test/%7e//a?",
         "https://192.0.2.1:1/.",
@@ -344,9 +339,7 @@ static void tracker_hosts_are_those_of_mastodon(void **state)
         {"https://m\xc3\xbcller.example/", "xn--mller-kva.example"},
         {"https://M\xc3\x9cLLER.example/", "xn--mller-kva.example"},
         {"https://m%C3%BCller.example/", "xn--mller-kva.example"},
-        {"https://stra\xc3\x9f"
-         "e.example/",
-         "strasse.example"},
+        {"https://stra\303\237e.example/", "strasse.example"},
         {"https://\xe2\x98\x83.example", "xn--n3h.example"},
         {"https://example.com./", "example.com"},
         {"https://example.com../", "example.com.."},
