@@ -224,12 +224,21 @@ static bool check_escape(struct parser *p)
 {
     if (at_end(p))
         return unexpected(p);
-    char c = *p->at++;
-    if (c == 'u')
+    switch (*p->at++) {
+    case '"':
+    case '\\':
+    case '/':
+    case 'b':
+    case 'f':
+    case 'n':
+    case 'r':
+    case 't':
+        return true;
+    case 'u':
         return check_unicode_escape(p);
-    if (c == '\0' || strchr("\"\\/bfnrt", c) == NULL)
+    default:
         return refuse_ours(p, "an unknown escape");
-    return true;
+    }
 }
 
 static bool check_utf8(struct parser *p)
@@ -243,34 +252,39 @@ static bool check_utf8(struct parser *p)
     return true;
 }
 
+static void skip_plain(struct parser *p)
+{
+    const char *at = p->at;
+
+    while (at < p->end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20 &&
+           (unsigned char)*at < 0x80)
+        at++;
+    p->at = at;
+}
+
 static bool parse_string(struct parser *p)
 {
     struct token *token = add_token(p, JSON_STRING);
 
     if (token == NULL)
         return false;
-    for (p->at++; !at_end(p);) {
-        unsigned char c = (unsigned char)*p->at;
-        if (c == '"') {
-            p->at++;
-            end_token(p, token);
-            return true;
-        }
-        if (c < 0x20)
-            return refuse(p, "a control byte in a string");
-        if (c == '\\') {
+    p->at++;
+    for (skip_plain(p); !next_is(p, '"'); skip_plain(p)) {
+        if (at_end(p))
+            return unexpected(p);
+        if (take(p, '\\')) {
             token->escaped = true;
-            p->at++;
             if (!check_escape(p))
                 return false;
-        } else if (c >= 0x80) {
-            if (!check_utf8(p))
-                return false;
-        } else {
-            p->at++;
+        } else if ((unsigned char)*p->at < 0x20) {
+            return refuse(p, "a control byte in a string");
+        } else if (!check_utf8(p)) {
+            return false;
         }
     }
-    return unexpected(p);
+    p->at++;
+    end_token(p, token);
+    return true;
 }
 
 /* Takes the children that were put aside since the container began. */

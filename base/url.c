@@ -146,7 +146,7 @@ static bool looks_like_number(struct str label)
 /* NULL, or what is wrong with a name in lower-case ASCII. */
 static const char *check_name(struct str name)
 {
-    struct str label = STR_NULL;
+    struct str label;
 
     if (name.len > MAX_HOST_BYTES)
         return "host longer than 253 bytes";

@@ -22,24 +22,24 @@ enum job_kind {
  * memory. */
 struct job {
     enum job_kind kind;
-    const char *reason; /* why it is handed off or malformed: a constant for logs and counters */
+    bool has_lock; /* has lock_digest */
+    bool low_priority;
+    bool bypass_availability;
+    bool dead; /* `dead` isn't false: exhausted jobs go to the dead set */
+    bool has_failed_at;
+    bool integer_ms_times; /* created_at is an integer above 1e11: written by Sidekiq 8 */
+    const char *reason;    /* why it is handed off or malformed: a constant for logs and counters */
     struct str payload;
     struct str class_name; /* decoded; "" when absent */
     char jid[64];          /* decoded; "" when absent or longer */
-    bool has_lock;         /* has lock_digest */
-    bool low_priority;
     int64_t account_id;
-    struct str body;      /* args[0] decoded: the POST body */
-    struct str inbox_url; /* args[2] decoded, as given */
-    bool bypass_availability;
+    struct str body;        /* args[0] decoded: the POST body */
+    struct str inbox_url;   /* args[2] decoded, as given */
     int64_t max_retries;    /* from `retry`: n, true = 25, false = -1 (dropped on failure),
                                absent/null: the class's own (16 or 8) */
-    bool dead;              /* `dead` isn't false: exhausted jobs go to the dead set */
     int64_t retry_count;    /* -1: never failed */
     struct str retry_queue; /* raw bytes of the decoded name, or empty */
-    bool has_failed_at;
-    double created_at_s;   /* 0 when absent; units recognized */
-    bool integer_ms_times; /* created_at is an integer above 1e11: written by Sidekiq 8 */
+    double created_at_s;    /* 0 when absent; units recognized */
     char *memory;
 };
 

@@ -215,7 +215,7 @@ static struct buf repeat(const char *before, const char *unit, size_t count, con
 {
     struct buf out;
 
-    buf_init(&out, 16 * 1024 * 1024);
+    buf_init(&out, 16777216);
     buf_put_str(&out, str_of(before));
     for (size_t i = 0; i < count; i++)
         buf_put_str(&out, str_of(unit));
