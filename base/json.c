@@ -243,10 +243,9 @@ static bool check_escape(struct parser *p)
 
 static bool check_utf8(struct parser *p)
 {
-    bool valid;
-    size_t len = utf8_length((struct str){p->at, (size_t)(p->end - p->at)}, &valid);
+    size_t len = utf8_sequence((struct str){p->at, (size_t)(p->end - p->at)});
 
-    if (!valid)
+    if (len == 0)
         return refuse_ours(p, "invalid UTF-8");
     p->at += len;
     return true;
@@ -538,6 +537,30 @@ bool json_to_i64(struct json_value number, int64_t *out)
     return number.type == JSON_NUMBER && str_to_i64(number.raw, INT64_MIN, INT64_MAX, out);
 }
 
+static size_t encode_utf8(uint32_t code, char out[4])
+{
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        out[0] = (char)(0xc0 | code >> 6);
+        out[1] = (char)(0x80 | (code & 0x3f));
+        return 2;
+    }
+    if (code < 0x10000) {
+        out[0] = (char)(0xe0 | code >> 12);
+        out[1] = (char)(0x80 | (code >> 6 & 0x3f));
+        out[2] = (char)(0x80 | (code & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | code >> 18);
+    out[1] = (char)(0x80 | (code >> 12 & 0x3f));
+    out[2] = (char)(0x80 | (code >> 6 & 0x3f));
+    out[3] = (char)(0x80 | (code & 0x3f));
+    return 4;
+}
+
 /* Behind "\u", in a string that was checked. *at moves behind the escape. */
 static size_t decode_unicode_escape(const char **at, const char *end, char out[4])
 {
@@ -549,7 +572,7 @@ static size_t decode_unicode_escape(const char **at, const char *end, char out[4
         code = 0x10000 + ((code - 0xd800) << 10) + (uint32_t)(hex4(*at + 2, end) - 0xdc00);
         *at += 6;
     }
-    return utf8_encode(code, out);
+    return encode_utf8(code, out);
 }
 
 static char decode_short_escape(char c)
@@ -627,15 +650,15 @@ void json_put_string(struct buf *out, struct str text)
     buf_put_char(out, '"');
     while (at < text.len) {
         unsigned char c = (unsigned char)text.ptr[at];
-        bool valid = true;
-        size_t len = c < 0x80 ? 1 : utf8_length(str_slice(text, at), &valid);
-        if (!valid || c < 0x20 || c == '"' || c == '\\') {
+        size_t len = c < 0x80 ? 1 : utf8_sequence(str_slice(text, at));
+        if (len == 0 || c < 0x20 || c == '"' || c == '\\') {
             buf_put(out, text.ptr + run, at - run);
-            if (valid)
+            if (len > 0)
                 put_escaped(out, (char)c);
             else
                 buf_put_str(out, STR("\xef\xbf\xbd"));
-            run = at + len;
+            len = 1;
+            run = at + 1;
         }
         at += len;
     }

@@ -60,7 +60,7 @@ bool json_to_text(struct json_value string, struct buf *out) FP_MUST_CHECK;
 size_t json_copy_text(struct json_value string, char *out);
 
 /* Appends `text` as a JSON string with quotes, escaped as Ruby's JSON.generate does (only ", \ and
- * bytes below 0x20); invalid UTF-8 becomes U+FFFD. */
+ * bytes below 0x20); each byte that is no UTF-8 becomes U+FFFD. */
 void json_put_string(struct buf *out, struct str text);
 
 #endif

@@ -1,17 +1,16 @@
-/* UTF-8 as Unicode defines it: no surrogates, no overlong forms, nothing above U+10FFFF. */
+/*
+ * Text from strangers, made fit for PostgreSQL's `text`: no NUL, valid UTF-8.
+ */
 #ifndef FEDPUSH_BASE_UTF8_H
 #define FEDPUSH_BASE_UTF8_H
 
 #include "base/str.h"
 
-/*
- * Length of the character that `text` (not empty) begins with. *valid false: the bytes are no
- * character; the length is that of the maximal part that a decoder replaces by one U+FFFD.
- */
-size_t utf8_length(struct str text, bool *valid);
-/* Writes code point `code` (at most 0x10FFFF, no surrogate) to out; returns the length. */
-size_t utf8_encode(uint32_t code, char out[4]);
-/* The longest start of `text` of at most `max` characters; an invalid part counts as one. */
-struct str utf8_prefix(struct str text, size_t max);
+/* Length in bytes (1..4) of the well-formed UTF-8 sequence that `s` starts with; 0: none.
+ * Surrogates, overlong forms and what lies above U+10FFFF are not well-formed. */
+size_t utf8_sequence(struct str s);
+/* Appends `text`, each NUL or ill-formed byte as U+FFFD. What doesn't fit into max_bytes is cut at
+ * a character. */
+void utf8_put_clean(struct buf *out, struct str text, size_t max_bytes);
 
 #endif

@@ -358,6 +358,18 @@ static struct str format_count(char text[32], int64_t count)
     return buf_str(&out);
 }
 
+/* A byte that is no UTF-8 counts as a character: one U+FFFD is made of it. */
+static struct str first_characters(struct str text, size_t max)
+{
+    size_t at = 0;
+
+    for (size_t count = 0; count < max && at < text.len; count++) {
+        size_t len = utf8_sequence(str_slice(text, at));
+        at += len > 0 ? len : 1;
+    }
+    return (struct str){text.ptr, at};
+}
+
 void job_put_retry(struct buf *out, struct json *json, const struct job *job,
                    const struct job_failure *failure, int64_t *count_out)
 {
@@ -371,7 +383,7 @@ void job_put_retry(struct buf *out, struct json *json, const struct job *job,
     for (size_t i = 0; i < 3; i++)
         buf_init(&texts[i], MAX_ESCAPED_BYTES);
     json_put_string(&texts[0], queue);
-    json_put_string(&texts[1], utf8_prefix(failure->error_message, MAX_ERROR_CHARACTERS));
+    json_put_string(&texts[1], first_characters(failure->error_message, MAX_ERROR_CHARACTERS));
     json_put_string(&texts[2], failure->error_class);
     struct str now = format_time(time, failure->now_us, failure->integer_ms);
     struct edit edits[] = {
