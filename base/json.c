@@ -133,12 +133,8 @@ static bool parse_number(struct parser *p)
     if (token == NULL)
         return false;
     take(p, '-');
-    if (take(p, '0')) {
-        if (is_digit(p))
-            return refuse(p, "a number with leading zeros");
-    } else if (!take_digits(p)) {
+    if (!take(p, '0') && !take_digits(p)) /* behind a leading 0 no digit is expected */
         return false;
-    }
     if (take(p, '.') && !take_digits(p))
         return false;
     if (take(p, 'e') || take(p, 'E')) {

@@ -478,6 +478,8 @@ static void retry_fields_are_replaced_where_they_stand(void **state)
          1795419399000000, 0,
          "{\"args\":" ARGS CLASS ",\"retry_count\":0,\"queue\":\"push\"" KABOOM
          ",\"failed_at\":1795419399000}"},
+        {"{}", true, 1795419399000000, 0,
+         "{\"queue\":\"push\"" KABOOM ",\"failed_at\":1795419399000,\"retry_count\":0}"},
     };
 
     for (size_t i = 0; i < COUNT(cases); i++)
