@@ -78,9 +78,9 @@ void job_put_retry(struct buf *out, struct json *json, const struct job *job,
  * Sidekiq's poller pushes. */
 void job_put_enqueued(struct buf *out, struct json *json, struct str payload, int64_t now_us,
                       bool integer_ms);
-/* Appends the payload as the dead set's entry of a job that took its process with it (error_class
- * Fedpush::PoisonJob), without parsing it; untouched when it doesn't end in a brace. */
-void job_put_poison(struct buf *out, struct str payload);
+/* Appends the payload as an entry of the dead set with these error fields, without parsing it;
+ * untouched when it doesn't look like an object with members. */
+void job_put_dead(struct buf *out, struct str payload, struct str error_class, struct str message);
 
 /* The queue a due entry of `retry`/`schedule` goes to: its `queue` member is decoded and appended
  * to *out, "default" when it is no string. False: not a JSON object, or one beyond our limits. */

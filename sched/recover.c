@@ -206,7 +206,8 @@ static void give_back(struct recovery *r)
         const struct held *held = &r->chunk[i];
         buf_init(&poison[i], JOB_MAX_PAYLOAD_BYTES + 4096);
         if (held->alone)
-            job_put_poison(&poison[i], (struct str){held->payload, held->payload_bytes});
+            job_put_dead(&poison[i], (struct str){held->payload, held->payload_bytes},
+                         STR("Fedpush::PoisonJob"), STR("it ran alone when its process died"));
         script_arg_number(call, (int64_t)held->seq);
         script_arg(call, str_of(held->jid));
         script_arg(call, buf_str(&poison[i]));

@@ -13,7 +13,7 @@ enum {
     COUNT_MASK = (1 << COUNT_BITS) - 1,
 };
 
-static_assert(TICKET_MAX_USES <= COUNT_MASK, "a slot's low bits hold the count");
+static_assert((int)TICKET_MAX_USES <= (int)COUNT_MASK, "a slot's low bits hold the count");
 
 /* Open addressing, at most half full. A slot is 60 bits of the ticket's MAC and the count; 0 is
  * free. Nobody without the key can choose a MAC, so that they neither cluster nor collide. */
