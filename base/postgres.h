@@ -19,8 +19,9 @@ enum postgres_status {
     POSTGRES_OK = 0, /* `result` has PGRES_TUPLES_OK or PGRES_COMMAND_OK */
     POSTGRES_ERROR,  /* the server refused the statement; `result` holds the error fields (SQLSTATE)
                       */
-    POSTGRES_LOST,   /* connection lost or not there (queued longer than deadline_ms): executed or
-                        not, nobody knows */
+    POSTGRES_LOST,   /* connection lost or not there (queued longer than deadline_ms), no result
+                        within 30 s, or an error that ends the session (SQLSTATE 08xxx, 25006,
+                        57P01..57P03): executed or not, nobody knows */
 };
 
 /* `result` is borrowed for the call (NULL for POSTGRES_LOST). `message`: one line, no values.
@@ -41,7 +42,8 @@ struct postgres_options {
 struct postgres;
 struct postgres *postgres_create(struct event_base *base, struct dns *dns,
                                  const struct postgres_options *options);
-void postgres_destroy(struct postgres *postgres); /* no callback is called any more; NULL is fine */
+/* No callback is called any more. NULL is fine. Not from one of its own callbacks: loop_defer. */
+void postgres_destroy(struct postgres *postgres);
 bool postgres_is_ready(const struct postgres *postgres);
 /* Why it isn't ready: one line, no secret; "" when it is. */
 const char *postgres_problem(const struct postgres *postgres);

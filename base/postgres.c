@@ -1,0 +1,676 @@
+#include "base/postgres.h"
+
+#include <assert.h>
+#include <openssl/crypto.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/postgres_fault.h"
+#include "base/postgres_statement.h"
+#include "base/postgres_target.h"
+
+enum {
+    MAX_QUEUED = 256,
+    CONNECT_LIMIT_MS = 15 * 1000,
+    STATEMENT_LIMIT_MS = 30 * 1000,
+    BACKOFF_MIN_MS = 250,
+    BACKOFF_MAX_MS = 10 * 1000,
+    /* libpq's input buffer grows while it holds blanks only: a later realloc would leave a copy of
+     * what it held in freed memory. */
+    BLANK_BYTES = 128 * 1024,
+    BLANK_MARGIN_BYTES = 8192, /* row descriptions and the messages around a result */
+};
+
+/*
+ *            ┌──────────────────────────── lost ◄───────────────────────────┐
+ *            ▼                                                              │
+ *   WAITING ──► RESOLVING ──► CONNECTING ──► CHECKING ──► READY ──► RUNNING ─┤
+ *      ▲            │  ▲          │             │          ▲  ▲        │     │
+ *      └── no more ─┘  └─ next ───┴─────────────┘          │  └────────┤     │
+ *                                                          └─ BLANKING ◄────┘
+ */
+enum state {
+    STATE_WAITING = 0, /* for the next round over all targets */
+    STATE_RESOLVING,
+    STATE_CONNECTING,
+    STATE_CHECKING, /* a statement of ours: may this session write? */
+    STATE_READY,
+    STATE_RUNNING,
+    STATE_BLANKING, /* a statement of ours overwrites what the last result left in buffers */
+};
+static const char *const state_names[] = {"waiting", "resolving", "connecting", "checking",
+                                          "ready",   "running",   "blanking"};
+
+enum cause { CAUSE_IO = 0, CAUSE_LIMIT, CAUSE_RESOLVED };
+
+struct postgres {
+    struct event_base *base;
+    struct dns *dns;
+    struct clock clock;
+    struct rng rng;
+    char *name;
+    bool writes;
+    bool secret_results;
+    struct postgres_targets targets;
+
+    enum state state;
+    size_t target;           /* the one being tried, or connected to */
+    struct dns_query *query; /* STATE_RESOLVING */
+    struct dns_result found; /* addresses of `target` */
+    size_t address;          /* the next one of `found` to try */
+    PGconn *conn;
+    struct event *io;
+    struct loop_timer *limit; /* of the state */
+    int64_t backoff_ms;
+    char problem[POSTGRES_FAULT_BYTES];
+    char logged[POSTGRES_FAULT_BYTES]; /* the problem that was last written to the log */
+
+    struct statements queue;
+    struct statements refused; /* by a full queue; their callbacks come from `wake` */
+    struct loop_timer *wake;   /* next expiry in the queue, or at once */
+    struct statement *running;
+    PGresult *result; /* of the statement being received */
+    bool calling;
+};
+
+static int64_t now_ms(const struct postgres *pg)
+{
+    return clock_mono_ms(&pg->clock);
+}
+
+static void set_state(struct postgres *pg, enum state state)
+{
+    log_event(LOG_LEVEL_DEBUG, "postgres state", LOG_TEXT("database", pg->name),
+              LOG_TEXT("from", state_names[pg->state]), LOG_TEXT("to", state_names[state]));
+    pg->state = state;
+}
+
+static void set_problem(struct postgres *pg, const char *text)
+{
+    if (text != pg->problem)
+        snprintf(pg->problem, sizeof(pg->problem), "%s", text);
+}
+
+/* --- statements --- */
+
+static void conclude(struct postgres *pg, struct statement *statement, enum postgres_status status,
+                     PGresult *result, const char *message)
+{
+    if (statement->fn != NULL) {
+        pg->calling = true;
+        statement->fn(statement->arg, status, result, message);
+        pg->calling = false;
+    }
+    statement_destroy(statement);
+}
+
+static void result_clear(struct postgres *pg)
+{
+    PGresult *result = pg->result;
+
+    pg->result = NULL;
+    if (result == NULL)
+        return;
+    for (int row = 0; pg->secret_results && row < PQntuples(result); row++) {
+        for (int field = 0; field < PQnfields(result); field++)
+            OPENSSL_cleanse(PQgetvalue(result, row, field),
+                            (size_t)PQgetlength(result, row, field));
+    }
+    PQclear(result);
+}
+
+static size_t result_bytes(const PGresult *result)
+{
+    size_t total = 0;
+    for (int row = 0; row < PQntuples(result); row++) {
+        for (int field = 0; field < PQnfields(result); field++)
+            total += (size_t)PQgetlength(result, row, field) + sizeof(int32_t);
+        total += 7; /* each row's header */
+    }
+    return total;
+}
+
+/* --- the connection --- */
+
+static void on_io(evutil_socket_t fd, short what, void *arg);
+
+/* The event must be gone before libpq closes its socket, or epoll and libevent disagree about a
+ * reused descriptor. */
+static void unwatch(struct postgres *pg)
+{
+    if (pg->io != NULL)
+        event_free(pg->io);
+    pg->io = NULL;
+}
+
+static void watch(struct postgres *pg, short what)
+{
+    unwatch(pg);
+    pg->io = event_new(pg->base, PQsocket(pg->conn), what, on_io, pg);
+    if (pg->io == NULL || event_add(pg->io, NULL) != 0)
+        abort();
+}
+
+static void disconnect(struct postgres *pg)
+{
+    unwatch(pg);
+    loop_timer_clear(pg->limit);
+    result_clear(pg);
+    if (pg->conn != NULL)
+        PQfinish(pg->conn);
+    pg->conn = NULL;
+}
+
+static void wait_for_round(struct postgres *pg)
+{
+    int64_t delay = pg->backoff_ms;
+
+    delay += (int64_t)rng_below(&pg->rng, (uint64_t)delay / 2 + 1);
+    pg->backoff_ms = pg->backoff_ms * 2 < BACKOFF_MAX_MS ? pg->backoff_ms * 2 : BACKOFF_MAX_MS;
+    if (strcmp(pg->logged, pg->problem) != 0) {
+        log_event(LOG_LEVEL_WARN, "no connection to postgres", LOG_TEXT("database", pg->name),
+                  LOG_TEXT("reason", pg->problem));
+        snprintf(pg->logged, sizeof(pg->logged), "%s", pg->problem);
+    }
+    set_state(pg, STATE_WAITING);
+    loop_timer_set(pg->limit, delay);
+}
+
+/* The connection is of no use any more: what runs ends as POSTGRES_LOST, the queue stays. */
+static void lose(struct postgres *pg, const char *reason)
+{
+    struct statement *running = pg->running;
+
+    pg->running = NULL;
+    set_problem(pg, reason);
+    disconnect(pg);
+    wait_for_round(pg);
+    if (running != NULL)
+        conclude(pg, running, POSTGRES_LOST, NULL, pg->problem);
+}
+
+static void on_notice(void *arg, const PGresult *result)
+{
+    const struct postgres *pg = arg;
+    char text[POSTGRES_FAULT_BYTES];
+
+    if (!log_wants(LOG_LEVEL_DEBUG))
+        return;
+    postgres_fault_statement(text, result);
+    log_event(LOG_LEVEL_DEBUG, "postgres notice", LOG_TEXT("database", pg->name),
+              LOG_TEXT("text", text));
+}
+
+static void on_resolved(void *arg, const struct dns_result *result);
+
+/* Begins with target `pg->target`; after the last one a pause. */
+static void try_target(struct postgres *pg)
+{
+    const struct postgres_target *target = &pg->targets.items[pg->target];
+
+    pg->address = 0;
+    pg->found = (struct dns_result){.status = DNS_NO_ANSWER};
+    set_state(pg, STATE_RESOLVING);
+    if (postgres_target_wants_address(target)) {
+        loop_timer_set(pg->limit, CONNECT_LIMIT_MS);
+        pg->query = dns_lookup(pg->dns, str_of(target->host), on_resolved, pg);
+    } else {
+        loop_timer_set(pg->limit, 0);
+    }
+}
+
+static void try_next_target(struct postgres *pg)
+{
+    if (++pg->target < pg->targets.count)
+        try_target(pg);
+    else
+        wait_for_round(pg);
+}
+
+static void start_connecting(struct postgres *pg, const struct dns_address *address)
+{
+    set_state(pg, STATE_CONNECTING);
+    pg->conn = postgres_target_start(&pg->targets, pg->target, address);
+    if (pg->conn == NULL)
+        abort();
+    loop_timer_set(pg->limit, CONNECT_LIMIT_MS);
+    if (PQstatus(pg->conn) == CONNECTION_BAD || PQsocket(pg->conn) < 0) {
+        loop_timer_set(pg->limit, 0); /* fails from the loop, as every attempt does */
+        return;
+    }
+    PQsetErrorVerbosity(pg->conn, PQERRORS_VERBOSE);
+    PQsetNoticeReceiver(pg->conn, on_notice, pg);
+    watch(pg, EV_WRITE);
+}
+
+static void fail_attempt(struct postgres *pg, const char *reason)
+{
+    set_problem(pg, reason);
+    disconnect(pg);
+    if (pg->address < pg->found.count)
+        start_connecting(pg, &pg->found.addresses[pg->address++]);
+    else
+        try_next_target(pg);
+}
+
+static void take_addresses(struct postgres *pg)
+{
+    const struct postgres_target *target = &pg->targets.items[pg->target];
+    char text[POSTGRES_FAULT_BYTES];
+
+    if (!postgres_target_wants_address(target)) {
+        start_connecting(pg, NULL);
+    } else if (pg->found.count > 0) {
+        pg->address = 1;
+        start_connecting(pg, &pg->found.addresses[0]);
+    } else {
+        snprintf(text, sizeof(text), "host \"%.200s\" can't be resolved (%s): check DB_HOST and %s",
+                 target->host, pg->found.status == DNS_NO_NAME ? "no such name" : "no answer",
+                 "the resolver");
+        fail_attempt(pg, text);
+    }
+}
+
+static void start_next(struct postgres *pg);
+
+static void become_ready(struct postgres *pg)
+{
+    if (pg->state == STATE_CONNECTING || pg->state == STATE_CHECKING) {
+        log_event(LOG_LEVEL_INFO, "connected to postgres", LOG_TEXT("database", pg->name),
+                  LOG_TEXT("host", PQhost(pg->conn)));
+        pg->logged[0] = '\0';
+        pg->backoff_ms = BACKOFF_MIN_MS;
+        pg->target = 0;
+        set_problem(pg, "");
+    }
+    set_state(pg, STATE_READY);
+    loop_timer_clear(pg->limit);
+    watch(pg, EV_READ);
+    start_next(pg);
+}
+
+/* True: sent, or on its way. */
+static bool submit(struct postgres *pg, const char *sql, size_t param_count, char *const *params)
+{
+    /* Only the simple protocol takes several statements in one string. */
+    int sent = param_count == 0 && !pg->secret_results
+                   ? PQsendQuery(pg->conn, sql)
+                   : PQsendQueryParams(pg->conn, sql, (int)param_count, NULL,
+                                       (const char *const *)params, NULL, NULL, 0);
+    if (sent != 1)
+        return false;
+    int flushed = PQflush(pg->conn);
+    if (flushed < 0)
+        return false;
+    watch(pg, flushed > 0 ? EV_READ | EV_WRITE : EV_READ);
+    loop_timer_set(pg->limit, STATEMENT_LIMIT_MS);
+    return true;
+}
+
+static void start_next(struct postgres *pg)
+{
+    while (pg->state == STATE_READY && pg->queue.count > 0) {
+        struct statement *statement = statements_pop(&pg->queue);
+        if (statement->expires_ms <= now_ms(pg)) {
+            conclude(pg, statement, POSTGRES_LOST, NULL, "waited too long for its turn");
+            continue;
+        }
+        pg->running = statement;
+        set_state(pg, STATE_RUNNING);
+        if (!submit(pg, statement->sql, statement->param_count, statement->params))
+            lose(pg, "connection lost while sending a statement");
+    }
+}
+
+/* Blanks of at least `bytes` pass through libpq's input buffer, from its beginning on. */
+static void start_own_statement(struct postgres *pg, enum state state, size_t bytes)
+{
+    char sql[256];
+
+    snprintf(sql, sizeof(sql), "SELECT %s, repeat(' ', %zu)",
+             state == STATE_CHECKING && pg->writes
+                 ? "pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"
+                 : "false",
+             bytes);
+    set_state(pg, state);
+    if (!submit(pg, sql, 0, NULL))
+        lose(pg, "connection lost while sending a statement");
+}
+
+static void finish_connecting(struct postgres *pg)
+{
+    unwatch(pg);
+    PQsetErrorVerbosity(pg->conn, PQERRORS_DEFAULT);
+    PQsetnonblocking(pg->conn, 1);
+    SSL *ssl = pg->secret_results ? PQsslStruct(pg->conn, "OpenSSL") : NULL;
+    if (ssl != NULL)
+        SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
+    if (pg->writes || pg->secret_results)
+        start_own_statement(pg, STATE_CHECKING, pg->secret_results ? BLANK_BYTES : 0);
+    else
+        become_ready(pg);
+}
+
+static void step_connecting(struct postgres *pg, enum cause cause)
+{
+    char text[POSTGRES_FAULT_BYTES];
+
+    if (cause == CAUSE_LIMIT && PQstatus(pg->conn) != CONNECTION_BAD) {
+        fail_attempt(pg, "no answer within 15 s: check host, port and firewall");
+        return;
+    }
+    unwatch(pg);
+    switch (PQconnectPoll(pg->conn)) {
+    case PGRES_POLLING_READING:
+        watch(pg, EV_READ);
+        return;
+    case PGRES_POLLING_WRITING:
+    case PGRES_POLLING_ACTIVE:
+        watch(pg, EV_WRITE);
+        return;
+    case PGRES_POLLING_OK:
+        finish_connecting(pg);
+        return;
+    case PGRES_POLLING_FAILED:
+        break;
+    }
+    postgres_fault_connect(text, pg->conn);
+    fail_attempt(pg, text);
+}
+
+/* --- results --- */
+
+static bool is_success(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+    return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY;
+}
+
+static void finish_checking(struct postgres *pg)
+{
+    char text[POSTGRES_FAULT_BYTES];
+
+    if (!is_success(pg->result) || PQntuples(pg->result) != 1) {
+        postgres_fault_statement(text, pg->result);
+        fail_attempt(pg, text);
+    } else if (strcmp(PQgetvalue(pg->result, 0, 0), "t") == 0) {
+        fail_attempt(pg, "the server accepts no writes (a standby, or read-only): connect to the "
+                         "primary");
+    } else {
+        result_clear(pg);
+        become_ready(pg);
+    }
+}
+
+static void finish_running(struct postgres *pg)
+{
+    struct statement *running = pg->running;
+    char text[POSTGRES_FAULT_BYTES] = "";
+    size_t bytes = result_bytes(pg->result);
+    bool success = is_success(pg->result);
+
+    if (!success)
+        postgres_fault_statement(text, pg->result);
+    if (!success && postgres_fault_ends_session(postgres_sqlstate(pg->result))) {
+        lose(pg, text);
+        return;
+    }
+    pg->running = NULL;
+    conclude(pg, running, success ? POSTGRES_OK : POSTGRES_ERROR, pg->result, text);
+    result_clear(pg);
+    if (PQtransactionStatus(pg->conn) != PQTRANS_IDLE)
+        lose(pg, "a statement left its transaction open");
+    else if (pg->secret_results)
+        start_own_statement(pg, STATE_BLANKING, bytes + BLANK_MARGIN_BYTES);
+    else
+        become_ready(pg);
+}
+
+static void finish_statement(struct postgres *pg)
+{
+    loop_timer_clear(pg->limit);
+    if (pg->result == NULL) {
+        lose(pg, "the server answered nothing");
+    } else if (pg->state == STATE_CHECKING) {
+        finish_checking(pg);
+    } else if (pg->state == STATE_RUNNING) {
+        finish_running(pg);
+    } else {
+        result_clear(pg);
+        become_ready(pg);
+    }
+}
+
+/* Keeps the first error of a statement string, else its last result. */
+static bool keep_result(struct postgres *pg, PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+
+    if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
+        PQclear(result);
+        return false;
+    }
+    if (pg->result != NULL && !is_success(pg->result)) {
+        PQclear(result);
+        return true;
+    }
+    result_clear(pg);
+    pg->result = result;
+    return true;
+}
+
+/* One SSL_read takes at most what libpq's buffer has room for; no event tells of the rest. */
+static bool consume(struct postgres *pg)
+{
+    const SSL *ssl = PQsslStruct(pg->conn, "OpenSSL");
+
+    do {
+        if (PQconsumeInput(pg->conn) != 1)
+            return false;
+    } while (PQisBusy(pg->conn) && ssl != NULL && SSL_pending(ssl) > 0);
+    return true;
+}
+
+static void step_statement(struct postgres *pg, enum cause cause)
+{
+    if (cause == CAUSE_LIMIT) {
+        lose(pg, "no result within 30 s");
+        return;
+    }
+    if (!consume(pg) && PQisBusy(pg->conn)) {
+        lose(pg, "connection lost while a statement ran");
+        return;
+    }
+    int flushed = PQflush(pg->conn);
+    while (!PQisBusy(pg->conn)) {
+        PGresult *result = PQgetResult(pg->conn);
+        if (result == NULL) {
+            finish_statement(pg);
+            return;
+        }
+        if (!keep_result(pg, result)) {
+            lose(pg, "a statement wanted to copy");
+            return;
+        }
+    }
+    if (flushed < 0)
+        lose(pg, "connection lost while sending a statement");
+    else
+        watch(pg, flushed > 0 ? EV_READ | EV_WRITE : EV_READ);
+}
+
+/* Nothing is expected but the end of the session, or parameters that changed. */
+static void step_ready(struct postgres *pg)
+{
+    bool alive = consume(pg) && !PQisBusy(pg->conn);
+
+    if (!alive || PQstatus(pg->conn) == CONNECTION_BAD)
+        lose(pg, "the server closed the connection");
+    else
+        watch(pg, EV_READ);
+}
+
+static void step(struct postgres *pg, enum cause cause)
+{
+    switch (pg->state) {
+    case STATE_WAITING:
+        pg->target = 0;
+        try_target(pg);
+        return;
+    case STATE_RESOLVING:
+        if (cause == CAUSE_LIMIT && pg->query != NULL) {
+            dns_cancel(pg->query);
+            pg->query = NULL;
+        }
+        take_addresses(pg);
+        return;
+    case STATE_CONNECTING:
+        step_connecting(pg, cause);
+        return;
+    case STATE_READY:
+        step_ready(pg);
+        return;
+    case STATE_CHECKING:
+    case STATE_RUNNING:
+    case STATE_BLANKING:
+        step_statement(pg, cause);
+        return;
+    }
+}
+
+static void on_io(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    step(arg, CAUSE_IO);
+}
+
+static void on_limit(void *arg)
+{
+    step(arg, CAUSE_LIMIT);
+}
+
+static void on_resolved(void *arg, const struct dns_result *result)
+{
+    struct postgres *pg = arg;
+
+    pg->query = NULL;
+    if (result->status == DNS_CANCELLED)
+        return;
+    pg->found = *result;
+    step(pg, CAUSE_RESOLVED);
+}
+
+/* --- the queue --- */
+
+static void expire_queued(struct postgres *pg)
+{
+    struct statements expired;
+    struct statement *statement;
+
+    statements_init(&expired);
+    statements_take_expired(&pg->queue, now_ms(pg), &expired);
+    while ((statement = statements_pop(&expired)) != NULL)
+        conclude(pg, statement, POSTGRES_LOST, NULL,
+                 pg->problem[0] != '\0' ? pg->problem : "waited too long for its turn");
+}
+
+static void set_wake(struct postgres *pg)
+{
+    int64_t at = statements_next_expiry_ms(&pg->queue);
+
+    if (pg->refused.count > 0 || (pg->state == STATE_READY && pg->queue.count > 0))
+        loop_timer_set(pg->wake, 0);
+    else if (at != INT64_MAX)
+        loop_timer_set(pg->wake, at - now_ms(pg));
+}
+
+static void on_wake(void *arg)
+{
+    struct postgres *pg = arg;
+    struct statement *statement;
+
+    for (size_t left = pg->refused.count; left > 0; left--) {
+        statement = statements_pop(&pg->refused);
+        conclude(pg, statement, POSTGRES_LOST, NULL, "too many statements wait");
+    }
+    expire_queued(pg);
+    start_next(pg);
+    set_wake(pg);
+}
+
+void postgres_query(struct postgres *pg, postgres_fn *fn, void *arg, int64_t deadline_ms,
+                    const char *sql, size_t param_count, const struct str *params)
+{
+    struct statement *statement = statement_create(sql, param_count, params);
+
+    statement->fn = fn;
+    statement->arg = arg;
+    statement->expires_ms = now_ms(pg) + deadline_ms;
+    statements_push(pg->queue.count < MAX_QUEUED ? &pg->queue : &pg->refused, statement);
+    set_wake(pg);
+}
+
+/* --- life --- */
+
+struct postgres *postgres_create(struct event_base *base, struct dns *dns,
+                                 const struct postgres_options *options)
+{
+    struct postgres *pg = mem_alloc(sizeof(*pg));
+
+    pg->base = base;
+    pg->dns = dns;
+    pg->clock = clock_system();
+    pg->rng = rng_system();
+    pg->name = str_dup(str_of(options->name));
+    pg->writes = options->writes;
+    pg->secret_results = options->secret_results;
+    pg->backoff_ms = BACKOFF_MIN_MS;
+    statements_init(&pg->queue);
+    statements_init(&pg->refused);
+    pg->limit = loop_timer_create(base, on_limit, pg);
+    pg->wake = loop_timer_create(base, on_wake, pg);
+    if (postgres_targets_init(&pg->targets, options->conninfo)) {
+        set_problem(pg, "not connected yet");
+        loop_timer_set(pg->limit, 0);
+    } else {
+        set_problem(pg, "the connection string is malformed: check the database URL or DB_*");
+        log_event(LOG_LEVEL_ERROR, "no connection to postgres", LOG_TEXT("database", pg->name),
+                  LOG_TEXT("reason", pg->problem));
+    }
+    return pg;
+}
+
+void postgres_destroy(struct postgres *pg)
+{
+    if (pg == NULL)
+        return;
+    assert(!pg->calling); /* use loop_defer */
+    if (pg->query != NULL)
+        dns_cancel(pg->query);
+    disconnect(pg);
+    if (pg->running != NULL)
+        statement_destroy(pg->running);
+    statements_clear(&pg->queue);
+    statements_clear(&pg->refused);
+    loop_timer_destroy(pg->limit);
+    loop_timer_destroy(pg->wake);
+    postgres_targets_clear(&pg->targets);
+    free(pg->name);
+    free(pg);
+}
+
+bool postgres_is_ready(const struct postgres *pg)
+{
+    return pg->state >= STATE_READY;
+}
+
+const char *postgres_problem(const struct postgres *pg)
+{
+    return pg->problem;
+}
