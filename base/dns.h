@@ -47,7 +47,7 @@ struct dns_options {
     int timeout_ms;     /* for each server; one attempt each, as Mastodon does: 5,000 */
 };
 
-/* NULL with err filled when `servers` is unusable. */
+/* NULL with err filled when `servers` is unusable. Call sodium_init first. */
 struct dns *dns_create(struct event_base *base, const struct dns_options *options, struct err *err);
 void dns_destroy(
     struct dns *dns); /* outstanding look-ups end as DNS_CANCELLED, before this returns */

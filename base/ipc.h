@@ -3,7 +3,7 @@
  * Frame: u32 length of what follows (little endian), u16 type, payload. Writes of one loop turn
  * leave in one system call (the output is flushed once, by libevent, when the turn ends).
  * A bad frame from the other side closes the channel and is reported as `closed`; it never ends the
- * receiver.
+ * receiver. The process must ignore SIGPIPE, as every role does.
  */
 #ifndef FEDPUSH_BASE_IPC_H
 #define FEDPUSH_BASE_IPC_H

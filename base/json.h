@@ -1,6 +1,6 @@
 /*
- * Finds fields in JSON's original bytes (jsmn) and decodes strings strictly: no number passes
- * through a double, and what isn't touched stays byte for byte.
+ * Finds fields in JSON's original bytes and decodes strings strictly: no number passes through a
+ * double, and what isn't touched stays byte for byte. Nothing is allocated while parsing.
  */
 #ifndef FEDPUSH_BASE_JSON_H
 #define FEDPUSH_BASE_JSON_H
@@ -35,6 +35,11 @@ void json_destroy(struct json *json);
  */
 bool json_parse(struct json *json, struct str text, struct json_value *root,
                 const char **reason) FP_MUST_CHECK;
+/*
+ * After json_parse said false: whether a laxer or larger parser (Ruby's) may take the text all the
+ * same: limits of ours, invalid UTF-8, lone surrogates, unknown escapes, comments.
+ */
+bool json_other_may_accept(const struct json *json);
 
 /* Members of an object / elements of an array of the document parsed last. JSON_ABSENT when there
  * is none; a duplicate key gives the last one, as Ruby's parser does. Keys are compared after
@@ -50,9 +55,12 @@ bool json_to_i64(struct json_value number,
                  int64_t *out) FP_MUST_CHECK; /* integers only: no '.', no exponent */
 /* Appends the decoded bytes of a string value. False: not a string. */
 bool json_to_text(struct json_value string, struct buf *out) FP_MUST_CHECK;
+/* The same for a value known to be a string, into memory of at least string.raw.len bytes. Returns
+ * the length. */
+size_t json_copy_text(struct json_value string, char *out);
 
 /* Appends `text` as a JSON string with quotes, escaped as Ruby's JSON.generate does (only ", \ and
- * bytes below 0x20); invalid UTF-8 becomes U+FFFD. */
+ * bytes below 0x20); each byte that is no UTF-8 becomes U+FFFD. */
 void json_put_string(struct buf *out, struct str text);
 
 #endif

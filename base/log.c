@@ -78,6 +78,7 @@ static void put_value(struct buf *line, struct str value)
 
 static void write_line(struct buf *line)
 {
+    line->max_bytes++; /* the newline always fits */
     buf_put_char(line, '\n');
     /* A full or closed pipe loses the line: logging never blocks deliveries for long. */
     ssize_t ignored = write(STDERR_FILENO, line->ptr, line->len);

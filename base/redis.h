@@ -4,6 +4,7 @@
  * doubling to 5 s, jittered) for as long as it exists. What was sent and not answered when the
  * connection broke ends as REDIS_LOST: whether it was executed is unknown, and sending it again is
  * the owner's business: each owner's commands are idempotent, and `ready` tells it when.
+ * Call sodium_init first; the process must ignore SIGPIPE.
  */
 #ifndef FEDPUSH_BASE_REDIS_H
 #define FEDPUSH_BASE_REDIS_H

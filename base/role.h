@@ -20,6 +20,7 @@ struct role_process {
     struct config config; /* only what this role may see; complete before `start` */
     struct clock clock;
     struct rng rng;
+    int exit_code; /* role_exit's */
 };
 
 struct role_handlers {
@@ -40,7 +41,7 @@ struct role_handlers {
  * Hardens, binds to the parent, opens the log and the loop, speaks the start on CONTROL_FD, then
  * runs the loop until it is broken. Returns the exit code. The supervisor's end ends the process
  * (exit at once). `process` is the caller's, zeroed; its fields are set before the first handler is
- * called.
+ * called, and stay as they are afterwards: what the role has made on its loop may still use them.
  */
 int role_run(struct role_process *process, enum role role, unsigned index,
              const struct role_handlers *handlers, void *arg);

@@ -27,20 +27,22 @@ enum { URL_MAX_BYTES = 2048 };
 
 /*
  * Parses and normalizes. http and https only. Lower-cases scheme and host; IDNA: a host with
- * non-ASCII labels becomes A-labels (UTS 46, by the library that libcurl links); drops default
- * ports and fragments; removes dot segments; percent-encodes raw bytes >= 0x80, space and
- * '"<>\^`{|}' (upper-case hex); leaves existing escapes as they are; empty path becomes "/".
- * Refuses (FP_INVALID): userinfo, bytes < 0x21 or 0x7f, empty host, port 0 or > 65535, a trailing
- * dot, numeric oddities ("0x7f.1", "127.1", "2130706433"), longer than URL_MAX_BYTES.
+ * non-ASCII labels becomes A-labels (UTS 46, by the library that libcurl links; see hostname.h);
+ * drops default ports and fragments; removes dot segments; percent-encodes raw bytes >= 0x80, space
+ * and "<>\^`{|} in path and query (upper-case hex); leaves existing escapes as they are; empty path
+ * becomes "/"; a lone "?" stays. Refuses (FP_INVALID): userinfo, bytes < 0x20 or 0x7f, empty host,
+ * a host with bytes other than letters, digits, '-', '_' or labels longer than 63 bytes, port 0 or
+ * > 65535, a trailing dot, numeric oddities ("0x7f.1", "127.1", "2130706433"), longer than
+ * URL_MAX_BYTES, before or after encoding.
  */
 enum fp_err url_parse(struct url *url, struct str text, struct err *err) FP_MUST_CHECK;
 void url_clear(struct url *url);
 
 /*
  * Mastodon's key of a host in `exhausted_deliveries:*` and `unavailable_domains` (Addressable's
- * normalized_host): no port, no userinfo, lower case, A-labels, one trailing dot removed. A text
- * that does not start with exactly "https://" or "http://" is its own key. Returns a new string;
- * free().
+ * normalized_host): no port, no userinfo, lower case, A-labels (sharp s and final sigma mapped as
+ * IDNA2003 does), one trailing dot removed; never validated. A text that does not start with
+ * exactly "https://" or "http://" is its own key. Returns a new string; free().
  */
 char *url_tracker_host(struct str inbox_url);
 

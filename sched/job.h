@@ -22,24 +22,24 @@ enum job_kind {
  * memory. */
 struct job {
     enum job_kind kind;
-    const char *reason; /* why it is handed off or malformed: a constant for logs and counters */
+    bool has_lock; /* has lock_digest */
+    bool low_priority;
+    bool bypass_availability;
+    bool dead; /* `dead` isn't false: exhausted jobs go to the dead set */
+    bool has_failed_at;
+    bool integer_ms_times; /* created_at is an integer above 1e11: written by Sidekiq 8 */
+    const char *reason;    /* why it is handed off or malformed: a constant for logs and counters */
     struct str payload;
     struct str class_name; /* decoded; "" when absent */
     char jid[64];          /* decoded; "" when absent or longer */
-    bool has_lock;         /* has lock_digest */
-    bool low_priority;
     int64_t account_id;
-    struct str body;      /* args[0] decoded: the POST body */
-    struct str inbox_url; /* args[2] decoded, as given */
-    bool bypass_availability;
+    struct str body;        /* args[0] decoded: the POST body */
+    struct str inbox_url;   /* args[2] decoded, as given */
     int64_t max_retries;    /* from `retry`: n, true = 25, false = -1 (dropped on failure),
                                absent/null: the class's own (16 or 8) */
-    bool dead;              /* `dead` isn't false: exhausted jobs go to the dead set */
     int64_t retry_count;    /* -1: never failed */
     struct str retry_queue; /* raw bytes of the decoded name, or empty */
-    bool has_failed_at;
-    double created_at_s;   /* 0 when absent; units recognized */
-    bool integer_ms_times; /* created_at is an integer above 1e11: written by Sidekiq 8 */
+    double created_at_s;    /* 0 when absent; units recognized */
     char *memory;
 };
 
@@ -47,11 +47,10 @@ struct job {
  * Never fails: what isn't understood is JOB_HANDOFF or JOB_MALFORMED, and nothing is judged more
  * strictly than Ruby would. Handed off: other classes (decided by `class` alone, MigratedFollow
  * included), jobs with lock_digest, options other than synchronize_followers (false/null) /
- * bypass_availability, synchronize_followers truthy (unless `synchronization` is off:
- * DISABLE_FOLLOWERS_SYNCHRONIZATION), sign_with, args of another shape, an account id that isn't a
- * 64-bit integer, payloads above JOB_MAX_PAYLOAD_BYTES, a `retry` or `retry_for` that we don't
- * know, `bid`, `backtrace` truthy, `log_level`, `profile`. `json` is scratch; `payload` must
- * outlive the job.
+ * bypass_availability, synchronize_followers truthy, sign_with, args of another shape, an account
+ * id that isn't a 64-bit integer, payloads above JOB_MAX_PAYLOAD_BYTES, a `retry` or `retry_for`
+ * that we don't know, `bid`, `backtrace` truthy, `log_level`, `profile`. `json` is scratch;
+ * `payload` must outlive the job.
  */
 void job_parse(struct job *job, struct json *json, struct str payload);
 void job_clear(struct job *job);
@@ -79,8 +78,12 @@ void job_put_retry(struct buf *out, struct json *json, const struct job *job,
  * Sidekiq's poller pushes. */
 void job_put_enqueued(struct buf *out, struct json *json, struct str payload, int64_t now_us,
                       bool integer_ms);
-/* The queue a due entry of `retry`/`schedule` goes to: its `queue` member decoded into *out,
- * "default" when absent. False: not a JSON object. */
+/* Appends the payload as an entry of the dead set with these error fields, without parsing it;
+ * untouched when it doesn't look like an object with members. */
+void job_put_dead(struct buf *out, struct str payload, struct str error_class, struct str message);
+
+/* The queue a due entry of `retry`/`schedule` goes to: its `queue` member is decoded and appended
+ * to *out, "default" when it is no string. False: not a JSON object, or one beyond our limits. */
 bool job_queue(struct json *json, struct str payload, struct buf *out) FP_MUST_CHECK;
 
 #endif

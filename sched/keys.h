@@ -2,12 +2,14 @@
  * Names in Redis. Sidekiq's own are as Sidekiq spells them; ours begin with "fedpush:". With
  * REDIS_NAMESPACE (Mastodon up to 4.3) every name has that prefix.
  *
- *   fedpush:identities    sorted set: identity -> Redis TIME of its last beat in seconds; <= 0:
- * condemned, being recovered fedpush:claimed:ID    hash: field "seq" the counter, fields "1", "2",
- * … the claims: "<origin>\n<job's bytes>" where origin is "q:<queue name>" (popped from a queue) or
- * "z:<retry|schedule>:<score>" (due entry) fedpush:wait:ID       list: jobs that BLMOVE put here,
- * raw bytes, from `queue:push`; drained by the next claim fedpush:recoveries    hash: jid ->
- * "<count> <unix seconds>" or, while it runs alone, "alone <unix seconds>"
+ * fedpush:identities  sorted set: identity -> Redis TIME of its last beat in seconds; <= 0: it is
+ *                     condemned, its claims are being recovered
+ * fedpush:claimed:ID  hash: field "seq" the counter, fields "1", "2", ... the claims:
+ * "ORIGIN\nJOB", JOB the job's own bytes, ORIGIN "q" (popped from queue:push), or "r<score>" /
+ *                     "s<score>" (a due entry of `retry` / `schedule`)
+ * fedpush:wait:ID     list: jobs that BLMOVE took from queue:push; the next claim drains it
+ * fedpush:recoveries  hash: jid -> "<count> <unix seconds>", with " alone" behind it while it runs
+ * alone
  */
 #ifndef FEDPUSH_SCHED_KEYS_H
 #define FEDPUSH_SCHED_KEYS_H

@@ -1,0 +1,187 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "sched/state.h"
+
+enum { READY_ENOUGH = 64, SPARE_JOBS = 64 };
+
+static bool takes_jobs(const struct scheduler *s)
+{
+    return s->state == SCHEDULER_RUNNING;
+}
+
+/* Handed off: what fedpush must not or cannot do. What belongs to another queue than ours (a due
+ * entry of `retry`) goes there; a job of `push` would come back to us, so that it goes to the
+ * hand-off queue. */
+static void hand_off(struct scheduler *s, struct claim *claim)
+{
+    struct settlement what = {.verb = SETTLE_HANDOFF,
+                              .handoff_queue = s->process.config.handoff_queue};
+    char *queue = conclude_queue(s, claim);
+
+    if (claim->origin != ORIGIN_QUEUE && strcmp(queue, "push") != 0)
+        what.handoff_queue = queue;
+    log_event(LOG_LEVEL_DEBUG, "handed off", LOG_TEXT("job", claim->job.jid),
+              LOG_TEXT("reason", claim->job.reason), LOG_TEXT("queue", what.handoff_queue));
+    settle_add(s->settle, claim, &what);
+    free(queue);
+}
+
+static bool known_unavailable(struct scheduler *s, const struct claim *claim)
+{
+    bool unavailable;
+    return !claim->job.bypass_availability &&
+           availability_lookup(s->availability, str_of(claim->tracker_host), &unavailable) &&
+           unavailable;
+}
+
+/* Ruby does nothing for a host that is marked unavailable, and counts the job as done. */
+static void skip_unavailable(struct scheduler *s, struct claim *claim)
+{
+    register_count(s->registration, false);
+    conclude_simple(s, claim, SETTLE_DONE);
+}
+
+bool admit_understand(struct scheduler *s, struct claim *claim)
+{
+    struct err err;
+
+    if (!claim->parsed) {
+        job_parse(&claim->job, s->json, (struct str){claim->payload, claim->payload_bytes});
+        claim->parsed = true;
+    }
+    if (claim->job.kind == JOB_MALFORMED) {
+        conclude_dead(s, claim, claim->job.reason);
+        return false;
+    }
+    if (claim->job.kind == JOB_HANDOFF) {
+        hand_off(s, claim);
+        return false;
+    }
+    if (claim->tracker_host == NULL)
+        claim->tracker_host = url_tracker_host(claim->job.inbox_url);
+    if (known_unavailable(s, claim)) {
+        skip_unavailable(s, claim);
+        return false;
+    }
+    if (!claim->has_url) {
+        if (url_parse(&claim->url, claim->job.inbox_url, &err) != FP_OK) {
+            conclude_failed(s, claim, STR("Addressable::URI::InvalidURIError"),
+                            str_of(err.message));
+            return false;
+        }
+        claim->has_url = true;
+    }
+    return true;
+}
+
+void admit_to_lane(struct scheduler *s, struct claim *claim, bool at_head)
+{
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    struct lane *lane = lanes_get(s->lanes, claim->url.authority, now_ms);
+
+    if (at_head || lanes_has_room(s->lanes, lane))
+        lanes_add(s->lanes, lane, claim, at_head);
+    else
+        conclude_book(s, claim, lanes_book_ms(s->lanes, lane, now_ms));
+}
+
+void admit_claim(struct scheduler *s, struct claim *claim)
+{
+    if (!takes_jobs(s)) {
+        conclude_simple(s, claim, SETTLE_RETURN);
+        return;
+    }
+    if (claim->recoveries >= QUARANTINE_RECOVERIES) {
+        quarantine_add(s, claim);
+        return;
+    }
+    if (!admit_understand(s, claim))
+        return;
+    admit_to_lane(s, claim, false);
+    admit_dispatch(
+        s, lanes_get(s->lanes, claim->url.authority, clock_mono_ms(&s->process.clock))->worker);
+}
+
+static void block(struct scheduler *s, struct lane *lane)
+{
+    lanes_block(s->lanes, lane, true);
+    if (s->blocked_count == s->blocked_capacity) {
+        s->blocked_capacity = s->blocked_capacity > 0 ? s->blocked_capacity * 2 : 64;
+        s->blocked = mem_realloc(s->blocked, s->blocked_capacity * sizeof(struct lane *));
+    }
+    s->blocked[s->blocked_count++] = lane;
+}
+
+void admit_answered(void *scheduler)
+{
+    struct scheduler *s = scheduler;
+
+    for (size_t i = 0; i < s->blocked_count; i++)
+        lanes_block(s->lanes, s->blocked[i], false);
+    s->blocked_count = 0;
+    admit_dispatch_all(s);
+}
+
+/* A lane's next claim goes to its worker, unless its host turns out unavailable, or that must be
+ * asked first. */
+static void launch(struct scheduler *s, struct claim *claim)
+{
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    struct lane *lane = claim->lane;
+    bool unavailable = false;
+
+    if (!claim->job.bypass_availability &&
+        !availability_lookup(s->availability, str_of(claim->tracker_host), &unavailable)) {
+        lanes_landed(s->lanes, claim, false, false, 0, now_ms);
+        lanes_add(s->lanes, lane, claim, true);
+        block(s, lane);
+        return;
+    }
+    if (unavailable) {
+        lanes_landed(s->lanes, claim, false, false, 0, now_ms);
+        skip_unavailable(s, claim);
+        return;
+    }
+    dispatch_send(s->dispatch, lane->worker, claim);
+}
+
+void admit_dispatch(struct scheduler *s, unsigned worker)
+{
+    struct claim *claim;
+
+    while (takes_jobs(s) && membership_is_fresh(s->membership) &&
+           dispatch_has_credit(s->dispatch, worker) &&
+           (claim = lanes_next(s->lanes, worker)) != NULL)
+        launch(s, claim);
+}
+
+void admit_dispatch_all(struct scheduler *s)
+{
+    for (unsigned i = 0; i < s->workers; i++)
+        admit_dispatch(s, i);
+    intake_room(s->intake);
+}
+
+/* Claims are wanted while few lanes could dispatch and the look-ahead has space: what waits in
+ * lanes at their window is not work that could be done. */
+struct room admit_room(void *scheduler)
+{
+    struct scheduler *s = scheduler;
+    const struct config *config = &s->process.config;
+    unsigned waiting = lanes_waiting(s->lanes) + s->held_count + s->quarantine.count;
+    unsigned in_flight = lanes_in_flight(s->lanes);
+    unsigned lookahead = (unsigned)config->lookahead_jobs;
+    unsigned slots = (unsigned)config->max_in_flight;
+    struct room room = {0, 0};
+
+    if (!takes_jobs(s) || lanes_ready(s->lanes) >= READY_ENOUGH || waiting >= lookahead)
+        return room;
+    room.jobs = lookahead - waiting;
+    if (room.jobs > (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS)
+        room.jobs = (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS;
+    if (s->holdings.bytes < (size_t)config->lookahead_bytes)
+        room.bytes = (size_t)config->lookahead_bytes - s->holdings.bytes;
+    return room;
+}

@@ -1,0 +1,67 @@
+#include "sched/claim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *const claim_state_names[] = {"new", "lane", "flight", "held", "suspicious", "settling"};
+
+struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,
+                           struct str payload)
+{
+    struct claim *claim = mem_alloc(sizeof(*claim));
+
+    claim->seq = seq;
+    claim->origin = origin;
+    if (score.len < sizeof(claim->score) && score.len > 0)
+        memcpy(claim->score, score.ptr, score.len);
+    claim->payload = str_dup(payload);
+    claim->payload_bytes = payload.len;
+    return claim;
+}
+
+void claim_destroy(struct claim *claim)
+{
+    if (claim == NULL)
+        return;
+    if (claim->parsed)
+        job_clear(&claim->job);
+    if (claim->has_url)
+        url_clear(&claim->url);
+    free(claim->tracker_host);
+    free(claim->payload);
+    free(claim);
+}
+
+bool claim_value_parse(struct str value, enum claim_origin *origin, struct str *score,
+                       struct str *payload)
+{
+    size_t cut = str_find(value, '\n');
+
+    if (cut == 0 || cut == value.len)
+        return false;
+    switch (value.ptr[0]) {
+    case ORIGIN_QUEUE:
+    case ORIGIN_RETRY:
+    case ORIGIN_SCHEDULE:
+        *origin = (enum claim_origin)value.ptr[0];
+        break;
+    default:
+        return false;
+    }
+    *score = (struct str){value.ptr + 1, cut - 1};
+    *payload = str_slice(value, cut + 1);
+    return (*origin == ORIGIN_QUEUE) == (score->len == 0);
+}
+
+void claim_value_put(struct buf *out, const struct claim *claim)
+{
+    buf_put_char(out, (char)claim->origin);
+    buf_put_str(out, str_of(claim->score));
+    buf_put_char(out, '\n');
+    buf_put(out, claim->payload, claim->payload_bytes);
+}
+
+size_t claim_bytes(const struct claim *claim)
+{
+    return claim->payload_bytes;
+}

@@ -1,0 +1,67 @@
+/*
+ * One claimed job: what we hold of it, from the script that claimed it to the script that settles
+ * it. Its state names the one list it is on; claim_set_state is the only way from one to another.
+ */
+#ifndef FEDPUSH_SCHED_CLAIM_H
+#define FEDPUSH_SCHED_CLAIM_H
+
+#include <sys/queue.h>
+
+#include "base/url.h"
+#include "sched/job.h"
+
+enum claim_state {
+    CLAIM_NEW = 0,    /* on no list: being looked at */
+    CLAIM_LANE,       /* waits in its host's lane */
+    CLAIM_FLIGHT,     /* with a worker */
+    CLAIM_HELD,       /* waits for its key to become readable, until due_ms */
+    CLAIM_SUSPICIOUS, /* waits to run alone */
+    CLAIM_SETTLING,   /* its outcome is decided, the script that writes it is queued or sent */
+};
+extern const char *const claim_state_names[];
+
+enum claim_origin { ORIGIN_QUEUE = 'q', ORIGIN_RETRY = 'r', ORIGIN_SCHEDULE = 's' };
+
+struct lane;
+
+struct claim {
+    TAILQ_ENTRY(claim) entry; /* of the list that `state` names */
+    enum claim_state state;
+    uint64_t seq; /* the field in fedpush:claimed:ID */
+    enum claim_origin origin;
+    char score[32]; /* of a due entry, as Redis printed it */
+    char *payload;  /* the job's bytes, NUL-terminated for convenience */
+    size_t payload_bytes;
+    unsigned recoveries; /* how often it was in the hands of something that died */
+    bool alone;          /* runs alone now: if it takes its process with it, it is poison */
+    bool parsed;         /* job is set */
+    bool has_url;        /* url is set */
+    bool settle_sent;    /* CLAIM_SETTLING: the script was sent, its answer may be lost */
+    bool orphan;         /* fenced: somebody else has it; its outcome is not written */
+    bool booked;         /* came back from its slot in the schedule: it stays in its lane */
+    struct job job;
+    struct url url;
+    char *tracker_host;
+    struct lane *lane;     /* CLAIM_LANE, CLAIM_FLIGHT */
+    unsigned worker;       /* CLAIM_FLIGHT: index */
+    int64_t due_ms;        /* CLAIM_HELD: monotonic; CLAIM_FLIGHT: when it counts as stuck */
+    uint64_t flight_id;    /* CLAIM_FLIGHT: the job's id between us and the worker */
+    bool overdue;          /* CLAIM_FLIGHT: was past its deadline once */
+    int64_t dispatched_us; /* CLAIM_FLIGHT: wall clock */
+    unsigned holds;        /* how often it waited for its key: its backoff */
+};
+
+TAILQ_HEAD(claim_list, claim);
+
+/* Copies payload. Score is text, empty for the queue. */
+struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,
+                           struct str payload);
+void claim_destroy(struct claim *claim);
+/* "ORIGIN\nJOB" as it stands in fedpush:claimed. False: not of that form. */
+bool claim_value_parse(struct str value, enum claim_origin *origin, struct str *score,
+                       struct str *payload) FP_MUST_CHECK;
+void claim_value_put(struct buf *out, const struct claim *claim);
+/* How the job counts against the look-ahead. */
+size_t claim_bytes(const struct claim *claim);
+
+#endif

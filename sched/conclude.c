@@ -1,0 +1,309 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "sched/judge.h"
+#include "sched/retry.h"
+#include "sched/state.h"
+
+enum { FIRST_HOLD_MS = 1000, LONGEST_HOLD_MS = 30000, ASK_MS = 2000 };
+
+char *conclude_queue(struct scheduler *s, const struct claim *claim)
+{
+    struct buf name;
+    char *copy;
+
+    if (claim->origin == ORIGIN_QUEUE)
+        return str_dup(STR("push"));
+    buf_init(&name, 256);
+    bool found = job_queue(s->json, (struct str){claim->payload, claim->payload_bytes}, &name);
+    copy = str_dup(found && !name.overflow ? buf_str(&name) : STR("push"));
+    buf_clear(&name);
+    return copy;
+}
+
+void conclude_simple(struct scheduler *s, struct claim *claim, enum settle_verb verb)
+{
+    struct settlement what = {.verb = verb};
+    settle_add(s->settle, claim, &what);
+}
+
+void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason)
+{
+    struct settlement what = {.verb = SETTLE_DEAD};
+    struct str payload = {claim->payload, claim->payload_bytes};
+    struct json_value root;
+    const char *why;
+
+    buf_init(&what.bytes, claim->payload_bytes + 512);
+    if (claim->alone)
+        job_put_dead(&what.bytes, payload, STR("Fedpush::PoisonJob"), str_of(reason));
+    else if (json_parse(s->json, payload, &root, &why) && root.type == JSON_OBJECT)
+        job_put_dead(&what.bytes, payload, STR("Fedpush::MalformedJob"), str_of(reason));
+    else
+        buf_put_str(&what.bytes, payload);
+    log_event(LOG_LEVEL_WARN, "job put into the dead set", LOG_TEXT("job", claim->job.jid),
+              LOG_TEXT("reason", reason));
+    settle_add(s->settle, claim, &what);
+}
+
+void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
+{
+    bool failed_before = claim->job.retry_count >= 0;
+    struct settlement what = {.verb = failed_before ? SETTLE_RETRY : SETTLE_SCHEDULE};
+
+    buf_init(&what.bytes, claim->payload_bytes);
+    buf_put(&what.bytes, claim->payload, claim->payload_bytes);
+    retry_score(what.score, clock_wall_us(&s->process.clock) + delay_ms * 1000);
+    settle_add(s->settle, claim, &what);
+}
+
+/* Ruby's process_retry: the next attempt, or the end. Returns true when it was the last one. */
+static bool fail(struct scheduler *s, struct claim *claim, struct str error_class,
+                 struct str message, int track)
+{
+    struct settlement what = {.verb = SETTLE_RETRY, .track = track};
+    const struct job *job = &claim->job;
+    char *queue = conclude_queue(s, claim);
+    struct job_failure failure = {.queue = str_of(queue),
+                                  .error_class = error_class,
+                                  .error_message = message,
+                                  .now_us = clock_wall_us(&s->process.clock),
+                                  .integer_ms = s->integer_ms};
+    int64_t count = 0;
+    bool last;
+
+    buf_init(&what.bytes, claim->payload_bytes + 64 * 1024);
+    job_put_retry(&what.bytes, s->json, job, &failure, &count);
+    last = retry_exhausted(count, job->max_retries);
+    if (last && (job->max_retries < 0 || !job->dead)) {
+        what.verb = SETTLE_DONE;
+        buf_clear(&what.bytes);
+    } else if (last) {
+        what.verb = SETTLE_DEAD;
+    } else {
+        int64_t delay_s = retry_delay_s(count, s->process.config.sidekiq_major, &s->process.rng);
+        retry_score(what.score, failure.now_us + delay_s * 1000000);
+    }
+    register_count(s->registration, true);
+    settle_add(s->settle, claim, &what);
+    free(queue);
+    return last;
+}
+
+void conclude_failed(struct scheduler *s, struct claim *claim, struct str error_class,
+                     struct str message)
+{
+    fail(s, claim, error_class, message, TRACK_NOTHING);
+}
+
+static void record(struct scheduler *s, const struct claim *claim,
+                   const struct message_outcome *outcome, const struct judgement *judgement,
+                   enum health_result result)
+{
+    struct health_event event = {
+        .host = claim->url.authority,
+        .inbox = claim->url.text,
+        .result = result,
+        .transport_failure = judgement->transport_failure,
+        .status = outcome->kind == OUTCOME_RESPONSE ? outcome->status : 0,
+        .total_ms = outcome->total_ms,
+        .sent_bytes = outcome->sent_bytes,
+        .error = str_of(judgement->error_message),
+        .wall_us = clock_wall_us(&s->process.clock),
+    };
+    health_record(s->health, &event);
+}
+
+static bool will_exhaust(const struct claim *claim)
+{
+    return retry_exhausted(claim->job.retry_count + 1, claim->job.max_retries);
+}
+
+/* No attempt was made, since the key can't be read now: the claim leaves its lane and waits, so
+ * that others pass. */
+static void hold(struct scheduler *s, struct claim *claim)
+{
+    int64_t wait_ms = (int64_t)FIRST_HOLD_MS << (claim->holds < 5 ? claim->holds : 5);
+
+    if (wait_ms > LONGEST_HOLD_MS)
+        wait_ms = LONGEST_HOLD_MS;
+    claim->holds++;
+    if (s->held_count >= (unsigned)s->process.config.lookahead_jobs / 2) {
+        conclude_book(s, claim, LONGEST_HOLD_MS);
+        return;
+    }
+    claim->state = CLAIM_HELD;
+    claim->due_ms = clock_mono_ms(&s->process.clock) + wait_ms;
+    TAILQ_INSERT_TAIL(&s->held, claim, entry);
+    s->held_count++;
+}
+
+static void log_attempt(const struct claim *claim, const struct message_outcome *outcome,
+                        const struct judgement *j)
+{
+    if (log_wants(LOG_LEVEL_DEBUG))
+        log_event(LOG_LEVEL_DEBUG, "attempt", LOG_TEXT("job", claim->job.jid),
+                  LOG_STR("host", claim->url.authority), LOG_INT("status", outcome->status),
+                  LOG_INT("ms", outcome->total_ms), LOG_TEXT("err", j->error_message));
+}
+
+/* A question about a suspended sender is under way; the outcome's texts aren't needed for a 401. */
+struct question {
+    struct scheduler *s;
+    uint64_t generation;
+    uint64_t seq;
+    struct message_outcome outcome;
+};
+
+static void act(struct scheduler *s, struct claim *claim, const struct message_outcome *outcome,
+                int sender_gone);
+
+static void on_deletion_request(void *arg, enum postgres_status status, PGresult *result,
+                                const char *message)
+{
+    struct question question = *(struct question *)arg;
+    struct scheduler *s = question.s;
+    struct claim *claim;
+
+    (void)message;
+    free(arg);
+    if (question.generation != s->asked_generation ||
+        (claim = holdings_find(&s->holdings, question.seq)) == NULL || claim->state != CLAIM_NEW)
+        return;
+    /* A row means that the account can still come back; unknown is not gone. */
+    bool gone = status == POSTGRES_OK && PQntuples(result) == 0;
+    act(s, claim, &question.outcome, gone);
+    drain_step(s);
+}
+
+static void ask(struct scheduler *s, const struct claim *claim,
+                const struct message_outcome *outcome)
+{
+    struct question *question = mem_alloc(sizeof(*question));
+    char account[24];
+    struct str parameters[1];
+
+    *question = (struct question){s, s->asked_generation, claim->seq, *outcome};
+    question->outcome.error_class = question->outcome.error_message = STR_NULL;
+    snprintf(account, sizeof(account), "%" PRId64, claim->job.account_id);
+    parameters[0] = str_of(account);
+    postgres_query(s->postgres, on_deletion_request, question, ASK_MS,
+                   "SELECT 1 FROM account_deletion_requests WHERE account_id = $1::bigint LIMIT 1",
+                   1, parameters);
+}
+
+/* `claim` is CLAIM_NEW and off every list. */
+static void act(struct scheduler *s, struct claim *claim, const struct message_outcome *outcome,
+                int sender_gone)
+{
+    struct judgement j;
+
+    judge(&j, outcome, &s->process.config.mastodon, &claim->job, sender_gone);
+    log_attempt(claim, outcome, &j);
+    switch (j.sentence) {
+    case SENTENCE_DONE: {
+        struct settlement what = {.verb = SETTLE_DONE, .track = (int)j.track};
+        register_count(s->registration, false);
+        record(s, claim, outcome, &j, j.result);
+        settle_add(s->settle, claim, &what);
+        break;
+    }
+    case SENTENCE_RETRY:
+        if (j.recorded)
+            record(s, claim, outcome, &j, will_exhaust(claim) ? HEALTH_EXHAUSTED : HEALTH_RETRIED);
+        fail(s, claim, j.error_class, str_of(j.error_message), (int)j.track);
+        break;
+    case SENTENCE_AGAIN:
+        if (s->state == SCHEDULER_RUNNING)
+            admit_to_lane(s, claim, true);
+        else
+            conclude_simple(s, claim, SETTLE_RETURN);
+        break;
+    case SENTENCE_WAIT:
+        if (s->state == SCHEDULER_RUNNING)
+            hold(s, claim);
+        else
+            conclude_simple(s, claim, SETTLE_RETURN);
+        break;
+    case SENTENCE_ASK:
+        ask(s, claim, outcome);
+        break;
+    }
+}
+
+static bool was_attempted(const struct message_outcome *outcome)
+{
+    return outcome->kind == OUTCOME_RESPONSE || outcome->kind == OUTCOME_TRANSPORT;
+}
+
+static void take_from_worker(struct scheduler *s, struct claim *claim,
+                             const struct message_outcome *outcome)
+{
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+
+    if (claim->lane == NULL) /* it ran alone, outside the lanes */
+        claim->state = CLAIM_NEW;
+    else if (outcome == NULL)
+        lanes_landed(s->lanes, claim, false, false, 0, now_ms);
+    else
+        lanes_landed(s->lanes, claim, was_attempted(outcome), outcome->kind == OUTCOME_TRANSPORT,
+                     outcome->total_ms, now_ms);
+}
+
+void conclude_outcome(struct scheduler *s, struct claim *claim,
+                      const struct message_outcome *outcome)
+{
+    take_from_worker(s, claim, outcome);
+    if (claim->orphan) {
+        claim_destroy(claim);
+        return;
+    }
+    if (claim->alone && (outcome->kind == OUTCOME_NOT_TRIED || outcome->kind == OUTCOME_KEY_WAIT)) {
+        claim->alone = false;
+        if (s->state == SCHEDULER_RUNNING)
+            quarantine_add(s, claim);
+        else
+            conclude_simple(s, claim, SETTLE_RETURN);
+        return;
+    }
+    act(s, claim, outcome, -1);
+}
+
+/* So that whoever gets the job next, here or elsewhere, knows what it was part of. */
+static void count_recovery(struct scheduler *s, struct claim *claim)
+{
+    char value[64];
+
+    claim->recoveries++;
+    if (claim->job.jid[0] == '\0')
+        return;
+    snprintf(value, sizeof(value), "%u %" PRId64, claim->recoveries,
+             clock_wall_us(&s->process.clock) / 1000000);
+    const struct str words[] = {STR("HSET"), str_of(s->keys.recoveries), str_of(claim->job.jid),
+                                str_of(value)};
+    redis_send(s->redis, NULL, NULL, 4, words);
+}
+
+void conclude_lost(struct scheduler *s, unsigned worker, struct claim *claim)
+{
+    (void)worker;
+    take_from_worker(s, claim, NULL);
+    if (claim->orphan) {
+        claim_destroy(claim);
+        return;
+    }
+    if (claim->alone) {
+        conclude_dead(s, claim, "it ran alone when its process died");
+        return;
+    }
+    count_recovery(s, claim);
+    if (s->state != SCHEDULER_RUNNING)
+        conclude_simple(s, claim, SETTLE_RETURN);
+    else if (claim->recoveries >= QUARANTINE_RECOVERIES)
+        quarantine_add(s, claim);
+    else
+        admit_to_lane(s, claim, true);
+}

@@ -1,0 +1,263 @@
+#include "sched/dispatch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/control.h"
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/table.h"
+
+enum { SLOT_COUNT = DISPATCH_MAX_WORKERS + 1, QUARANTINE_SLOT = DISPATCH_MAX_WORKERS };
+
+struct flight {
+    uint64_t id;
+    struct claim *claim;
+};
+
+struct channel {
+    struct dispatch *dispatch;
+    unsigned worker;
+    struct ipc *ipc;
+    uint32_t credits;
+    unsigned in_flight;
+    struct claim_list flight; /* oldest first */
+    int64_t pinged_ms;        /* 0: no ping is under way */
+};
+
+struct dispatch {
+    struct dispatch_options o;
+    struct channel channels[SLOT_COUNT];
+    struct table *by_id; /* job id -> struct flight */
+    uint64_t next_id;
+    unsigned in_flight;
+    struct buf scratch;
+};
+
+static struct channel *channel_of(struct dispatch *d, unsigned worker)
+{
+    return &d->channels[worker == CONTROL_QUARANTINE_INDEX ? QUARANTINE_SLOT : worker];
+}
+
+struct dispatch *dispatch_create(const struct dispatch_options *options)
+{
+    struct dispatch *d = mem_alloc(sizeof(*d));
+
+    d->o = *options;
+    d->by_id = table_create();
+    d->next_id = 1;
+    buf_init(&d->scratch, IPC_MAX_FRAME_BYTES);
+    for (unsigned i = 0; i < SLOT_COUNT; i++) {
+        d->channels[i].dispatch = d;
+        d->channels[i].worker = i == QUARANTINE_SLOT ? CONTROL_QUARANTINE_INDEX : i;
+        TAILQ_INIT(&d->channels[i].flight);
+    }
+    return d;
+}
+
+/* Takes the claim out of the books of its channel. */
+static void land(struct channel *channel, struct claim *claim)
+{
+    struct dispatch *d = channel->dispatch;
+    struct flight *flight = table_remove(d->by_id, table_key_u64(&claim->flight_id));
+
+    free(flight);
+    TAILQ_REMOVE(&channel->flight, claim, entry);
+    channel->in_flight--;
+    d->in_flight--;
+}
+
+void dispatch_destroy(struct dispatch *d)
+{
+    if (d == NULL)
+        return;
+    for (unsigned i = 0; i < SLOT_COUNT; i++)
+        ipc_destroy(d->channels[i].ipc);
+    table_destroy(d->by_id);
+    buf_clear(&d->scratch);
+    free(d);
+}
+
+static void lose_all(struct channel *channel)
+{
+    struct claim *claim;
+
+    while ((claim = TAILQ_FIRST(&channel->flight)) != NULL) {
+        land(channel, claim);
+        channel->dispatch->o.lost(channel->dispatch->o.arg, channel->worker, claim);
+    }
+    channel->credits = 0;
+    channel->pinged_ms = 0;
+}
+
+static bool on_outcome(struct channel *channel, struct str payload)
+{
+    struct dispatch *d = channel->dispatch;
+    struct message_outcome outcome;
+    struct flight *flight;
+
+    if (!message_get_outcome(payload, &outcome))
+        return false;
+    flight = table_get(d->by_id, table_key_u64(&outcome.id));
+    if (flight == NULL || flight->claim->worker != channel->worker)
+        return false; /* it speaks of a job it doesn't have: not to be trusted any further */
+    struct claim *claim = flight->claim;
+    land(channel, claim);
+    channel->credits++;
+    d->o.outcome(d->o.arg, channel->worker, claim, &outcome);
+    d->o.credit(d->o.arg, channel->worker);
+    return true;
+}
+
+static bool on_frame(void *arg, struct ipc *ipc, uint16_t type, struct str payload)
+{
+    struct channel *channel = arg;
+    struct message_hello hello;
+    struct message_ping pong;
+
+    (void)ipc;
+    switch (type) {
+    case MESSAGE_HELLO:
+        if (!message_get_hello(payload, &hello) || channel->in_flight > 0)
+            return false;
+        channel->credits = hello.credits;
+        channel->dispatch->o.credit(channel->dispatch->o.arg, channel->worker);
+        return true;
+    case MESSAGE_OUTCOME:
+        return on_outcome(channel, payload);
+    case MESSAGE_PONG:
+        if (!message_get_ping(payload, &pong))
+            return false;
+        channel->pinged_ms = 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void on_closed(void *arg, struct ipc *ipc, const char *reason)
+{
+    struct channel *channel = arg;
+
+    log_event(LOG_LEVEL_WARN, "worker is gone", LOG_INT("worker", channel->worker),
+              LOG_TEXT("reason", reason), LOG_INT("jobs", channel->in_flight));
+    ipc_destroy(ipc);
+    channel->ipc = NULL;
+    lose_all(channel);
+}
+
+void dispatch_connect(struct dispatch *d, unsigned worker, int fd)
+{
+    static const struct ipc_handlers handlers = {on_frame, on_closed};
+    struct channel *channel = channel_of(d, worker);
+
+    ipc_destroy(channel->ipc);
+    lose_all(channel);
+    channel->ipc = ipc_create(d->o.base, fd, &handlers, channel);
+}
+
+bool dispatch_has_credit(const struct dispatch *d, unsigned worker)
+{
+    unsigned slot = worker == CONTROL_QUARANTINE_INDEX ? QUARANTINE_SLOT : worker;
+    return d->channels[slot].ipc != NULL && d->channels[slot].credits > 0;
+}
+
+static void make_ticket(struct dispatch *d, const struct claim *claim, struct ticket *ticket)
+{
+    *ticket = (struct ticket){
+        .serial = d->next_id,
+        .account_id = claim->job.account_id,
+        .expires_s =
+            claim->dispatched_us / 1000000 + (DISPATCH_DEADLINE_MS + DISPATCH_PONG_MS) / 1000,
+        .origin = claim->url.origin,
+        .content_type = STR("application/activity+json"),
+    };
+    digest_sha256(claim->job.body, ticket->body_sha256);
+    ticket_seal(ticket, d->o.ticket_key);
+}
+
+void dispatch_send(struct dispatch *d, unsigned worker, struct claim *claim)
+{
+    struct channel *channel = channel_of(d, worker);
+    struct flight *flight = mem_alloc(sizeof(*flight));
+    struct message_job job = {.url = claim->url.text, .body = claim->job.body};
+
+    claim->dispatched_us = clock_wall_us(d->o.clock);
+    claim->due_ms = clock_mono_ms(d->o.clock) + DISPATCH_DEADLINE_MS;
+    claim->worker = worker;
+    make_ticket(d, claim, &job.ticket);
+    job.id = claim->flight_id = d->next_id++;
+    *flight = (struct flight){claim->flight_id, claim};
+    table_put(d->by_id, table_key_u64(&claim->flight_id), flight);
+    TAILQ_INSERT_TAIL(&channel->flight, claim, entry);
+    channel->in_flight++;
+    channel->credits--;
+    d->in_flight++;
+    buf_reset(&d->scratch);
+    message_put_job(&d->scratch, &job);
+    ipc_send(channel->ipc, MESSAGE_JOB, buf_str(&d->scratch));
+}
+
+void dispatch_cancel(struct dispatch *d)
+{
+    for (unsigned i = 0; i < SLOT_COUNT; i++) {
+        if (d->channels[i].ipc != NULL)
+            ipc_send(d->channels[i].ipc, MESSAGE_CANCEL, STR_NULL);
+    }
+}
+
+static void look_at(struct channel *channel, int64_t now_ms)
+{
+    struct dispatch *d = channel->dispatch;
+    struct claim *oldest = TAILQ_FIRST(&channel->flight);
+    struct message_ping ping = {.nonce = (uint64_t)now_ms};
+
+    if (channel->ipc == NULL)
+        return;
+    if (channel->pinged_ms > 0 && now_ms - channel->pinged_ms > DISPATCH_PONG_MS) {
+        log_event(LOG_LEVEL_ERROR, "worker is stuck: killed", LOG_INT("worker", channel->worker),
+                  LOG_INT("jobs", channel->in_flight));
+        channel->pinged_ms = now_ms; /* its death arrives as a closed channel */
+        d->o.kill(d->o.arg, channel->worker);
+        return;
+    }
+    if (oldest == NULL || now_ms < oldest->due_ms || channel->pinged_ms > 0)
+        return;
+    if (oldest->overdue) {
+        log_event(LOG_LEVEL_ERROR, "worker forgot a job: killed",
+                  LOG_INT("worker", channel->worker));
+        oldest->due_ms = now_ms + DISPATCH_DEADLINE_MS;
+        d->o.kill(d->o.arg, channel->worker);
+        return;
+    }
+    oldest->overdue = true;
+    oldest->due_ms = now_ms + DISPATCH_DEADLINE_MS / 2;
+    channel->pinged_ms = now_ms;
+    buf_reset(&d->scratch);
+    message_put_ping(&d->scratch, &ping);
+    ipc_send(channel->ipc, MESSAGE_PING, buf_str(&d->scratch));
+}
+
+void dispatch_tick(struct dispatch *d)
+{
+    int64_t now_ms = clock_mono_ms(d->o.clock);
+
+    for (unsigned i = 0; i < SLOT_COUNT; i++)
+        look_at(&d->channels[i], now_ms);
+}
+
+unsigned dispatch_in_flight(const struct dispatch *d)
+{
+    return d->in_flight;
+}
+
+void dispatch_each(struct dispatch *d, void (*fn)(void *arg, struct claim *claim), void *arg)
+{
+    for (unsigned i = 0; i < SLOT_COUNT; i++) {
+        struct claim *claim;
+        TAILQ_FOREACH(claim, &d->channels[i].flight, entry)
+        {
+            fn(arg, claim);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+/*
+ * All claims of this machine's present identity, by seq, and the account of what became of them.
+ */
+#ifndef FEDPUSH_SCHED_HOLDINGS_H
+#define FEDPUSH_SCHED_HOLDINGS_H
+
+#include "base/table.h"
+#include "sched/claim.h"
+
+struct holdings {
+    struct table *by_seq;
+    size_t bytes;
+    uint64_t claimed; /* since start */
+    uint64_t settled;
+    uint64_t fenced; /* settled by us, but no longer ours */
+};
+
+void holdings_init(struct holdings *holdings);
+void holdings_clear(struct holdings *holdings); /* destroys what is left */
+/* NULL when that seq is held already (the caller destroys its claim). */
+struct claim *holdings_add(struct holdings *holdings, struct claim *claim);
+struct claim *holdings_find(const struct holdings *holdings, uint64_t seq);
+/* Out of the table; the claim is the caller's. */
+void holdings_remove(struct holdings *holdings, struct claim *claim);
+
+#endif

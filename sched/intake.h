@@ -1,0 +1,59 @@
+/*
+ * Takes jobs in: claim rounds while there is room, BLMOVE while the queue is empty (on a connection
+ * of its own), due entries for the poller, and the look into fedpush:recoveries before a job that
+ * was in dying hands is accepted.
+ */
+#ifndef FEDPUSH_SCHED_INTAKE_H
+#define FEDPUSH_SCHED_INTAKE_H
+
+#include "sched/holdings.h"
+#include "sched/membership.h"
+
+enum { INTAKE_MAX_JOBS = 256, INTAKE_MAX_BYTES = 1024 * 1024 };
+
+struct room {
+    unsigned jobs;
+    size_t bytes;
+};
+
+struct intake_options {
+    struct event_base *base;
+    const struct clock *clock;
+    struct redis *redis; /* where everything else of this identity runs: answers come in order */
+    struct redis *redis_wait; /* only for BLMOVE */
+    const struct keys *keys;
+    struct membership *membership;
+    struct holdings *holdings;
+    int claim_rate;                 /* jobs a second, 0: no limit */
+    struct room (*room)(void *arg); /* how much may be claimed now */
+    void (*accept)(
+        void *arg,
+        struct claim *claim); /* a new claim, CLAIM_NEW, in holdings; recoveries are known */
+    void *arg;
+};
+
+struct intake;
+struct intake *intake_create(const struct intake_options *options);
+void intake_destroy(struct intake *intake);
+void intake_set_rate(struct intake *intake, int claim_rate);
+/* Membership is (again) present: begin. */
+void intake_start(struct intake *intake);
+/* Room may have appeared. Cheap: does nothing while the queue is known to be empty. */
+void intake_room(struct intake *intake);
+/* Each second: claims regardless of what the wait connection says, so that a half-open socket never
+ * looks like an idle queue. */
+void intake_tick(struct intake *intake);
+/* Claims due native entries of `retry` (ORIGIN_RETRY) or `schedule` (ORIGIN_SCHEDULE), at most
+ * `room`. */
+void intake_due(struct intake *intake, enum claim_origin origin, struct room room);
+/* Takes a claim that the hash has and we don't know (a lost answer). `value` is "ORIGIN\nJOB". */
+void intake_adopt(struct intake *intake, uint64_t seq, struct str value);
+/* No more claims; `done`, once, from the loop, when every answer that can hold a job has been read
+ * (or its connection is lost). */
+void intake_stop(struct intake *intake, loop_fn *done, void *arg);
+/* Fenced: what is being looked up is forgotten (claims in `holdings` are the caller's to drop). */
+void intake_forget(struct intake *intake);
+/* Scripts sent so far: for the test of claims per delivery. */
+uint64_t intake_calls(const struct intake *intake);
+
+#endif

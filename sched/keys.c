@@ -1,0 +1,50 @@
+#include "sched/keys.h"
+
+#include <stdlib.h>
+
+char *keys_prefixed(const struct keys *keys, struct str name)
+{
+    return mem_printf("%s%.*s", keys->prefix, STR_ARG(name));
+}
+
+void keys_init(struct keys *keys, struct str redis_namespace)
+{
+    keys->prefix =
+        redis_namespace.len > 0 ? mem_printf("%.*s:", STR_ARG(redis_namespace)) : str_dup(STR_NULL);
+    keys->identities = keys_prefixed(keys, STR("fedpush:identities"));
+    keys->recoveries = keys_prefixed(keys, STR("fedpush:recoveries"));
+    keys->queues = keys_prefixed(keys, STR("queues"));
+    keys->queue_push = keys_prefixed(keys, STR("queue:push"));
+    keys->retry = keys_prefixed(keys, STR("retry"));
+    keys->schedule = keys_prefixed(keys, STR("schedule"));
+    keys->dead = keys_prefixed(keys, STR("dead"));
+    keys->processes = keys_prefixed(keys, STR("processes"));
+}
+
+void keys_clear(struct keys *keys)
+{
+    free(keys->prefix);
+    free(keys->identities);
+    free(keys->recoveries);
+    free(keys->queues);
+    free(keys->queue_push);
+    free(keys->retry);
+    free(keys->schedule);
+    free(keys->dead);
+    free(keys->processes);
+}
+
+char *keys_claimed(const struct keys *keys, struct str identity)
+{
+    return mem_printf("%sfedpush:claimed:%.*s", keys->prefix, STR_ARG(identity));
+}
+
+char *keys_wait(const struct keys *keys, struct str identity)
+{
+    return mem_printf("%sfedpush:wait:%.*s", keys->prefix, STR_ARG(identity));
+}
+
+char *keys_queue(const struct keys *keys, struct str queue_name)
+{
+    return mem_printf("%squeue:%.*s", keys->prefix, STR_ARG(queue_name));
+}

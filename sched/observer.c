@@ -1,0 +1,241 @@
+#include "sched/observer.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/log.h"
+#include "base/table.h"
+
+enum { LOOK_MS = 10000, STALE_S = 60, TWICE_MS = 30000 };
+
+struct suspect_owner {
+    char *identity;
+    char *beat; /* the score's text as seen first */
+    int64_t seen_ms;
+    bool present; /* at the latest look */
+};
+
+struct former {
+    TAILQ_ENTRY(former) entry;
+    char *identity;
+};
+
+struct observer {
+    struct observer_options o;
+    struct table *suspects; /* identity -> struct suspect_owner */
+    TAILQ_HEAD(, former) formers;
+    struct recovery *recovery; /* one at a time */
+    char *recovering;
+    bool recovering_former;
+    bool looking;
+    int64_t next_look_ms;
+    unsigned identities;
+};
+
+struct observer *observer_create(const struct observer_options *options)
+{
+    struct observer *observer = mem_alloc(sizeof(*observer));
+    observer->o = *options;
+    observer->suspects = table_create();
+    TAILQ_INIT(&observer->formers);
+    return observer;
+}
+
+static void forget_suspects(struct observer *observer, bool all)
+{
+    size_t at = 0;
+    struct suspect_owner *owner;
+
+    while ((owner = table_next(observer->suspects, &at)) != NULL) {
+        if (!all && owner->present)
+            continue;
+        table_remove(observer->suspects, str_of(owner->identity));
+        free(owner->identity);
+        free(owner->beat);
+        free(owner);
+    }
+}
+
+static void drop_former(struct observer *observer, struct str identity)
+{
+    struct former *former;
+
+    TAILQ_FOREACH(former, &observer->formers, entry)
+    {
+        if (str_equal(str_of(former->identity), identity)) {
+            TAILQ_REMOVE(&observer->formers, former, entry);
+            free(former->identity);
+            free(former);
+            return;
+        }
+    }
+}
+
+void observer_destroy(struct observer *observer)
+{
+    if (observer == NULL)
+        return;
+    recover_cancel(observer->recovery);
+    forget_suspects(observer, true);
+    table_destroy(observer->suspects);
+    while (!TAILQ_EMPTY(&observer->formers))
+        drop_former(observer, str_of(TAILQ_FIRST(&observer->formers)->identity));
+    free(observer->recovering);
+    free(observer);
+}
+
+unsigned observer_identities(const struct observer *observer)
+{
+    return observer->identities;
+}
+
+static void recover_next_former(struct observer *observer);
+
+static void on_recovered(void *arg, const struct recover_result *result)
+{
+    struct observer *observer = arg;
+    struct str identity = str_of(observer->recovering);
+
+    observer->recovery = NULL;
+    if (result->ok || result->returned > 0 || result->poisoned > 0)
+        log_event(LOG_LEVEL_INFO, "claims recovered", LOG_STR("identity", identity),
+                  LOG_INT("returned", result->returned), LOG_INT("poisoned", result->poisoned));
+    if (!result->ok && !result->alive)
+        log_event(LOG_LEVEL_WARN, "recovering claims failed, tried again",
+                  LOG_STR("identity", identity), LOG_TEXT("error", result->message));
+    if (result->ok && observer->recovering_former) {
+        observer->o.former_gone(observer->o.arg, identity);
+        drop_former(observer, identity);
+    }
+    if (result->returned > 0)
+        observer->o.returned(observer->o.arg);
+    if (result->ok)
+        recover_next_former(observer);
+}
+
+static void recover(struct observer *observer, struct str identity, bool former)
+{
+    free(observer->recovering);
+    observer->recovering = str_dup(identity);
+    observer->recovering_former = former;
+    observer->recovery = recover_start(
+        observer->o.redis, observer->o.keys, str_of(observer->recovering),
+        former ? RECOVER_OWN : RECOVER_IF_STALE, observer->o.clock, on_recovered, observer);
+}
+
+static void recover_next_former(struct observer *observer)
+{
+    struct former *former = TAILQ_FIRST(&observer->formers);
+
+    if (former != NULL && observer->recovery == NULL &&
+        membership_state(observer->o.membership) == MEMBER_PRESENT)
+        recover(observer, str_of(former->identity), true);
+}
+
+void observer_former(struct observer *observer, struct str identity)
+{
+    struct former *former = mem_alloc(sizeof(*former));
+    former->identity = str_dup(identity);
+    TAILQ_INSERT_TAIL(&observer->formers, former, entry);
+    recover_next_former(observer);
+}
+
+void observer_start(struct observer *observer)
+{
+    observer->looking = false;
+    recover_next_former(observer);
+}
+
+void observer_lost(struct observer *observer)
+{
+    forget_suspects(observer, true);
+}
+
+/* True when this identity's beat was stale, and the same, 30 s ago on this connection. */
+static bool stale_twice(struct observer *observer, struct str identity, struct str beat,
+                        int64_t now_ms)
+{
+    struct suspect_owner *owner = table_get(observer->suspects, identity);
+
+    if (owner == NULL) {
+        owner = mem_alloc(sizeof(*owner));
+        owner->identity = str_dup(identity);
+        owner->beat = str_dup(beat);
+        owner->seen_ms = now_ms;
+        table_put(observer->suspects, str_of(owner->identity), owner);
+    } else if (!str_equal(str_of(owner->beat), beat)) {
+        free(owner->beat);
+        owner->beat = str_dup(beat);
+        owner->seen_ms = now_ms;
+    }
+    owner->present = true;
+    return now_ms - owner->seen_ms >= TWICE_MS;
+}
+
+/* The identities with their beats, and Redis' own time just before. */
+static void look(struct observer *observer, const redisReply *reply, double redis_now_s)
+{
+    int64_t now_ms = clock_mono_ms(observer->o.clock);
+    size_t at = 0;
+    struct suspect_owner *owner;
+
+    while ((owner = table_next(observer->suspects, &at)) != NULL)
+        owner->present = false;
+    observer->identities = (unsigned)(reply->elements / 2);
+    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+        struct str identity = {reply->element[i]->str, (size_t)reply->element[i]->len};
+        struct str beat = {reply->element[i + 1]->str, (size_t)reply->element[i + 1]->len};
+        double beat_s = strtod(reply->element[i + 1]->str, NULL);
+        if (str_equal(identity, membership_identity(observer->o.membership)))
+            continue;
+        if (redis_now_s - beat_s <= STALE_S)
+            continue;
+        if ((beat_s <= 0 || stale_twice(observer, identity, beat, now_ms)) &&
+            observer->recovery == NULL)
+            recover(observer, identity, false);
+    }
+    forget_suspects(observer, false);
+}
+
+struct look_request {
+    struct observer *observer;
+    double redis_now_s;
+};
+
+static void on_time(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct look_request *request = arg;
+    if (status == REDIS_REPLIED && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2)
+        request->redis_now_s = strtod(reply->element[0]->str, NULL);
+}
+
+static void on_identities(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct look_request request = *(struct look_request *)arg;
+
+    free(arg);
+    request.observer->looking = false;
+    if (status == REDIS_REPLIED && reply->type == REDIS_REPLY_ARRAY && request.redis_now_s > 0)
+        look(request.observer, reply, request.redis_now_s);
+}
+
+void observer_tick(struct observer *observer)
+{
+    int64_t now_ms = clock_mono_ms(observer->o.clock);
+    const struct str time[] = {STR("TIME")};
+    const struct str range[] = {STR("ZRANGE"), str_of(observer->o.keys->identities), STR("0"),
+                                STR("-1"), STR("WITHSCORES")};
+
+    if (membership_state(observer->o.membership) != MEMBER_PRESENT)
+        return;
+    recover_next_former(observer);
+    if (observer->looking || now_ms < observer->next_look_ms)
+        return;
+    observer->looking = true;
+    observer->next_look_ms = now_ms + LOOK_MS;
+    struct look_request *request = mem_alloc(sizeof(*request));
+    request->observer = observer;
+    redis_send(observer->o.redis, on_time, request, 1, time);
+    redis_send(observer->o.redis, on_identities, request, 5, range);
+}

@@ -1,0 +1,142 @@
+#include "sched/poller.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "sched/retry.h"
+
+enum { FIRST_WAIT_MS = 10000, PER_PROCESS_MS = 5000 };
+
+/* IDLE --cadence--> RETRY (entries read) --> SCHEDULE --> IDLE */
+enum poller_state { POLLER_IDLE = 0, POLLER_RETRY, POLLER_SCHEDULE, POLLER_STOPPED };
+
+struct poller {
+    struct poller_options o;
+    struct json *json;
+    enum poller_state state;
+    int64_t next_ms;
+};
+
+struct poller *poller_create(const struct poller_options *options)
+{
+    struct poller *poller = mem_alloc(sizeof(*poller));
+    poller->o = *options;
+    poller->json = json_create();
+    poller->next_ms = clock_mono_ms(options->clock) + FIRST_WAIT_MS;
+    return poller;
+}
+
+void poller_destroy(struct poller *poller)
+{
+    if (poller == NULL)
+        return;
+    json_destroy(poller->json);
+    free(poller);
+}
+
+void poller_stop(struct poller *poller)
+{
+    poller->state = POLLER_STOPPED;
+}
+
+void poller_lost(struct poller *poller)
+{
+    if (poller->state != POLLER_STOPPED)
+        poller->state = POLLER_IDLE;
+}
+
+static const char *zset_key(const struct poller *poller)
+{
+    return poller->state == POLLER_RETRY ? poller->o.keys->retry : poller->o.keys->schedule;
+}
+
+static void on_entries(void *arg, enum redis_status status, const redisReply *reply);
+
+static void read_entries(struct poller *poller)
+{
+    char now[32];
+
+    retry_score(now, clock_wall_us(poller->o.clock));
+    const struct str words[] = {STR("ZRANGEBYSCORE"),
+                                str_of(zset_key(poller)),
+                                STR("-inf"),
+                                str_of(now),
+                                STR("LIMIT"),
+                                STR("0"),
+                                STR("50")};
+    redis_send(poller->o.redis, on_entries, poller, 7, words);
+}
+
+static void enqueue(struct poller *poller, struct str entry)
+{
+    struct job job;
+    struct buf queue;
+    struct buf pushed;
+
+    job_parse(&job, poller->json, entry);
+    bool ours = job.kind == JOB_DELIVERY || job.has_lock;
+    job_clear(&job);
+    if (ours)
+        return;
+    buf_init(&queue, 256);
+    buf_init(&pushed, entry.len + 64);
+    if (job_queue(poller->json, entry, &queue) && !queue.overflow) {
+        char *key = keys_queue(poller->o.keys, buf_str(&queue));
+        job_put_enqueued(&pushed, poller->json, entry, clock_wall_us(poller->o.clock),
+                         poller->o.integer_ms);
+        struct script_call *call = script_begin(SCRIPT_ENQUEUE);
+        script_key(call, zset_key(poller));
+        script_key(call, poller->o.keys->queues);
+        script_key(call, key);
+        script_arg(call, entry);
+        script_arg(call, buf_str(&pushed));
+        script_arg(call, buf_str(&queue));
+        script_send(call, poller->o.redis, NULL, NULL);
+        free(key);
+    }
+    buf_clear(&pushed);
+    buf_clear(&queue);
+}
+
+static void on_entries(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct poller *poller = arg;
+
+    if (poller->state == POLLER_STOPPED)
+        return;
+    if (status == REDIS_LOST || reply->type != REDIS_REPLY_ARRAY) {
+        poller->state = POLLER_IDLE;
+        return;
+    }
+    for (size_t i = 0; i < reply->elements; i++)
+        enqueue(poller, (struct str){reply->element[i]->str, (size_t)reply->element[i]->len});
+    if (poller->state == POLLER_RETRY) {
+        poller->state = POLLER_SCHEDULE;
+        read_entries(poller);
+    } else {
+        poller->state = POLLER_IDLE;
+    }
+}
+
+/* Sidekiq sleeps uniformly in [0.5, 1.5) of its interval, which grows with the processes that poll.
+ */
+static int64_t cadence_ms(struct poller *poller, unsigned processes)
+{
+    int64_t interval_ms = (int64_t)PER_PROCESS_MS * (processes > 0 ? processes : 1);
+    return interval_ms / 2 + (int64_t)rng_below(poller->o.rng, (uint64_t)interval_ms);
+}
+
+void poller_tick(struct poller *poller, unsigned processes)
+{
+    int64_t now_ms = clock_mono_ms(poller->o.clock);
+
+    if (poller->state == POLLER_STOPPED || membership_state(poller->o.membership) != MEMBER_PRESENT)
+        return;
+    intake_due(poller->o.intake, ORIGIN_RETRY, poller->o.room(poller->o.arg));
+    intake_due(poller->o.intake, ORIGIN_SCHEDULE, poller->o.room(poller->o.arg));
+    if (poller->state == POLLER_IDLE && now_ms >= poller->next_ms) {
+        poller->next_ms = now_ms + cadence_ms(poller, processes);
+        poller->state = POLLER_RETRY;
+        read_entries(poller);
+    }
+}

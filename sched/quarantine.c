@@ -1,0 +1,137 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "sched/state.h"
+
+enum { IDLE_STOP_MS = 30000 };
+
+struct mark {
+    struct scheduler *s;
+    uint64_t generation;
+    uint64_t seq;
+};
+
+static void ask_supervisor(struct scheduler *s, bool wanted)
+{
+    const char order = wanted ? 1 : 0;
+    control_send(s->process.control, CONTROL_QUARANTINE, (struct str){&order, 1}, -1);
+}
+
+void quarantine_add(struct scheduler *s, struct claim *claim)
+{
+    claim->state = CLAIM_SUSPICIOUS;
+    TAILQ_INSERT_TAIL(&s->quarantine.waiting, claim, entry);
+    s->quarantine.count++;
+    quarantine_step(s);
+}
+
+static void run_alone(struct scheduler *s, struct claim *claim)
+{
+    struct quarantine *q = &s->quarantine;
+
+    TAILQ_REMOVE(&q->waiting, claim, entry);
+    q->count--;
+    claim->state = CLAIM_NEW;
+    claim->alone = true;
+    if (!admit_understand(s, claim)) {
+        q->state = QUARANTINE_READY;
+        return;
+    }
+    if (!dispatch_has_credit(s->dispatch, CONTROL_QUARANTINE_INDEX)) {
+        claim->alone = false;
+        q->state = QUARANTINE_STARTING;
+        quarantine_add(s, claim);
+        return;
+    }
+    claim->state = CLAIM_FLIGHT;
+    q->state = QUARANTINE_RUNNING;
+    log_event(LOG_LEVEL_WARN, "job runs alone: it was twice in the hands of a process that died",
+              LOG_TEXT("job", claim->job.jid), LOG_INT("recoveries", claim->recoveries));
+    dispatch_send(s->dispatch, CONTROL_QUARANTINE_INDEX, claim);
+}
+
+static void on_marked(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct mark mark = *(struct mark *)arg;
+    struct scheduler *s = mark.s;
+    struct claim *first = TAILQ_FIRST(&s->quarantine.waiting);
+
+    (void)reply;
+    free(arg);
+    if (mark.generation != s->asked_generation || s->quarantine.state != QUARANTINE_MARKING)
+        return;
+    s->quarantine.state = QUARANTINE_READY;
+    if (status == REDIS_REPLIED && first != NULL && first->seq == mark.seq &&
+        s->state == SCHEDULER_RUNNING)
+        run_alone(s, first);
+    if (status == REDIS_REPLIED)
+        quarantine_step(s);
+}
+
+/* Whoever finds the mark after a crash knows that this job alone was at work: it is written before
+ * anything looks at the job. */
+static void write_mark(struct scheduler *s, struct claim *claim)
+{
+    char jid[64] = "";
+    char value[64];
+    struct mark *mark = mem_alloc(sizeof(*mark));
+
+    *mark = (struct mark){s, s->asked_generation, claim->seq};
+    (void)job_peek_jid((struct str){claim->payload, claim->payload_bytes}, jid);
+    snprintf(value, sizeof(value), "%u %" PRId64 " alone", claim->recoveries,
+             clock_wall_us(&s->process.clock) / 1000000);
+    const struct str words[] = {STR("HSET"), str_of(s->keys.recoveries), str_of(jid),
+                                str_of(value)};
+    s->quarantine.state = QUARANTINE_MARKING;
+    redis_send(s->redis, on_marked, mark, 4, words);
+}
+
+void quarantine_step(struct scheduler *s)
+{
+    struct quarantine *q = &s->quarantine;
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    bool worker = dispatch_has_credit(s->dispatch, CONTROL_QUARANTINE_INDEX);
+    struct claim *first = TAILQ_FIRST(&q->waiting);
+
+    switch (q->state) {
+    case QUARANTINE_IDLE:
+        if (first == NULL)
+            break;
+        ask_supervisor(s, true);
+        q->state = QUARANTINE_STARTING;
+        break;
+    case QUARANTINE_STARTING:
+    case QUARANTINE_RUNNING: /* ended when its worker has credit again */
+        if (!worker)
+            break;
+        q->state = QUARANTINE_READY;
+        q->idle_ms = now_ms;
+        quarantine_step(s);
+        break;
+    case QUARANTINE_READY:
+        if (!worker) {
+            q->state = QUARANTINE_STARTING; /* it died: the supervisor starts another */
+        } else if (first != NULL && membership_is_fresh(s->membership) &&
+                   s->state == SCHEDULER_RUNNING) {
+            write_mark(s, first);
+        } else if (first == NULL && now_ms - q->idle_ms > IDLE_STOP_MS) {
+            ask_supervisor(s, false);
+            q->state = QUARANTINE_IDLE;
+        }
+        break;
+    case QUARANTINE_MARKING:
+        if (!redis_is_ready(s->redis))
+            q->state = QUARANTINE_READY;
+        break;
+    }
+}
+
+void quarantine_forget(struct scheduler *s)
+{
+    s->quarantine.count = 0;
+    TAILQ_INIT(&s->quarantine.waiting);
+    if (s->quarantine.state == QUARANTINE_MARKING)
+        s->quarantine.state = QUARANTINE_READY;
+}

@@ -1,0 +1,256 @@
+#include "sched/register.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+enum { STAT_TTL_S = 157680000, MAX_WORK = 200 };
+
+struct registration {
+    struct register_options o;
+    uint64_t processed;
+    uint64_t failed;
+    bool quiet;
+    unsigned processes;
+    int64_t rtt_us;
+    int64_t ping_us;
+};
+
+struct registration *register_create(const struct register_options *options)
+{
+    struct registration *r = mem_alloc(sizeof(*r));
+    r->o = *options;
+    r->processes = 1;
+    return r;
+}
+
+void register_destroy(struct registration *r)
+{
+    free(r);
+}
+
+void register_count(struct registration *r, bool failed)
+{
+    r->processed++;
+    r->failed += failed;
+}
+
+void register_set_quiet(struct registration *r)
+{
+    r->quiet = true;
+}
+
+unsigned register_processes(const struct registration *r)
+{
+    return r->processes;
+}
+
+static void incr(struct registration *r, const char *name, uint64_t amount, const char *day)
+{
+    char number[24];
+    char ttl[24];
+    char *total = keys_prefixed(r->o.keys, str_of(name));
+    char *daily = mem_printf("%s:%s", total, day);
+
+    snprintf(number, sizeof(number), "%" PRIu64, amount);
+    snprintf(ttl, sizeof(ttl), "%d", STAT_TTL_S);
+    const struct str incr_total[] = {STR("INCRBY"), str_of(total), str_of(number)};
+    const struct str incr_day[] = {STR("INCRBY"), str_of(daily), str_of(number)};
+    const struct str expire[] = {STR("EXPIRE"), str_of(daily), str_of(ttl)};
+    redis_send(r->o.redis, NULL, NULL, 3, incr_total);
+    redis_send(r->o.redis, NULL, NULL, 3, incr_day);
+    redis_send(r->o.redis, NULL, NULL, 3, expire);
+    free(daily);
+    free(total);
+}
+
+static void flush_statistics(struct registration *r)
+{
+    time_t now = (time_t)(clock_wall_us(r->o.clock) / 1000000);
+    struct tm utc;
+    char day[16];
+
+    if (r->processed == 0)
+        return;
+    gmtime_r(&now, &utc);
+    strftime(day, sizeof(day), "%Y-%m-%d", &utc);
+    incr(r, "stat:processed", r->processed, day);
+    incr(r, "stat:failed", r->failed, day);
+    r->processed = 0;
+    r->failed = 0;
+}
+
+static void put_hostname(struct buf *out)
+{
+    char name[256] = "localhost";
+    gethostname(name, sizeof(name) - 1);
+    json_put_string(out, str_of(name));
+}
+
+/* The union of what 6.5 to 8.1 look for: without `capsules` 8.0's busy page fails, without
+ * `concurrency` in the JSON the scheduler that cleans up old posts fails on 6.5 to 8.0. */
+static void put_info(struct registration *r, struct buf *out)
+{
+    struct str identity = membership_identity(r->o.membership);
+    struct str pid = str_slice(identity, str_find(identity, ':') + 1);
+
+    pid.len = str_find(pid, ':');
+    buf_put_str(out, STR("{\"hostname\":"));
+    put_hostname(out);
+    buf_printf(out, ",\"started_at\":%.6f,\"pid\":%.*s,\"tag\":\"fedpush\",\"concurrency\":%d",
+               (double)r->o.started_us / 1e6, STR_ARG(pid), r->o.concurrency);
+    buf_printf(
+        out,
+        ",\"capsules\":{\"default\":{\"concurrency\":%d,\"mode\":\"strict\",\"weights\":{\"push\":"
+        "0}}}"
+        ",\"queues\":[\"push\"],\"weights\":[{\"push\":0}],\"labels\":[\"fedpush\"],\"identity\":",
+        r->o.concurrency);
+    json_put_string(out, identity);
+    buf_put_str(out, STR(",\"version\":"));
+    json_put_string(out, str_of(r->o.sidekiq_version));
+    buf_put_str(out, STR(",\"embedded\":false}"));
+}
+
+static long resident_kib(void)
+{
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%*s %ld", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static void on_signal(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct registration *r = arg;
+
+    if (status == REDIS_LOST || reply->type != REDIS_REPLY_STRING)
+        return;
+    log_event(LOG_LEVEL_INFO, "order from Sidekiq's Web UI",
+              LOG_STR("signal", ((struct str){reply->str, (size_t)reply->len})));
+    if (reply_is(reply, STR("TSTP")))
+        r->o.quiet(r->o.arg);
+    else if (reply_is(reply, STR("TERM")))
+        r->o.stop(r->o.arg);
+}
+
+static void on_processes(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct registration *r = arg;
+    if (status == REDIS_REPLIED && reply->type == REDIS_REPLY_INTEGER && reply->integer > 0)
+        r->processes = (unsigned)reply->integer;
+}
+
+static void on_pong(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct registration *r = arg;
+    (void)reply;
+    if (status == REDIS_REPLIED)
+        r->rtt_us = clock_wall_us(r->o.clock) - r->ping_us;
+}
+
+static void put_work(struct registration *r, const char *key, const struct work *work, size_t count)
+{
+    struct str words[2 + 2 * MAX_WORK] = {STR("HSET"), str_of(key)};
+    struct buf values[MAX_WORK];
+    char names[MAX_WORK][24];
+    const struct str expire[] = {STR("EXPIRE"), str_of(key), STR("60")};
+
+    if (count > MAX_WORK)
+        count = MAX_WORK;
+    for (size_t i = 0; i < count; i++) {
+        const struct claim *claim = work[i].claim;
+        buf_init(&values[i], claim->payload_bytes * 6 + 256);
+        buf_put_str(&values[i], STR("{\"queue\":"));
+        json_put_string(&values[i], work[i].queue);
+        buf_put_str(&values[i], STR(",\"payload\":"));
+        json_put_string(&values[i], (struct str){claim->payload, claim->payload_bytes});
+        buf_printf(&values[i], ",\"run_at\":%" PRId64 "}", claim->dispatched_us / 1000000);
+        snprintf(names[i], sizeof(names[i]), "%" PRIx64, claim->seq);
+        words[2 + 2 * i] = str_of(names[i]);
+        words[3 + 2 * i] = buf_str(&values[i]);
+    }
+    if (count > 0) {
+        redis_send(r->o.redis, NULL, NULL, 2 + 2 * count, words);
+        redis_send(r->o.redis, NULL, NULL, 3, expire);
+    }
+    for (size_t i = 0; i < count; i++)
+        buf_clear(&values[i]);
+}
+
+static void put_process(struct registration *r, const char *key, unsigned busy)
+{
+    char numbers[5][32];
+    struct buf info;
+    struct str identity = membership_identity(r->o.membership);
+    const struct str add[] = {STR("SADD"), str_of(r->o.keys->processes), identity};
+    const struct str expire[] = {STR("EXPIRE"), str_of(key), STR("60")};
+
+    buf_init(&info, 8192);
+    put_info(r, &info);
+    snprintf(numbers[0], sizeof(numbers[0]), "%d", r->o.concurrency);
+    snprintf(numbers[1], sizeof(numbers[1]), "%u", busy);
+    snprintf(numbers[2], sizeof(numbers[2]), "%.6f", (double)clock_wall_us(r->o.clock) / 1e6);
+    snprintf(numbers[3], sizeof(numbers[3]), "%" PRId64, r->rtt_us);
+    snprintf(numbers[4], sizeof(numbers[4]), "%ld", resident_kib());
+    const struct str set[] = {STR("HSET"),        str_of(key),
+                              STR("info"),        buf_str(&info),
+                              STR("concurrency"), str_of(numbers[0]),
+                              STR("busy"),        str_of(numbers[1]),
+                              STR("beat"),        str_of(numbers[2]),
+                              STR("rtt_us"),      str_of(numbers[3]),
+                              STR("quiet"),       r->quiet ? STR("true") : STR("false"),
+                              STR("rss"),         str_of(numbers[4])};
+    redis_send(r->o.redis, NULL, NULL, 3, add);
+    redis_send(r->o.redis, NULL, NULL, sizeof(set) / sizeof(set[0]), set);
+    redis_send(r->o.redis, NULL, NULL, 3, expire);
+    buf_clear(&info);
+}
+
+void register_beat(struct registration *r, unsigned busy, const struct work *work,
+                   size_t work_count)
+{
+    char *key = keys_prefixed(r->o.keys, membership_identity(r->o.membership));
+    char *work_key = mem_printf("%s:work", key);
+    char *signals = mem_printf("%s-signals", key);
+    const struct str unlink_work[] = {STR("UNLINK"), str_of(work_key)};
+    const struct str ping[] = {STR("PING")};
+    const struct str pop[] = {STR("RPOP"), str_of(signals)};
+    const struct str card[] = {STR("SCARD"), str_of(r->o.keys->processes)};
+
+    flush_statistics(r);
+    redis_send(r->o.redis, NULL, NULL, 2, unlink_work);
+    put_work(r, work_key, work, work_count);
+    r->ping_us = clock_wall_us(r->o.clock);
+    redis_send(r->o.redis, on_pong, r, 1, ping);
+    put_process(r, key, busy);
+    redis_send(r->o.redis, on_signal, r, 2, pop);
+    redis_send(r->o.redis, on_processes, r, 2, card);
+    free(signals);
+    free(work_key);
+    free(key);
+}
+
+void register_leave(struct registration *r)
+{
+    char *key = keys_prefixed(r->o.keys, membership_identity(r->o.membership));
+    char *work_key = mem_printf("%s:work", key);
+    const struct str leave[] = {STR("SREM"), str_of(r->o.keys->processes),
+                                membership_identity(r->o.membership)};
+    const struct str unlink_work[] = {STR("UNLINK"), str_of(work_key)};
+
+    flush_statistics(r);
+    redis_send(r->o.redis, NULL, NULL, 3, leave);
+    redis_send(r->o.redis, NULL, NULL, 2, unlink_work);
+    free(work_key);
+    free(key);
+}

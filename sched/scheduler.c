@@ -1,0 +1,572 @@
+#include "sched/scheduler.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "sched/state.h"
+
+enum {
+    TICK_MS = 1000,
+    SILENT_MS = 10000,
+    REGISTER_TICKS = 10,
+    RECONCILE_TICKS = 60,
+    SWEEP_TICKS = 600,
+    READY_TICKS = 10,
+    HISTORY_MS = 3000,
+    MAX_WORK = 200,
+};
+
+/* --- the workers --- */
+
+static void on_credit(void *arg, unsigned worker)
+{
+    struct scheduler *s = arg;
+
+    if (worker == CONTROL_QUARANTINE_INDEX) {
+        quarantine_step(s);
+        return;
+    }
+    admit_dispatch(s, worker);
+    intake_room(s->intake);
+}
+
+static void on_outcome(void *arg, unsigned worker, struct claim *claim,
+                       const struct message_outcome *outcome)
+{
+    struct scheduler *s = arg;
+
+    (void)worker;
+    conclude_outcome(s, claim, outcome);
+    drain_step(s);
+}
+
+static void on_lost(void *arg, unsigned worker, struct claim *claim)
+{
+    struct scheduler *s = arg;
+
+    conclude_lost(s, worker, claim);
+    drain_step(s);
+}
+
+static void on_stuck(void *arg, unsigned worker)
+{
+    struct scheduler *s = arg;
+    const char peer[] = {(char)ROLE_WORKER, (char)worker};
+
+    control_send(s->process.control, CONTROL_KILL_PEER, (struct str){peer, sizeof(peer)}, -1);
+}
+
+/* --- membership --- */
+
+struct work_list {
+    struct work entries[MAX_WORK];
+    size_t count;
+};
+
+static void add_work(void *arg, struct claim *claim)
+{
+    struct work_list *list = arg;
+
+    if (list->count < MAX_WORK && !claim->orphan)
+        list->entries[list->count++] = (struct work){claim, STR("push")};
+}
+
+static void beat_registration(struct scheduler *s)
+{
+    struct work_list *list = mem_alloc(sizeof(*list));
+
+    dispatch_each(s->dispatch, add_work, list);
+    register_beat(s->registration, dispatch_in_flight(s->dispatch), list->entries, list->count);
+    free(list);
+}
+
+static void send_ready(struct scheduler *s)
+{
+    if (s->ready_sent)
+        return;
+    s->ready_sent = true;
+    control_send(s->process.control, CONTROL_READY, STR_NULL, -1);
+}
+
+static void on_reconciled(void *arg)
+{
+    struct scheduler *s = arg;
+
+    if (membership_state(s->membership) != MEMBER_PRESENT)
+        return;
+    settle_replay(s->settle);
+    intake_start(s->intake);
+    observer_start(s->observer);
+    admit_dispatch_all(s);
+}
+
+static void on_policy(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct scheduler *s = arg;
+    const char *policy;
+
+    if (status == REDIS_LOST || reply->type != REDIS_REPLY_STRING)
+        return;
+    policy = strstr(reply->str, "maxmemory_policy:");
+    if (policy == NULL || strncmp(policy, "maxmemory_policy:noeviction", 27) == 0)
+        return;
+    log_plain(LOG_LEVEL_ERROR,
+              "Redis evicts keys, so that jobs can vanish: set maxmemory-policy noeviction");
+    if (!s->ready_sent)
+        role_exit(&s->process, FP_EXIT_CONFIG);
+}
+
+static void on_joined(void *arg)
+{
+    struct scheduler *s = arg;
+
+    if (s->state == SCHEDULER_STARTING || s->state == SCHEDULER_FENCED) {
+        s->state = SCHEDULER_RUNNING;
+        log_event(LOG_LEVEL_INFO, "joined",
+                  LOG_STR("identity", membership_identity(s->membership)));
+    }
+    beat_registration(s);
+    reconcile_run(s->reconcile, on_reconciled, s);
+    send_ready(s);
+}
+
+/* Everything waiting is somebody else's now; what is with a worker is forgotten when it comes back.
+ */
+static void drop_everything(struct scheduler *s)
+{
+    size_t at = 0;
+    struct claim *claim;
+
+    while ((claim = table_next(s->holdings.by_seq, &at)) != NULL) {
+        holdings_remove(&s->holdings, claim);
+        if (claim->state == CLAIM_FLIGHT) {
+            claim->orphan = true;
+            continue;
+        }
+        if (claim->state == CLAIM_LANE)
+            lanes_remove(s->lanes, claim);
+        claim_destroy(claim);
+    }
+    TAILQ_INIT(&s->held);
+    s->held_count = 0;
+    quarantine_forget(s);
+}
+
+static void on_fenced(void *arg)
+{
+    struct scheduler *s = arg;
+
+    s->asked_generation++;
+    settle_forget(s->settle);
+    intake_forget(s->intake);
+    dispatch_cancel(s->dispatch);
+    drop_everything(s);
+    if (s->state == SCHEDULER_DRAINING) { /* others have it all: nothing is left to return */
+        s->drain = DRAIN_LEFT;
+        return;
+    }
+    s->state = SCHEDULER_FENCED;
+    control_send(s->process.control, CONTROL_IDENTITY_WANTED, STR_NULL, -1);
+}
+
+static void on_redis_ready(void *arg)
+{
+    struct scheduler *s = arg;
+    const struct str words[] = {STR("INFO"), STR("memory")};
+
+    script_load(s->redis);
+    redis_send(s->redis, on_policy, s, 2, words);
+    membership_redis_ready(s->membership);
+}
+
+static void on_redis_lost(void *arg, const char *reason)
+{
+    struct scheduler *s = arg;
+
+    log_event(LOG_LEVEL_WARN, "Redis lost", LOG_TEXT("role", "sidekiq"),
+              LOG_TEXT("reason", reason));
+    membership_redis_lost(s->membership);
+    observer_lost(s->observer);
+    poller_lost(s->poller);
+}
+
+static void on_side_ready(void *arg)
+{
+    (void)arg;
+}
+
+static void on_side_lost(void *arg, const char *reason)
+{
+    (void)arg;
+    log_event(LOG_LEVEL_WARN, "Redis lost", LOG_TEXT("role", "base, cache or wait"),
+              LOG_TEXT("reason", reason));
+}
+
+static void on_settled(void *arg)
+{
+    struct scheduler *s = arg;
+
+    intake_room(s->intake);
+    drain_step(s);
+}
+
+static void on_former_gone(void *arg, struct str identity)
+{
+    struct scheduler *s = arg;
+    control_send(s->process.control, CONTROL_IDENTITY_GONE, identity, -1);
+}
+
+static void on_returned(void *arg)
+{
+    struct scheduler *s = arg;
+    intake_tick(s->intake);
+}
+
+/* --- orders from Sidekiq's Web UI --- */
+
+static void on_quiet(void *arg)
+{
+    struct scheduler *s = arg;
+
+    if (s->state != SCHEDULER_RUNNING)
+        return;
+    s->state = SCHEDULER_QUIET;
+    register_set_quiet(s->registration);
+    poller_stop(s->poller);
+    drain_return_waiting(s);
+}
+
+static void on_stop(void *arg)
+{
+    struct scheduler *s = arg;
+    drain_start(s, (unsigned)s->process.config.drain_seconds);
+}
+
+/* --- each second --- */
+
+static void release_held(struct scheduler *s)
+{
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    struct claim *claim;
+    struct claim *next;
+
+    for (claim = TAILQ_FIRST(&s->held); claim != NULL; claim = next) {
+        next = TAILQ_NEXT(claim, entry);
+        if (claim->due_ms > now_ms)
+            continue;
+        TAILQ_REMOVE(&s->held, claim, entry);
+        s->held_count--;
+        claim->state = CLAIM_NEW;
+        admit_to_lane(s, claim, false);
+    }
+}
+
+static void watch_connections(struct scheduler *s)
+{
+    if (redis_is_ready(s->redis) && redis_oldest_ms(s->redis) > SILENT_MS)
+        redis_reconnect(s->redis, "no answer");
+    if (s->redis_base != s->redis && redis_oldest_ms(s->redis_base) > SILENT_MS)
+        redis_reconnect(s->redis_base, "no answer");
+    if (s->redis_cache != s->redis && s->redis_cache != s->redis_base &&
+        redis_oldest_ms(s->redis_cache) > SILENT_MS)
+        redis_reconnect(s->redis_cache, "no answer");
+}
+
+static void on_tick(void *arg)
+{
+    struct scheduler *s = arg;
+
+    loop_timer_set(s->tick, TICK_MS);
+    s->ticks++;
+    watch_connections(s);
+    release_held(s);
+    dispatch_tick(s->dispatch);
+    observer_tick(s->observer);
+    quarantine_step(s);
+    if (s->state == SCHEDULER_RUNNING) {
+        poller_tick(s->poller, register_processes(s->registration));
+        intake_tick(s->intake);
+        admit_dispatch_all(s);
+    }
+    drain_step(s);
+    if (s->ticks == READY_TICKS)
+        send_ready(s); /* without Redis it works on, so to say: it waits for it */
+    if (s->ticks % SWEEP_TICKS == 0)
+        lanes_sweep(s->lanes, clock_mono_ms(&s->process.clock));
+    if (membership_state(s->membership) != MEMBER_PRESENT)
+        return;
+    if (s->ticks % REGISTER_TICKS == 0)
+        beat_registration(s);
+    if (s->ticks % RECONCILE_TICKS == 0)
+        reconcile_run(s->reconcile, NULL, NULL);
+}
+
+/* --- start --- */
+
+static struct redis *connect_role(struct scheduler *s, size_t index, const char *url,
+                                  const char *name)
+{
+    static const struct redis_handlers side = {on_side_ready, on_side_lost};
+    static const struct redis_handlers main_role = {on_redis_ready, on_redis_lost};
+    struct err err;
+
+    if (redis_endpoint_parse(&s->endpoints[index], str_of(url),
+                             str_of(s->process.config.redis_ca_file), &err) != FP_OK) {
+        log_event(LOG_LEVEL_ERROR, "Redis URL unusable", LOG_TEXT("role", name),
+                  LOG_TEXT("error", err.message));
+        exit(FP_EXIT_CONFIG);
+    }
+    if (index > 0 && redis_endpoint_equal(&s->endpoints[0], &s->endpoints[index]))
+        return s->redis;
+    return redis_create(s->process.base, s->dns, &s->endpoints[index], name,
+                        index == 0 ? &main_role : &side, s);
+}
+
+static void connect_stores(struct scheduler *s)
+{
+    static const struct redis_handlers side = {on_side_ready, on_side_lost};
+    const struct config *config = &s->process.config;
+    struct dns_options dns = {
+        .servers = str_of(config->resolvers), .hosts_file = true, .timeout_ms = 5000};
+    struct postgres_options mastodon = {
+        .conninfo = str_of(config->postgres_mastodon), .name = "mastodon", .writes = true};
+    struct postgres_options fedpush = {
+        .conninfo = str_of(config->postgres_fedpush), .name = "fedpush", .writes = true};
+    struct err err;
+
+    s->dns = dns_create(s->process.base, &dns, &err);
+    if (s->dns == NULL) {
+        log_event(LOG_LEVEL_ERROR, "FEDPUSH_RESOLVERS unusable", LOG_TEXT("error", err.message));
+        exit(FP_EXIT_CONFIG);
+    }
+    s->redis = connect_role(s, 0, config->redis_sidekiq_url, "sidekiq");
+    s->redis_base = connect_role(s, 1, config->redis_base_url, "base");
+    s->redis_cache = connect_role(s, 2, config->redis_cache_url, "cache");
+    s->redis_wait = redis_create(s->process.base, s->dns, &s->endpoints[0], "wait", &side, s);
+    s->postgres = postgres_create(s->process.base, s->dns, &mastodon);
+    s->postgres_fedpush = postgres_create(s->process.base, s->dns, &fedpush);
+}
+
+static void on_claim(void *arg, struct claim *claim)
+{
+    admit_claim(arg, claim);
+}
+
+/* Due retries take at most half of what may be claimed: a wave of them never fills the look-ahead
+ * before fresh posts. */
+static struct room room_for_due(void *arg)
+{
+    struct room room = admit_room(arg);
+    room.jobs /= 2;
+    return room;
+}
+
+static void make_claiming(struct scheduler *s)
+{
+    const struct membership_handlers member = {on_joined, on_fenced, s};
+    struct role_process *p = &s->process;
+
+    s->membership = membership_create(p->base, &p->clock, s->redis, &s->keys, &member);
+    const struct intake_options intake = {.base = p->base,
+                                          .clock = &p->clock,
+                                          .redis = s->redis,
+                                          .redis_wait = s->redis_wait,
+                                          .keys = &s->keys,
+                                          .membership = s->membership,
+                                          .holdings = &s->holdings,
+                                          .claim_rate = p->config.claim_rate,
+                                          .room = admit_room,
+                                          .accept = on_claim,
+                                          .arg = s};
+    s->intake = intake_create(&intake);
+    s->reconcile =
+        reconcile_create(p->base, s->redis, s->membership, &s->keys, &s->holdings, s->intake);
+    const struct observer_options observer = {.base = p->base,
+                                              .clock = &p->clock,
+                                              .redis = s->redis,
+                                              .keys = &s->keys,
+                                              .membership = s->membership,
+                                              .former_gone = on_former_gone,
+                                              .returned = on_returned,
+                                              .arg = s};
+    s->observer = observer_create(&observer);
+    const struct poller_options poller = {.clock = &p->clock,
+                                          .rng = &p->rng,
+                                          .redis = s->redis,
+                                          .keys = &s->keys,
+                                          .membership = s->membership,
+                                          .intake = s->intake,
+                                          .integer_ms = s->integer_ms,
+                                          .room = room_for_due,
+                                          .arg = s};
+    s->poller = poller_create(&poller);
+}
+
+static void make_recording(struct scheduler *s)
+{
+    struct role_process *p = &s->process;
+    const struct availability_options availability = {
+        .base = p->base,
+        .clock = &p->clock,
+        .postgres = s->postgres,
+        .redis_base = s->redis_base,
+        .redis_cache = s->redis_cache,
+        .redis_namespace = str_of(p->config.redis_namespace),
+        .cache_unlink = mastodon_version_compare(&p->config.mastodon, 4, 6, 0) >= 0,
+        .answered = admit_answered,
+        .arg = s};
+    s->availability = availability_create(&availability);
+    s->health = health_create(p->base, &p->clock, s->postgres_fedpush);
+    const struct settle_options settle = {.base = p->base,
+                                          .clock = &p->clock,
+                                          .redis = s->redis,
+                                          .keys = &s->keys,
+                                          .membership = s->membership,
+                                          .holdings = &s->holdings,
+                                          .availability = s->availability,
+                                          .settled = on_settled,
+                                          .arg = s};
+    s->settle = settle_create(&settle);
+    const struct register_options registration = {.clock = &p->clock,
+                                                  .redis = s->redis,
+                                                  .keys = &s->keys,
+                                                  .membership = s->membership,
+                                                  .concurrency = p->config.concurrency,
+                                                  .sidekiq_version = p->config.sidekiq_version,
+                                                  .started_us = clock_wall_us(&p->clock),
+                                                  .quiet = on_quiet,
+                                                  .stop = on_stop,
+                                                  .arg = s};
+    s->registration = register_create(&registration);
+}
+
+static void make_lanes(struct scheduler *s)
+{
+    struct role_process *p = &s->process;
+    const struct lane_options lanes = {.workers = s->workers,
+                                       .host_window = (unsigned)p->config.host_window,
+                                       .max_in_flight = (unsigned)p->config.max_in_flight,
+                                       .lookahead_jobs = (unsigned)p->config.lookahead_jobs};
+    struct dispatch_options dispatch = {.base = p->base,
+                                        .clock = &p->clock,
+                                        .credit = on_credit,
+                                        .outcome = on_outcome,
+                                        .lost = on_lost,
+                                        .kill = on_stuck,
+                                        .arg = s};
+
+    s->lanes = lanes_create(&lanes);
+    memcpy(dispatch.ticket_key, p->ticket_key, TICKET_KEY_BYTES);
+    s->dispatch = dispatch_create(&dispatch);
+    sodium_memzero(dispatch.ticket_key, TICKET_KEY_BYTES);
+}
+
+/* First line: the identity to use; the others were ours, and may still hold claims. */
+static void take_identity(struct scheduler *s, struct str text)
+{
+    bool first = true;
+
+    while (text.len > 0) {
+        size_t end = str_find(text, '\n');
+        struct str line = {text.ptr, end};
+        text = str_slice(text, end + 1);
+        if (line.len == 0)
+            continue;
+        if (first)
+            membership_adopt(s->membership, line);
+        else
+            observer_former(s->observer, line);
+        first = false;
+    }
+}
+
+static void on_history_host(void *arg, struct str host, bool suspect)
+{
+    struct scheduler *s = arg;
+    lanes_learn(s->lanes, host, suspect, clock_mono_ms(&s->process.clock));
+}
+
+/* Nothing is claimed before it is known which hosts are suspect, or PostgreSQL has had its chance
+ * to say so. */
+static void on_history(void *arg)
+{
+    struct scheduler *s = arg;
+
+    take_identity(s, str_of(s->identity_text));
+    free(s->identity_text);
+    s->identity_text = NULL;
+}
+
+static void on_start(void *arg)
+{
+    struct scheduler *s = arg;
+
+    keys_init(&s->keys, str_of(s->process.config.redis_namespace));
+    holdings_init(&s->holdings);
+    TAILQ_INIT(&s->held);
+    TAILQ_INIT(&s->quarantine.waiting);
+    s->json = json_create();
+    s->integer_ms = s->process.config.sidekiq_major >= 8;
+    connect_stores(s);
+    make_claiming(s);
+    make_recording(s);
+    make_lanes(s);
+    for (unsigned i = 0; i < s->workers; i++)
+        dispatch_connect(s->dispatch, i, s->worker_fds[i]);
+    s->tick = loop_timer_create(s->process.base, on_tick, s);
+    loop_timer_set(s->tick, TICK_MS);
+    health_load(s->health, HISTORY_MS, on_history_host, on_history, s);
+}
+
+static void on_peer(void *arg, enum role role, unsigned index, int fd)
+{
+    struct scheduler *s = arg;
+
+    if (role != ROLE_WORKER ||
+        (index >= DISPATCH_MAX_WORKERS && index != CONTROL_QUARANTINE_INDEX)) {
+        log_event(LOG_LEVEL_ERROR, "unexpected peer", LOG_INT("role", role),
+                  LOG_INT("index", index));
+        exit(FP_EXIT_SOFTWARE);
+    }
+    if (s->dispatch != NULL) {
+        dispatch_connect(s->dispatch, index, fd);
+    } else {
+        s->worker_fds[index] = fd;
+        if (index >= s->workers)
+            s->workers = index + 1;
+    }
+}
+
+static void on_identity(void *arg, struct str text)
+{
+    struct scheduler *s = arg;
+
+    if (s->membership != NULL && s->identity_text == NULL) {
+        take_identity(s, text);
+    } else {
+        free(s->identity_text);
+        s->identity_text = str_dup(text);
+    }
+}
+
+static void on_reload(void *arg)
+{
+    struct scheduler *s = arg;
+    intake_set_rate(s->intake, s->process.config.claim_rate);
+}
+
+static void on_drain(void *arg, unsigned seconds)
+{
+    drain_start(arg, seconds);
+}
+
+int scheduler_main(void)
+{
+    static const struct role_handlers handlers = {on_start, on_peer, on_reload, on_drain,
+                                                  on_identity};
+    struct scheduler *s = mem_alloc(sizeof(*s));
+
+    return role_run(&s->process, ROLE_SCHEDULER, 0, &handlers, s);
+}

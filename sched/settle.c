@@ -1,0 +1,290 @@
+#include "sched/settle.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "sched/retry.h"
+
+enum {
+    BATCH_CLAIMS = 64,
+    BATCH_BYTES = 1024 * 1024,
+    BATCH_WAIT_MS = 3,
+    REPLAY_MS = 1000,
+    FIXED_KEYS = 7,
+};
+
+struct settle_item {
+    struct claim *claim;
+    struct settlement what;
+    char *queue_key; /* of a hand-off */
+    char *queue_name;
+};
+
+/*
+ * GATHERING --full or 3 ms--> EFFECTS --tracked, or a second--> UNSENT --script sent--> SENT
+ * --acknowledged--> freed SENT --lost or refused--> UNSENT (again after reconnecting, or a second)
+ */
+enum batch_state { BATCH_GATHERING = 0, BATCH_EFFECTS, BATCH_UNSENT, BATCH_SENT, BATCH_FORGOTTEN };
+
+struct batch {
+    TAILQ_ENTRY(batch) entry;
+    struct settle *settle;
+    enum batch_state state;
+    unsigned count;
+    size_t bytes;
+    struct settle_item items[BATCH_CLAIMS];
+};
+
+struct settle {
+    struct settle_options o;
+    TAILQ_HEAD(, batch) batches; /* all but the forgotten ones */
+    struct batch *gathering;
+    struct loop_timer *flush_timer;
+    struct loop_timer *replay_timer;
+    unsigned pending;
+};
+
+static void batch_free(struct batch *batch)
+{
+    for (unsigned i = 0; i < batch->count; i++) {
+        buf_clear(&batch->items[i].what.bytes);
+        free(batch->items[i].queue_key);
+        free(batch->items[i].queue_name);
+    }
+    free(batch);
+}
+
+static void put_item(struct script_call *call, const struct settle_item *item, unsigned *queues)
+{
+    static const char *const verbs[] = {"done", "retry", "schedule", "dead", "return", "handoff"};
+    const struct settlement *what = &item->what;
+
+    script_arg_number(call, (int64_t)item->claim->seq);
+    script_arg(call, str_of(verbs[what->verb]));
+    switch (what->verb) {
+    case SETTLE_DONE:
+    case SETTLE_RETURN:
+        script_arg(call, STR_NULL);
+        script_arg(call, STR_NULL);
+        break;
+    case SETTLE_RETRY:
+    case SETTLE_SCHEDULE:
+        script_arg(call, str_of(what->score));
+        script_arg(call, buf_str(&what->bytes));
+        break;
+    case SETTLE_DEAD:
+        script_arg(call, buf_str(&what->bytes));
+        script_arg(call, STR_NULL);
+        break;
+    case SETTLE_HANDOFF:
+        script_arg_number(call, FIXED_KEYS + ++*queues);
+        script_arg(call, str_of(item->queue_name));
+        break;
+    }
+    bool forget = item->claim->recoveries > 0 && what->verb != SETTLE_RETURN;
+    script_arg(call, forget ? str_of(item->claim->job.jid) : STR_NULL);
+}
+
+static void on_settled(void *arg, enum redis_status status, const redisReply *reply);
+
+static void send_batch(struct batch *batch)
+{
+    struct settle *settle = batch->settle;
+    const struct keys *keys = settle->o.keys;
+    struct script_call *call = script_begin(SCRIPT_SETTLE);
+    unsigned queues = 0;
+    char now[32];
+
+    script_key(call, membership_claimed_key(settle->o.membership));
+    script_key(call, keys->queue_push);
+    script_key(call, keys->retry);
+    script_key(call, keys->schedule);
+    script_key(call, keys->dead);
+    script_key(call, keys->queues);
+    script_key(call, keys->recoveries);
+    for (unsigned i = 0; i < batch->count; i++) {
+        if (batch->items[i].what.verb == SETTLE_HANDOFF)
+            script_key(call, batch->items[i].queue_key);
+    }
+    retry_score(now, clock_wall_us(settle->o.clock));
+    script_arg(call, str_of(now));
+    for (unsigned i = 0; i < batch->count; i++) {
+        batch->items[i].claim->settle_sent = true;
+        put_item(call, &batch->items[i], &queues);
+    }
+    batch->state = BATCH_SENT;
+    script_send(call, settle->o.redis, on_settled, batch);
+}
+
+static void try_send(struct batch *batch)
+{
+    batch->state = BATCH_UNSENT;
+    if (membership_state(batch->settle->o.membership) == MEMBER_PRESENT)
+        send_batch(batch);
+}
+
+/* The claims of an acknowledged batch are over. */
+static void finish(struct batch *batch, const redisReply *reply)
+{
+    struct settle *settle = batch->settle;
+
+    for (unsigned i = 0; i < batch->count; i++) {
+        if (i < reply->elements && reply->element[i]->integer == 1)
+            settle->o.holdings->settled++;
+        else
+            settle->o.holdings->fenced++;
+        holdings_remove(settle->o.holdings, batch->items[i].claim);
+        claim_destroy(batch->items[i].claim);
+    }
+    settle->pending -= batch->count;
+    TAILQ_REMOVE(&settle->batches, batch, entry);
+    batch_free(batch);
+    settle->o.settled(settle->o.arg);
+}
+
+static void on_settled(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct batch *batch = arg;
+    struct settle *settle = batch->settle;
+
+    if (batch->state == BATCH_FORGOTTEN) {
+        batch_free(batch);
+        return;
+    }
+    if (status == REDIS_REPLIED && reply->type == REDIS_REPLY_ARRAY) {
+        finish(batch, reply);
+        return;
+    }
+    batch->state = BATCH_UNSENT;
+    if (status == REDIS_REPLIED) {
+        log_event(LOG_LEVEL_WARN, "settling refused: kept, tried again",
+                  LOG_STR("error", reply_error(status, reply)), LOG_INT("jobs", batch->count));
+        if (str_starts_with(reply_error(status, reply), STR("READONLY")))
+            redis_reconnect(settle->o.redis, "READONLY");
+        else if (str_starts_with(reply_error(status, reply), STR("NOSCRIPT")))
+            script_load(settle->o.redis);
+        if (!loop_timer_pending(settle->replay_timer))
+            loop_timer_set(settle->replay_timer, REPLAY_MS);
+    }
+}
+
+static void on_tracked(void *arg)
+{
+    struct batch *batch = arg;
+
+    if (batch->state == BATCH_FORGOTTEN)
+        batch_free(batch);
+    else
+        try_send(batch);
+}
+
+static void flush(void *arg)
+{
+    struct settle *settle = arg;
+    struct batch *batch = settle->gathering;
+    struct tracker_event events[BATCH_CLAIMS];
+    size_t count = 0;
+
+    if (batch == NULL)
+        return;
+    settle->gathering = NULL;
+    loop_timer_clear(settle->flush_timer);
+    for (unsigned i = 0; i < batch->count; i++) {
+        struct settle_item *item = &batch->items[i];
+        if (item->what.track != TRACK_NOTHING && item->claim->tracker_host != NULL)
+            events[count++] = (struct tracker_event){str_of(item->claim->tracker_host),
+                                                     item->what.track == TRACK_SUCCESS};
+    }
+    if (count == 0 || settle->o.availability == NULL) {
+        try_send(batch);
+        return;
+    }
+    batch->state = BATCH_EFFECTS;
+    availability_track(settle->o.availability, events, count, on_tracked, batch);
+}
+
+void settle_replay(struct settle *settle)
+{
+    struct batch *batch;
+
+    TAILQ_FOREACH(batch, &settle->batches, entry)
+    {
+        if (batch->state == BATCH_UNSENT)
+            try_send(batch);
+    }
+}
+
+static void on_replay(void *arg)
+{
+    settle_replay(arg);
+}
+
+struct settle *settle_create(const struct settle_options *options)
+{
+    struct settle *settle = mem_alloc(sizeof(*settle));
+
+    settle->o = *options;
+    TAILQ_INIT(&settle->batches);
+    settle->flush_timer = loop_timer_create(options->base, flush, settle);
+    settle->replay_timer = loop_timer_create(options->base, on_replay, settle);
+    return settle;
+}
+
+void settle_destroy(struct settle *settle)
+{
+    if (settle == NULL)
+        return;
+    settle_forget(settle);
+    loop_timer_destroy(settle->flush_timer);
+    loop_timer_destroy(settle->replay_timer);
+    free(settle);
+}
+
+void settle_forget(struct settle *settle)
+{
+    struct batch *batch;
+
+    while ((batch = TAILQ_FIRST(&settle->batches)) != NULL) {
+        TAILQ_REMOVE(&settle->batches, batch, entry);
+        if (batch->state == BATCH_EFFECTS || batch->state == BATCH_SENT)
+            batch->state = BATCH_FORGOTTEN; /* freed by the answer that is under way */
+        else
+            batch_free(batch);
+    }
+    settle->gathering = NULL;
+    settle->pending = 0;
+    loop_timer_clear(settle->flush_timer);
+}
+
+void settle_add(struct settle *settle, struct claim *claim, struct settlement *settlement)
+{
+    struct batch *batch = settle->gathering;
+    struct settle_item *item;
+
+    if (batch == NULL) {
+        batch = mem_alloc(sizeof(*batch));
+        batch->settle = settle;
+        TAILQ_INSERT_TAIL(&settle->batches, batch, entry);
+        settle->gathering = batch;
+        loop_timer_set(settle->flush_timer, BATCH_WAIT_MS);
+    }
+    item = &batch->items[batch->count++];
+    item->claim = claim;
+    item->what = *settlement;
+    settlement->bytes = (struct buf){0};
+    if (settlement->verb == SETTLE_HANDOFF) {
+        item->queue_key = keys_queue(settle->o.keys, str_of(settlement->handoff_queue));
+        item->queue_name = str_dup(str_of(settlement->handoff_queue));
+    }
+    claim->state = CLAIM_SETTLING;
+    settle->pending++;
+    batch->bytes += item->what.bytes.len;
+    if (batch->count == BATCH_CLAIMS || batch->bytes >= BATCH_BYTES)
+        flush(settle);
+}
+
+unsigned settle_pending(const struct settle *settle)
+{
+    return settle->pending;
+}

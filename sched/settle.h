@@ -1,0 +1,56 @@
+/*
+ * Writes what became of claims: first the effects in other stores (best effort, at most a second:
+ * availability_track), then one script a batch that writes each job where it goes on and removes
+ * its claim. Replaying a batch whose answer was lost is harmless: the script does nothing for a
+ * claim that is gone.
+ */
+#ifndef FEDPUSH_SCHED_SETTLE_H
+#define FEDPUSH_SCHED_SETTLE_H
+
+#include "sched/availability.h"
+#include "sched/holdings.h"
+#include "sched/membership.h"
+
+enum settle_verb {
+    SETTLE_DONE = 0,
+    SETTLE_RETRY,    /* into `retry` at `score`, as `bytes` */
+    SETTLE_SCHEDULE, /* into `schedule` at `score`, as `bytes` */
+    SETTLE_DEAD,     /* into `dead`, as `bytes` */
+    SETTLE_RETURN,   /* back to where it was claimed from, unchanged */
+    SETTLE_HANDOFF,  /* the claim's own bytes to queue `handoff_queue` */
+};
+
+struct settlement {
+    enum settle_verb verb;
+    char score[32];
+    struct buf bytes;          /* taken over (moved out) by settle_add */
+    const char *handoff_queue; /* bare name; copied */
+    enum { TRACK_NOTHING = 0, TRACK_SUCCESS, TRACK_FAILURE } track;
+};
+
+struct settle_options {
+    struct event_base *base;
+    const struct clock *clock;
+    struct redis *redis;
+    const struct keys *keys;
+    struct membership *membership;
+    struct holdings *holdings;
+    struct availability *availability; /* NULL: no effects (a tool) */
+    void (*settled)(
+        void *arg); /* after each batch: claims were removed from holdings and destroyed */
+    void *arg;
+};
+
+struct settle;
+struct settle *settle_create(const struct settle_options *options);
+void settle_destroy(struct settle *settle);
+/* Takes a claim (CLAIM_NEW; it becomes CLAIM_SETTLING). A batch leaves at 64 claims, 1 MiB, or
+ * after 3 ms. */
+void settle_add(struct settle *settle, struct claim *claim, struct settlement *settlement);
+/* Membership is (again) present and reconciled: batches whose answer is missing are sent again. */
+void settle_replay(struct settle *settle);
+/* Fenced: the batches are forgotten; the claims in `holdings` are the caller's to drop. */
+void settle_forget(struct settle *settle);
+unsigned settle_pending(const struct settle *settle); /* claims not yet acknowledged */
+
+#endif

@@ -1,0 +1,151 @@
+/*
+ * The scheduler's state, shared by the files that are the scheduler: scheduler.c (life), admit.c
+ * (what comes in), conclude.c (what comes out), quarantine.c (what must run alone), drain.c (the
+ * end). Nobody else includes this.
+ */
+#ifndef FEDPUSH_SCHED_STATE_H
+#define FEDPUSH_SCHED_STATE_H
+
+#include "base/role.h"
+#include "sched/availability.h"
+#include "sched/dispatch.h"
+#include "sched/health.h"
+#include "sched/intake.h"
+#include "sched/lane.h"
+#include "sched/observer.h"
+#include "sched/poller.h"
+#include "sched/reconcile.h"
+#include "sched/register.h"
+#include "sched/settle.h"
+
+/*
+ * STARTING --joined--> RUNNING --quiet--> QUIET
+ * RUNNING, QUIET --drain--> DRAINING --> drain.c's states --> the supervisor ends the process
+ * any --fenced--> FENCED --new identity, joined--> RUNNING
+ */
+enum scheduler_state {
+    SCHEDULER_STARTING = 0,
+    SCHEDULER_RUNNING,
+    SCHEDULER_QUIET,
+    SCHEDULER_FENCED,
+    SCHEDULER_DRAINING
+};
+
+/* Jobs that were twice in dying hands wait here, to run one at a time in a worker of their own. */
+enum quarantine_state {
+    QUARANTINE_IDLE = 0, /* no such worker */
+    QUARANTINE_STARTING, /* the supervisor was asked for it */
+    QUARANTINE_READY,    /* it has credit and nothing to do */
+    QUARANTINE_MARKING,  /* the mark "alone" is being written */
+    QUARANTINE_RUNNING,  /* a job runs alone */
+};
+
+struct quarantine {
+    enum quarantine_state state;
+    struct claim_list waiting;
+    unsigned count;
+    uint64_t seq;    /* MARKING: of the claim */
+    int64_t idle_ms; /* monotonic: since when there is nothing to do */
+};
+
+enum drain_state {
+    DRAIN_NOT = 0,
+    DRAIN_INTAKE,
+    DRAIN_FLIGHT,
+    DRAIN_SETTLE,
+    DRAIN_LEAVE,
+    DRAIN_LEFT,
+    DRAIN_DONE
+};
+
+struct scheduler {
+    struct role_process process;
+    enum scheduler_state state;
+    enum drain_state drain;
+    int64_t drain_deadline_ms;
+
+    struct dns *dns;
+    struct redis_endpoint endpoints[3];
+    struct redis *redis;      /* the role "sidekiq": all scripts of the identity */
+    struct redis *redis_wait; /* BLMOVE */
+    struct redis *redis_base; /* may be `redis` itself, when both roles are one database */
+    struct redis *redis_cache;
+    struct postgres *postgres; /* Mastodon's */
+    struct postgres *postgres_fedpush;
+    struct keys keys;
+
+    struct membership *membership;
+    struct holdings holdings;
+    struct intake *intake;
+    struct reconcile *reconcile;
+    struct settle *settle;
+    struct observer *observer;
+    struct poller *poller;
+    struct registration *registration;
+    struct availability *availability;
+    struct health *health;
+    struct lanes *lanes;
+    struct dispatch *dispatch;
+    struct quarantine quarantine;
+    struct claim_list held; /* CLAIM_HELD, by due_ms roughly */
+    unsigned held_count;
+    struct lane **blocked; /* lanes that await an answer about their host */
+    size_t blocked_count;
+    size_t blocked_capacity;
+
+    struct json *json;
+    unsigned workers;
+    int worker_fds[DISPATCH_MAX_WORKERS]; /* until start: -1 or a channel */
+    char *identity_text;                  /* CONTROL_IDENTITY's, until start */
+    bool ready_sent;
+    bool integer_ms; /* times as Sidekiq 8 writes them */
+    struct loop_timer *tick;
+    uint64_t ticks;
+    uint64_t asked_generation; /* bumped by a fence: answers from before are stale */
+};
+
+/* admit.c: a new claim, or one that comes back, finds its place. */
+void admit_claim(struct scheduler *s, struct claim *claim);
+/* Puts a parsed claim with a URL into its lane, or books it when the lane is full. */
+void admit_to_lane(struct scheduler *s, struct claim *claim, bool at_head);
+/* Parses and judges without a lane: true when the claim is a delivery with url and tracker host,
+ * otherwise it has been settled. */
+bool admit_understand(struct scheduler *s, struct claim *claim);
+/* Jobs leave for this worker while it has credit and lanes have work. */
+void admit_dispatch(struct scheduler *s, unsigned worker);
+void admit_dispatch_all(struct scheduler *s);
+/* availability's `answered`. */
+void admit_answered(void *scheduler);
+struct room admit_room(void *scheduler);
+
+/* conclude.c: what an attempt led to. */
+void conclude_outcome(struct scheduler *s, struct claim *claim,
+                      const struct message_outcome *outcome);
+/* Fails a claim that never reached a worker, as Ruby would: retry or exhausted; nothing is tracked.
+ */
+void conclude_failed(struct scheduler *s, struct claim *claim, struct str error_class,
+                     struct str message);
+void conclude_simple(struct scheduler *s, struct claim *claim, enum settle_verb verb);
+/* Into the dead set; with the reason when the payload is a JSON object, untouched otherwise. */
+void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason);
+/* Back into a zset at now + delay, unchanged: no attempt is counted. */
+void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms);
+/* The bare name of the queue that the job came from or belongs to; free(). */
+char *conclude_queue(struct scheduler *s, const struct claim *claim);
+/* A worker died with this claim in its hands. */
+void conclude_lost(struct scheduler *s, unsigned worker, struct claim *claim);
+
+/* quarantine.c */
+enum { QUARANTINE_RECOVERIES = 2 };
+void quarantine_add(struct scheduler *s, struct claim *claim);
+void quarantine_step(struct scheduler *s); /* after anything that may let it go on; each second */
+void quarantine_forget(struct scheduler *s);
+
+/* drain.c */
+void drain_start(struct scheduler *s, unsigned seconds);
+void drain_step(struct scheduler *s); /* after anything that may let it go on; each second */
+/* Everything that waits goes back to where it came from, the newest first, so that the oldest is
+ * served first. */
+void drain_return_waiting(struct scheduler *s);
+
+#endif

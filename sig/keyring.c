@@ -1,0 +1,468 @@
+#include "sig/keyring.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/table.h"
+#include "sig/actor.h"
+#include "sig/cavage.h"
+
+enum { MAX_KEY_ID_BYTES = 1024, TRIM_SHARE = 8, MAX_EVICTIONS_A_ROW = 16 };
+
+struct waiter {
+    keyring_fn *fn;
+    void *arg;
+    int64_t since_ms;
+    struct lookup *lookup;
+    TAILQ_ENTRY(waiter) in_lookup;
+    TAILQ_ENTRY(waiter) in_order;
+};
+TAILQ_HEAD(waiter_list, waiter);
+
+/* An account to be read: in the list `wanted`, then, while the loader is at it, in `asked`. */
+struct lookup {
+    uint64_t id;
+    bool asked;
+    struct waiter_list waiters; /* empty: a refresh in the background */
+    TAILQ_ENTRY(lookup) link;
+};
+TAILQ_HEAD(lookup_list, lookup);
+
+struct keyring {
+    const struct clock *clock;
+    const struct heap *heap;
+    char *web_domain;
+    size_t capacity;
+    unsigned copies;
+    keyring_load_fn *load;
+    void *load_arg;
+    struct table *accounts; /* id -> struct account, with one reference each */
+    struct account *newest, *oldest;
+    struct table *lookups;
+    struct lookup_list wanted;
+    struct lookup_list asked;
+    struct waiter_list waiters; /* all, oldest first */
+    size_t waiting;
+    unsigned char fingerprint_key[crypto_generichash_KEYBYTES];
+};
+
+/* ---- accounts ---- */
+
+struct account *account_ref(struct account *account)
+{
+    account->references++;
+    return account;
+}
+
+void account_unref(struct account *account)
+{
+    assert(account->references > 0);
+    if (--account->references > 0)
+        return;
+    key_destroy(account->key);
+    free(account->key_id);
+    free(account);
+}
+
+static struct str account_table_key(const struct account *account)
+{
+    return (struct str){(const char *)&account->id, sizeof(account->id)};
+}
+
+static struct account *find_account(const struct keyring *keyring, int64_t id)
+{
+    return table_get(keyring->accounts, (struct str){(const char *)&id, sizeof(id)});
+}
+
+static void unlink_account(struct keyring *keyring, struct account *account)
+{
+    *(account->newer != NULL ? &account->newer->older : &keyring->newest) = account->older;
+    *(account->older != NULL ? &account->older->newer : &keyring->oldest) = account->newer;
+    account->newer = NULL;
+    account->older = NULL;
+}
+
+static void link_newest(struct keyring *keyring, struct account *account)
+{
+    account->older = keyring->newest;
+    *(keyring->newest != NULL ? &keyring->newest->newer : &keyring->oldest) = account;
+    keyring->newest = account;
+}
+
+static void drop_account(struct keyring *keyring, struct account *account)
+{
+    unlink_account(keyring, account);
+    table_remove(keyring->accounts, account_table_key(account));
+    account_unref(account);
+}
+
+static void make_room(struct keyring *keyring)
+{
+    while (table_count(keyring->accounts) >= keyring->capacity)
+        drop_account(keyring, keyring->oldest);
+    /* One still in use gives its memory back later: no use in dropping everybody for it. */
+    for (int i = 0; i < MAX_EVICTIONS_A_ROW && keyring->oldest != NULL; i++) {
+        if (!heap_is_tight(keyring->heap))
+            break;
+        drop_account(keyring, keyring->oldest);
+    }
+}
+
+static void add_account(struct keyring *keyring, struct account *account)
+{
+    make_room(keyring);
+    table_put(keyring->accounts, account_table_key(account), account);
+    link_newest(keyring, account);
+}
+
+void keyring_trim(struct keyring *keyring)
+{
+    size_t count = table_count(keyring->accounts) / TRIM_SHARE + 1;
+
+    while (count-- > 0 && keyring->oldest != NULL)
+        drop_account(keyring, keyring->oldest);
+}
+
+/* ---- look-ups and who waits for them ---- */
+
+static struct str lookup_key(const struct lookup *lookup)
+{
+    return table_key_u64(&lookup->id);
+}
+
+static struct lookup *want(struct keyring *keyring, int64_t account_id)
+{
+    uint64_t id = (uint64_t)account_id;
+    struct lookup *lookup = table_get(keyring->lookups, table_key_u64(&id));
+
+    if (lookup != NULL)
+        return lookup;
+    lookup = mem_alloc(sizeof(*lookup));
+    lookup->id = id;
+    TAILQ_INIT(&lookup->waiters);
+    TAILQ_INSERT_TAIL(&keyring->wanted, lookup, link);
+    table_put(keyring->lookups, lookup_key(lookup), lookup);
+    return lookup;
+}
+
+static void forget_waiter(struct keyring *keyring, struct waiter *waiter)
+{
+    TAILQ_REMOVE(&waiter->lookup->waiters, waiter, in_lookup);
+    TAILQ_REMOVE(&keyring->waiters, waiter, in_order);
+    keyring->waiting--;
+    free(waiter);
+}
+
+static void answer_waiter(struct keyring *keyring, struct waiter *waiter, enum sign_status status,
+                          struct account *account, const char *reason)
+{
+    keyring_fn *fn = waiter->fn;
+    void *arg = waiter->arg;
+
+    forget_waiter(keyring, waiter);
+    fn(arg, status, account, reason);
+}
+
+static void free_lookup(struct keyring *keyring, struct lookup *lookup)
+{
+    TAILQ_REMOVE(lookup->asked ? &keyring->asked : &keyring->wanted, lookup, link);
+    table_remove(keyring->lookups, lookup_key(lookup));
+    free(lookup);
+}
+
+static void finish_lookup(struct keyring *keyring, struct lookup *lookup, enum sign_status status,
+                          struct account *account, const char *reason)
+{
+    struct waiter *waiter;
+
+    while ((waiter = TAILQ_FIRST(&lookup->waiters)) != NULL)
+        answer_waiter(keyring, waiter, status, account, reason);
+    free_lookup(keyring, lookup);
+}
+
+static void start_batch(struct keyring *keyring)
+{
+    int64_t ids[KEYRING_BATCH];
+    size_t count = 0;
+    struct lookup *lookup;
+
+    if (!TAILQ_EMPTY(&keyring->asked) || keyring->load == NULL)
+        return;
+    while (count < KEYRING_BATCH && (lookup = TAILQ_FIRST(&keyring->wanted)) != NULL) {
+        TAILQ_REMOVE(&keyring->wanted, lookup, link);
+        TAILQ_INSERT_TAIL(&keyring->asked, lookup, link);
+        lookup->asked = true;
+        ids[count++] = (int64_t)lookup->id;
+    }
+    if (count > 0)
+        keyring->load(keyring->load_arg, ids, count);
+}
+
+static void add_waiter(struct keyring *keyring, struct lookup *lookup, keyring_fn *fn, void *arg)
+{
+    struct waiter *waiter = mem_alloc(sizeof(*waiter));
+
+    *waiter = (struct waiter){
+        .fn = fn, .arg = arg, .since_ms = clock_mono_ms(keyring->clock), .lookup = lookup};
+    TAILQ_INSERT_TAIL(&lookup->waiters, waiter, in_lookup);
+    TAILQ_INSERT_TAIL(&keyring->waiters, waiter, in_order);
+    keyring->waiting++;
+}
+
+void keyring_ask(struct keyring *keyring, int64_t account_id, keyring_fn *fn, void *arg)
+{
+    struct account *account = find_account(keyring, account_id);
+    int64_t now_ms = clock_mono_ms(keyring->clock);
+
+    if (account != NULL) {
+        unlink_account(keyring, account);
+        link_newest(keyring, account);
+        int64_t age_ms = now_ms - account->read_ms;
+        bool may_ask = now_ms >= account->retry_ms;
+        if (age_ms >= KEYRING_REFRESH_MS && may_ask)
+            want(keyring, account_id);
+        if (age_ms < KEYRING_STALE_MS || !may_ask) {
+            fn(arg, SIGN_OK, account, NULL);
+            start_batch(keyring);
+            return;
+        }
+    }
+    if (keyring->waiting >= KEYRING_MAX_WAITING) {
+        fn(arg, SIGN_UNAVAILABLE, NULL, "too many requests wait for keys");
+        return;
+    }
+    add_waiter(keyring, want(keyring, account_id), fn, arg);
+    start_batch(keyring);
+}
+
+/* The loader can't help: what is known goes on being used. */
+static void answer_without_loader(struct keyring *keyring, struct waiter *waiter,
+                                  const char *reason)
+{
+    struct account *account = find_account(keyring, (int64_t)waiter->lookup->id);
+
+    if (account != NULL)
+        account->retry_ms = clock_mono_ms(keyring->clock) + KEYRING_RETRY_MS;
+    answer_waiter(keyring, waiter, account != NULL ? SIGN_OK : SIGN_UNAVAILABLE, account, reason);
+}
+
+void keyring_tick(struct keyring *keyring)
+{
+    int64_t now_ms = clock_mono_ms(keyring->clock);
+    struct waiter *waiter;
+
+    while ((waiter = TAILQ_FIRST(&keyring->waiters)) != NULL &&
+           now_ms - waiter->since_ms >= KEYRING_WAIT_MS)
+        answer_without_loader(keyring, waiter, "the database did not answer in time");
+}
+
+/* ---- what the loader found ---- */
+
+static char *make_key_id(const struct keyring *keyring, const struct keyring_row *row)
+{
+    struct buf text;
+    char *key_id = NULL;
+
+    buf_init(&text, MAX_KEY_ID_BYTES);
+    actor_put_uri(&text, str_of(keyring->web_domain), row->id, row->username, row->id_scheme);
+    buf_put_str(&text, STR("#main-key"));
+    if (!text.overflow && cavage_key_id_valid(buf_str(&text)))
+        key_id = str_dup(buf_str(&text));
+    buf_clear(&text);
+    return key_id;
+}
+
+static enum fp_err check_row(const struct keyring_row *row, struct err *err)
+{
+    long long id = row->id;
+
+    if (!row->local)
+        return err_set(err, FP_INVALID, "account %lld is not a local one", id);
+    if (row->pem.len == 0 && row->has_keypairs)
+        return err_set(err, FP_INVALID,
+                       "account %lld: its key is in keypairs, which this version does not read",
+                       id);
+    if (row->pem.len == 0)
+        return err_set(err, FP_INVALID, "account %lld has no private key", id);
+    return FP_OK;
+}
+
+/* Takes key_id over. NULL with err filled when the key can't be used. */
+static struct account *make_account(struct keyring *keyring, const struct keyring_row *row,
+                                    char *key_id, const unsigned char fingerprint[32],
+                                    struct err *err)
+{
+    struct err problem = {0};
+
+    make_room(keyring);
+    struct key *key = key_create(row->pem, keyring->copies, &problem);
+    if (key == NULL) {
+        bool memory = problem.code == FP_UNAVAILABLE || heap_is_tight(keyring->heap);
+        err_set(err, memory ? FP_UNAVAILABLE : FP_INVALID, "account %lld: %s", (long long)row->id,
+                memory ? "no memory for its private key" : problem.message);
+        free(key_id);
+        return NULL;
+    }
+    struct account *account = mem_alloc(sizeof(*account));
+    *account = (struct account){.id = row->id, .key_id = key_id, .key = key, .references = 1};
+    memcpy(account->fingerprint, fingerprint, sizeof(account->fingerprint));
+    return account;
+}
+
+/* The known account when nothing but the suspension changed, so that a refresh parses nothing. */
+static struct account *refresh_account(struct keyring *keyring, const struct keyring_row *row,
+                                       struct err *err)
+{
+    struct account *known = find_account(keyring, row->id);
+    unsigned char fingerprint[32];
+
+    if (check_row(row, err) != FP_OK)
+        return NULL;
+    char *key_id = make_key_id(keyring, row);
+    if (key_id == NULL) {
+        err_set(err, FP_INVALID, "account %lld: its user name makes no key id", (long long)row->id);
+        return NULL;
+    }
+    crypto_generichash(fingerprint, sizeof(fingerprint), (const unsigned char *)row->pem.ptr,
+                       row->pem.len, keyring->fingerprint_key, sizeof(keyring->fingerprint_key));
+    if (known != NULL && memcmp(known->fingerprint, fingerprint, sizeof(fingerprint)) == 0 &&
+        strcmp(known->key_id, key_id) == 0) {
+        free(key_id);
+        return known;
+    }
+    if (known != NULL)
+        drop_account(keyring, known);
+    struct account *account = make_account(keyring, row, key_id, fingerprint, err);
+    if (account != NULL)
+        add_account(keyring, account);
+    return account;
+}
+
+static struct lookup *find_asked(const struct keyring *keyring, int64_t account_id)
+{
+    uint64_t id = (uint64_t)account_id;
+    struct lookup *lookup = table_get(keyring->lookups, table_key_u64(&id));
+
+    return lookup != NULL && lookup->asked ? lookup : NULL;
+}
+
+static void forget_account(struct keyring *keyring, int64_t id)
+{
+    struct account *known = find_account(keyring, id);
+
+    if (known != NULL)
+        drop_account(keyring, known);
+}
+
+void keyring_row(struct keyring *keyring, const struct keyring_row *row)
+{
+    struct lookup *lookup = find_asked(keyring, row->id);
+    struct err err = {0};
+
+    if (lookup == NULL)
+        return;
+    struct account *account = refresh_account(keyring, row, &err);
+    if (account == NULL) {
+        forget_account(keyring, row->id);
+        finish_lookup(keyring, lookup,
+                      err.code == FP_UNAVAILABLE ? SIGN_UNAVAILABLE : SIGN_KEY_UNUSABLE, NULL,
+                      err.message);
+        return;
+    }
+    account->suspended = row->suspended && row->id != ACTOR_INSTANCE_ID;
+    account->read_ms = clock_mono_ms(keyring->clock);
+    account->retry_ms = 0;
+    finish_lookup(keyring, lookup, SIGN_OK, account, NULL);
+}
+
+void keyring_done(struct keyring *keyring)
+{
+    struct lookup *lookup;
+    char reason[64];
+
+    while ((lookup = TAILQ_FIRST(&keyring->asked)) != NULL) {
+        long long id = (long long)lookup->id;
+        snprintf(reason, sizeof(reason), "there is no account %lld", id);
+        forget_account(keyring, id);
+        finish_lookup(keyring, lookup, SIGN_ACCOUNT_MISSING, NULL, reason);
+    }
+    start_batch(keyring);
+}
+
+void keyring_failed(struct keyring *keyring, const char *reason)
+{
+    struct lookup *lookup;
+    struct waiter *waiter;
+
+    while ((lookup = TAILQ_FIRST(&keyring->asked)) != NULL) {
+        struct account *account = find_account(keyring, (int64_t)lookup->id);
+        if (account != NULL)
+            account->retry_ms = clock_mono_ms(keyring->clock) + KEYRING_RETRY_MS;
+        while ((waiter = TAILQ_FIRST(&lookup->waiters)) != NULL)
+            answer_without_loader(keyring, waiter, reason);
+        free_lookup(keyring, lookup);
+    }
+    start_batch(keyring);
+}
+
+/* ---- life ---- */
+
+struct keyring *keyring_create(const struct keyring_options *options)
+{
+    struct keyring *keyring = mem_alloc(sizeof(*keyring));
+
+    assert(options->capacity > 0 && options->copies > 0);
+    keyring->clock = options->clock;
+    keyring->heap = options->heap;
+    keyring->web_domain = str_dup(options->web_domain);
+    keyring->capacity = options->capacity;
+    keyring->copies = options->copies;
+    keyring->accounts = table_create();
+    keyring->lookups = table_create();
+    TAILQ_INIT(&keyring->wanted);
+    TAILQ_INIT(&keyring->asked);
+    TAILQ_INIT(&keyring->waiters);
+    crypto_generichash_keygen(keyring->fingerprint_key);
+    return keyring;
+}
+
+void keyring_set_loader(struct keyring *keyring, keyring_load_fn *load, void *arg)
+{
+    keyring->load = load;
+    keyring->load_arg = arg;
+}
+
+void keyring_destroy(struct keyring *keyring)
+{
+    struct lookup *lookup;
+    struct waiter *waiter;
+
+    if (keyring == NULL)
+        return;
+    while ((waiter = TAILQ_FIRST(&keyring->waiters)) != NULL)
+        forget_waiter(keyring, waiter);
+    while ((lookup = TAILQ_FIRST(&keyring->wanted)) != NULL)
+        free_lookup(keyring, lookup);
+    while ((lookup = TAILQ_FIRST(&keyring->asked)) != NULL)
+        free_lookup(keyring, lookup);
+    while (keyring->oldest != NULL)
+        drop_account(keyring, keyring->oldest);
+    table_destroy(keyring->accounts);
+    table_destroy(keyring->lookups);
+    free(keyring->web_domain);
+    free(keyring);
+}
+
+size_t keyring_waiting(const struct keyring *keyring)
+{
+    return keyring->waiting;
+}
+
+size_t keyring_count(const struct keyring *keyring)
+{
+    return table_count(keyring->accounts);
+}

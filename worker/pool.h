@@ -1,0 +1,127 @@
+/*
+ * When to start, ping, kill and replace the roles: the supervisor's policy. Pure: times come in,
+ * decisions go out as calls of `struct pool_actions`. How to do it stands in spawn.h and
+ * supervisor.c.
+ *
+ * A pool:
+ *
+ *   STARTING --all ready--> RUNNING --terminate--> DRAINING --drained--> STOPPING --reaped--> ENDED
+ *      ^  \___scheduler died___/                      |                      |                  ^
+ *      |            v                                 |deadline, terminate   |deadline,terminate|
+ *      +-------RESTARTING                             +------> KILLING <-----+                  |
+ *        all workers reaped                                       +----reaped or deadline-------+
+ *
+ * STARTING, RUNNING and RESTARTING go straight to STOPPING when there is nothing to drain.
+ *
+ * A child:
+ *
+ *   ABSENT -> WAITING --due--> SPAWNED --its peers live--> STARTING --READY--> READY
+ *     ^          ^                \______________________________|______________/
+ *     |          +---- reaped ----- ENDING <-- told to stop, stuck, or its socket closed
+ *     +-- reaped, not wanted --'
+ */
+#ifndef FEDPUSH_WORKER_POOL_H
+#define FEDPUSH_WORKER_POOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/control.h"
+
+enum {
+    POOL_MAX_WORKERS = 128,
+    POOL_MAX_CHILDREN = POOL_MAX_WORKERS + 3, /* signer, quarantine worker, scheduler */
+    POOL_PING_MS = 5000,
+    POOL_SILENCE_MS = 15000,
+    POOL_SCHEDULER_SILENCE_MS = 20000,
+    POOL_YOUNG_MS = 10000, /* dying at a lower age makes its successor wait */
+    POOL_MIN_BACKOFF_MS = 100,
+    POOL_MAX_BACKOFF_MS = 10000,
+    POOL_STOP_MS = 5000,   /* from STOP to SIGKILL; also what a drain gets on top of its seconds */
+    POOL_CLOSED_MS = 1000, /* from a closed control socket to SIGKILL */
+};
+
+enum pool_state {
+    POOL_STARTING = 0,
+    POOL_RUNNING,
+    POOL_RESTARTING,
+    POOL_DRAINING,
+    POOL_STOPPING,
+    POOL_KILLING,
+    POOL_ENDED,
+};
+extern const char *const pool_state_names[];
+
+enum child_state {
+    CHILD_ABSENT = 0, /* not wanted, no process */
+    CHILD_WAITING,    /* no process; one is started at due_ms */
+    CHILD_SPAWNED,    /* has its configuration; START waits for the peers it can't do without */
+    CHILD_STARTING,   /* START is sent */
+    CHILD_READY,
+    CHILD_ENDING, /* told to stop, killed or lost; not yet reaped */
+};
+
+struct child {
+    enum role role;
+    unsigned index;
+    enum child_state state;
+    bool wanted; /* false: once gone it stays away */
+    int64_t started_ms;
+    int64_t ping_due_ms; /* SPAWNED, STARTING, READY: the next ping */
+    int64_t due_ms;      /* WAITING: spawn; ENDING: SIGKILL; otherwise: SIGKILL when no PONG came */
+    unsigned failures;   /* deaths in a row at a low age */
+};
+
+/* `child` counts the pool's children from 0. None of these calls back into the pool. */
+struct pool_actions {
+    /* Starts the process and sends all that precedes PEER; false: it didn't work (logged). */
+    bool (*spawn)(void *arg, size_t child);
+    void (*connect)(void *arg, size_t child, size_t peer); /* a channel, an end to each */
+    void (*send_start)(void *arg, size_t child);
+    void (*send_stop)(void *arg, size_t child);
+    void (*send_drain)(void *arg, size_t child, unsigned seconds);
+    void (*send_ping)(void *arg, size_t child);
+    void (*kill)(void *arg, size_t child, const char *reason); /* SIGKILL */
+    void (*state)(void *arg, enum pool_state state);           /* has become this; ENDED: finish */
+};
+
+struct pool {
+    const struct pool_actions *actions;
+    void *arg;
+    enum pool_state state;
+    int64_t now_ms;      /* of the running step */
+    int64_t deadline_ms; /* DRAINING, STOPPING, KILLING */
+    int exit_code;       /* valid in ENDED */
+    int patience;        /* factor on the limits of silence: 2 in sanitizer builds */
+    size_t child_count;
+    struct child children[POOL_MAX_CHILDREN]; /* in the order of their start */
+};
+
+/* All times are monotonic milliseconds. worker_count in [1, POOL_MAX_WORKERS]. */
+void pool_init(struct pool *pool, unsigned worker_count, int patience,
+               const struct pool_actions *actions, void *arg);
+/* The child with that role and index, or child_count. */
+size_t pool_find(const struct pool *pool, enum role role, unsigned index);
+bool pool_child_lives(const struct child *child); /* SPAWNED, STARTING or READY */
+
+/* Does what is due. Called once to start, then whenever pool_next_ms has come; what follows calls
+ * it itself. */
+void pool_step(struct pool *pool, int64_t now_ms);
+/* When pool_step is due next; INT64_MAX: never. */
+int64_t pool_next_ms(const struct pool *pool);
+
+/* What happened. `exit_code` is negative when a signal ended it. */
+void pool_exited(struct pool *pool, size_t child, int exit_code, int64_t now_ms);
+void pool_lost(struct pool *pool, size_t child, int64_t now_ms); /* its control socket is closed */
+void pool_ready(struct pool *pool, size_t child, int64_t now_ms);
+void pool_pong(struct pool *pool, size_t child, int64_t now_ms);
+/* The scheduler's: a worker is stuck; the quarantine worker is wanted; everything is returned. A
+ * child that doesn't exist or isn't a worker is false. */
+bool pool_kill_worker(struct pool *pool, unsigned index, int64_t now_ms);
+void pool_quarantine(struct pool *pool, bool wanted, int64_t now_ms);
+void pool_drained(struct pool *pool, int64_t now_ms);
+/* SIGTERM: the first drains, the second kills. */
+void pool_terminate(struct pool *pool, unsigned drain_seconds, int64_t now_ms);
+
+#endif
