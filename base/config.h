@@ -42,6 +42,7 @@ struct config {
     char *http_proxy;    /* as Mastodon: lower-case http_proxy */
     char *http_hidden_proxy;
     bool allow_hidden_service; /* ALLOW_ACCESS_TO_HIDDEN_SERVICE */
+    bool followers_synchronization_off; /* DISABLE_FOLLOWERS_SYNCHRONIZATION */
     char *allowed_private_addresses;
     /* ours */
     char *user;               /* FEDPUSH_USER, "fedpush" */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/loop.h"
+#include "base/secret.h"
 
 enum {
     TYPE_BYTES = 2,
@@ -56,13 +57,20 @@ static void close_fd(int fd)
         close(fd);
 }
 
+/* Configurations and keys pass here: no copy of them is left behind. */
+static void packet_free(struct packet *packet)
+{
+    close_fd(packet->fd);
+    secret_wipe(packet->bytes, packet->len);
+    free(packet);
+}
+
 static void drop_queue(struct control *control)
 {
     while (!STAILQ_EMPTY(&control->queue)) {
         struct packet *packet = STAILQ_FIRST(&control->queue);
         STAILQ_REMOVE_HEAD(&control->queue, link);
-        close_fd(packet->fd);
-        free(packet);
+        packet_free(packet);
     }
     control->queued = 0;
 }
@@ -165,8 +173,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         }
         STAILQ_REMOVE_HEAD(&control->queue, link);
         control->queued--;
-        close_fd(packet->fd);
-        free(packet);
+        packet_free(packet);
     }
     event_del(control->writable);
 }
@@ -284,6 +291,7 @@ static const char *handle_packet(struct control *control, size_t len, int fd)
     bool good =
         control->handlers.message(control->arg, control, (enum control_type)type, payload, fd);
     control->handling = false;
+    secret_wipe(control->input, len);
     return good ? NULL : "message does not decode";
 }
 

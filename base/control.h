@@ -3,13 +3,15 @@
  * child, one message a packet, optionally with one descriptor (SCM_RIGHTS). Over it a role gets its
  * configuration (only what is its own), its peers, and orders; over it it reports.
  *
- *  supervisor -> role: CONFIG, PEER (with descriptor), START, RELOAD, DRAIN, STOP, PING, IDENTITY
- * (scheduler) role -> supervisor: READY, PONG, DRAINED, KILL_PEER (scheduler: a worker is stuck),
+ *  supervisor -> role: CONFIG, TICKET_KEY (scheduler and signer), PEER (with descriptor), START,
+ * RELOAD, DRAIN, STOP, PING, IDENTITY (scheduler)
+ *  role -> supervisor: READY, PONG, DRAINED, KILL_PEER (scheduler: a worker is stuck),
  * IDENTITY_WANTED, IDENTITY_GONE, QUARANTINE (scheduler wants / no longer wants a worker for
  * suspicious jobs)
  *
- * Order at start: CONFIG, [IDENTITY], PEER*, START; the role answers READY when it works. A
- * respawned role's peers get a new PEER for the same (role, index): it replaces the old channel.
+ * Order at start: CONFIG, [TICKET_KEY], [IDENTITY], PEER*, START; the role answers READY when it
+ * works. A respawned role's peers get a new PEER for the same (role, index): it replaces the old
+ * channel.
  */
 #ifndef FEDPUSH_BASE_CONTROL_H
 #define FEDPUSH_BASE_CONTROL_H
@@ -41,6 +43,7 @@ enum control_type {
     CONTROL_IDENTITY_WANTED, /* scheduler: fenced, needs a new identity */
     CONTROL_IDENTITY_GONE,   /* text: this former identity holds nothing any more */
     CONTROL_QUARANTINE,      /* u8: 1 start, 0 stop the worker CONTROL_QUARANTINE_INDEX */
+    CONTROL_TICKET_KEY,      /* supervisor: TICKET_KEY_BYTES, to scheduler and signer only */
 };
 
 struct control;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/loop.h"
@@ -21,6 +22,7 @@ struct role_start {
     void *arg;
     enum start_state state;
     bool has_identity;
+    bool has_ticket_key;
     bool malformed; /* the supervisor sent what this release doesn't know */
 };
 
@@ -55,11 +57,27 @@ static bool take_peer(struct role_start *start, struct str payload, int fd)
     return true;
 }
 
+static bool wants_ticket_key(const struct role_start *start)
+{
+    return start->process->role == ROLE_SCHEDULER || start->process->role == ROLE_SIGNER;
+}
+
+static bool take_ticket_key(struct role_start *start, struct str payload)
+{
+    if (start->state != START_PEERS || !wants_ticket_key(start) || payload.len != TICKET_KEY_BYTES)
+        return false;
+    memcpy(start->process->ticket_key, payload.ptr, TICKET_KEY_BYTES);
+    start->has_ticket_key = true;
+    return true;
+}
+
 static bool take_start(struct role_start *start, struct str payload)
 {
     bool wants_identity = start->handlers->identity != NULL;
 
-    if (start->state != START_PEERS || payload.len != 0 || (wants_identity && !start->has_identity))
+    if (start->state != START_PEERS || payload.len != 0 ||
+        (wants_identity && !start->has_identity) ||
+        (wants_ticket_key(start) && !start->has_ticket_key))
         return false;
     start->state = START_DONE;
     start->handlers->start(start->arg);
@@ -123,6 +141,8 @@ static bool dispatch(struct role_start *start, enum control_type type, struct st
         return payload.len == sizeof(uint64_t);
     case CONTROL_IDENTITY:
         return take_identity(start, payload);
+    case CONTROL_TICKET_KEY:
+        return take_ticket_key(start, payload);
     case CONTROL_READY:
     case CONTROL_PONG:
     case CONTROL_DRAINED:

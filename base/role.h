@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/control.h"
+#include "base/ticket.h"
 
 struct role_process {
     enum role role;
@@ -20,6 +21,8 @@ struct role_process {
     struct config config; /* only what this role may see; complete before `start` */
     struct clock clock;
     struct rng rng;
+    /* Scheduler and signer only; there before `start`. The role may wipe it when it has its own. */
+    unsigned char ticket_key[TICKET_KEY_BYTES];
     int exit_code; /* role_exit's */
 };
 

@@ -9,7 +9,9 @@
 
 void secret_wipe(void *bytes, size_t len); /* not optimized away */
 void secret_free(char *text);              /* wipes strlen(text) bytes, then frees; NULL is fine */
-void secret_buf_clear(struct buf *b);      /* wipes the whole capacity, then buf_clear */
+/* As buf_init, but all of max_bytes is allocated at once: growing would leave copies behind. */
+void secret_buf_init(struct buf *b, size_t max_bytes);
+void secret_buf_clear(struct buf *b); /* wipes the whole capacity, then buf_clear */
 
 /* First thing in each process: not dumpable, not traceable, no core file, no new privileges. Aborts
  * when that fails. */

@@ -22,7 +22,6 @@ struct identities {
     int lock_fd;
     char *lines[IDENTITY_MAX_COUNT]; /* oldest first */
     size_t count;
-    bool has_current; /* the last line is */
 };
 
 static enum fp_err failed(const struct identities *identities, const char *what, struct err *err)
@@ -235,8 +234,6 @@ enum fp_err identities_add(struct identities *identities, const char *host, long
     enum fp_err code = write_list(identities, err);
     if (code != FP_OK) /* nobody will use it */
         free(identities->lines[--identities->count]);
-    else
-        identities->has_current = true;
     return code;
 }
 
@@ -248,12 +245,11 @@ void identities_put(const struct identities *identities, struct buf *out)
 
 enum fp_err identities_remove(struct identities *identities, struct str identity, struct err *err)
 {
-    size_t former = identities->count - (identities->has_current ? 1 : 0);
     size_t i = 0;
 
-    while (i < former && !str_equal(str_of(identities->lines[i]), identity))
+    while (i < identities->count && !str_equal(str_of(identities->lines[i]), identity))
         i++;
-    if (i == former)
+    if (i == identities->count)
         return FP_OK;
     free(identities->lines[i]);
     identities->count--;

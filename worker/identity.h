@@ -34,7 +34,7 @@ enum fp_err identities_add(struct identities *identities, const char *host, long
                            struct err *err) FP_MUST_CHECK;
 /* CONTROL_IDENTITY's text: the current one, then the former ones, newest first, a line each. */
 void identities_put(const struct identities *identities, struct buf *out);
-/* Forgets a former one; the current one and unknown ones are left alone. */
+/* Forgets one; an unknown one is none. The current one goes when its scheduler has drained. */
 enum fp_err identities_remove(struct identities *identities, struct str identity,
                               struct err *err) FP_MUST_CHECK;
 

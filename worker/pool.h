@@ -30,7 +30,7 @@
 #include "base/control.h"
 
 enum {
-    POOL_MAX_WORKERS = 128,
+    POOL_MAX_WORKERS = 64,
     POOL_MAX_CHILDREN = POOL_MAX_WORKERS + 3, /* signer, quarantine worker, scheduler */
     POOL_PING_MS = 5000,
     POOL_SILENCE_MS = 15000,

@@ -20,6 +20,9 @@
 
 enum { LIMIT_S = 10, EXIT_OF_THE_ROLE = 42 };
 
+static const char key_text[] = "0123456789abcdef0123456789abcdef";
+static const struct str ticket_key = {key_text, TICKET_KEY_BYTES};
+
 /* ---- the child: tells what happens to it, and leaves at a drain of 7 seconds ---- */
 
 struct child {
@@ -211,6 +214,7 @@ static void a_scheduler_gets_its_identity_before_it_starts(void **state)
 
     spawn(&fixture, ROLE_SCHEDULER);
     send_config(&fixture, CONTROL_CONFIG, ROLE_SCHEDULER, "social.test", LOG_LEVEL_ERROR);
+    send_message(&fixture, CONTROL_TICKET_KEY, ticket_key, -1);
     send_message(&fixture, CONTROL_IDENTITY, STR("new\nformer"), -1);
     assert_next(&fixture, CONTROL_IDENTITY_GONE, "identity new\nformer");
     send_message(&fixture, CONTROL_START, STR_NULL, -1);
@@ -227,6 +231,7 @@ static void a_reload_replaces_only_what_is_reloadable(void **state)
 
     spawn(&fixture, ROLE_SIGNER);
     send_config(&fixture, CONTROL_CONFIG, ROLE_SIGNER, "social.test", LOG_LEVEL_ERROR);
+    send_message(&fixture, CONTROL_TICKET_KEY, ticket_key, -1);
     send_message(&fixture, CONTROL_START, STR_NULL, -1);
     assert_next(&fixture, CONTROL_READY, "");
     send_config(&fixture, CONTROL_RELOAD, ROLE_SIGNER, "other.test", LOG_LEVEL_DEBUG);
@@ -267,6 +272,10 @@ static void what_is_not_expected_ends_the_role(void **state)
         {ROLE_WORKER, true, CONTROL_PING, {"1234567", 7}},
         {ROLE_WORKER, true, CONTROL_START, {"x", 1}},
         {ROLE_SCHEDULER, true, CONTROL_START, {"", 0}}, /* without an identity */
+        {ROLE_SIGNER, true, CONTROL_START, {"", 0}},    /* without a ticket key */
+        {ROLE_SIGNER, true, CONTROL_TICKET_KEY, {"short", 5}},
+        {ROLE_SIGNER, false, CONTROL_TICKET_KEY, {key_text, TICKET_KEY_BYTES}},
+        {ROLE_WORKER, true, CONTROL_TICKET_KEY, {key_text, TICKET_KEY_BYTES}}, /* not its own */
     };
     (void)state;
 

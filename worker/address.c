@@ -1,0 +1,175 @@
+#include "worker/address.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+struct named_range {
+    const char *text;
+    unsigned prefix_bits;
+};
+
+/* Mastodon's PrivateAddressCheck and Ruby's IPAddr private?, loopback?, link_local?. */
+static const struct named_range refused_v4[] = {
+    {"0.0.0.0", 8},      {"10.0.0.0", 8},     {"100.64.0.0", 10}, {"127.0.0.0", 8},
+    {"169.254.0.0", 16}, {"172.16.0.0", 12},  {"192.0.0.0", 24},  {"192.0.2.0", 24},
+    {"192.88.99.0", 24}, {"192.168.0.0", 16}, {"198.18.0.0", 15}, {"198.51.100.0", 24},
+    {"203.0.113.0", 24}, {"224.0.0.0", 4},    {"240.0.0.0", 4},
+};
+static const struct named_range refused_v6[] = {
+    {"::", 128},    {"::1", 128},      {"64:ff9b::", 96}, {"64:ff9b:1::", 48}, {"100::", 64},
+    {"2001::", 32}, {"2001:10::", 28}, {"2001:20::", 28}, {"2001:db8::", 32},  {"2002::", 16},
+    {"3fff::", 20}, {"fc00::", 7},     {"fe80::", 10},    {"ff00::", 8},
+};
+
+static size_t family_bytes(int family)
+{
+    return family == AF_INET ? 4 : 16;
+}
+
+static bool in_range(const unsigned char *bytes, const unsigned char *network, unsigned prefix_bits)
+{
+    unsigned whole = prefix_bits / 8;
+    unsigned rest = prefix_bits % 8;
+
+    if (memcmp(bytes, network, whole) != 0)
+        return false;
+    unsigned mask = rest > 0 ? (0xffu << (8 - rest)) & 0xffu : 0;
+    return rest == 0 || ((bytes[whole] ^ network[whole]) & mask) == 0;
+}
+
+static enum fp_err parse_range(struct address_range *range, struct str text, struct err *err)
+{
+    char host[64];
+    struct str address = text;
+    int64_t bits = -1;
+    size_t slash = str_find(text, '/');
+
+    if (slash < text.len) {
+        address.len = slash;
+        if (!str_to_i64(str_slice(text, slash + 1), 0, 128, &bits))
+            bits = 999;
+    }
+    if (address.len < sizeof(host) && bits != 999) {
+        memcpy(host, address.ptr, address.len);
+        host[address.len] = '\0';
+        range->family = strchr(host, ':') != NULL ? AF_INET6 : AF_INET;
+        int64_t most = (int64_t)family_bytes(range->family) * 8;
+        if (inet_pton(range->family, host, range->bytes) == 1 && bits <= most) {
+            range->prefix_bits = (unsigned)(bits < 0 ? most : bits);
+            return FP_OK;
+        }
+    }
+    return err_set(
+        err, FP_INVALID,
+        "ALLOWED_PRIVATE_ADDRESSES: \"%.*s\" is not an IP address or a range like 10.0.0.0/8",
+        STR_ARG(text));
+}
+
+static bool is_separator(char c)
+{
+    return c == ',' || c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+enum fp_err address_policy_init(struct address_policy *policy, struct str allowed, struct err *err)
+{
+    size_t at = 0;
+
+    policy->allowed_count = 0;
+    policy->unwrap_compatible = true;
+    while (at < allowed.len) {
+        size_t start = at;
+        while (at < allowed.len && !is_separator(allowed.ptr[at]))
+            at++;
+        if (at > start) {
+            if (policy->allowed_count == ADDRESS_MAX_ALLOWED)
+                return err_set(err, FP_INVALID, "ALLOWED_PRIVATE_ADDRESSES: more than %d ranges",
+                               ADDRESS_MAX_ALLOWED);
+            struct str one = {allowed.ptr + start, at - start};
+            if (parse_range(&policy->allowed[policy->allowed_count], one, err) != FP_OK)
+                return FP_INVALID;
+            policy->allowed_count++;
+        }
+        at++;
+    }
+    return FP_OK;
+}
+
+static bool is_refused(int family, const unsigned char *bytes)
+{
+    const struct named_range *ranges = family == AF_INET ? refused_v4 : refused_v6;
+    size_t count = family == AF_INET ? sizeof(refused_v4) / sizeof(refused_v4[0])
+                                     : sizeof(refused_v6) / sizeof(refused_v6[0]);
+
+    for (size_t i = 0; i < count; i++) {
+        unsigned char network[16];
+        if (inet_pton(family, ranges[i].text, network) == 1 &&
+            in_range(bytes, network, ranges[i].prefix_bits))
+            return true;
+    }
+    return false;
+}
+
+static bool is_listed(const struct address_policy *policy, int family, const unsigned char *bytes)
+{
+    for (size_t i = 0; i < policy->allowed_count; i++) {
+        const struct address_range *range = &policy->allowed[i];
+        if (range->family == family && in_range(bytes, range->bytes, range->prefix_bits))
+            return true;
+    }
+    return false;
+}
+
+/* An IPv6 address that is an IPv4 address in disguise is judged as what it is. */
+static bool unwraps(const struct address_policy *policy, const unsigned char *v6)
+{
+    static const unsigned char zeros[12];
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+    if (memcmp(v6, mapped, sizeof(mapped)) == 0)
+        return true;
+    return policy->unwrap_compatible && memcmp(v6, zeros, sizeof(zeros)) == 0 &&
+           (v6[12] != 0 || v6[13] != 0 || v6[14] != 0 || v6[15] > 1);
+}
+
+bool address_is_allowed(const struct address_policy *policy, const struct dns_address *address)
+{
+    const unsigned char *bytes = (const unsigned char *)&address->ip;
+    int family = address->family;
+
+    if (family != AF_INET && family != AF_INET6)
+        return false;
+    if (is_listed(policy, family, bytes))
+        return true;
+    if (family == AF_INET6 && unwraps(policy, bytes)) {
+        family = AF_INET;
+        bytes += 12;
+        if (is_listed(policy, family, bytes))
+            return true;
+    }
+    return !is_refused(family, bytes);
+}
+
+bool address_sockaddr_is_allowed(const struct address_policy *policy,
+                                 const struct sockaddr *sockaddr)
+{
+    struct dns_address address = {.family = sockaddr->sa_family};
+
+    if (sockaddr->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, sockaddr, sizeof(in));
+        address.ip.v4 = in.sin_addr;
+    } else if (sockaddr->sa_family == AF_INET6) {
+        struct sockaddr_in6 in6;
+        memcpy(&in6, sockaddr, sizeof(in6));
+        address.ip.v6 = in6.sin6_addr;
+    }
+    return address_is_allowed(policy, &address);
+}
+
+void address_put(struct buf *out, const struct dns_address *address)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+
+    inet_ntop(address->family, &address->ip, text, sizeof(text));
+    buf_printf(out, address->family == AF_INET6 ? "[%s]" : "%s", text);
+}

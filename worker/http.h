@@ -1,0 +1,81 @@
+/*
+ * HTTP requests: libcurl multi driven by libevent through curl_multi_socket_action. One request in,
+ * one result out; redirects, signatures and what a status means are the caller's. HTTP/1.1 with
+ * keep-alive. Several multi handles, sharded by host: one grows slow with its connections.
+ *
+ * Time: connect 5 s, with TLS 10 s; from then on 10 s without a byte, 30 s for the whole response.
+ * Bounded: 64 KiB or 200 lines of headers, 1 MiB of body, which is read and thrown away (or kept up
+ * to `keep_body_bytes` for a tool).
+ */
+#ifndef FEDPUSH_WORKER_HTTP_H
+#define FEDPUSH_WORKER_HTTP_H
+
+#include <curl/curl.h>
+#include <event2/event.h>
+#include <openssl/x509_vfy.h>
+
+#include "base/clock.h"
+#include "base/url.h"
+#include "worker/address.h"
+
+enum {
+    HTTP_MAX_HEADER_BYTES = 64 * 1024,
+    HTTP_MAX_HEADER_LINES = 200,
+    HTTP_MAX_BODY_BYTES = 1024 * 1024
+};
+
+struct http_options {
+    struct event_base *base;
+    const struct clock *clock;
+    X509_STORE *store;                   /* shared, borrowed */
+    const struct address_policy *policy; /* borrowed */
+    unsigned max_connections;            /* open at once, idle ones included */
+};
+
+struct http_request {
+    const struct url *url;      /* borrowed until the result */
+    bool get;                   /* else POST */
+    struct curl_slist *headers; /* all of them, Host included; taken over */
+    struct str body;            /* POST; borrowed until the result */
+    const struct dns_address
+        *addresses; /* to connect to, copied; none for an IP literal or through a proxy */
+    size_t address_count;
+    const char *proxy; /* URL, or NULL: direct; then only allowed addresses are connected to */
+    size_t keep_body_bytes;
+};
+
+enum http_end {
+    HTTP_ANSWERED = 0,    /* status is set; the body was read to its end, or `body_cut` */
+    HTTP_REFUSED_ADDRESS, /* every address tried was one that must not be connected to */
+    HTTP_FAILED,          /* `code` */
+    HTTP_TIMED_OUT,       /* by our own limits after connecting */
+    HTTP_TOO_MUCH_HEADER,
+};
+
+struct http_result {
+    enum http_end end;
+    CURLcode code;
+    unsigned status;
+    bool body_cut;       /* it was longer than HTTP_MAX_BODY_BYTES; the connection was closed */
+    struct str location; /* Location header, or empty; borrowed for the call */
+    struct str body;     /* keep_body_bytes; borrowed for the call */
+    struct str header;   /* with keep_body_bytes: the last response's header block */
+    char error[256];     /* libcurl's words */
+};
+
+typedef void http_fn(void *arg, const struct http_result *result);
+
+struct http;
+struct http_transfer;
+struct http *http_create(const struct http_options *options);
+void http_destroy(struct http *http); /* transfers end without callback */
+/* fn is called from the loop, never from here; it may start others. */
+struct http_transfer *http_start(struct http *http, const struct http_request *request, http_fn *fn,
+                                 void *arg);
+/* Before fn was called: closes its connection; no callback. */
+void http_abort(struct http_transfer *transfer);
+/* True once the connection stood and the request began to be sent: it may have reached the other
+ * side. */
+bool http_is_on_the_wire(const struct http_transfer *transfer);
+
+#endif

@@ -1,0 +1,276 @@
+#include "worker/resolve.h"
+
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include "base/loop.h"
+#include "base/table.h"
+
+enum {
+    MIN_TTL_S = 5,
+    MAX_TTL_S = 3600,
+    NO_NAME_TTL_S = 60,
+    NO_ANSWER_TTL_S = 5,
+    MAX_PARALLEL = 64,
+    MAX_PER_SECOND = 200,
+    MAX_ENTRIES = 20000,
+    PACE_MS = 50,
+};
+
+/* CACHED --expired and asked--> QUEUED --a place is free--> ASKING --answer--> CACHED */
+enum entry_state { ENTRY_QUEUED = 0, ENTRY_ASKING, ENTRY_CACHED };
+
+struct resolve_wait {
+    TAILQ_ENTRY(resolve_wait) entry;
+    struct entry *of;
+    resolve_fn *fn;
+    void *arg;
+};
+
+struct entry {
+    TAILQ_ENTRY(entry) link; /* in the list of its state */
+    enum entry_state state;
+    struct resolver *resolver;
+    char *host;
+    int64_t expires_ms;
+    struct dns_query *query;
+    struct dns_result result;
+    TAILQ_HEAD(, resolve_wait) waits;
+    TAILQ_ENTRY(entry) due; /* while delivering */
+    bool delivering;        /* its waits are answered in the next turn */
+};
+
+TAILQ_HEAD(entry_list, entry);
+
+struct resolver {
+    const struct clock *clock;
+    struct dns *dns;
+    struct table *by_host;
+    struct entry_list queued;
+    struct entry_list cached; /* oldest first */
+    struct entry_list asking;
+    struct entry_list due;
+    unsigned parallel;
+    unsigned budget; /* look-ups that may begin in this second */
+    int64_t second_ms;
+    struct loop_timer *pace;
+    struct loop_timer *deliver;
+};
+
+static struct entry_list *list_of(struct resolver *r, enum entry_state state)
+{
+    switch (state) {
+    case ENTRY_QUEUED:
+        return &r->queued;
+    case ENTRY_ASKING:
+        return &r->asking;
+    case ENTRY_CACHED:
+        return &r->cached;
+    }
+    abort();
+}
+
+static void set_state(struct entry *entry, enum entry_state state)
+{
+    struct resolver *r = entry->resolver;
+    TAILQ_REMOVE(list_of(r, entry->state), entry, link);
+    entry->state = state;
+    TAILQ_INSERT_TAIL(list_of(r, state), entry, link);
+}
+
+static void entry_free(struct entry *entry)
+{
+    struct resolver *r = entry->resolver;
+    struct resolve_wait *wait;
+
+    TAILQ_REMOVE(list_of(r, entry->state), entry, link);
+    if (entry->delivering)
+        TAILQ_REMOVE(&r->due, entry, due);
+    table_remove(r->by_host, str_of(entry->host));
+    while ((wait = TAILQ_FIRST(&entry->waits)) != NULL) {
+        TAILQ_REMOVE(&entry->waits, wait, entry);
+        free(wait);
+    }
+    free(entry->host);
+    free(entry);
+}
+
+static int64_t lifetime_ms(const struct dns_result *result)
+{
+    uint32_t ttl_s = result->ttl_s;
+
+    if (result->status == DNS_NO_ANSWER || result->status == DNS_CANCELLED)
+        return NO_ANSWER_TTL_S * 1000;
+    if (result->status != DNS_FOUND)
+        return NO_NAME_TTL_S * 1000;
+    if (ttl_s < MIN_TTL_S)
+        ttl_s = MIN_TTL_S;
+    return (int64_t)(ttl_s > MAX_TTL_S ? MAX_TTL_S : ttl_s) * 1000;
+}
+
+/* Callbacks may ask again or cancel: entries and waits are taken one at a time, from the head. */
+static void on_deliver(void *arg)
+{
+    struct resolver *r = arg;
+    struct entry *entry;
+    struct resolve_wait *wait;
+
+    while ((entry = TAILQ_FIRST(&r->due)) != NULL) {
+        wait = TAILQ_FIRST(&entry->waits);
+        if (wait == NULL || entry->state != ENTRY_CACHED) {
+            TAILQ_REMOVE(&r->due, entry, due);
+            entry->delivering = false;
+            continue;
+        }
+        TAILQ_REMOVE(&entry->waits, wait, entry);
+        resolve_fn *fn = wait->fn;
+        void *fn_arg = wait->arg;
+        free(wait);
+        fn(fn_arg, &entry->result);
+    }
+}
+
+static void deliver_later(struct entry *entry)
+{
+    if (!entry->delivering)
+        TAILQ_INSERT_TAIL(&entry->resolver->due, entry, due);
+    entry->delivering = true;
+    if (!loop_timer_pending(entry->resolver->deliver))
+        loop_timer_set(entry->resolver->deliver, 0);
+}
+
+static void start_queued(struct resolver *r);
+
+static void on_answer(void *arg, const struct dns_result *result)
+{
+    struct entry *entry = arg;
+    struct resolver *r = entry->resolver;
+
+    entry->query = NULL;
+    entry->result = *result;
+    entry->expires_ms = clock_mono_ms(r->clock) + lifetime_ms(result);
+    r->parallel--;
+    set_state(entry, ENTRY_CACHED);
+    deliver_later(entry);
+    start_queued(r);
+}
+
+static void start_queued(struct resolver *r)
+{
+    int64_t now_ms = clock_mono_ms(r->clock);
+    struct entry *entry;
+
+    if (now_ms - r->second_ms >= 1000) {
+        r->second_ms = now_ms;
+        r->budget = MAX_PER_SECOND;
+    }
+    while (r->parallel < MAX_PARALLEL && r->budget > 0 &&
+           (entry = TAILQ_FIRST(&r->queued)) != NULL) {
+        set_state(entry, ENTRY_ASKING);
+        r->parallel++;
+        r->budget--;
+        entry->query = dns_lookup(r->dns, str_of(entry->host), on_answer, entry);
+    }
+    if (!TAILQ_EMPTY(&r->queued) && !loop_timer_pending(r->pace))
+        loop_timer_set(r->pace, PACE_MS);
+}
+
+static void on_pace(void *arg)
+{
+    start_queued(arg);
+}
+
+struct resolver *resolver_create(struct event_base *base, const struct clock *clock,
+                                 struct dns *dns)
+{
+    struct resolver *r = mem_alloc(sizeof(*r));
+
+    r->clock = clock;
+    r->dns = dns;
+    r->by_host = table_create();
+    r->budget = MAX_PER_SECOND;
+    r->second_ms = clock_mono_ms(clock);
+    TAILQ_INIT(&r->queued);
+    TAILQ_INIT(&r->cached);
+    TAILQ_INIT(&r->asking);
+    TAILQ_INIT(&r->due);
+    r->pace = loop_timer_create(base, on_pace, r);
+    r->deliver = loop_timer_create(base, on_deliver, r);
+    return r;
+}
+
+void resolver_destroy(struct resolver *r)
+{
+    size_t at = 0;
+    struct entry *entry;
+
+    if (r == NULL)
+        return;
+    while ((entry = table_next(r->by_host, &at)) != NULL) {
+        if (entry->query != NULL)
+            dns_cancel(entry->query);
+        entry_free(entry);
+    }
+    table_destroy(r->by_host);
+    loop_timer_destroy(r->pace);
+    loop_timer_destroy(r->deliver);
+    free(r);
+}
+
+/* Room for one more: the oldest answers nobody waits for go first. */
+static void evict(struct resolver *r)
+{
+    struct entry *entry = TAILQ_FIRST(&r->cached);
+
+    while (entry != NULL && table_count(r->by_host) >= MAX_ENTRIES) {
+        struct entry *next = TAILQ_NEXT(entry, link);
+        if (TAILQ_EMPTY(&entry->waits))
+            entry_free(entry);
+        entry = next;
+    }
+}
+
+static struct entry *entry_for(struct resolver *r, struct str host)
+{
+    struct entry *entry = table_get(r->by_host, host);
+
+    if (entry == NULL) {
+        evict(r);
+        entry = mem_alloc(sizeof(*entry));
+        entry->resolver = r;
+        entry->host = str_dup(host);
+        entry->state = ENTRY_QUEUED;
+        TAILQ_INIT(&entry->waits);
+        TAILQ_INSERT_TAIL(&r->queued, entry, link);
+        table_put(r->by_host, str_of(entry->host), entry);
+    } else if (entry->state == ENTRY_CACHED && !entry->delivering &&
+               clock_mono_ms(r->clock) >= entry->expires_ms) {
+        set_state(entry, ENTRY_QUEUED);
+    }
+    return entry;
+}
+
+struct resolve_wait *resolver_ask(struct resolver *r, struct str host, resolve_fn *fn, void *arg)
+{
+    struct entry *entry = entry_for(r, host);
+    struct resolve_wait *wait = mem_alloc(sizeof(*wait));
+
+    *wait = (struct resolve_wait){.of = entry, .fn = fn, .arg = arg};
+    TAILQ_INSERT_TAIL(&entry->waits, wait, entry);
+    if (entry->state == ENTRY_CACHED)
+        deliver_later(entry);
+    else
+        start_queued(r);
+    return wait;
+}
+
+void resolver_cancel(struct resolve_wait *wait)
+{
+    TAILQ_REMOVE(&wait->of->waits, wait, entry);
+    free(wait);
+}
+
+size_t resolver_cached(const struct resolver *r)
+{
+    return table_count(r->by_host);
+}

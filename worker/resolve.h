@@ -1,0 +1,25 @@
+/*
+ * Addresses of remote hosts: base/dns.h behind a cache. Positive answers live for their TTL (5 s to
+ * 1 h), "no such name" 60 s, "no answer" 5 s; one look-up a host at a time, at most 64 in parallel
+ * and 200 begun a second; others queue.
+ */
+#ifndef FEDPUSH_WORKER_RESOLVE_H
+#define FEDPUSH_WORKER_RESOLVE_H
+
+#include "base/clock.h"
+#include "base/dns.h"
+
+struct resolver;
+struct resolve_wait;
+typedef void resolve_fn(void *arg, const struct dns_result *result);
+
+struct resolver *resolver_create(struct event_base *base, const struct clock *clock,
+                                 struct dns *dns);
+void resolver_destroy(struct resolver *resolver); /* no callback any more */
+/* fn is called from the loop, never from here. */
+struct resolve_wait *resolver_ask(struct resolver *resolver, struct str host, resolve_fn *fn,
+                                  void *arg);
+void resolver_cancel(struct resolve_wait *wait); /* before fn was called */
+size_t resolver_cached(const struct resolver *resolver);
+
+#endif
