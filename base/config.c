@@ -1,6 +1,5 @@
 #include "base/config.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,10 +81,7 @@ static const struct row rows[] = {
      .offset = MEMBER(postgres_fedpush),
      .derived = true,
      .roles = TO_SCHEDULER},
-    {.name = "postgres_keys",
-     .offset = MEMBER(postgres_keys),
-     .derived = true,
-     .roles = TO_SIGNER},
+    {.name = "postgres_keys", .offset = MEMBER(postgres_keys), .derived = true, .roles = TO_SIGNER},
     {.name = "http_proxy", .offset = MEMBER(http_proxy), .roles = TO_WORKER},
     {.name = "http_hidden_proxy", .offset = MEMBER(http_hidden_proxy), .roles = TO_WORKER},
     {.name = "ALLOW_ACCESS_TO_HIDDEN_SERVICE",
@@ -410,21 +406,290 @@ static enum fp_err set_version(struct config *config, const struct dotenv *doten
     return code;
 }
 
+/* "8.1.6": three numbers; the first decides the units of times. */
+static bool parse_sidekiq_version(struct str text, int *major)
+{
+    int64_t parts[3];
+
+    for (size_t i = 0; i < 3; i++) {
+        size_t end = i < 2 ? str_find(text, '.') : text.len;
+        if (!str_to_i64((struct str){text.ptr, end}, 0, 999, &parts[i]))
+            return false;
+        text = str_slice(text, end + 1);
+    }
+    *major = (int)parts[0];
+    return parts[0] >= 6 && parts[0] <= 8;
+}
+
 static enum fp_err set_sidekiq_version(struct config *config, const struct dotenv *dotenv,
                                        struct err *err)
 {
     static const char name[] = "FEDPUSH_SIDEKIQ_VERSION";
     const char *value = dotenv_value(dotenv, name);
-    bool dotted = false;
 
     if (value == NULL)
         value = mastodon_sidekiq_version(&config->mastodon);
-    for (size_t i = 0; value[i] != '\0'; i++) {
-        bool digit = value[i] >= '0' && value[i] <= '9';
-        dotted = dotted || value[i] == '.';
-        if (!digit && value[i] != '.')
-            dotted = value[i] = '\0' == 1;
-    }
-    (void)err;
+    if (!parse_sidekiq_version(str_of(value), &config->sidekiq_major))
+        return refuse(dotenv, name, err, "is not a version of Sidekiq 6, 7 or 8 like 8.0.9");
+    config->sidekiq_version = str_dup(str_of(value));
     return FP_OK;
+}
+
+/* It becomes part of URLs and header fields. */
+static bool is_domain(const char *text)
+{
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c <= ' ' || *c == 0x7f || strchr("/\\?#@\"<>", *c) != NULL)
+            return false;
+    }
+    return strlen(text) <= 255 + sizeof(":65535");
+}
+
+static enum fp_err set_domain(struct config *config, const struct dotenv *dotenv, struct err *err)
+{
+    const char *name = dotenv_value(dotenv, "WEB_DOMAIN") != NULL ? "WEB_DOMAIN" : "LOCAL_DOMAIN";
+    const char *domain = dotenv_value(dotenv, name);
+
+    if (domain == NULL)
+        return err_set(err, FP_INVALID,
+                       "LOCAL_DOMAIN is not set: name Mastodon's directory with --mastodon DIR (or "
+                       "FEDPUSH_MASTODON_DIR), or set LOCAL_DOMAIN (and WEB_DOMAIN)");
+    if (!is_domain(domain))
+        return refuse(dotenv, name, err, "is not a domain like social.example");
+    config->web_domain = str_dup(str_of(domain));
+    return FP_OK;
+}
+
+static enum fp_err set_redis(struct config *config, const struct dotenv *dotenv, struct err *err)
+{
+    const struct {
+        const char *prefix;
+        char **url;
+    } roles[] = {{"", &config->redis_base_url},
+                 {"SIDEKIQ_", &config->redis_sidekiq_url},
+                 {"CACHE_", &config->redis_cache_url}};
+    const char *redis_namespace = dotenv_value(dotenv, "REDIS_NAMESPACE");
+
+    if (redis_namespace != NULL && mastodon_version_compare(&config->mastodon, 4, 4, 0) >= 0)
+        return refuse(dotenv, "REDIS_NAMESPACE", err,
+                      "Mastodon 4.4 and newer have no Redis namespace and don't start with one: "
+                      "remove it");
+    config->redis_namespace = str_dup(str_of(redis_namespace));
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+        enum fp_err code =
+            mastodon_redis_url(&config->mastodon, dotenv, roles[i].prefix, roles[i].url, err);
+        if (code != FP_OK)
+            return code;
+    }
+    return FP_OK;
+}
+
+/* The database that `name` tells, or Mastodon's. */
+static enum fp_err set_own_database(const struct config *config, const struct dotenv *dotenv,
+                                    const char *name, char **conninfo, struct err *err)
+{
+    const char *url = dotenv_value(dotenv, name);
+    struct conninfo parts;
+
+    if (url == NULL) {
+        *conninfo = str_dup(str_of(config->postgres_mastodon));
+        return FP_OK;
+    }
+    conninfo_init(&parts);
+    enum fp_err code = conninfo_merge_url(&parts, name, url, CONNINFO_OF_LIBPQ, err);
+    conninfo_add_environment(&parts, dotenv);
+    if (code == FP_OK)
+        *conninfo = conninfo_text(&parts);
+    conninfo_clear(&parts);
+    return code;
+}
+
+static enum fp_err set_databases(struct config *config, const struct dotenv *dotenv,
+                                 struct err *err)
+{
+    enum fp_err code = mastodon_database(dotenv, &config->postgres_mastodon, err);
+
+    if (code == FP_OK)
+        code = set_own_database(config, dotenv, "FEDPUSH_DATABASE_URL", &config->postgres_fedpush,
+                                err);
+    if (code == FP_OK)
+        code = set_own_database(config, dotenv, "FEDPUSH_KEYS_DATABASE_URL", &config->postgres_keys,
+                                err);
+    return code;
+}
+
+/* Values that are right alone, but not together. */
+static enum fp_err refuse_contradictions(struct config *config, const struct dotenv *dotenv,
+                                         struct err *err)
+{
+    if (strcmp(config->handoff_queue, "push") == 0)
+        return refuse(dotenv, "FEDPUSH_HANDOFF_QUEUE", err,
+                      "must not be \"push\", the queue that fedpush empties: name one that a Ruby "
+                      "Sidekiq process serves, like \"default\"");
+    if (config->lookahead_jobs < config->max_in_flight)
+        return refuse(dotenv, "FEDPUSH_LOOKAHEAD", err,
+                      "must not be smaller than FEDPUSH_MAX_IN_FLIGHT");
+    return FP_OK;
+}
+
+static enum fp_err load(struct config *config, struct dotenv *dotenv, const char *mastodon_dir,
+                        struct err *err)
+{
+    enum fp_err code = read_files(dotenv, mastodon_dir, err);
+
+    if (code == FP_OK)
+        code = refuse_unknown(dotenv, err);
+    if (code == FP_OK)
+        code = set_direct(config, dotenv, err);
+    if (code == FP_OK)
+        code = set_version(config, dotenv, mastodon_dir, err);
+    if (code == FP_OK)
+        code = set_sidekiq_version(config, dotenv, err);
+    if (code == FP_OK)
+        code = set_domain(config, dotenv, err);
+    if (code == FP_OK)
+        code = set_redis(config, dotenv, err);
+    if (code == FP_OK)
+        code = set_databases(config, dotenv, err);
+    if (code == FP_OK)
+        code = refuse_contradictions(config, dotenv, err);
+    return code;
+}
+
+static void replace(char **text, const char *value)
+{
+    free(*text);
+    *text = str_dup(str_of(value));
+}
+
+enum fp_err config_load(struct config *config, char *const environment[], const char *mastodon_dir,
+                        struct err *err)
+{
+    struct dotenv dotenv;
+
+    *config = (struct config){0};
+    dotenv_init(&dotenv);
+    dotenv_add_environment(&dotenv, environment);
+    if (mastodon_dir == NULL)
+        mastodon_dir = dotenv_value(&dotenv, "FEDPUSH_MASTODON_DIR");
+    char *dir = mastodon_dir != NULL ? str_dup(str_of(mastodon_dir)) : NULL;
+    const char *runtime_dir = dotenv_value(&dotenv, "RUNTIME_DIRECTORY");
+    char *otherwise = str_dup(str_of(runtime_dir != NULL ? runtime_dir : "/run/fedpush"));
+    enum fp_err code = load(config, &dotenv, dir, err);
+    if (code == FP_OK) {
+        replace(&config->mastodon_dir, dir);
+        if (config->runtime_dir[0] == '\0')
+            replace(&config->runtime_dir, otherwise);
+    } else {
+        config_clear(config);
+    }
+    free(otherwise);
+    free(dir);
+    dotenv_clear(&dotenv);
+    return code;
+}
+
+static void put_value(const struct config *config, const struct row *row, struct buf *out)
+{
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    const void *member = (const char *)config + row->offset;
+
+    switch (row->type) {
+    case ROW_TEXT:
+        buf_put_str(out, str_of(*(char *const *)member));
+        break;
+    case ROW_INT:
+    case ROW_INT64:
+        buf_printf(out, "%lld", (long long)number_of(config, row));
+        break;
+    case ROW_TRUE:
+        buf_printf(out, "%s", *(const bool *)member ? "true" : "false");
+        break;
+    case ROW_LEVEL:
+        buf_printf(out, "%s", levels[*(const enum log_level *)member]);
+        break;
+    case ROW_VERSION:
+        buf_printf(out, "%s", ((const struct mastodon_version *)member)->text);
+        break;
+    }
+    buf_put_char(out, '\0');
+}
+
+void config_encode(const struct config *config, enum role role, struct buf *out)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        if ((rows[i].roles & 1U << role) == 0)
+            continue;
+        buf_put(out, rows[i].name, strlen(rows[i].name) + 1);
+        put_value(config, &rows[i], out);
+    }
+}
+
+/* Takes the text before the next NUL; false when there is none. */
+static bool take_text(struct str *bytes, struct str *text)
+{
+    size_t end = str_find(*bytes, '\0');
+
+    if (end == bytes->len)
+        return false;
+    *text = (struct str){bytes->ptr, end};
+    *bytes = str_slice(*bytes, end + 1);
+    return true;
+}
+
+static const struct row *row_named(struct str name)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        if (rows[i].roles != 0 && str_equal(str_of(rows[i].name), name))
+            return &rows[i];
+    }
+    return NULL;
+}
+
+/* What was not sent is "" or its default. */
+static void set_defaults(struct config *config)
+{
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        const char *otherwise = rows[i].otherwise != NULL ? rows[i].otherwise : "";
+        if ((rows[i].type == ROW_TEXT || rows[i].otherwise != NULL) &&
+            !set_row(config, &rows[i], str_of(otherwise)))
+            abort(); /* the table contradicts itself */
+    }
+}
+
+bool config_decode(struct config *config, struct str bytes)
+{
+    struct str name;
+    struct str value;
+
+    *config = (struct config){0};
+    set_defaults(config);
+    while (bytes.len > 0) {
+        const struct row *row = NULL;
+        if (take_text(&bytes, &name) && take_text(&bytes, &value))
+            row = row_named(name);
+        if (row == NULL || !set_row(config, row, value)) {
+            config_clear(config);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void help_line(struct buf *out, const char *name, const char *help, const char *otherwise)
+{
+    buf_printf(out, "  %-26s %s", name, help);
+    if (otherwise != NULL)
+        buf_printf(out, " (default: %s)", otherwise);
+    buf_put_char(out, '\n');
+}
+
+void config_help(struct buf *out)
+{
+    for (size_t i = 0; i < SOURCE_COUNT; i++)
+        help_line(out, sources[i].name, sources[i].help, NULL);
+    for (size_t i = 0; i < ROW_COUNT; i++) {
+        if (rows[i].help != NULL)
+            help_line(out, rows[i].name, rows[i].help, rows[i].otherwise);
+    }
 }

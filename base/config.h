@@ -41,7 +41,7 @@ struct config {
                             signer's */
     char *http_proxy;    /* as Mastodon: lower-case http_proxy */
     char *http_hidden_proxy;
-    bool allow_hidden_service; /* ALLOW_ACCESS_TO_HIDDEN_SERVICE */
+    bool allow_hidden_service;          /* ALLOW_ACCESS_TO_HIDDEN_SERVICE */
     bool followers_synchronization_off; /* DISABLE_FOLLOWERS_SYNCHRONIZATION */
     char *allowed_private_addresses;
     /* ours */

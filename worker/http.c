@@ -290,7 +290,7 @@ static void on_reap(void *arg)
         result.body = buf_str(&t->body);
         result.header = buf_str(&t->header);
         TAILQ_REMOVE(&http->finished, t, entry);
-        fn(t->arg, &result);
+        fn(t->arg, &result); /* http_is_on_the_wire may still be asked */
         buf_clear(&t->location);
         buf_clear(&t->body);
         buf_clear(&t->header);

@@ -3,8 +3,8 @@
  * of the process. (libcurl's own loading costs 17 ms and 880 KB for each connection with Debian's
  * CA directory.)
  */
-#ifndef FEDPUSH_WORKER_TLS_H
-#define FEDPUSH_WORKER_TLS_H
+#ifndef FEDPUSH_WORKER_TRUST_H
+#define FEDPUSH_WORKER_TRUST_H
 
 #include <openssl/x509_vfy.h>
 
@@ -13,7 +13,7 @@
 
 /* ca_file: a PEM bundle; empty: the system's default locations. NULL with err filled when nothing
  * usable is there. */
-X509_STORE *tls_store_create(struct str ca_file, struct err *err);
-void tls_store_destroy(X509_STORE *store); /* NULL is fine */
+X509_STORE *trust_store_create(struct str ca_file, struct err *err);
+void trust_store_destroy(X509_STORE *store); /* NULL is fine */
 
 #endif

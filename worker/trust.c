@@ -1,4 +1,4 @@
-#include "worker/tls.h"
+#include "worker/trust.h"
 
 #include <openssl/err.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
  * waits. */
 static const char system_bundle[] = "/etc/ssl/certs/ca-certificates.crt";
 
-X509_STORE *tls_store_create(struct str ca_file, struct err *err)
+X509_STORE *trust_store_create(struct str ca_file, struct err *err)
 {
     X509_STORE *store = X509_STORE_new();
     char *file = str_dup(ca_file.len > 0 ? ca_file : str_of(system_bundle));
@@ -31,7 +31,7 @@ X509_STORE *tls_store_create(struct str ca_file, struct err *err)
     return store;
 }
 
-void tls_store_destroy(X509_STORE *store)
+void trust_store_destroy(X509_STORE *store)
 {
     X509_STORE_free(store);
 }

@@ -1,0 +1,454 @@
+#include "worker/delivery.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "worker/classify.h"
+#include "worker/request.h"
+
+enum { MAX_OF_FAMILY = 2 };
+
+const char *const delivery_state_names[] = {"resolving", "signing", "sending", "done"};
+
+struct delivery {
+    const struct delivery_context *context;
+    enum delivery_state state;
+    uint64_t id;
+    struct ticket ticket; /* its strings are owned */
+    struct url url;       /* of the present hop */
+    char *body;
+    size_t body_bytes;
+    bool get;
+    unsigned hops;
+    const char *proxy;
+    int64_t started_ms;
+    int64_t date_s;
+    bool sender_suspended;
+    bool sent; /* some request may have reached the other side */
+    size_t address_count;
+    struct dns_address addresses[2 * MAX_OF_FAMILY];
+    struct resolve_wait *wait;
+    struct http_transfer *transfer;
+    struct failure failure;
+};
+
+enum event_kind {
+    EVENT_START,
+    EVENT_RESOLVED,
+    EVENT_SIGNED,
+    EVENT_ANSWERED,
+    EVENT_CANCEL,
+    EVENT_LIMIT
+};
+
+struct event_of_delivery {
+    enum event_kind kind;
+    const struct dns_result *resolved;
+    const struct message_signed *answer;
+    const struct http_result *response;
+};
+
+static void step(struct delivery *d, const struct event_of_delivery *event);
+
+uint64_t delivery_id(const struct delivery *d)
+{
+    return d->id;
+}
+
+enum delivery_state delivery_state(const struct delivery *d)
+{
+    return d->state;
+}
+
+static char *own(struct str *s)
+{
+    char *copy = str_dup(*s);
+    s->ptr = copy;
+    return copy;
+}
+
+/* Slices are const; these were made by own(). */
+static void disown(struct str s)
+{
+    char *text;
+    memcpy(&text, &s.ptr, sizeof(text));
+    free(text);
+}
+
+void delivery_destroy(struct delivery *d)
+{
+    if (d == NULL)
+        return;
+    if (d->wait != NULL)
+        resolver_cancel(d->wait);
+    if (d->transfer != NULL)
+        http_abort(d->transfer);
+    url_clear(&d->url);
+    disown(d->ticket.origin);
+    disown(d->ticket.content_type);
+    disown(d->ticket.synchronization);
+    free(d->body);
+    free(d);
+}
+
+/* --- ends --- */
+
+static void end(struct delivery *d, enum outcome_kind kind, unsigned status)
+{
+    struct message_outcome outcome = {
+        .id = d->id,
+        .kind = (uint8_t)kind,
+        .sender_suspended = d->sender_suspended,
+        .status = (uint16_t)status,
+        .total_ms = (uint32_t)(clock_mono_ms(d->context->clock) - d->started_ms),
+        .sent_bytes = d->sent ? (uint32_t)d->body_bytes : 0,
+    };
+
+    if (kind != OUTCOME_RESPONSE && kind != OUTCOME_NOT_TRIED) {
+        outcome.error_class = d->failure.error_class;
+        outcome.error_message = str_of(d->failure.message);
+    }
+    d->state = DELIVERY_DONE;
+    d->context->done(d->context->arg, d, &outcome);
+    delivery_destroy(d);
+}
+
+static void end_failed(struct delivery *d, const char *error_class, const char *text)
+{
+    classify_text(&d->failure, str_of(error_class), text, d->url.text);
+    end(d, OUTCOME_TRANSPORT, 0);
+}
+
+/* --- resolving --- */
+
+static void on_resolved(void *arg, const struct dns_result *result)
+{
+    struct delivery *d = arg;
+    d->wait = NULL;
+    step(d, &(struct event_of_delivery){.kind = EVENT_RESOLVED, .resolved = result});
+}
+
+static bool is_hidden(const struct delivery *d)
+{
+    return str_ends_with(d->url.host, STR(".onion")) || str_ends_with(d->url.host, STR(".i2p"));
+}
+
+static const char *proxy_for(const struct delivery *d)
+{
+    const struct config *config = d->context->config;
+    const char *proxy = config->http_proxy;
+
+    if (is_hidden(d) && config->http_hidden_proxy != NULL && config->http_hidden_proxy[0] != '\0')
+        proxy = config->http_hidden_proxy;
+    return proxy != NULL && proxy[0] != '\0' ? proxy : NULL;
+}
+
+static void ask_signer(struct delivery *d)
+{
+    struct message_sign request = {.id = d->id,
+                                   .ticket = d->ticket,
+                                   .method = d->get ? SIGN_GET : SIGN_POST,
+                                   .target = d->url.target};
+
+    d->state = DELIVERY_SIGNING;
+    d->date_s = clock_wall_us(d->context->clock) / 1000000; /* floored: never ahead of time */
+    request.date_s = d->date_s;
+    (void)d->context->ask_signer(d->context->arg,
+                                 &request); /* none now: delivery_signer_back asks again */
+}
+
+static void begin(struct delivery *d)
+{
+    if (is_hidden(d) && !d->context->config->allow_hidden_service) {
+        classify_text(&d->failure, STR("Mastodon::HostValidationError"),
+                      "Instance does not support hidden service connections", d->url.text);
+        end(d, OUTCOME_REFUSED, 0);
+        return;
+    }
+    d->proxy = proxy_for(d);
+    if (d->proxy != NULL)
+        ask_signer(d);
+    else
+        d->wait = resolver_ask(d->context->resolver, d->url.host, on_resolved, d);
+}
+
+/* At most two IPv6 and then two IPv4 addresses, as Mastodon tries them; refused ones are passed
+ * over. */
+static void choose_addresses(struct delivery *d, const struct dns_result *result, bool *all_refused)
+{
+    static const int families[] = {AF_INET6, AF_INET};
+
+    *all_refused = result->count > 0;
+    d->address_count = 0;
+    for (size_t f = 0; f < 2; f++) {
+        size_t of_family = 0;
+        for (size_t i = 0; i < result->count && of_family < MAX_OF_FAMILY; i++) {
+            const struct dns_address *address = &result->addresses[i];
+            if (address->family != families[f])
+                continue;
+            if (!address_is_allowed(d->context->policy, address))
+                continue;
+            *all_refused = false;
+            if (address->family == AF_INET6 && !d->context->use_ipv6 && !d->url.ip_literal)
+                continue;
+            d->addresses[d->address_count++] = *address;
+            of_family++;
+        }
+    }
+}
+
+static void resolved(struct delivery *d, const struct dns_result *result)
+{
+    bool all_refused;
+
+    if (result->status != DNS_FOUND) {
+        classify_dns(&d->failure, result, d->url.text);
+        end(d, OUTCOME_TRANSPORT, 0);
+        return;
+    }
+    choose_addresses(d, result, &all_refused);
+    if (all_refused) {
+        classify_text(&d->failure, STR("Mastodon::PrivateNetworkAddressError"),
+                      "private address refused", d->url.text);
+        end(d, OUTCOME_REFUSED, 0);
+    } else if (d->address_count == 0) {
+        end_failed(d, "HTTP::ConnectionError", "failed to connect: no usable address");
+    } else {
+        ask_signer(d);
+    }
+}
+
+/* --- signing and sending --- */
+
+static void on_answered(void *arg, const struct http_result *result)
+{
+    struct delivery *d = arg;
+    d->sent = d->sent || http_is_on_the_wire(d->transfer);
+    d->transfer = NULL;
+    step(d, &(struct event_of_delivery){.kind = EVENT_ANSWERED, .response = result});
+}
+
+static void send_request(struct delivery *d, const struct message_signed *answer)
+{
+    const struct delivery_context *context = d->context;
+    const struct request_values values = {.user_agent = context->user_agent,
+                                          .host = answer->host,
+                                          .date = answer->date,
+                                          .digest = answer->digest,
+                                          .content_type =
+                                              d->get ? STR_NULL : d->ticket.content_type,
+                                          .synchronization = d->ticket.synchronization,
+                                          .signature = answer->signature};
+    const struct http_request request = {.url = &d->url,
+                                         .get = d->get,
+                                         .headers =
+                                             request_headers(&context->config->mastodon, &values),
+                                         .body = {d->body, d->body_bytes},
+                                         .addresses = d->url.ip_literal ? NULL : d->addresses,
+                                         .address_count = d->url.ip_literal ? 0 : d->address_count,
+                                         .proxy = d->proxy};
+
+    d->state = DELIVERY_SENDING;
+    d->transfer = http_start(context->http, &request, on_answered, d);
+}
+
+static void signed_or_not(struct delivery *d, const struct message_signed *answer)
+{
+    d->sender_suspended = answer->sender_suspended != 0;
+    switch ((enum sign_status)answer->status) {
+    case SIGN_OK:
+        if (clock_wall_us(d->context->clock) / 1000000 - d->date_s > DELIVERY_SIGNATURE_AGE_S)
+            ask_signer(d);
+        else
+            send_request(d, answer);
+        break;
+    case SIGN_ACCOUNT_MISSING:
+        end(d, OUTCOME_SENDER_MISSING, 0);
+        break;
+    case SIGN_KEY_UNUSABLE: {
+        char reason[256];
+        snprintf(reason, sizeof(reason), "%.*s", STR_ARG(answer->reason));
+        classify_text(&d->failure, STR("OpenSSL::PKey::RSAError"), reason, d->url.text);
+        end(d, OUTCOME_KEY_UNUSABLE, 0);
+        break;
+    }
+    case SIGN_REFUSED:
+        log_event(LOG_LEVEL_WARN, "signature refused", LOG_STR("host", d->url.authority),
+                  LOG_STR("reason", answer->reason));
+        end(d, OUTCOME_KEY_WAIT, 0);
+        break;
+    case SIGN_UNAVAILABLE:
+        end(d, OUTCOME_KEY_WAIT, 0);
+        break;
+    }
+}
+
+/* --- answers and redirects --- */
+
+/* The absolute URL a Location means on this hop; false when there is none. */
+static bool target_of(const struct delivery *d, struct str location, struct url *target)
+{
+    CURLU *parts = curl_url();
+    char *base = str_dup(d->url.text);
+    char *relative = str_dup(location);
+    char *absolute = NULL;
+    struct err err;
+    bool good = parts != NULL && location.len > 0 &&
+                curl_url_set(parts, CURLUPART_URL, base, CURLU_PATH_AS_IS) == CURLUE_OK &&
+                curl_url_set(parts, CURLUPART_URL, relative, 0) == CURLUE_OK &&
+                curl_url_get(parts, CURLUPART_URL, &absolute, 0) == CURLUE_OK &&
+                url_parse(target, str_of(absolute), &err) == FP_OK;
+
+    curl_free(absolute);
+    curl_url_cleanup(parts);
+    free(relative);
+    free(base);
+    return good;
+}
+
+/* http.rb in strict mode on a persistent client: only 303 (as GET), 307 and 308 within the origin.
+ */
+static void redirect(struct delivery *d, unsigned status, struct str location)
+{
+    struct url target = {0};
+
+    if (status != 303 && status != 307 && status != 308) {
+        end_failed(d, "HTTP::StateError", "can't follow redirect of a POST");
+        return;
+    }
+    if (++d->hops > DELIVERY_MAX_HOPS) {
+        end_failed(d, "HTTP::Redirector::TooManyRedirectsError", "too many redirects");
+        return;
+    }
+    if (!target_of(d, location, &target)) {
+        end_failed(d, "HTTP::StateError", "no usable Location header in redirect");
+        return;
+    }
+    if (!str_equal(target.origin, d->url.origin)) {
+        url_clear(&target);
+        end_failed(d, "HTTP::StateError", "Persistence is enabled: redirect to another origin");
+        return;
+    }
+    url_clear(&d->url);
+    d->url = target;
+    d->get = d->get || status == 303;
+    ask_signer(d);
+}
+
+static bool is_redirect(unsigned status)
+{
+    return status == 300 || status == 301 || status == 302 || status == 303 || status == 307 ||
+           status == 308;
+}
+
+static void answered(struct delivery *d, const struct http_result *result)
+{
+    bool strict_body = mastodon_version_compare(&d->context->config->mastodon, 4, 4, 0) < 0;
+
+    if (result->end != HTTP_ANSWERED || result->status == 0) {
+        classify_http(&d->failure, result, d->url.text);
+        end(d, result->end == HTTP_REFUSED_ADDRESS ? OUTCOME_REFUSED : OUTCOME_TRANSPORT, 0);
+    } else if (is_redirect(result->status)) {
+        redirect(d, result->status, result->location);
+    } else if (result->body_cut && strict_body) {
+        end_failed(d, "Mastodon::LengthValidationError", "Body size exceeds limit of 1048576");
+    } else {
+        end(d, OUTCOME_RESPONSE, result->status);
+    }
+}
+
+/* --- the machine --- */
+
+static void limit(struct delivery *d)
+{
+    if (d->state == DELIVERY_SIGNING)
+        end(d, d->sent ? OUTCOME_TRANSPORT : OUTCOME_KEY_WAIT, 0);
+    else
+        end_failed(d, "HTTP::TimeoutError",
+                   d->state == DELIVERY_RESOLVING ? "name not resolved in time" : "timed out");
+}
+
+static void cancel(struct delivery *d)
+{
+    bool wire = d->sent || (d->transfer != NULL && http_is_on_the_wire(d->transfer));
+    if (!wire)
+        end(d, OUTCOME_NOT_TRIED, 0);
+}
+
+static void step(struct delivery *d, const struct event_of_delivery *event)
+{
+    switch (event->kind) {
+    case EVENT_START:
+        begin(d);
+        break;
+    case EVENT_RESOLVED:
+        assert(d->state == DELIVERY_RESOLVING);
+        resolved(d, event->resolved);
+        break;
+    case EVENT_SIGNED:
+        if (d->state == DELIVERY_SIGNING) /* else an answer to a question that is no longer asked */
+            signed_or_not(d, event->answer);
+        break;
+    case EVENT_ANSWERED:
+        assert(d->state == DELIVERY_SENDING);
+        answered(d, event->response);
+        break;
+    case EVENT_CANCEL:
+        cancel(d);
+        break;
+    case EVENT_LIMIT:
+        limit(d);
+        break;
+    }
+}
+
+struct delivery *delivery_start(const struct delivery_context *context,
+                                const struct message_job *job)
+{
+    struct delivery *d = mem_alloc(sizeof(*d));
+    struct err err;
+
+    if (url_parse(&d->url, job->url, &err) != FP_OK) {
+        free(d);
+        return NULL;
+    }
+    d->context = context;
+    d->id = job->id;
+    d->ticket = job->ticket;
+    own(&d->ticket.origin);
+    own(&d->ticket.content_type);
+    own(&d->ticket.synchronization);
+    d->body = str_dup(job->body);
+    d->body_bytes = job->body.len;
+    d->started_ms = clock_mono_ms(context->clock);
+    return d;
+}
+
+void delivery_begin(struct delivery *d)
+{
+    step(d, &(struct event_of_delivery){.kind = EVENT_START});
+}
+
+void delivery_signed(struct delivery *d, const struct message_signed *answer)
+{
+    step(d, &(struct event_of_delivery){.kind = EVENT_SIGNED, .answer = answer});
+}
+
+void delivery_signer_back(struct delivery *d)
+{
+    if (d->state == DELIVERY_SIGNING)
+        ask_signer(d);
+}
+
+void delivery_cancel(struct delivery *d)
+{
+    step(d, &(struct event_of_delivery){.kind = EVENT_CANCEL});
+}
+
+void delivery_tick(struct delivery *d)
+{
+    if (clock_mono_ms(d->context->clock) - d->started_ms > DELIVERY_LIMIT_MS)
+        step(d, &(struct event_of_delivery){.kind = EVENT_LIMIT});
+}
