@@ -140,16 +140,23 @@ static void send_message(struct fixture *fixture, enum control_type type, struct
 static void send_config(struct fixture *fixture, enum control_type type, enum role role,
                         const char *domain, enum log_level level)
 {
-    struct config config = {.log_level = level};
+    char *local_domain = mem_printf("LOCAL_DOMAIN=%s", domain);
+    char version[] = "FEDPUSH_MASTODON_VERSION=4.5.1";
+    char *environment[] = {local_domain, version, NULL};
+    struct config config = {0};
+    struct err err;
     struct buf bytes;
 
-    config.web_domain = str_dup(str_of(domain));
+    if (config_load(&config, environment, NULL, &err) != FP_OK)
+        fail_msg("%s", err.message);
+    config.log_level = level;
     buf_init(&bytes, CONTROL_MAX_BYTES);
     config_encode(&config, role, &bytes);
     assert_false(bytes.overflow);
     send_message(fixture, type, buf_str(&bytes), -1);
     buf_clear(&bytes);
-    free(config.web_domain);
+    config_clear(&config);
+    free(local_domain);
 }
 
 /* The next message as "TYPE TEXT"; "-" at the end of the stream. */
