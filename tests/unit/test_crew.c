@@ -11,14 +11,14 @@
 
 #include "base/err.h"
 #include "base/str.h"
-#include "worker/pool.h"
+#include "worker/crew.h"
 
 enum { WORKERS = 2, SIGNER = 0, WORKER_0, WORKER_1, QUARANTINE, SCHEDULER };
 static const char *const names[] = {"signer", "w0", "w1", "quarantine", "scheduler"};
 
 struct fixture {
-    struct pool pool;
-    struct buf log; /* what the pool did, in order */
+    struct crew crew;
+    struct buf log; /* what the crew did, in order */
     bool spawn_fails;
     int64_t now_ms;
 };
@@ -67,13 +67,13 @@ static void kill_child(void *arg, size_t child, const char *reason)
     buf_printf(&f->log, "kill %s;", names[child]);
 }
 
-static void on_state(void *arg, enum pool_state state)
+static void on_state(void *arg, enum crew_state state)
 {
     struct fixture *f = arg;
-    buf_printf(&f->log, "[%s];", pool_state_names[state]);
+    buf_printf(&f->log, "[%s];", crew_state_names[state]);
 }
 
-static const struct pool_actions actions = {spawn,      connect_pair, send_start, send_stop,
+static const struct crew_actions actions = {spawn,      connect_pair, send_start, send_stop,
                                             send_drain, send_ping,    kill_child, on_state};
 
 /* All that happened since the last call. */
@@ -94,7 +94,7 @@ static int set_up(void **state)
 
     buf_init(&f->log, 64 * 1024);
     f->now_ms = 1000000;
-    pool_init(&f->pool, WORKERS, 1, &actions, f);
+    crew_init(&f->crew, WORKERS, 1, &actions, f);
     *state = f;
     return 0;
 }
@@ -111,48 +111,48 @@ static void all_ready(struct fixture *f)
 {
     static const size_t order[] = {SIGNER, WORKER_0, WORKER_1, SCHEDULER};
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-        pool_ready(&f->pool, order[i], f->now_ms);
+        crew_ready(&f->crew, order[i], f->now_ms);
 }
 
 static void run(struct fixture *f)
 {
-    pool_step(&f->pool, f->now_ms);
+    crew_step(&f->crew, f->now_ms);
     all_ready(f);
-    assert_int_equal(f->pool.state, POOL_RUNNING);
+    assert_int_equal(f->crew.state, CREW_RUNNING);
     forget(f);
 }
 
 static void pong(struct fixture *f, size_t child)
 {
-    pool_pong(&f->pool, child, f->now_ms);
+    crew_pong(&f->crew, child, f->now_ms);
 }
 
-/* To the pool's own next time, as the loop would. */
+/* To the crew's own next time, as the loop would. */
 static void advance(struct fixture *f)
 {
-    f->now_ms = pool_next_ms(&f->pool);
+    f->now_ms = crew_next_ms(&f->crew);
     assert_true(f->now_ms != INT64_MAX);
-    pool_step(&f->pool, f->now_ms);
+    crew_step(&f->crew, f->now_ms);
 }
 
 static void exits(struct fixture *f, size_t child, int code)
 {
-    pool_exited(&f->pool, child, code, f->now_ms);
+    crew_exited(&f->crew, child, code, f->now_ms);
 }
 
 static void each_is_started_after_all_have_their_channels(void **state)
 {
     struct fixture *f = *state;
 
-    pool_step(&f->pool, f->now_ms);
+    crew_step(&f->crew, f->now_ms);
     assert_did(f, "spawn signer;spawn w0;w0-signer;spawn w1;w1-signer;"
                   "spawn scheduler;scheduler-w0;scheduler-w1;"
                   "start signer;start w0;start w1;start scheduler;");
-    pool_ready(&f->pool, SIGNER, f->now_ms);
-    pool_ready(&f->pool, WORKER_0, f->now_ms);
-    pool_ready(&f->pool, WORKER_1, f->now_ms);
+    crew_ready(&f->crew, SIGNER, f->now_ms);
+    crew_ready(&f->crew, WORKER_0, f->now_ms);
+    crew_ready(&f->crew, WORKER_1, f->now_ms);
     assert_did(f, "");
-    pool_ready(&f->pool, SCHEDULER, f->now_ms);
+    crew_ready(&f->crew, SCHEDULER, f->now_ms);
     assert_did(f, "[running];");
 }
 
@@ -161,7 +161,7 @@ static void all_are_pinged_each_five_seconds(void **state)
     struct fixture *f = *state;
 
     run(f);
-    assert_int_equal(pool_next_ms(&f->pool), f->now_ms + POOL_PING_MS);
+    assert_int_equal(crew_next_ms(&f->crew), f->now_ms + CREW_PING_MS);
     advance(f);
     assert_did(f, "ping signer;ping w0;ping w1;ping scheduler;");
 }
@@ -172,15 +172,15 @@ static void the_silent_one_is_killed_and_replaced(void **state)
     int64_t start_ms = f->now_ms;
 
     run(f);
-    while (f->pool.children[WORKER_1].state != CHILD_ENDING) {
-        assert_true(f->now_ms - start_ms < POOL_SILENCE_MS);
+    while (f->crew.children[WORKER_1].state != CHILD_ENDING) {
+        assert_true(f->now_ms - start_ms < CREW_SILENCE_MS);
         forget(f);
         advance(f);
         pong(f, SIGNER);
         pong(f, WORKER_0);
         pong(f, SCHEDULER);
     }
-    assert_int_equal(f->now_ms - start_ms, POOL_SILENCE_MS);
+    assert_int_equal(f->now_ms - start_ms, CREW_SILENCE_MS);
     assert_did(f, "ping signer;ping w0;kill w1;ping scheduler;");
     exits(f, WORKER_1, -9);
     assert_did(f, "spawn w1;w1-signer;w1-scheduler;start w1;");
@@ -192,14 +192,14 @@ static void the_scheduler_may_be_silent_a_little_longer(void **state)
     int64_t start_ms = f->now_ms;
 
     run(f);
-    while (f->pool.children[SCHEDULER].state != CHILD_ENDING) {
-        assert_true(f->now_ms - start_ms < POOL_SCHEDULER_SILENCE_MS);
+    while (f->crew.children[SCHEDULER].state != CHILD_ENDING) {
+        assert_true(f->now_ms - start_ms < CREW_SCHEDULER_SILENCE_MS);
         advance(f);
         pong(f, SIGNER);
         pong(f, WORKER_0);
         pong(f, WORKER_1);
     }
-    assert_int_equal(f->now_ms - start_ms, POOL_SCHEDULER_SILENCE_MS);
+    assert_int_equal(f->now_ms - start_ms, CREW_SCHEDULER_SILENCE_MS);
 }
 
 static void its_own_sleep_is_nobodys_silence(void **state)
@@ -208,7 +208,7 @@ static void its_own_sleep_is_nobodys_silence(void **state)
 
     run(f);
     f->now_ms += 60000;
-    pool_step(&f->pool, f->now_ms);
+    crew_step(&f->crew, f->now_ms);
     assert_did(f, "ping signer;ping w0;ping w1;ping scheduler;");
 }
 
@@ -221,8 +221,8 @@ static void who_dies_young_waits_longer_each_time(void **state)
     for (size_t i = 0; i < sizeof(delays_ms) / sizeof(delays_ms[0]); i++) {
         exits(f, WORKER_0, 1);
         assert_did(f, "");
-        assert_int_equal(f->pool.children[WORKER_0].due_ms, f->now_ms + delays_ms[i]);
-        while (f->pool.children[WORKER_0].state == CHILD_WAITING) {
+        assert_int_equal(f->crew.children[WORKER_0].due_ms, f->now_ms + delays_ms[i]);
+        while (f->crew.children[WORKER_0].state == CHILD_WAITING) {
             advance(f);
             for (size_t child = SIGNER; child <= SCHEDULER; child++)
                 pong(f, child);
@@ -236,7 +236,7 @@ static void who_dies_old_is_replaced_at_once(void **state)
     struct fixture *f = *state;
 
     run(f);
-    f->now_ms += POOL_YOUNG_MS;
+    f->now_ms += CREW_YOUNG_MS;
     exits(f, SIGNER, -11);
     assert_did(f, "ping w0;ping w1;ping scheduler;spawn signer;signer-w0;signer-w1;start signer;");
 }
@@ -250,7 +250,7 @@ static void a_worker_is_not_started_without_a_signer(void **state)
     f->now_ms += 50;
     exits(f, WORKER_0, -11);
     f->now_ms += 50;
-    pool_step(&f->pool, f->now_ms);
+    crew_step(&f->crew, f->now_ms);
     assert_did(f, "spawn signer;signer-w1;start signer;");
     advance(f);
     assert_did(f, "spawn w0;w0-signer;w0-scheduler;start w0;");
@@ -265,9 +265,9 @@ static void a_worker_waits_in_spawned_until_the_signer_lives(void **state)
     f->now_ms += 50;
     exits(f, SIGNER, -11); /* due in 150 ms */
     f->now_ms += 50;
-    pool_step(&f->pool, f->now_ms);
+    crew_step(&f->crew, f->now_ms);
     assert_did(f, "spawn w0;w0-scheduler;");
-    assert_int_equal(f->pool.children[WORKER_0].state, CHILD_SPAWNED);
+    assert_int_equal(f->crew.children[WORKER_0].state, CHILD_SPAWNED);
     advance(f);
     assert_did(f, "spawn signer;signer-w0;signer-w1;start signer;start w0;");
 }
@@ -277,7 +277,7 @@ static void a_dead_scheduler_takes_the_workers_along_before_the_next(void **stat
     struct fixture *f = *state;
 
     run(f);
-    f->now_ms += POOL_YOUNG_MS - 1;
+    f->now_ms += CREW_YOUNG_MS - 1;
     for (size_t child = SIGNER; child <= SCHEDULER; child++)
         pong(f, child);
     exits(f, SCHEDULER, -9);
@@ -297,9 +297,9 @@ static void a_refusal_at_the_start_ends_the_supervisor_with_its_code(void **stat
 {
     struct fixture *f = *state;
 
-    pool_step(&f->pool, f->now_ms);
+    crew_step(&f->crew, f->now_ms);
     forget(f);
-    pool_lost(&f->pool, SIGNER, f->now_ms);
+    crew_lost(&f->crew, SIGNER, f->now_ms);
     exits(f, SIGNER, FP_EXIT_CONFIG);
     assert_did(f, "[stopping];stop w0;stop w1;stop scheduler;");
     exits(f, WORKER_0, 0);
@@ -307,8 +307,8 @@ static void a_refusal_at_the_start_ends_the_supervisor_with_its_code(void **stat
     assert_did(f, "");
     exits(f, WORKER_1, 0);
     assert_did(f, "[ended];");
-    assert_int_equal(f->pool.exit_code, FP_EXIT_CONFIG);
-    assert_int_equal(pool_next_ms(&f->pool), INT64_MAX);
+    assert_int_equal(f->crew.exit_code, FP_EXIT_CONFIG);
+    assert_int_equal(crew_next_ms(&f->crew), INT64_MAX);
 }
 
 static void a_refusal_later_is_a_crash(void **state)
@@ -317,8 +317,8 @@ static void a_refusal_later_is_a_crash(void **state)
 
     run(f);
     exits(f, WORKER_0, FP_EXIT_CONFIG);
-    assert_int_equal(f->pool.state, POOL_RUNNING);
-    assert_int_equal(f->pool.children[WORKER_0].state, CHILD_WAITING);
+    assert_int_equal(f->crew.state, CREW_RUNNING);
+    assert_int_equal(f->crew.children[WORKER_0].state, CHILD_WAITING);
 }
 
 static void stop_and_reap(struct fixture *f)
@@ -334,16 +334,16 @@ static void the_first_sigterm_drains(void **state)
     struct fixture *f = *state;
 
     run(f);
-    pool_terminate(&f->pool, 25, f->now_ms);
+    crew_terminate(&f->crew, 25, f->now_ms);
     assert_did(f, "[draining];drain scheduler 25;");
     exits(f, SIGNER, -11); /* what is on the wire may still want a signature */
     advance(f);
     assert_did(f, "spawn signer;signer-w0;signer-w1;start signer;");
-    pool_drained(&f->pool, f->now_ms);
+    crew_drained(&f->crew, f->now_ms);
     assert_did(f, "[stopping];stop signer;stop w0;stop w1;stop scheduler;");
     stop_and_reap(f);
     assert_did(f, "[ended];");
-    assert_int_equal(f->pool.exit_code, FP_EXIT_OK);
+    assert_int_equal(f->crew.exit_code, FP_EXIT_OK);
 }
 
 static void the_second_sigterm_kills(void **state)
@@ -351,13 +351,13 @@ static void the_second_sigterm_kills(void **state)
     struct fixture *f = *state;
 
     run(f);
-    pool_terminate(&f->pool, 25, f->now_ms);
+    crew_terminate(&f->crew, 25, f->now_ms);
     forget(f);
-    pool_terminate(&f->pool, 25, f->now_ms);
+    crew_terminate(&f->crew, 25, f->now_ms);
     assert_did(f, "[killing];kill signer;kill w0;kill w1;kill scheduler;");
     stop_and_reap(f);
     assert_did(f, "[ended];");
-    assert_int_equal(f->pool.exit_code, FP_EXIT_FAILURE);
+    assert_int_equal(f->crew.exit_code, FP_EXIT_FAILURE);
 }
 
 static void a_drain_ends_at_its_deadline(void **state)
@@ -366,17 +366,17 @@ static void a_drain_ends_at_its_deadline(void **state)
     int64_t start_ms = f->now_ms;
 
     run(f);
-    pool_terminate(&f->pool, 2, f->now_ms);
-    while (f->pool.state == POOL_DRAINING) {
+    crew_terminate(&f->crew, 2, f->now_ms);
+    while (f->crew.state == CREW_DRAINING) {
         forget(f);
         advance(f);
         for (size_t child = SIGNER; child <= SCHEDULER; child++)
             pong(f, child);
     }
-    assert_int_equal(f->now_ms - start_ms, 2000 + POOL_STOP_MS);
+    assert_int_equal(f->now_ms - start_ms, 2000 + CREW_STOP_MS);
     assert_did(f, "[killing];kill signer;kill w0;kill w1;kill scheduler;");
     stop_and_reap(f);
-    assert_int_equal(f->pool.exit_code, FP_EXIT_FAILURE);
+    assert_int_equal(f->crew.exit_code, FP_EXIT_FAILURE);
 }
 
 static void who_does_not_stop_is_killed_after_five_seconds(void **state)
@@ -385,18 +385,18 @@ static void who_does_not_stop_is_killed_after_five_seconds(void **state)
     int64_t start_ms = f->now_ms;
 
     run(f);
-    pool_terminate(&f->pool, 25, f->now_ms);
-    pool_drained(&f->pool, f->now_ms);
+    crew_terminate(&f->crew, 25, f->now_ms);
+    crew_drained(&f->crew, f->now_ms);
     exits(f, SIGNER, 0);
     exits(f, WORKER_0, 0);
     exits(f, WORKER_1, 0);
     forget(f);
     advance(f);
-    assert_int_equal(f->now_ms - start_ms, POOL_STOP_MS);
+    assert_int_equal(f->now_ms - start_ms, CREW_STOP_MS);
     assert_did(f, "[killing];kill scheduler;");
     exits(f, SCHEDULER, -9);
     assert_did(f, "[ended];");
-    assert_int_equal(f->pool.exit_code, FP_EXIT_OK); /* everything had been returned */
+    assert_int_equal(f->crew.exit_code, FP_EXIT_OK); /* everything had been returned */
 }
 
 static void an_unkillable_one_does_not_hold_the_supervisor(void **state)
@@ -404,8 +404,8 @@ static void an_unkillable_one_does_not_hold_the_supervisor(void **state)
     struct fixture *f = *state;
 
     run(f);
-    pool_terminate(&f->pool, 25, f->now_ms);
-    pool_terminate(&f->pool, 25, f->now_ms);
+    crew_terminate(&f->crew, 25, f->now_ms);
+    crew_terminate(&f->crew, 25, f->now_ms);
     forget(f);
     advance(f);
     assert_did(f, "[ended];");
@@ -416,10 +416,10 @@ static void a_scheduler_that_drained_by_itself_ends_all(void **state)
     struct fixture *f = *state;
 
     run(f);
-    pool_drained(&f->pool, f->now_ms);
+    crew_drained(&f->crew, f->now_ms);
     assert_did(f, "[stopping];stop signer;stop w0;stop w1;stop scheduler;");
     stop_and_reap(f);
-    assert_int_equal(f->pool.exit_code, FP_EXIT_OK);
+    assert_int_equal(f->crew.exit_code, FP_EXIT_OK);
 }
 
 static void a_scheduler_that_dies_in_the_drain_leaves_claims(void **state)
@@ -427,15 +427,15 @@ static void a_scheduler_that_dies_in_the_drain_leaves_claims(void **state)
     struct fixture *f = *state;
 
     run(f);
-    pool_terminate(&f->pool, 25, f->now_ms);
+    crew_terminate(&f->crew, 25, f->now_ms);
     forget(f);
     exits(f, SCHEDULER, -9);
     assert_did(f, "[stopping];stop signer;stop w0;stop w1;");
     exits(f, SIGNER, 0);
     exits(f, WORKER_0, 0);
     exits(f, WORKER_1, 0);
-    assert_int_equal(f->pool.state, POOL_ENDED);
-    assert_int_equal(f->pool.exit_code, FP_EXIT_FAILURE);
+    assert_int_equal(f->crew.state, CREW_ENDED);
+    assert_int_equal(f->crew.exit_code, FP_EXIT_FAILURE);
 }
 
 static void a_stuck_worker_is_killed_for_the_scheduler(void **state)
@@ -443,11 +443,11 @@ static void a_stuck_worker_is_killed_for_the_scheduler(void **state)
     struct fixture *f = *state;
 
     run(f);
-    assert_true(pool_kill_worker(&f->pool, 1, f->now_ms));
+    assert_true(crew_kill_worker(&f->crew, 1, f->now_ms));
     assert_did(f, "kill w1;");
-    assert_true(pool_kill_worker(&f->pool, 1, f->now_ms));
+    assert_true(crew_kill_worker(&f->crew, 1, f->now_ms));
     assert_did(f, ""); /* it is on its way */
-    assert_false(pool_kill_worker(&f->pool, 2, f->now_ms));
+    assert_false(crew_kill_worker(&f->crew, 2, f->now_ms));
 }
 
 static void the_quarantine_worker_comes_and_goes(void **state)
@@ -455,17 +455,17 @@ static void the_quarantine_worker_comes_and_goes(void **state)
     struct fixture *f = *state;
 
     run(f);
-    pool_quarantine(&f->pool, true, f->now_ms);
+    crew_quarantine(&f->crew, true, f->now_ms);
     assert_did(f, "spawn quarantine;quarantine-signer;quarantine-scheduler;start quarantine;");
     f->now_ms += 1000;
     exits(f, QUARANTINE, -11);
     advance(f);
     assert_did(f, "spawn quarantine;quarantine-signer;quarantine-scheduler;start quarantine;");
-    pool_quarantine(&f->pool, false, f->now_ms);
+    crew_quarantine(&f->crew, false, f->now_ms);
     assert_did(f, "stop quarantine;");
     exits(f, QUARANTINE, 0);
     assert_did(f, "");
-    assert_int_equal(f->pool.children[QUARANTINE].state, CHILD_ABSENT);
+    assert_int_equal(f->crew.children[QUARANTINE].state, CHILD_ABSENT);
 }
 
 static void a_child_that_cannot_be_spawned_is_tried_again(void **state)
@@ -473,13 +473,13 @@ static void a_child_that_cannot_be_spawned_is_tried_again(void **state)
     struct fixture *f = *state;
 
     f->spawn_fails = true;
-    pool_step(&f->pool, f->now_ms);
+    crew_step(&f->crew, f->now_ms);
     assert_did(f, "spawn signer;spawn w0;spawn w1;spawn scheduler;");
-    assert_int_equal(pool_next_ms(&f->pool), f->now_ms + POOL_MIN_BACKOFF_MS);
+    assert_int_equal(crew_next_ms(&f->crew), f->now_ms + CREW_MIN_BACKOFF_MS);
     f->spawn_fails = false;
     advance(f);
     all_ready(f);
-    assert_int_equal(f->pool.state, POOL_RUNNING);
+    assert_int_equal(f->crew.state, CREW_RUNNING);
 }
 
 static void who_closes_its_socket_has_a_second_to_exit(void **state)
@@ -487,9 +487,9 @@ static void who_closes_its_socket_has_a_second_to_exit(void **state)
     struct fixture *f = *state;
 
     run(f);
-    pool_lost(&f->pool, WORKER_0, f->now_ms);
+    crew_lost(&f->crew, WORKER_0, f->now_ms);
     assert_did(f, "");
-    assert_int_equal(pool_next_ms(&f->pool), f->now_ms + POOL_CLOSED_MS);
+    assert_int_equal(crew_next_ms(&f->crew), f->now_ms + CREW_CLOSED_MS);
     advance(f);
     assert_did(f, "kill w0;");
 }
