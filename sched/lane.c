@@ -13,6 +13,7 @@ enum {
     BOOK_HORIZON_MS = 600000,
     IDLE_MS = 3600000,
     FIRST_MEAN_MS = 1000,
+    PROGRESS_MS = 2000,
 };
 
 TAILQ_HEAD(lane_ring, lane);
@@ -32,6 +33,7 @@ struct lanes {
     unsigned suspect_in_flight;
     unsigned ready;
     unsigned healthy_ready;
+    unsigned progressing;
 };
 
 struct lanes *lanes_create(const struct lane_options *options)
@@ -104,12 +106,26 @@ static struct lane_ring *ring_of(struct lanes *lanes, const struct lane *lane)
     return lane->suspect ? &rings->suspect : &rings->healthy;
 }
 
+/* How many jobs the lane gets rid of within PROGRESS_MS. */
+static void count_progressing(struct lanes *lanes, struct lane *lane)
+{
+    unsigned soon = window_of(lanes, lane) * PROGRESS_MS / (lane->mean_ms + 1);
+
+    if (soon == 0)
+        soon = 1;
+    if (soon > lane->waiting)
+        soon = lane->waiting;
+    lanes->progressing += soon - lane->progressing; /* unsigned arithmetic wraps back */
+    lane->progressing = soon;
+}
+
 /* Puts the lane into its ring or takes it out, as its state says; every change of state ends here.
  */
 static void update_ready(struct lanes *lanes, struct lane *lane)
 {
     bool ready = lane->waiting > 0 && !lane->blocked && lane->in_flight < window_of(lanes, lane);
 
+    count_progressing(lanes, lane);
     if (ready == lane->ready)
         return;
     lane->ready = ready;
@@ -292,6 +308,11 @@ unsigned lanes_waiting(const struct lanes *lanes)
 unsigned lanes_in_flight(const struct lanes *lanes)
 {
     return lanes->in_flight;
+}
+
+unsigned lanes_progressing(const struct lanes *lanes)
+{
+    return lanes->progressing;
 }
 
 unsigned lanes_ready(const struct lanes *lanes)
