@@ -12,7 +12,7 @@ enum {
     RETRIED_TURN = 4,
     BOOK_HORIZON_MS = 600000,
     IDLE_MS = 3600000,
-    FIRST_MEAN_MS = 1000,
+    FIRST_MEAN_MS = 200,
     PROGRESS_MS = 2000,
 };
 
@@ -163,7 +163,10 @@ static void set_suspect(struct lanes *lanes, struct lane *lane, bool suspect)
 
 void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t now_ms)
 {
-    set_suspect(lanes, lanes_get(lanes, host, now_ms), suspect);
+    struct lane *lane = lanes_get(lanes, host, now_ms);
+
+    lane->tried = true;
+    set_suspect(lanes, lane, suspect);
 }
 
 bool lanes_has_room(const struct lanes *lanes, const struct lane *lane)
@@ -172,7 +175,7 @@ bool lanes_has_room(const struct lanes *lanes, const struct lane *lane)
 
     if (lane->waiting >= total / LANE_SHARE)
         return false;
-    return !lane->suspect || lanes->suspect_waiting < total / SUSPECT_SHARE;
+    return !lane->suspect || !lane->tried || lanes->suspect_waiting < total / SUSPECT_SHARE;
 }
 
 static void count_waiting(struct lanes *lanes, struct lane *lane, int change)
@@ -288,6 +291,7 @@ void lanes_landed(struct lanes *lanes, struct claim *claim, bool attempted, bool
     lanes->suspect_in_flight -= lane->suspect;
     lane->touched_ms = now_ms;
     if (attempted) {
+        lane->tried = true;
         lane->mean_ms = (uint32_t)(((uint64_t)lane->mean_ms * 7 + total_ms) / 8);
         set_suspect(lanes, lane, transport_failure);
     }

@@ -29,6 +29,7 @@ struct lane {
     unsigned turns;
     bool ready;
     bool suspect;
+    bool tried; /* an attempt has ended: a suspect host that was never tried is only unknown */
     unsigned progressing; /* of `waiting`: what it will dispatch soon, at its pace */
     bool blocked;         /* an answer about the host's availability is awaited */
     int64_t reserved_ms;  /* monotonic: the end of what is booked */
