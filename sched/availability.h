@@ -29,6 +29,7 @@ struct availability_options {
 
 struct availability;
 struct availability *availability_create(const struct availability_options *options);
+/* After its Redis and PostgreSQL connections were destroyed: they hold its callbacks. */
 void availability_destroy(struct availability *availability);
 
 /*

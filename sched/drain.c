@@ -176,7 +176,8 @@ void drain_step(struct scheduler *s)
         set_state(s, DRAIN_SETTLE);
         /* fall through */
     case DRAIN_SETTLE:
-        if (membership_beat_age_ms(s->membership) == INT64_MAX) { /* never joined: nothing to leave */
+        if (membership_beat_age_ms(s->membership) ==
+            INT64_MAX) { /* never joined: nothing to leave */
             set_state(s, DRAIN_LEFT);
             break;
         }

@@ -9,13 +9,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-static const char default_user[] = "fedpush";
-
 enum fp_err privileges_choose(uid_t euid, const char *user, struct privileges *out, struct err *err)
 {
     *out = (struct privileges){.drop = false};
     if (user == NULL || user[0] == '\0')
-        user = default_user;
+        user = PRIVILEGES_DEFAULT_USER;
     if (euid != 0 || strcmp(user, "root") == 0)
         return FP_OK;
     if (strlen(user) >= sizeof(out->user))

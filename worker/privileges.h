@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 
+#define PRIVILEGES_DEFAULT_USER "fedpush"
 enum { PRIVILEGES_NAME_BYTES = 64 };
 
 /* Whom to become. */
@@ -21,9 +22,9 @@ struct privileges {
 };
 
 /* What a process of effective user `euid` has to do when FEDPUSH_USER is `user` (NULL or "": not
- * set). A user other than root stays what it is. root becomes FEDPUSH_USER, by default "fedpush",
- * and stays root only when that is "root" in so many words. FP_INVALID: no such user, or it is
- * root by another name. */
+ * set). A user other than root stays what it is. root becomes FEDPUSH_USER, by default
+ * PRIVILEGES_DEFAULT_USER, and stays root only when that is "root" in so many words. FP_INVALID: no
+ * such user, or it is root by another name. */
 enum fp_err privileges_choose(uid_t euid, const char *user, struct privileges *out,
                               struct err *err) FP_MUST_CHECK;
 

@@ -75,6 +75,8 @@ void reload_merge(struct config *config, const struct config *fresh, struct buf 
         put_name(restart, "Mastodon's version");
     if (config->allow_hidden_service != fresh->allow_hidden_service)
         put_name(restart, "ALLOW_ACCESS_TO_HIDDEN_SERVICE");
+    if (config->followers_synchronization_off != fresh->followers_synchronization_off)
+        put_name(restart, "DISABLE_FOLLOWERS_SYNCHRONIZATION");
     if (config->lookahead_bytes != fresh->lookahead_bytes)
         put_name(restart, "FEDPUSH_LOOKAHEAD_BYTES");
 }

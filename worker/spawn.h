@@ -1,6 +1,6 @@
 /*
  * How a role is started: fork and exec of this binary with a fresh environment and no descriptor
- * but 0-2 and its control socket. When to do so is the pool's to say (pool.h).
+ * but 0-2 and its control socket. When to do so is the crew's to say (crew.h).
  */
 #ifndef FEDPUSH_WORKER_SPAWN_H
 #define FEDPUSH_WORKER_SPAWN_H

@@ -13,9 +13,9 @@
 #include "base/loop.h"
 #include "base/secret.h"
 #include "base/ticket.h"
+#include "worker/crew.h"
 #include "worker/identity.h"
 #include "worker/notify.h"
-#include "worker/pool.h"
 #include "worker/reload.h"
 #include "worker/spawn.h"
 
@@ -42,10 +42,10 @@ enum supervisor_signal {
     SIGNAL_COUNT,
 };
 
-/* A child's process: what the pool's child is not told. */
+/* A child's process: what the crew's child is not told. */
 struct seat {
     struct supervisor *supervisor;
-    size_t child; /* its number in the pool */
+    size_t child; /* its number in the crew */
     pid_t pid;    /* 0: none */
     struct control *control;
 };
@@ -55,8 +55,8 @@ struct supervisor {
     const char *mastodon_dir;
     struct event_base *base;
     struct clock clock;
-    struct pool pool;
-    struct seat seats[POOL_MAX_CHILDREN];
+    struct crew crew;
+    struct seat seats[CREW_MAX_CHILDREN];
     struct identities *identities;
     struct loop_timer *step_timer;
     struct loop_timer *watchdog_timer; /* NULL: systemd wants none */
@@ -74,13 +74,13 @@ static int64_t now_ms(const struct supervisor *s)
 
 static const struct child *child_of(const struct supervisor *s, size_t i)
 {
-    return &s->pool.children[i];
+    return &s->crew.children[i];
 }
 
-/* Follows each call into the pool: it may want to be asked at another time now. */
+/* Follows each call into the crew: it may want to be asked at another time now. */
 static void schedule(struct supervisor *s)
 {
-    int64_t next_ms = pool_next_ms(&s->pool);
+    int64_t next_ms = crew_next_ms(&s->crew);
 
     if (next_ms == INT64_MAX)
         loop_timer_clear(s->step_timer);
@@ -92,7 +92,7 @@ static void on_step(void *arg)
 {
     struct supervisor *s = arg;
 
-    pool_step(&s->pool, now_ms(s));
+    crew_step(&s->crew, now_ms(s));
     schedule(s);
 }
 
@@ -169,15 +169,15 @@ static bool on_scheduler_message(struct supervisor *s, struct seat *seat, enum c
 
     switch (type) {
     case CONTROL_DRAINED:
-        pool_drained(&s->pool, now_ms(s));
+        crew_drained(&s->crew, now_ms(s));
         return payload.len == 0;
     case CONTROL_KILL_PEER:
         return payload.len == 2 && bytes[0] == ROLE_WORKER &&
-               pool_kill_worker(&s->pool, bytes[1], now_ms(s));
+               crew_kill_worker(&s->crew, bytes[1], now_ms(s));
     case CONTROL_QUARANTINE:
         if (payload.len != 1 || bytes[0] > 1)
             return false;
-        pool_quarantine(&s->pool, bytes[0] == 1, now_ms(s));
+        crew_quarantine(&s->crew, bytes[0] == 1, now_ms(s));
         return true;
     case CONTROL_IDENTITY_WANTED:
         give_new_identity(s, seat);
@@ -213,10 +213,10 @@ static bool on_message(void *arg, struct control *control, enum control_type typ
         close(fd); /* no role has one to give */
     if (type == CONTROL_READY) {
         good = true;
-        pool_ready(&s->pool, seat->child, now_ms(s));
+        crew_ready(&s->crew, seat->child, now_ms(s));
     } else if (type == CONTROL_PONG) {
         good = payload.len == sizeof(s->ping);
-        pool_pong(&s->pool, seat->child, now_ms(s));
+        crew_pong(&s->crew, seat->child, now_ms(s));
     } else {
         good = child_of(s, seat->child)->role == ROLE_SCHEDULER &&
                on_scheduler_message(s, seat, type, payload);
@@ -231,17 +231,17 @@ static void on_closed(void *arg, struct control *control, const char *reason)
     struct supervisor *s = seat->supervisor;
     const struct child *child = child_of(s, seat->child);
 
-    if (pool_child_lives(child))
+    if (crew_child_lives(child))
         log_event(LOG_LEVEL_WARN, "control socket closed",
                   LOG_TEXT("process", role_names[child->role]), LOG_INT("index", child->index),
                   LOG_TEXT("reason", reason));
     control_destroy(control);
     seat->control = NULL;
-    pool_lost(&s->pool, seat->child, now_ms(s));
+    crew_lost(&s->crew, seat->child, now_ms(s));
     schedule(s);
 }
 
-/* ---- what the pool wants ---- */
+/* ---- what the crew wants ---- */
 
 static void send_u8_pair(struct control *control, enum control_type type, unsigned first,
                          unsigned second, int fd)
@@ -364,33 +364,33 @@ static void send_ping(void *arg, size_t i)
     send_to(s, i, CONTROL_PING, (struct str){bytes, sizeof(bytes)});
 }
 
-static void on_pool_state(void *arg, enum pool_state state)
+static void on_crew_state(void *arg, enum crew_state state)
 {
     struct supervisor *s = arg;
 
-    log_event(LOG_LEVEL_INFO, "state", LOG_TEXT("is", pool_state_names[state]),
+    log_event(LOG_LEVEL_INFO, "state", LOG_TEXT("is", crew_state_names[state]),
               LOG_INT("workers", s->worker_count));
-    notify_status("%s; workers: %u", pool_state_names[state], s->worker_count);
+    notify_status("%s; workers: %u", crew_state_names[state], s->worker_count);
     switch (state) {
-    case POOL_RUNNING:
+    case CREW_RUNNING:
         notify_ready();
         break;
-    case POOL_DRAINING:
-    case POOL_STOPPING:
-    case POOL_KILLING:
+    case CREW_DRAINING:
+    case CREW_STOPPING:
+    case CREW_KILLING:
         notify_stopping();
         break;
-    case POOL_ENDED:
+    case CREW_ENDED:
         event_base_loopexit(s->base, NULL);
         break;
-    case POOL_STARTING:
-    case POOL_RESTARTING:
+    case CREW_STARTING:
+    case CREW_RESTARTING:
         break;
     }
 }
 
-static const struct pool_actions actions = {spawn_seat, connect_seats, send_start, send_stop,
-                                            send_drain, send_ping,     kill_seat,  on_pool_state};
+static const struct crew_actions actions = {spawn_seat, connect_seats, send_start, send_stop,
+                                            send_drain, send_ping,     kill_seat,  on_crew_state};
 
 /* ---- signals and time ---- */
 
@@ -404,7 +404,7 @@ static void on_child_gone(struct supervisor *s, size_t i, int status)
     control_destroy(seat->control);
     seat->control = NULL;
     seat->pid = 0;
-    pool_exited(&s->pool, i, exit_code, now_ms(s));
+    crew_exited(&s->crew, i, exit_code, now_ms(s));
 }
 
 static void reap(struct supervisor *s)
@@ -414,9 +414,9 @@ static void reap(struct supervisor *s)
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         size_t i = 0;
-        while (i < s->pool.child_count && s->seats[i].pid != pid)
+        while (i < s->crew.child_count && s->seats[i].pid != pid)
             i++;
-        if (i < s->pool.child_count)
+        if (i < s->crew.child_count)
             on_child_gone(s, i, status);
     }
     schedule(s);
@@ -438,8 +438,8 @@ static void reload(struct supervisor *s)
     reload_merge(s->config, &fresh, &restart);
     config_clear(&fresh);
     log_set_level(s->config->log_level);
-    for (size_t i = 0; i < s->pool.child_count; i++) {
-        if (pool_child_lives(child_of(s, i)) && s->seats[i].control != NULL)
+    for (size_t i = 0; i < s->crew.child_count; i++) {
+        if (crew_child_lives(child_of(s, i)) && s->seats[i].control != NULL)
             send_config(s, i, CONTROL_RELOAD);
     }
     if (restart.len > 0)
@@ -458,14 +458,14 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
     if (number == SIGCHLD) {
         reap(s);
     } else if (number == SIGHUP) {
-        bool announced = s->pool.state == POOL_RUNNING; /* systemd waits for READY otherwise */
+        bool announced = s->crew.state == CREW_RUNNING; /* systemd waits for READY otherwise */
         if (announced)
             notify_reloading();
         reload(s);
         if (announced)
             notify_ready();
     } else {
-        pool_terminate(&s->pool, (unsigned)s->config->drain_seconds, now_ms(s));
+        crew_terminate(&s->crew, (unsigned)s->config->drain_seconds, now_ms(s));
         schedule(s);
     }
 }
@@ -510,7 +510,7 @@ static void open_loop(struct supervisor *s)
 
 static void close_loop(struct supervisor *s)
 {
-    for (size_t i = 0; i < s->pool.child_count; i++)
+    for (size_t i = 0; i < s->crew.child_count; i++)
         control_destroy(s->seats[i].control);
     for (size_t i = 0; i < SIGNAL_COUNT; i++)
         event_free(s->signals[i]);
@@ -532,18 +532,18 @@ int supervisor_run(struct config *config, const char *mastodon_dir)
         return FP_EXIT_CONFIG;
     }
     s->worker_count = config->workers > 0 ? (unsigned)config->workers : count_cores();
-    if (s->worker_count > POOL_MAX_WORKERS)
-        s->worker_count = POOL_MAX_WORKERS;
+    if (s->worker_count > CREW_MAX_WORKERS)
+        s->worker_count = CREW_MAX_WORKERS;
     randombytes_buf(s->ticket_key, sizeof(s->ticket_key));
     spawn_prepare();
     open_loop(s);
-    pool_init(&s->pool, s->worker_count, PATIENCE, &actions, s);
-    for (size_t i = 0; i < s->pool.child_count; i++)
+    crew_init(&s->crew, s->worker_count, PATIENCE, &actions, s);
+    for (size_t i = 0; i < s->crew.child_count; i++)
         s->seats[i] = (struct seat){.supervisor = s, .child = i};
     loop_timer_set(s->step_timer, 0);
     event_base_dispatch(s->base);
 
-    int exit_code = s->pool.exit_code;
+    int exit_code = s->crew.exit_code;
     close_loop(s);
     identities_close(s->identities);
     secret_wipe(s->ticket_key, sizeof(s->ticket_key));

@@ -1,6 +1,6 @@
 /*
  * The supervisor: it starts the roles, watches, replaces, drains and ends them, and talks to
- * systemd. It holds the configuration and no connection. What it decides stands in pool.h, how
+ * systemd. It holds the configuration and no connection. What it decides stands in crew.h, how
  * processes are made in spawn.h; here both meet signals, control sockets and time.
  */
 #ifndef FEDPUSH_WORKER_SUPERVISOR_H

@@ -1,9 +1,9 @@
 /*
  * When to start, ping, kill and replace the roles: the supervisor's policy. Pure: times come in,
- * decisions go out as calls of `struct pool_actions`. How to do it stands in spawn.h and
+ * decisions go out as calls of `struct crew_actions`. How to do it stands in spawn.h and
  * supervisor.c.
  *
- * A pool:
+ * A crew:
  *
  *   STARTING --all ready--> RUNNING --terminate--> DRAINING --drained--> STOPPING --reaped--> ENDED
  *      ^  \___scheduler died___/                      |                      |                  ^
@@ -20,8 +20,8 @@
  *     |          +---- reaped ----- ENDING <-- told to stop, stuck, or its socket closed
  *     +-- reaped, not wanted --'
  */
-#ifndef FEDPUSH_WORKER_POOL_H
-#define FEDPUSH_WORKER_POOL_H
+#ifndef FEDPUSH_WORKER_CREW_H
+#define FEDPUSH_WORKER_CREW_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,28 +30,28 @@
 #include "base/control.h"
 
 enum {
-    POOL_MAX_WORKERS = 64,
-    POOL_MAX_CHILDREN = POOL_MAX_WORKERS + 3, /* signer, quarantine worker, scheduler */
-    POOL_PING_MS = 5000,
-    POOL_SILENCE_MS = 15000,
-    POOL_SCHEDULER_SILENCE_MS = 20000,
-    POOL_YOUNG_MS = 10000, /* dying at a lower age makes its successor wait */
-    POOL_MIN_BACKOFF_MS = 100,
-    POOL_MAX_BACKOFF_MS = 10000,
-    POOL_STOP_MS = 5000,   /* from STOP to SIGKILL; also what a drain gets on top of its seconds */
-    POOL_CLOSED_MS = 1000, /* from a closed control socket to SIGKILL */
+    CREW_MAX_WORKERS = 64,
+    CREW_MAX_CHILDREN = CREW_MAX_WORKERS + 3, /* signer, quarantine worker, scheduler */
+    CREW_PING_MS = 5000,
+    CREW_SILENCE_MS = 15000,
+    CREW_SCHEDULER_SILENCE_MS = 20000,
+    CREW_YOUNG_MS = 10000, /* dying at a lower age makes its successor wait */
+    CREW_MIN_BACKOFF_MS = 100,
+    CREW_MAX_BACKOFF_MS = 10000,
+    CREW_STOP_MS = 5000,   /* from STOP to SIGKILL; also what a drain gets on top of its seconds */
+    CREW_CLOSED_MS = 1000, /* from a closed control socket to SIGKILL */
 };
 
-enum pool_state {
-    POOL_STARTING = 0,
-    POOL_RUNNING,
-    POOL_RESTARTING,
-    POOL_DRAINING,
-    POOL_STOPPING,
-    POOL_KILLING,
-    POOL_ENDED,
+enum crew_state {
+    CREW_STARTING = 0,
+    CREW_RUNNING,
+    CREW_RESTARTING,
+    CREW_DRAINING,
+    CREW_STOPPING,
+    CREW_KILLING,
+    CREW_ENDED,
 };
-extern const char *const pool_state_names[];
+extern const char *const crew_state_names[];
 
 enum child_state {
     CHILD_ABSENT = 0, /* not wanted, no process */
@@ -73,8 +73,8 @@ struct child {
     unsigned failures;   /* deaths in a row at a low age */
 };
 
-/* `child` counts the pool's children from 0. None of these calls back into the pool. */
-struct pool_actions {
+/* `child` counts the crew's children from 0. None of these calls back into the crew. */
+struct crew_actions {
     /* Starts the process and sends all that precedes PEER; false: it didn't work (logged). */
     bool (*spawn)(void *arg, size_t child);
     void (*connect)(void *arg, size_t child, size_t peer); /* a channel, an end to each */
@@ -83,45 +83,45 @@ struct pool_actions {
     void (*send_drain)(void *arg, size_t child, unsigned seconds);
     void (*send_ping)(void *arg, size_t child);
     void (*kill)(void *arg, size_t child, const char *reason); /* SIGKILL */
-    void (*state)(void *arg, enum pool_state state);           /* has become this; ENDED: finish */
+    void (*state)(void *arg, enum crew_state state);           /* has become this; ENDED: finish */
 };
 
-struct pool {
-    const struct pool_actions *actions;
+struct crew {
+    const struct crew_actions *actions;
     void *arg;
-    enum pool_state state;
+    enum crew_state state;
     int64_t now_ms;      /* of the running step */
     int64_t deadline_ms; /* DRAINING, STOPPING, KILLING */
     int exit_code;       /* valid in ENDED */
     int patience;        /* factor on the limits of silence: 2 in sanitizer builds */
     size_t child_count;
-    struct child children[POOL_MAX_CHILDREN]; /* in the order of their start */
+    struct child children[CREW_MAX_CHILDREN]; /* in the order of their start */
 };
 
-/* All times are monotonic milliseconds. worker_count in [1, POOL_MAX_WORKERS]. */
-void pool_init(struct pool *pool, unsigned worker_count, int patience,
-               const struct pool_actions *actions, void *arg);
+/* All times are monotonic milliseconds. worker_count in [1, CREW_MAX_WORKERS]. */
+void crew_init(struct crew *crew, unsigned worker_count, int patience,
+               const struct crew_actions *actions, void *arg);
 /* The child with that role and index, or child_count. */
-size_t pool_find(const struct pool *pool, enum role role, unsigned index);
-bool pool_child_lives(const struct child *child); /* SPAWNED, STARTING or READY */
+size_t crew_find(const struct crew *crew, enum role role, unsigned index);
+bool crew_child_lives(const struct child *child); /* SPAWNED, STARTING or READY */
 
-/* Does what is due. Called once to start, then whenever pool_next_ms has come; what follows calls
+/* Does what is due. Called once to start, then whenever crew_next_ms has come; what follows calls
  * it itself. */
-void pool_step(struct pool *pool, int64_t now_ms);
-/* When pool_step is due next; INT64_MAX: never. */
-int64_t pool_next_ms(const struct pool *pool);
+void crew_step(struct crew *crew, int64_t now_ms);
+/* When crew_step is due next; INT64_MAX: never. */
+int64_t crew_next_ms(const struct crew *crew);
 
 /* What happened. `exit_code` is negative when a signal ended it. */
-void pool_exited(struct pool *pool, size_t child, int exit_code, int64_t now_ms);
-void pool_lost(struct pool *pool, size_t child, int64_t now_ms); /* its control socket is closed */
-void pool_ready(struct pool *pool, size_t child, int64_t now_ms);
-void pool_pong(struct pool *pool, size_t child, int64_t now_ms);
+void crew_exited(struct crew *crew, size_t child, int exit_code, int64_t now_ms);
+void crew_lost(struct crew *crew, size_t child, int64_t now_ms); /* its control socket is closed */
+void crew_ready(struct crew *crew, size_t child, int64_t now_ms);
+void crew_pong(struct crew *crew, size_t child, int64_t now_ms);
 /* The scheduler's: a worker is stuck; the quarantine worker is wanted; everything is returned. A
  * child that doesn't exist or isn't a worker is false. */
-bool pool_kill_worker(struct pool *pool, unsigned index, int64_t now_ms);
-void pool_quarantine(struct pool *pool, bool wanted, int64_t now_ms);
-void pool_drained(struct pool *pool, int64_t now_ms);
+bool crew_kill_worker(struct crew *crew, unsigned index, int64_t now_ms);
+void crew_quarantine(struct crew *crew, bool wanted, int64_t now_ms);
+void crew_drained(struct crew *crew, int64_t now_ms);
 /* SIGTERM: the first drains, the second kills. */
-void pool_terminate(struct pool *pool, unsigned drain_seconds, int64_t now_ms);
+void crew_terminate(struct crew *crew, unsigned drain_seconds, int64_t now_ms);
 
 #endif

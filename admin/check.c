@@ -1,0 +1,341 @@
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "admin/commands.h"
+#include "admin/report.h"
+#include "admin/survey.h"
+#include "admin/words.h"
+#include "sched/schema.h"
+
+static const char help[] =
+    "Usage: fedpush check\n\n"
+    "Connects to everything and says, line by line, what is good and what to do about what isn't.\n"
+    "Exit code 0 only if `fedpush run` would work. Nothing is changed, no job is touched.\n";
+
+static void check_machine(struct report *report, const struct config *config)
+{
+    struct rlimit files;
+    unsigned long needed = (unsigned long)config->max_in_flight * 2 + 256;
+
+    report_line(report, GRADE_OK, "config", "Mastodon %s, Sidekiq %s, https://%s/",
+                config->mastodon.text, config->sidekiq_version, config->web_domain);
+    if (access(config->runtime_dir, W_OK | X_OK) == 0)
+        report_line(report, GRADE_OK, "directory", "%s", config->runtime_dir);
+    else
+        report_line(report, GRADE_FAIL, "directory",
+                    "%s: %s: make it, writable by %s, or set FEDPUSH_RUNTIME_DIR",
+                    config->runtime_dir, strerror(errno), config->user);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max < needed)
+        report_line(report, GRADE_WARN, "descriptors",
+                    "%llu may be open, %lu could be needed: raise LimitNOFILE or lower "
+                    "FEDPUSH_MAX_IN_FLIGHT",
+                    (unsigned long long)files.rlim_max, needed);
+    else
+        report_line(report, GRADE_OK, "descriptors", "enough for %d deliveries at once",
+                    config->max_in_flight);
+}
+
+/* A script that writes nothing: the right to run scripts, and to the keys. */
+static bool may_run_scripts(struct session *session, struct redis *redis, struct err *err)
+{
+    char *claimed = keys_claimed(&session->keys, STR("check"));
+    const struct str words[] = {
+        STR("EVAL"),
+        STR("redis.call('ZSCORE', KEYS[1], 'check') return redis.call('HLEN', KEYS[2]) + "
+            "redis.call('LLEN', KEYS[3])"),
+        STR("3"),
+        str_of(session->keys.identities),
+        str_of(claimed),
+        str_of(session->keys.queue_push)};
+    bool good =
+        session_command(session, redis, sizeof(words) / sizeof(words[0]), words, NULL, NULL, err);
+
+    free(claimed);
+    return good;
+}
+
+static void check_redis_roles(struct report *report, struct session *session)
+{
+    static const char *const names[] = {"sidekiq", "base", "cache"};
+
+    for (int role = REDIS_ROLE_BASE; role < REDIS_ROLES; role++) {
+        struct err err;
+        if (redis_endpoint_equal(&session->endpoints[role],
+                                 &session->endpoints[REDIS_ROLE_SIDEKIQ]))
+            continue;
+        if (session_redis(session, (enum redis_role)role, &err) != NULL)
+            report_line(report, GRADE_OK, "Redis", "role %s answers", names[role]);
+        else
+            report_line(report, GRADE_FAIL, "Redis",
+                        "%s: check its address, password and TLS settings", err.message);
+    }
+}
+
+static void check_policy(struct report *report, const struct survey *s)
+{
+    int major = 0;
+    int minor = 0;
+
+    if (sscanf(s->redis_version, "%d.%d", &major, &minor) == 2 &&
+        (major < 6 || (major == 6 && minor < 2)))
+        report_line(report, GRADE_FAIL, "Redis", "version %s: 6.2 or later is needed",
+                    s->redis_version);
+    else
+        report_line(report, GRADE_OK, "Redis", "version %s", s->redis_version);
+    if (s->policy[0] == '\0')
+        report_line(report, GRADE_WARN, "eviction",
+                    "maxmemory-policy can't be read: make sure that it is noeviction");
+    else if (strcmp(s->policy, "noeviction") == 0)
+        report_line(report, GRADE_OK, "eviction", "noeviction");
+    else
+        report_line(
+            report, GRADE_FAIL, "eviction",
+            "maxmemory-policy is %s, jobs could vanish: CONFIG SET maxmemory-policy noeviction",
+            s->policy);
+}
+
+static void check_handoff(struct report *report, const struct survey *s,
+                          const struct config *config)
+{
+    if (strcmp(config->handoff_queue, "push") == 0)
+        report_line(
+            report, GRADE_FAIL, "hand-off",
+            "FEDPUSH_HANDOFF_QUEUE is push, which fedpush itself consumes: name another queue");
+    else if (s->handoff_consumers > 0)
+        report_line(report, GRADE_OK, "hand-off", "queue %s is served by %lld Sidekiq processes",
+                    config->handoff_queue, (long long)s->handoff_consumers);
+    else
+        report_line(report, GRADE_FAIL, "hand-off",
+                    "no live Sidekiq process serves queue %s: start one with -q %s, or set "
+                    "FEDPUSH_HANDOFF_QUEUE",
+                    config->handoff_queue, config->handoff_queue);
+    if (s->dead_claims > 0)
+        report_line(report, GRADE_WARN, "claims",
+                    "%lld jobs are held by dead owners: a running fedpush returns them within "
+                    "two minutes, or run fedpush handback",
+                    (long long)s->dead_claims);
+}
+
+static void check_clock(struct report *report, const struct survey *s, const struct clock *clock)
+{
+    double apart_s = fabs((double)clock_wall_us(clock) / 1e6 - s->redis_now_s);
+
+    if (apart_s > 2)
+        report_line(report, GRADE_WARN, "clock",
+                    "%.0f s apart from Redis' machine: run NTP on both (signatures carry the time)",
+                    apart_s);
+    else
+        report_line(report, GRADE_OK, "clock", "agrees with Redis'");
+}
+
+static void check_redis(struct report *report, struct session *session)
+{
+    struct survey *s = mem_alloc(sizeof(*s));
+    struct err err;
+
+    if (!survey_take(s, session, &err)) {
+        report_line(report, GRADE_FAIL, "Redis",
+                    "%s: check REDIS_URL or SIDEKIQ_REDIS_URL, the password and TLS settings",
+                    err.message);
+    } else {
+        check_policy(report, s);
+        if (!may_run_scripts(session, session->redis[REDIS_ROLE_SIDEKIQ], &err))
+            report_line(report, GRADE_FAIL, "scripts",
+                        "%s: its user needs +@scripting and ~fedpush:*", err.message);
+        check_handoff(report, s, session->config);
+        check_clock(report, s, &session->clock);
+    }
+    check_redis_roles(report, session);
+    free(s);
+}
+
+/* --- PostgreSQL --- */
+
+struct rights {
+    bool good;
+    char missing[400];
+};
+
+static void on_rights(void *arg, PGresult *result)
+{
+    struct rights *rights = arg;
+    struct buf missing;
+
+    buf_init(&missing, sizeof(rights->missing) - 1);
+    for (int row = 0; row < PQntuples(result); row++) {
+        if (row > 0)
+            buf_put_str(&missing, STR("; "));
+        buf_put_str(&missing, str_of(PQgetvalue(result, row, 0)));
+    }
+    rights->good = PQntuples(result) == 0;
+    snprintf(rights->missing, sizeof(rights->missing), "%s", buf_cstr(&missing));
+    buf_clear(&missing);
+}
+
+static void check_rights(struct report *report, struct session *session, enum postgres_role role,
+                         const char *subject, const char *sql)
+{
+    struct rights rights = {.good = false};
+    struct err err;
+    struct postgres *postgres = session_postgres(session, role, &err);
+
+    if (postgres == NULL)
+        report_line(report, GRADE_FAIL, subject, "%s", err.message);
+    else if (!session_query(session, postgres, sql, 0, NULL, on_rights, &rights, &err))
+        report_line(report, GRADE_FAIL, subject, "%s: is this Mastodon's database?", err.message);
+    else if (!rights.good)
+        report_line(report, GRADE_FAIL, subject, "rights are missing: run %s", rights.missing);
+    else
+        report_line(report, GRADE_OK, subject, "answers, and its rights suffice");
+}
+
+/* Each returns the GRANTs that are missing, one a row. */
+static const char mastodon_rights[] =
+    "SELECT format('GRANT %s ON public.unavailable_domains TO %I', p, current_user)"
+    " FROM unnest(ARRAY['SELECT','INSERT','DELETE']) AS p"
+    " WHERE NOT has_table_privilege('public.unavailable_domains', p)"
+    " UNION ALL SELECT format('GRANT SELECT (account_id) ON public.account_deletion_requests TO "
+    "%I', current_user)"
+    " WHERE NOT has_column_privilege('public.account_deletion_requests', 'account_id', 'SELECT')";
+static const char key_rights[] =
+    "SELECT format('GRANT SELECT (%I) ON public.accounts TO %I', a.attname, current_user)"
+    " FROM pg_attribute a WHERE a.attrelid = 'public.accounts'::regclass AND NOT a.attisdropped"
+    " AND a.attname IN ('id', 'username', 'domain', 'private_key', 'suspended_at', 'id_scheme', "
+    "'requested_deletion_at')"
+    " AND NOT has_column_privilege('public.accounts', a.attname, 'SELECT')";
+
+struct schema_answer {
+    struct session *session;
+    enum fp_err code;
+    char message[400];
+};
+
+static void on_schema(void *arg, enum fp_err code, const char *message, int version)
+{
+    struct schema_answer *answer = arg;
+
+    (void)version;
+    answer->code = code;
+    snprintf(answer->message, sizeof(answer->message), "%s", message);
+    answer->session->done = true;
+}
+
+static void check_schema(struct report *report, struct session *session)
+{
+    struct schema_answer answer = {
+        .session = session, .code = FP_UNAVAILABLE, .message = "no answer"};
+    struct err err;
+    struct postgres *postgres = session_postgres(session, POSTGRES_ROLE_FEDPUSH, &err);
+
+    if (postgres == NULL) {
+        report_line(report, GRADE_FAIL, "schema", "%s", err.message);
+        return;
+    }
+    session->done = false;
+    schema_check(postgres, on_schema, &answer);
+    session_wait(session, 30000);
+    if (answer.code == FP_OK)
+        report_line(report, GRADE_OK, "schema", "fedpush is at version %d", SCHEMA_VERSION);
+    else
+        report_line(report, GRADE_FAIL, "schema", "%s", answer.message);
+}
+
+struct count {
+    int64_t with_key;
+    int64_t without;
+};
+
+static void on_keys(void *arg, PGresult *result)
+{
+    struct count *count = arg;
+    if (PQntuples(result) == 1) {
+        count->with_key = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+        count->without = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+    }
+}
+
+/* Counts only: no key leaves the database for a check. */
+static void check_keys(struct report *report, struct session *session)
+{
+    struct count count = {0, 0};
+    struct err err;
+    struct postgres *postgres = session_postgres(session, POSTGRES_ROLE_KEYS, &err);
+
+    if (postgres == NULL)
+        return; /* said before */
+    if (!session_query(session, postgres,
+                       "SELECT count(*) FILTER (WHERE private_key IS NOT NULL), count(*) FILTER "
+                       "(WHERE private_key IS NULL)"
+                       " FROM accounts WHERE domain IS NULL",
+                       0, NULL, on_keys, &count, &err))
+        report_line(report, GRADE_FAIL, "keys", "%s", err.message);
+    else if (count.with_key == 0)
+        report_line(
+            report, GRADE_FAIL, "keys",
+            "no local account has accounts.private_key: this is not a database that can be served");
+    else if (count.without > 0)
+        report_line(report, GRADE_WARN, "keys",
+                    "%lld local accounts have a key, %lld have none: their deliveries will fail",
+                    (long long)count.with_key, (long long)count.without);
+    else
+        report_line(report, GRADE_OK, "keys", "%lld local accounts have one",
+                    (long long)count.with_key);
+}
+
+/* --- DNS --- */
+
+static void on_lookup(void *arg, const struct dns_result *result)
+{
+    struct session *session = arg;
+    session->good = result->status != DNS_NO_ANSWER && result->status != DNS_CANCELLED;
+    session->done = true;
+}
+
+static void check_dns(struct report *report, struct session *session)
+{
+    session->done = false;
+    dns_lookup(session->dns, str_of(session->config->web_domain), on_lookup, session);
+    session_wait(session, 15000);
+    if (session->done && session->good)
+        report_line(report, GRADE_OK, "DNS", "the resolvers answer");
+    else
+        report_line(report, GRADE_FAIL, "DNS",
+                    "no answer about %s: check /etc/resolv.conf, or set FEDPUSH_RESOLVERS",
+                    session->config->web_domain);
+}
+
+static int check(struct session *session)
+{
+    struct report report = {GRADE_OK};
+
+    check_machine(&report, session->config);
+    check_redis(&report, session);
+    check_rights(&report, session, POSTGRES_ROLE_MASTODON, "PostgreSQL", mastodon_rights);
+    check_rights(&report, session, POSTGRES_ROLE_KEYS, "signer", key_rights);
+    check_keys(&report, session);
+    check_schema(&report, session);
+    check_dns(&report, session);
+    puts(report.worst == GRADE_FAIL ? "`fedpush run` would not work yet: see the lines with FAIL"
+                                    : "`fedpush run` would work");
+    return report.worst == GRADE_FAIL ? FP_EXIT_FAILURE : FP_EXIT_OK;
+}
+
+int command_check(const struct config *config, int argc, char **argv)
+{
+    struct session session;
+    struct err err;
+
+    if (words_help(argc, argv, help))
+        return FP_EXIT_OK;
+    if (argc > 0)
+        return words_unknown("check", argv[0]);
+    int code =
+        session_open(&session, config, &err) ? check(&session) : session_fail(&err, FP_EXIT_CONFIG);
+    session_close(&session);
+    return code;
+}

@@ -1,0 +1,166 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "admin/commands.h"
+#include "admin/session.h"
+#include "admin/words.h"
+#include "sched/recover.h"
+
+static const char help[] =
+    "Usage: fedpush handback [--own] [IDENTITY...]\n\n"
+    "Returns the jobs that a dead fedpush held to the queues they came from. Needs Redis only.\n"
+    "  (nothing)   every identity whose last beat is over 60 s old\n"
+    "  --own       the identities of this machine (FEDPUSH_RUNTIME_DIR); its fedpush must be "
+    "stopped\n"
+    "  IDENTITY    these; refused while their owner is alive\n";
+
+enum { MAX_IDENTITIES = 1000, RECOVER_MS = 600000 };
+
+struct identities {
+    char *names[MAX_IDENTITIES];
+    size_t count;
+};
+
+static void add(struct identities *list, struct str name)
+{
+    if (list->count < MAX_IDENTITIES && name.len > 0)
+        list->names[list->count++] = str_dup(name);
+}
+
+struct result {
+    struct session *session;
+    struct recover_result outcome;
+};
+
+static void on_recovered(void *arg, const struct recover_result *outcome)
+{
+    struct result *result = arg;
+    result->outcome = *outcome;
+    result->session->done = true;
+}
+
+static void on_all(void *arg, const redisReply *reply)
+{
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++)
+        add(arg, (struct str){reply->element[i]->str, (size_t)reply->element[i]->len});
+}
+
+/* One line an identity, as the supervisor writes them. */
+static bool read_own(const struct config *config, struct identities *list, struct err *err)
+{
+    char *path = mem_printf("%s/identities", config->runtime_dir);
+    FILE *file = fopen(path, "re");
+    char line[512];
+
+    if (file == NULL && errno != ENOENT) {
+        err_set(err, FP_SYSTEM, "%s: %s", path, strerror(errno));
+        free(path);
+        return false;
+    }
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        add(list, str_trim(str_of(line)));
+    if (file != NULL)
+        fclose(file);
+    free(path);
+    return true;
+}
+
+/* The supervisor holds this lock as long as it lives. */
+static bool is_running(const struct config *config)
+{
+    char *path = mem_printf("%s/lock", config->runtime_dir);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool running = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+
+    if (fd >= 0)
+        close(fd);
+    free(path);
+    return running;
+}
+
+static bool hand_back_one(struct session *session, struct redis *redis, const char *identity,
+                          enum recover_mode mode, bool named)
+{
+    struct result result = {.session = session, .outcome = {.message = "no answer"}};
+    struct buf safe;
+
+    buf_init(&safe, 512);
+    words_put_safe(&safe, str_of(identity), 100);
+    session->done = false;
+    recover_start(redis, &session->keys, str_of(identity), mode, &session->clock, on_recovered,
+                  &result);
+    session_wait(session, RECOVER_MS);
+    const struct recover_result *outcome = &result.outcome;
+    bool good = outcome->ok || (outcome->alive && !named);
+    if (outcome->ok)
+        printf("%s: %llu jobs back in their queues, %llu poisonous ones in the dead set\n",
+               buf_cstr(&safe), (unsigned long long)outcome->returned,
+               (unsigned long long)outcome->poisoned);
+    else if (outcome->alive)
+        printf("%s: alive, left alone\n", buf_cstr(&safe));
+    else
+        fprintf(stderr, "fedpush: %s: %s\n", buf_cstr(&safe), outcome->message);
+    buf_clear(&safe);
+    return good;
+}
+
+static int hand_back(struct session *session, bool own, struct identities *list)
+{
+    bool named = list->count > 0;
+    int code = FP_EXIT_OK;
+    struct err err;
+    struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, &err);
+
+    if (redis == NULL)
+        return session_fail(&err, FP_EXIT_UNAVAILABLE);
+    if (!own && !named) {
+        const struct str words[] = {STR("ZRANGE"), str_of(session->keys.identities), STR("0"),
+                                    STR("-1")};
+        if (!session_command(session, redis, 4, words, on_all, list, &err))
+            return session_fail(&err, FP_EXIT_UNAVAILABLE);
+    }
+    if (list->count == 0)
+        printf("nothing to hand back\n");
+    for (size_t i = 0; i < list->count; i++) {
+        if (!hand_back_one(session, redis, list->names[i], own ? RECOVER_OWN : RECOVER_IF_STALE,
+                           named))
+            code = FP_EXIT_FAILURE;
+    }
+    return code;
+}
+
+int command_handback(const struct config *config, int argc, char **argv)
+{
+    bool own = words_has(argc, argv, "--own");
+    struct identities list = {.count = 0};
+    struct session session;
+    struct err err;
+    int code;
+
+    if (words_help(argc, argv, help))
+        return FP_EXIT_OK;
+    for (int i = 0; i < argc; i++) {
+        if (argv[i][0] == '-' && strcmp(argv[i], "--own") != 0)
+            return words_unknown("handback", argv[i]);
+        if (argv[i][0] != '-')
+            add(&list, str_of(argv[i]));
+    }
+    if (own && is_running(config)) {
+        err_set(&err, FP_DENIED, "handback --own: fedpush is running on %s: stop it first",
+                config->runtime_dir);
+        return session_fail(&err, FP_EXIT_FAILURE);
+    }
+    if (own && !read_own(config, &list, &err))
+        return session_fail(&err, FP_EXIT_FAILURE);
+    code = session_open(&session, config, &err) ? hand_back(&session, own, &list)
+                                                : session_fail(&err, FP_EXIT_CONFIG);
+    session_close(&session);
+    for (size_t i = 0; i < list.count; i++)
+        free(list.names[i]);
+    return code;
+}

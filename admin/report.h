@@ -1,0 +1,17 @@
+/* Lines for people: `ok`, `warn` or `FAIL`, what, and on bad lines what to do. */
+#ifndef FEDPUSH_ADMIN_REPORT_H
+#define FEDPUSH_ADMIN_REPORT_H
+
+#include "base/attr.h"
+
+enum grade { GRADE_OK = 0, GRADE_WARN, GRADE_FAIL };
+
+struct report {
+    enum grade worst;
+};
+
+/* "ok    Redis     7.0.15 at redis://…" ; the detail of a bad line ends in the remedy. */
+void report_line(struct report *report, enum grade grade, const char *subject, const char *format,
+                 ...) FP_PRINTF(4, 5);
+
+#endif

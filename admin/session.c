@@ -1,0 +1,241 @@
+#include "admin/session.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/loop.h"
+
+enum { CONNECT_MS = 6000, ANSWER_MS = 20000 };
+
+static const char *url_of(const struct config *config, enum redis_role role)
+{
+    switch (role) {
+    case REDIS_ROLE_SIDEKIQ:
+        return config->redis_sidekiq_url;
+    case REDIS_ROLE_BASE:
+        return config->redis_base_url;
+    case REDIS_ROLE_CACHE:
+        return config->redis_cache_url;
+    case REDIS_ROLES:
+        break;
+    }
+    abort();
+}
+
+static const char *const redis_names[] = {"sidekiq", "base", "cache"};
+static const char *const postgres_names[] = {"mastodon", "fedpush", "keys"};
+
+bool session_open(struct session *session, const struct config *config, struct err *err)
+{
+    const struct dns_options dns = {
+        .servers = str_of(config->resolvers), .hosts_file = true, .timeout_ms = 3000};
+
+    *session = (struct session){.config = config, .base = loop_create(), .clock = clock_system()};
+    signal(SIGPIPE, SIG_IGN);
+    keys_init(&session->keys, str_of(config->redis_namespace));
+    session->dns = dns_create(session->base, &dns, err);
+    if (session->dns == NULL)
+        return false;
+    for (int role = 0; role < REDIS_ROLES; role++) {
+        if (redis_endpoint_parse(&session->endpoints[role],
+                                 str_of(url_of(config, (enum redis_role)role)),
+                                 str_of(config->redis_ca_file), err) != FP_OK)
+            return false;
+    }
+    return true;
+}
+
+void session_close(struct session *session)
+{
+    for (int role = 0; role < REDIS_ROLES; role++) {
+        redis_destroy(session->redis[role]);
+        redis_endpoint_clear(&session->endpoints[role]);
+    }
+    for (int role = 0; role < POSTGRES_ROLES; role++)
+        postgres_destroy(session->postgres[role]);
+    if (session->dns != NULL)
+        dns_destroy(session->dns);
+    event_base_loop(session->base, EVLOOP_NONBLOCK); /* what was deferred frees itself */
+    keys_clear(&session->keys);
+    event_base_free(session->base);
+}
+
+static void on_deadline(void *arg)
+{
+    struct session *session = arg;
+    event_base_loopbreak(session->base);
+}
+
+bool session_wait(struct session *session, int64_t deadline_ms)
+{
+    struct loop_timer *timer = loop_timer_create(session->base, on_deadline, session);
+
+    loop_timer_set(timer, deadline_ms);
+    while (!session->done && loop_timer_pending(timer))
+        event_base_loop(session->base, EVLOOP_ONCE);
+    loop_timer_destroy(timer);
+    return session->done;
+}
+
+static void finish(struct session *session, bool good)
+{
+    session->done = true;
+    session->good = good;
+}
+
+static void on_ready(void *arg)
+{
+    finish(arg, true);
+}
+
+static void on_lost(void *arg, const char *reason)
+{
+    struct session *session = arg;
+    snprintf(session->redis_problem, sizeof(session->redis_problem), "%s", reason);
+    finish(session, false);
+}
+
+struct redis *session_redis(struct session *session, enum redis_role role, struct err *err)
+{
+    static const struct redis_handlers handlers = {on_ready, on_lost};
+    struct buf where;
+
+    if (session->redis[role] == NULL) {
+        session->done = false;
+        session->redis[role] = redis_create(session->base, session->dns, &session->endpoints[role],
+                                            redis_names[role], &handlers, session);
+        session_wait(session, CONNECT_MS);
+    }
+    if (redis_is_ready(session->redis[role]))
+        return session->redis[role];
+    buf_init(&where, 256);
+    redis_endpoint_describe(&session->endpoints[role], &where);
+    err_set(err, FP_UNAVAILABLE, "Redis (%s, %s): %s", redis_names[role], buf_cstr(&where),
+            session->redis_problem[0] != '\0' ? session->redis_problem
+                                              : "no connection within 6 s");
+    buf_clear(&where);
+    return NULL;
+}
+
+static const char *conninfo_of(const struct config *config, enum postgres_role role)
+{
+    switch (role) {
+    case POSTGRES_ROLE_MASTODON:
+        return config->postgres_mastodon;
+    case POSTGRES_ROLE_FEDPUSH:
+        return config->postgres_fedpush;
+    case POSTGRES_ROLE_KEYS:
+        return config->postgres_keys;
+    case POSTGRES_ROLES:
+        break;
+    }
+    abort();
+}
+
+static void on_first(void *arg, enum postgres_status status, PGresult *result, const char *message)
+{
+    (void)result;
+    (void)message;
+    finish(arg, status == POSTGRES_OK);
+}
+
+struct postgres *session_postgres(struct session *session, enum postgres_role role, struct err *err)
+{
+    struct postgres **postgres = &session->postgres[role];
+
+    if (*postgres == NULL) {
+        const struct postgres_options options = {.conninfo =
+                                                     str_of(conninfo_of(session->config, role)),
+                                                 .name = postgres_names[role],
+                                                 .writes = role != POSTGRES_ROLE_KEYS,
+                                                 .secret_results = role == POSTGRES_ROLE_KEYS};
+        *postgres = postgres_create(session->base, session->dns, &options);
+    }
+    session->done = false;
+    postgres_query(*postgres, on_first, session, CONNECT_MS, "SELECT 1", 0, NULL);
+    if (session_wait(session, CONNECT_MS + 1000) && session->good)
+        return *postgres;
+    const char *problem = postgres_problem(*postgres);
+    err_set(err, FP_UNAVAILABLE, "PostgreSQL (%s): %s", postgres_names[role],
+            problem[0] != '\0' ? problem : "no answer within 6 s");
+    return NULL;
+}
+
+struct command {
+    struct session *session;
+    reply_fn *fn;
+    void *arg;
+    struct err *err;
+};
+
+static void on_reply(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct command *command = arg;
+    bool good = status == REDIS_REPLIED && reply->type != REDIS_REPLY_ERROR;
+
+    if (good && command->fn != NULL)
+        command->fn(command->arg, reply);
+    else if (!good)
+        err_set(command->err, FP_UNAVAILABLE, "Redis: %s",
+                status == REDIS_LOST ? "connection lost" : reply->str);
+    finish(command->session, good);
+}
+
+bool session_command(struct session *session, struct redis *redis, size_t word_count,
+                     const struct str *words, reply_fn *fn, void *arg, struct err *err)
+{
+    struct command command = {session, fn, arg, err};
+
+    session->done = false;
+    redis_send(redis, on_reply, &command, word_count, words);
+    if (!session_wait(session, ANSWER_MS)) {
+        /* The callback's frame ends here: the connection must not call it later. */
+        redis_reconnect(redis, "no answer");
+        session_wait(session, ANSWER_MS);
+        err_set(err, FP_UNAVAILABLE, "Redis: no answer within 20 s");
+        return false;
+    }
+    return session->good;
+}
+
+struct query {
+    struct session *session;
+    rows_fn *fn;
+    void *arg;
+    struct err *err;
+};
+
+static void on_rows(void *arg, enum postgres_status status, PGresult *result, const char *message)
+{
+    struct query *query = arg;
+    const char *state =
+        status == POSTGRES_ERROR ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+
+    if (status == POSTGRES_OK && query->fn != NULL)
+        query->fn(query->arg, result);
+    else if (status != POSTGRES_OK)
+        err_set(query->err,
+                state != NULL && strcmp(state, "42501") == 0 ? FP_DENIED : FP_UNAVAILABLE,
+                "PostgreSQL: %s", message);
+    finish(query->session, status == POSTGRES_OK);
+}
+
+bool session_query(struct session *session, struct postgres *postgres, const char *sql,
+                   size_t param_count, const struct str *params, rows_fn *fn, void *arg,
+                   struct err *err)
+{
+    struct query query = {session, fn, arg, err};
+
+    session->done = false;
+    postgres_query(postgres, on_rows, &query, ANSWER_MS, sql, param_count, params);
+    session_wait(session, 3 * ANSWER_MS); /* the statement's own limits end it sooner */
+    return session->done && session->good;
+}
+
+int session_fail(const struct err *err, int exit_code)
+{
+    fprintf(stderr, "fedpush: %s\n", err->message);
+    return exit_code;
+}

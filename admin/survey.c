@@ -1,0 +1,252 @@
+#include "admin/survey.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json.h"
+
+enum { STALE_S = 60 };
+
+struct taking {
+    struct survey *survey;
+    struct session *session;
+    struct redis *redis;
+    struct err *err;
+    int64_t number;
+    struct buf text;
+    char *processes[SURVEY_MAX_IDENTITIES];
+    size_t process_count;
+};
+
+static bool ask(struct taking *t, reply_fn *fn, size_t count, const struct str *words)
+{
+    return session_command(t->session, t->redis, count, words, fn, t, t->err);
+}
+
+static void on_number(void *arg, const redisReply *reply)
+{
+    struct taking *t = arg;
+    t->number = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
+}
+
+static bool ask_number(struct taking *t, struct str command, struct str key, int64_t *out)
+{
+    const struct str words[] = {command, key};
+
+    if (!ask(t, on_number, 2, words))
+        return false;
+    *out = t->number;
+    return true;
+}
+
+static void on_text(void *arg, const redisReply *reply)
+{
+    struct taking *t = arg;
+
+    buf_reset(&t->text);
+    if (reply->type == REDIS_REPLY_STRING)
+        buf_put(&t->text, reply->str, (size_t)reply->len);
+}
+
+static void on_time(void *arg, const redisReply *reply)
+{
+    struct taking *t = arg;
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2)
+        t->survey->redis_now_s =
+            strtod(reply->element[0]->str, NULL) + strtod(reply->element[1]->str, NULL) / 1e6;
+}
+
+static void on_identities(void *arg, const redisReply *reply)
+{
+    struct taking *t = arg;
+    struct survey *s = t->survey;
+
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
+        struct survey_identity *identity = &s->identities[s->identity_count];
+        if (s->identity_count == SURVEY_MAX_IDENTITIES)
+            break;
+        snprintf(identity->name, sizeof(identity->name), "%s", reply->element[i]->str);
+        identity->beat_age_s = s->redis_now_s - strtod(reply->element[i + 1]->str, NULL);
+        s->identity_count++;
+    }
+}
+
+static bool count_claims(struct taking *t)
+{
+    struct survey *s = t->survey;
+
+    for (size_t i = 0; i < s->identity_count; i++) {
+        struct survey_identity *identity = &s->identities[i];
+        char *claimed = keys_claimed(&t->session->keys, str_of(identity->name));
+        char *wait = keys_wait(&t->session->keys, str_of(identity->name));
+        int64_t waiting = 0;
+        bool good = ask_number(t, STR("HLEN"), str_of(claimed), &identity->claims) &&
+                    ask_number(t, STR("LLEN"), str_of(wait), &waiting);
+        identity->claims +=
+            waiting - (identity->claims > 0 ? 1 : 0); /* the counter is a field, too */
+        free(claimed);
+        free(wait);
+        if (!good)
+            return false;
+        if (identity->beat_age_s <= STALE_S)
+            s->live++;
+        else
+            s->dead_claims += identity->claims;
+    }
+    return true;
+}
+
+static bool take_identities(struct taking *t)
+{
+    const struct str time[] = {STR("TIME")};
+    const struct str range[] = {STR("ZRANGE"), str_of(t->session->keys.identities), STR("0"),
+                                STR("-1"), STR("WITHSCORES")};
+
+    return ask(t, on_time, 1, time) && ask(t, on_identities, 5, range) && count_claims(t);
+}
+
+/* enqueued_at is a float in seconds, or whole milliseconds from Sidekiq 8 on. */
+static double enqueued_at_s(struct str payload)
+{
+    struct json *json = json_create();
+    struct json_value root;
+    const char *reason;
+    double seconds = 0;
+
+    if (json_parse(json, payload, &root, &reason)) {
+        struct json_value at = json_member(json, root, STR("enqueued_at"));
+        if (at.type == JSON_NUMBER) {
+            char *text = str_dup(at.raw);
+            seconds = strtod(text, NULL);
+            if (strchr(text, '.') == NULL && seconds > 1e11)
+                seconds /= 1000;
+            free(text);
+        }
+    }
+    json_destroy(json);
+    return seconds;
+}
+
+static bool take_queues(struct taking *t)
+{
+    struct survey *s = t->survey;
+    const struct keys *keys = &t->session->keys;
+    char *handoff = keys_queue(keys, str_of(t->session->config->handoff_queue));
+    const struct str oldest[] = {STR("LINDEX"), str_of(keys->queue_push), STR("-1")};
+    bool good = ask_number(t, STR("LLEN"), str_of(keys->queue_push), &s->push_length) &&
+                ask_number(t, STR("ZCARD"), str_of(keys->retry), &s->retry_count) &&
+                ask_number(t, STR("ZCARD"), str_of(keys->schedule), &s->schedule_count) &&
+                ask_number(t, STR("ZCARD"), str_of(keys->dead), &s->dead_count) &&
+                ask_number(t, STR("LLEN"), str_of(handoff), &s->handoff_length) &&
+                ask(t, on_text, 3, oldest);
+
+    free(handoff);
+    if (good && t->text.len > 0) {
+        double since_s = enqueued_at_s(buf_str(&t->text));
+        s->push_age_s = since_s > 0 ? s->redis_now_s - since_s : 0;
+    }
+    return good;
+}
+
+static void on_processes(void *arg, const redisReply *reply)
+{
+    struct taking *t = arg;
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+        if (t->process_count < SURVEY_MAX_IDENTITIES)
+            t->processes[t->process_count++] =
+                str_dup((struct str){reply->element[i]->str, (size_t)reply->element[i]->len});
+    }
+}
+
+static bool has_text(const struct json *json, struct json_value array, struct str wanted)
+{
+    struct buf text;
+    bool found = false;
+
+    buf_init(&text, 256);
+    for (size_t i = 0; array.type == JSON_ARRAY && i < json_length(json, array); i++) {
+        buf_reset(&text);
+        found = found || (json_to_text(json_element(json, array, i), &text) &&
+                          str_equal(buf_str(&text), wanted));
+    }
+    buf_clear(&text);
+    return found;
+}
+
+static void count_consumer(struct taking *t, struct str info)
+{
+    struct json *json = json_create();
+    struct json_value root;
+    const char *reason;
+
+    if (json_parse(json, info, &root, &reason)) {
+        struct json_value queues = json_member(json, root, STR("queues"));
+        struct str handoff = str_of(t->session->config->handoff_queue);
+        if (!has_text(json, json_member(json, root, STR("labels")), STR("fedpush"))) {
+            t->survey->handoff_consumers += has_text(json, queues, handoff);
+            t->survey->push_consumers += has_text(json, queues, STR("push"));
+        }
+    }
+    json_destroy(json);
+}
+
+/* A process whose hash is gone (60 s without a beat) is no consumer. */
+static bool take_processes(struct taking *t)
+{
+    const struct str members[] = {STR("SMEMBERS"), str_of(t->session->keys.processes)};
+    bool good = ask(t, on_processes, 2, members);
+
+    for (size_t i = 0; i < t->process_count; i++) {
+        char *key = keys_prefixed(&t->session->keys, str_of(t->processes[i]));
+        const struct str info[] = {STR("HGET"), str_of(key), STR("info")};
+        good = good && ask(t, on_text, 3, info);
+        if (good && t->text.len > 0)
+            count_consumer(t, buf_str(&t->text));
+        free(key);
+        free(t->processes[i]);
+    }
+    return good;
+}
+
+static void copy_line(const char *text, const char *name, char *out, size_t size)
+{
+    const char *at = strstr(text, name);
+
+    out[0] = '\0';
+    if (at == NULL)
+        return;
+    at += strlen(name);
+    snprintf(out, size, "%.*s", (int)strcspn(at, "\r\n"), at);
+}
+
+static bool take_server(struct taking *t)
+{
+    const struct str server[] = {STR("INFO"), STR("server")};
+    const struct str memory[] = {STR("INFO"), STR("memory")};
+
+    if (!ask(t, on_text, 2, server))
+        return false;
+    copy_line(buf_cstr(&t->text), "redis_version:", t->survey->redis_version,
+              sizeof(t->survey->redis_version));
+    if (!ask(t, on_text, 2, memory))
+        return false;
+    copy_line(buf_cstr(&t->text), "maxmemory_policy:", t->survey->policy,
+              sizeof(t->survey->policy));
+    return true;
+}
+
+bool survey_take(struct survey *survey, struct session *session, struct err *err)
+{
+    struct taking t = {.survey = survey, .session = session, .err = err};
+    bool good;
+
+    *survey = (struct survey){.live = 0};
+    t.redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
+    if (t.redis == NULL)
+        return false;
+    buf_init(&t.text, 16 * 1024 * 1024);
+    good = take_identities(&t) && take_queues(&t) && take_processes(&t) && take_server(&t);
+    buf_clear(&t.text);
+    return good;
+}

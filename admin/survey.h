@@ -1,0 +1,38 @@
+/*
+ * What Redis says about the fleet: identities and their claims, queue, retries, and who consumes
+ * the hand-off queue. Used by `status` and `check`.
+ */
+#ifndef FEDPUSH_ADMIN_SURVEY_H
+#define FEDPUSH_ADMIN_SURVEY_H
+
+#include "admin/session.h"
+
+enum { SURVEY_MAX_IDENTITIES = 200 };
+
+struct survey_identity {
+    char name[300];
+    double beat_age_s;
+    int64_t claims;
+};
+
+struct survey {
+    double redis_now_s;
+    size_t identity_count;
+    struct survey_identity identities[SURVEY_MAX_IDENTITIES];
+    int64_t live;        /* identities whose beat is at most 60 s old */
+    int64_t dead_claims; /* jobs held by the others */
+    int64_t push_length;
+    double push_age_s; /* of the oldest waiting job; 0 when empty */
+    int64_t retry_count, schedule_count, dead_count;
+    int64_t handoff_length;
+    int64_t handoff_consumers; /* live Sidekiq processes, fedpush apart, that serve the hand-off
+                                  queue */
+    int64_t push_consumers;    /* the same for `push` */
+    char policy[64];           /* maxmemory_policy */
+    char redis_version[32];
+};
+
+/* False with err filled when Redis doesn't answer. */
+bool survey_take(struct survey *survey, struct session *session, struct err *err) FP_MUST_CHECK;
+
+#endif

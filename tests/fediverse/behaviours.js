@@ -1,0 +1,57 @@
+// What a host of the simulated fediverse does with a delivery that it has read. A name is a word
+// and a number: "slow300" answers after 300 ms, "status503" with 503, "redirect307" elsewhere.
+'use strict';
+
+const DRIP_MS = 500;
+const BIG_BODY_BYTES = 10 * 1024 * 1024;
+
+function answer(response, status, headers = {}) {
+  response.writeHead(status, { 'Content-Length': 0, ...headers });
+  response.end();
+}
+
+// Repeats until the other side is gone.
+function until(socket, ms, act) {
+  const timer = setInterval(act, ms);
+  socket.once('close', () => clearInterval(timer));
+}
+
+const behaviours = {
+  ok: (request, response) => answer(response, 202),
+  slow: (request, response, ms) => setTimeout(() => answer(response, 202), ms),
+  status: (request, response, status) => answer(response, status),
+  later: (request, response, seconds) => answer(response, 429, { 'Retry-After': String(seconds) }),
+  redirect: (request, response, status) =>
+    request.url === '/moved' ? answer(response, 202) : answer(response, status, { Location: '/moved' }),
+  elsewhere: (request, response, status) =>
+    answer(response, status, { Location: 'http://elsewhere.fedi.test/inbox' }),
+  loop: (request, response, status) => answer(response, status, { Location: request.url }),
+  silent: () => {},
+  close: (request) => request.socket.end(),
+  reset: (request) => request.socket.resetAndDestroy(),
+  garbage: (request) => request.socket.end('\x00\xff\x16 not HTTP\r\n\r\n\x00'),
+  bigbody(request, response) {
+    response.writeHead(202, { 'Content-Length': BIG_BODY_BYTES });
+    response.end(Buffer.alloc(BIG_BODY_BYTES, 'x'));
+  },
+  headers(request) {
+    const { socket } = request;
+    const lines = 'X-Endless: ' + 'y'.repeat(1000) + '\r\n';
+    socket.write('HTTP/1.1 202 Accepted\r\n');
+    until(socket, 1, () => socket.writableLength < 1e6 && socket.write(lines.repeat(20)));
+  },
+  drip(request) {
+    const { socket } = request;
+    socket.write('HTTP/1.1 202 Accepted\r\nContent-Length: 1000000\r\n\r\n');
+    until(socket, DRIP_MS, () => socket.write('z'));
+  },
+};
+
+// Splits "slow300" into its function and 300; null when there is no such behaviour.
+function find(name) {
+  const parts = /^([a-z]+)(\d*)$/.exec(name);
+  if (parts === null || !Object.hasOwn(behaviours, parts[1])) return null;
+  return { act: behaviours[parts[1]], number: Number(parts[2] || 0) };
+}
+
+module.exports = { find };

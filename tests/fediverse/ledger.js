@@ -1,0 +1,71 @@
+// Who was sent what, how often: what tests count deliveries and duplicates with.
+'use strict';
+
+const KEPT_REQUESTS = 200;
+
+class Ledger {
+  constructor() {
+    this.reset();
+  }
+
+  reset() {
+    this.posts = 0;
+    this.verified = {}; // library -> count
+    this.failures = []; // what was wrong with a signature or digest
+    this.inboxes = new Map(); // "host/path" -> count
+    this.activities = new Map(); // activity id -> Map of inbox -> count
+    this.order = new Map(); // inbox -> activity ids as they came
+    this.busy = new Map(); // host -> { now, most } requests at once
+    this.requests = []; // the last few heads
+  }
+
+  began(host) {
+    const busy = this.busy.get(host) ?? { now: 0, most: 0 };
+    busy.now += 1;
+    busy.most = Math.max(busy.most, busy.now);
+    this.busy.set(host, busy);
+    return () => (busy.now -= 1);
+  }
+
+  // `activity` is the id in the body, or null.
+  arrived(request, inbox, activity, bodyBytes) {
+    this.posts += 1;
+    this.inboxes.set(inbox, (this.inboxes.get(inbox) ?? 0) + 1);
+    if (activity !== null) {
+      const inboxes = this.activities.get(activity) ?? new Map();
+      inboxes.set(inbox, (inboxes.get(inbox) ?? 0) + 1);
+      this.activities.set(activity, inboxes);
+      const order = this.order.get(inbox) ?? [];
+      order.push(activity);
+      this.order.set(inbox, order);
+    }
+    this.requests.push({
+      method: request.method, url: request.url, version: request.httpVersion,
+      headers: request.rawHeaders, inbox, body_bytes: bodyBytes,
+    });
+    if (this.requests.length > KEPT_REQUESTS) this.requests.shift();
+  }
+
+  checked(library, failure) {
+    if (failure === null) this.verified[library] = (this.verified[library] ?? 0) + 1;
+    else if (this.failures.length < KEPT_REQUESTS) this.failures.push(failure);
+  }
+
+  summary() {
+    return { posts: this.posts, verified: this.verified, failures: this.failures };
+  }
+
+  all() {
+    const inner = (map) => Object.fromEntries([...map].map(([k, v]) => [k, Object.fromEntries(v)]));
+    return {
+      ...this.summary(),
+      inboxes: Object.fromEntries(this.inboxes),
+      activities: inner(this.activities),
+      order: Object.fromEntries(this.order),
+      busy: Object.fromEntries([...this.busy].map(([host, busy]) => [host, busy.most])),
+      requests: this.requests,
+    };
+  }
+}
+
+module.exports = { Ledger };

@@ -1,0 +1,127 @@
+// The simulated fediverse: many hosts at many loopback addresses, one port for HTTP and one for
+// HTTPS. What a host does stands in its name: "status503-7.fedi.test" answers 503 (behaviours.js).
+//
+//   node receiver.js SETTINGS.json
+//
+// SETTINGS: { addresses, port, tls_port, tls_cert, tls_key, control_port, keys: {keyId: PEM},
+//             verify: every nth delivery of a host is verified; 0: none }
+// Prints "ready" when it listens. Control (http://127.0.0.1:control_port):
+//   GET /counts, GET /summary            what came (ledger.js)
+//   POST /reset                          forget it, and behaviours that were set
+//   POST /behaviour {"host", "name"}     what that host does from now on
+'use strict';
+
+const fs = require('node:fs');
+const http = require('node:http');
+const https = require('node:https');
+const { find } = require('./behaviours');
+const { Ledger } = require('./ledger');
+const { LIBRARIES, verify } = require('./verifier');
+
+const settings = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
+const ledger = new Ledger();
+const changed = new Map(); // host -> behaviour that was set
+const seen = new Map(); // host -> deliveries, to take turns with the libraries
+
+function behaviourOf(host) {
+  const label = host.split('.')[0].split('-')[0];
+  return find(changed.get(host) ?? label) ?? find('ok');
+}
+
+function readBody(request) {
+  return new Promise((resolve, reject) => {
+    const parts = [];
+    request.on('data', (part) => parts.push(part));
+    request.on('end', () => resolve(Buffer.concat(parts)));
+    request.on('error', reject);
+  });
+}
+
+function activityId(body) {
+  // The id stands in front in what tests push; parsing a megabyte of each body would cost more
+  // than the delivery.
+  const found = /"id":"([^"]*)"/.exec(body.subarray(0, 1000).toString('latin1'));
+  return found === null ? null : found[1];
+}
+
+async function check(request, host, body) {
+  const count = (seen.get(host) ?? 0) + 1;
+  seen.set(host, count);
+  if (settings.verify === 0 || (count - 1) % settings.verify !== 0) return true;
+  const library = LIBRARIES[Math.floor((count - 1) / settings.verify) % LIBRARIES.length];
+  try {
+    await verify(library, request, body, settings.keys);
+    ledger.checked(library, null);
+    return true;
+  } catch (error) {
+    ledger.checked(library, `${library} at ${host}: ${error.message}`);
+    return false;
+  }
+}
+
+async function receive(request, response) {
+  const authority = request.headers.host ?? '';
+  const host = authority.split(':')[0];
+  const left = ledger.began(host);
+  response.once('close', left);
+  const body = await readBody(request);
+  ledger.arrived(request, host + request.url, activityId(body), body.length);
+  if (request.method === 'POST' && !(await check(request, host, body))) {
+    response.writeHead(401, { 'Content-Length': 0 }).end();
+    return;
+  }
+  const { act, number } = behaviourOf(host);
+  act(request, response, number);
+}
+
+function onRequest(request, response) {
+  receive(request, response).catch(() => request.socket.destroy());
+}
+
+async function control(request, response) {
+  const body = await readBody(request);
+  const reply = (value) => {
+    response.writeHead(200, { 'Content-Type': 'application/json' });
+    response.end(JSON.stringify(value));
+  };
+  switch (`${request.method} ${request.url}`) {
+    case 'GET /counts': return reply(ledger.all());
+    case 'GET /summary': return reply(ledger.summary());
+    case 'POST /reset':
+      ledger.reset();
+      changed.clear();
+      return reply({});
+    case 'POST /behaviour': {
+      const { host, name } = JSON.parse(body);
+      if (find(name) === null) break;
+      changed.set(host, name);
+      return reply({});
+    }
+  }
+  response.writeHead(404).end();
+}
+
+function listen(server, port, address) {
+  server.keepAliveTimeout = 60000;
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ port, host: address, backlog: 4096 }, resolve);
+  });
+}
+
+async function main() {
+  const tls = settings.tls_port && {
+    cert: fs.readFileSync(settings.tls_cert), key: fs.readFileSync(settings.tls_key),
+  };
+  for (const address of settings.addresses) {
+    await listen(http.createServer(onRequest), settings.port, address);
+    if (tls) await listen(https.createServer(tls, onRequest), settings.tls_port, address);
+  }
+  await listen(http.createServer(control), settings.control_port, '127.0.0.1');
+  process.stdout.write('ready\n');
+}
+
+main().catch((error) => {
+  process.stderr.write(`receiver: ${error.message}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,339 @@
+"""Private servers on loopback: Redis, PostgreSQL, PgBouncer, the name server, the simulated
+fediverse. Each keeps its files in a folder of its own and dies with the process that started it."""
+
+import ctypes
+import glob
+import json
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+import psycopg2
+import redis
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FEDIVERSE = os.path.join(HERE, "..", "fediverse")
+PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(condition, seconds=30, what="condition", every=0.05):
+    """The first true value of condition(); it fails the test when none comes in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}")
+        time.sleep(every)
+
+
+def _die_with_parent():
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def unprivileged():
+    """A command prefix for programs that refuse to run as root."""
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=KILL"]
+
+
+def give_away(folder):
+    if os.geteuid() == 0:
+        user = pwd.getpwnam("postgres")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+
+
+class Server:
+    """A child process with its log in a file."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        os.makedirs(folder, exist_ok=True)
+        self.process = None
+
+    def spawn(self, command, **options):
+        log = open(os.path.join(self.folder, "log"), "ab")
+        self.process = subprocess.Popen(
+            command, stdout=options.pop("stdout", log), stderr=log, preexec_fn=_die_with_parent, **options
+        )
+        log.close()
+
+    def log(self):
+        with open(os.path.join(self.folder, "log"), errors="replace") as file:
+            return file.read()
+
+    def await_ready(self, ready, seconds=30):
+        def check():
+            assert self.process.poll() is None, f"{self.folder}: ended at its start:\n{self.log()}"
+            return ready()
+
+        wait_for(check, seconds, f"{self.folder} is up")
+
+    def stop(self, how=signal.SIGTERM, seconds=20):
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
+
+
+class Redis(Server):
+    """With `tls`, a password and an ACL user `fedpush`, or plain. Data survive a restart."""
+
+    def __init__(self, folder, certificate=None):
+        super().__init__(folder)
+        self.port = free_port()
+        self.certificate = certificate
+        self.start()
+
+    def start(self):
+        options = {
+            "bind": "127.0.0.1", "dir": self.folder, "save": "", "appendonly": "yes",
+            "appendfsync": "no", "maxmemory-policy": "noeviction", "enable-debug-command": "yes",
+            "port": self.port,
+        }
+        command = ["redis-server"]
+        if self.certificate:
+            options.update({
+                "port": 0, "tls-port": self.port, "tls-auth-clients": "no",
+                "tls-cert-file": self.certificate.cert, "tls-key-file": self.certificate.key,
+                "tls-ca-cert-file": self.certificate.ca,
+            })
+        for name, value in options.items():
+            command += [f"--{name}", str(value)]
+        if self.certificate:
+            command += ["--user", "default", "off", "--user", "fedpush", "on", ">sec:ret/42", "~*", "&*", "+@all"]
+        self.spawn(command)
+        self.await_ready(self.is_up)
+
+    @property
+    def url(self):
+        if self.certificate:
+            return f"rediss://fedpush:sec%3Aret%2F42@localhost:{self.port}/0"
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self, **options):
+        if self.certificate:
+            options["ssl_ca_certs"] = self.certificate.ca
+        return redis.Redis.from_url(self.url, **options)
+
+    def is_up(self):
+        try:
+            with self.client() as client:
+                return client.ping()
+        except redis.exceptions.RedisError:
+            return False
+
+    def reset(self):
+        with self.client() as client:
+            client.config_set("maxmemory", 0)
+            client.flushall()
+
+
+class Postgres(Server):
+    def __init__(self, folder):
+        super().__init__(folder)
+        os.chmod(folder, 0o755)
+        give_away(folder)
+        self.port = free_port()
+        self.bin = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+        self.data = os.path.join(folder, "data")
+        subprocess.run(
+            unprivileged() + [f"{self.bin}/initdb", "-D", self.data, "-U", "mastodon", "-A", "trust", "--no-sync"],
+            check=True, stdout=subprocess.DEVNULL, cwd="/",
+        )
+        self.start()
+
+    def start(self):
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}",
+                   "-c", "fsync=off", "-c", "max_connections=100"]
+        self.spawn(unprivileged() + [f"{self.bin}/postgres", "-D", self.data, "-p", str(self.port)] + options,
+                   cwd="/")
+        self.await_ready(self.is_up)
+
+    def stop(self, how=signal.SIGINT, seconds=20):  # SIGINT: fast shutdown
+        super().stop(how, seconds)
+
+    def url(self, database, port=None):
+        return f"postgresql://mastodon@127.0.0.1:{port or self.port}/{database}"
+
+    def connect(self, database):
+        connection = psycopg2.connect(self.url(database))
+        connection.autocommit = True
+        return connection
+
+    def is_up(self):
+        try:
+            self.connect("postgres").close()
+            return True
+        except psycopg2.OperationalError:
+            return False
+
+    def query(self, database, sql, *values):
+        connection = self.connect(database)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, values)
+                return cursor.fetchall() if cursor.description else None
+        finally:
+            connection.close()
+
+    def create_database(self, database, script):
+        self.query("postgres", f'CREATE DATABASE "{database}"')
+        with open(script) as file:
+            self.query(database, file.read())
+
+
+class PgBouncer(Server):
+    """Transaction pooling in front of a Postgres."""
+
+    def __init__(self, folder, postgres):
+        super().__init__(folder)
+        os.chmod(folder, 0o755)
+        give_away(folder)
+        self.port = free_port()
+        self.postgres = postgres
+        users = os.path.join(folder, "users.txt")
+        with open(users, "w") as file:
+            file.write('"mastodon" ""\n')
+        settings = os.path.join(folder, "pgbouncer.ini")
+        with open(settings, "w") as file:
+            file.write(
+                "[databases]\n"
+                f"* = host=127.0.0.1 port={postgres.port}\n"
+                "[pgbouncer]\n"
+                f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+                f"auth_type = trust\nauth_file = {users}\npool_mode = transaction\n"
+                "ignore_startup_parameters = extra_float_digits\nserver_reset_query =\n"
+                "default_pool_size = 4\n"
+            )
+        self.spawn(unprivileged() + ["pgbouncer", settings], cwd="/")
+        self.await_ready(self.is_up)
+
+    def is_up(self):
+        try:
+            psycopg2.connect(self.postgres.url("postgres", self.port)).close()
+            return True
+        except psycopg2.OperationalError:
+            return False
+
+
+class Names(Server):
+    def __init__(self, folder, addresses, hole, refused="127.1.255.254"):
+        super().__init__(folder)
+        self.port = free_port(socket.SOCK_DGRAM)
+        self.command = [os.path.join(FEDIVERSE, "names.py"), str(self.port), hole, refused] + addresses
+        self.start()
+
+    def start(self):
+        self.spawn(["/usr/bin/python3", "-B"] + self.command, stdout=subprocess.PIPE)
+        assert self.process.stdout.readline() == b"ready\n", self.log()
+
+    @property
+    def resolver(self):
+        return f"127.0.0.1:{self.port}"
+
+
+class Hole:
+    """An address that never answers a connection: its queue of connections is full."""
+
+    def __init__(self, address, port):
+        self.listener = socket.socket()
+        self.listener.bind((address, port))
+        self.listener.listen(0)
+        self.waiting = []
+        for _ in range(4):
+            caller = socket.socket()
+            caller.setblocking(False)
+            caller.connect_ex((address, port))
+            self.waiting.append(caller)
+
+    def stop(self):
+        for one in self.waiting + [self.listener]:
+            one.close()
+
+
+class Certificate:
+    """A CA of our own and a certificate for *.fedi.test and localhost."""
+
+    def __init__(self, folder):
+        os.makedirs(folder, exist_ok=True)
+        self.ca = os.path.join(folder, "ca.pem")
+        self.cert = os.path.join(folder, "cert.pem")
+        self.key = os.path.join(folder, "key.pem")
+        ca_key, request = os.path.join(folder, "ca.key"), os.path.join(folder, "request.pem")
+        names = os.path.join(folder, "names")
+        with open(names, "w") as file:
+            file.write("subjectAltName=DNS:*.fedi.test,DNS:localhost,IP:127.0.0.1\n")
+        new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes"]
+        self._run(new + ["-x509", "-days", "2", "-subj", "/CN=tests", "-keyout", ca_key, "-out", self.ca])
+        self._run(new + ["-subj", "/CN=fedi.test", "-keyout", self.key, "-out", request])
+        self._run(["openssl", "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", ca_key,
+                   "-CAcreateserial", "-days", "2", "-extfile", names, "-out", self.cert])
+
+    @staticmethod
+    def _run(command):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+class Fediverse(Server):
+    """The simulated hosts (tests/fediverse/receiver.js)."""
+
+    def __init__(self, folder, addresses, keys, certificate=None, verify=1):
+        super().__init__(folder)
+        self.addresses = addresses
+        self.port = free_port()
+        self.control_port = free_port()
+        self.tls_port = free_port() if certificate else 0
+        settings = os.path.join(folder, "settings.json")
+        with open(settings, "w") as file:
+            json.dump({
+                "addresses": addresses, "port": self.port, "control_port": self.control_port,
+                "tls_port": self.tls_port, "keys": keys, "verify": verify,
+                "tls_cert": certificate and certificate.cert, "tls_key": certificate and certificate.key,
+            }, file)
+        self.spawn(["node", os.path.join(FEDIVERSE, "receiver.js"), settings], stdout=subprocess.PIPE)
+        assert self.process.stdout.readline() == b"ready\n", self.log()
+
+    def inbox(self, host, path="/inbox", tls=False):
+        if tls:
+            return f"https://{host}.fedi.test:{self.tls_port}{path}"
+        return f"http://{host}.fedi.test:{self.port}{path}"
+
+    def _call(self, path, body=None):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.control_port}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def counts(self):
+        return self._call("/counts")
+
+    def summary(self):
+        return self._call("/summary")
+
+    def reset(self):
+        self._call("/reset", {})
+
+    def behave(self, host, name):
+        self._call("/behaviour", {"host": f"{host}.fedi.test", "name": name})

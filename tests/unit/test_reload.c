@@ -1,0 +1,73 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "worker/reload.h"
+
+static char same_text[] = "same";
+static char other_text[] = "secret-value";
+
+static struct config sample(void)
+{
+    return (struct config){.web_domain = same_text,
+                           .redis_sidekiq_url = same_text,
+                           .workers = 2,
+                           .drain_seconds = 25,
+                           .log_level = LOG_LEVEL_INFO};
+}
+
+static void only_reloadable_values_are_taken_over(void **state)
+{
+    struct config config = sample();
+    struct config fresh = sample();
+    struct buf restart;
+    (void)state;
+
+    fresh.claim_rate = 100;
+    fresh.drain_seconds = 60;
+    fresh.log_level = LOG_LEVEL_DEBUG;
+    buf_init(&restart, 1024);
+    reload_merge(&config, &fresh, &restart);
+    assert_string_equal(buf_cstr(&restart), "");
+    assert_int_equal(config.claim_rate, 100);
+    assert_int_equal(config.drain_seconds, 60);
+    assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
+    buf_clear(&restart);
+}
+
+static void what_else_changed_is_named_without_its_value(void **state)
+{
+    struct config config = sample();
+    struct config fresh = sample();
+    struct buf restart;
+    (void)state;
+
+    fresh.redis_sidekiq_url = other_text;
+    fresh.ca_file = other_text; /* was not set */
+    fresh.workers = 8;
+    fresh.lookahead_bytes = 1;
+    fresh.allow_hidden_service = true;
+    strcpy(fresh.mastodon.text, "4.6.0");
+    buf_init(&restart, 1024);
+    reload_merge(&config, &fresh, &restart);
+    assert_string_equal(buf_cstr(&restart),
+                        "Redis (Sidekiq), FEDPUSH_CA_FILE, FEDPUSH_WORKERS, Mastodon's version, "
+                        "ALLOW_ACCESS_TO_HIDDEN_SERVICE, FEDPUSH_LOOKAHEAD_BYTES");
+    assert_ptr_equal(config.redis_sidekiq_url, same_text);
+    assert_int_equal(config.workers, 2);
+    buf_clear(&restart);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_reloadable_values_are_taken_over),
+        cmocka_unit_test(what_else_changed_is_named_without_its_value),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,91 @@
+#include "worker/usage.h"
+
+#include "base/config.h"
+
+struct command_usage {
+    const char *name;
+    const char *arguments;
+    const char *summary;
+    const char *details;
+};
+
+static const struct command_usage commands[COMMAND_COUNT] = {
+    [COMMAND_RUN] =
+        {"run", "", "deliver until told to stop",
+         "Starts the scheduler, the workers and the signer, and keeps them running.\n"
+         "Started as root it becomes the user FEDPUSH_USER, which is read from the\n"
+         "environment only; to stay root, set FEDPUSH_USER=root.\n"
+         "\n"
+         "  SIGTERM, SIGINT  finish what is on the wire, return the rest, end;\n"
+         "                   a second one ends at once\n"
+         "  SIGHUP           read the configuration again; FEDPUSH_CLAIM_RATE,\n"
+         "                   FEDPUSH_DRAIN_SECONDS and FEDPUSH_LOG_LEVEL take effect\n"},
+    [COMMAND_CHECK] = {"check", "", "prove that `run` would work, and say what is missing",
+                       "Looks at configuration, Redis, PostgreSQL, rights, DNS and certificates.\n"
+                       "No job is touched. Ends with 0 only if `run` would work.\n"},
+    [COMMAND_SETUP] = {"setup", "", "create or upgrade the database schema `fedpush`",
+                       "Needs a database role that may create schemas; give it by\n"
+                       "FEDPUSH_DATABASE_URL for this one command if Mastodon's may not.\n"},
+    [COMMAND_STATUS] =
+        {"status", "", "one line for each part: is it well?",
+         "Ends with 0 when all is well, 1 at a warning, 2 when deliveries suffer.\n"},
+    [COMMAND_STATS] = {"stats", "[HOST] [--json]", "deliveries by domain, or by inbox of HOST",
+                       "  --json  for programs\n"},
+    [COMMAND_DELIVER] = {"deliver", "--account NAME --inbox URL FILE [--send]",
+                         "show or send one signed delivery",
+                         "Signs the content of FILE as the local account NAME and prints the\n"
+                         "request. Nothing leaves this machine without --send.\n"
+                         "\n"
+                         "  --send  send it, and show the answer\n"},
+    [COMMAND_HANDBACK] = {"handback", "[--own] [IDENTITY...]",
+                          "return jobs of ended fedpush processes to their queue",
+                          "Without arguments: those of all processes that are gone. Claims of\n"
+                          "living ones are refused. Needs Redis only.\n"
+                          "\n"
+                          "  --own  those of this machine; `fedpush run` must have ended\n"},
+    [COMMAND_VERSION] = {"version", "", "print the versions of fedpush and its libraries",
+                         "Also as `fedpush --version`.\n"},
+};
+
+enum command_name usage_find(struct str name)
+{
+    unsigned i = 0;
+
+    while (i < COMMAND_COUNT && !str_equal(str_of(commands[i].name), name))
+        i++;
+    return (enum command_name)i;
+}
+
+static void put_synopsis(struct buf *out, const struct command_usage *command)
+{
+    buf_printf(out, "Usage: fedpush [--mastodon DIR] %s%s%s\n", command->name,
+               command->arguments[0] != '\0' ? " " : "", command->arguments);
+}
+
+void usage_overview(struct buf *out)
+{
+    buf_put_str(out, STR("Usage: fedpush [--mastodon DIR] COMMAND [ARGUMENTS]\n"
+                         "\n"
+                         "Delivers Mastodon's posts to other servers, beside an unchanged "
+                         "Mastodon.\n"
+                         "\n"
+                         "Commands:\n"));
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        buf_printf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+    buf_put_str(out, STR("\n"
+                         "  --mastodon DIR  Mastodon's directory: its .env.production and version "
+                         "are read\n"
+                         "\n"
+                         "`fedpush COMMAND --help` tells more; `fedpush run --help` lists the "
+                         "settings.\n"));
+}
+
+void usage_command(struct buf *out, enum command_name command)
+{
+    put_synopsis(out, &commands[command]);
+    buf_printf(out, "\n%s", commands[command].details);
+    if (command != COMMAND_RUN)
+        return;
+    buf_put_str(out, STR("\nSettings, from the environment or Mastodon's .env.production:\n\n"));
+    config_help(out);
+}

@@ -1,0 +1,31 @@
+/*
+ * The commands as a person sees them: names, synopses and help texts.
+ */
+#ifndef FEDPUSH_WORKER_USAGE_H
+#define FEDPUSH_WORKER_USAGE_H
+
+#include <stddef.h>
+
+#include "base/str.h"
+
+enum command_name {
+    COMMAND_RUN = 0,
+    COMMAND_CHECK,
+    COMMAND_SETUP,
+    COMMAND_STATUS,
+    COMMAND_STATS,
+    COMMAND_DELIVER,
+    COMMAND_HANDBACK,
+    COMMAND_VERSION,
+    COMMAND_COUNT,
+};
+
+/* COMMAND_COUNT: there is none of that name. */
+enum command_name usage_find(struct str name);
+
+/* These append. `fedpush --help`: */
+void usage_overview(struct buf *out);
+/* `fedpush COMMAND --help`; that of `run` lists the variables too. */
+void usage_command(struct buf *out, enum command_name command);
+
+#endif
