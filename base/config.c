@@ -258,6 +258,26 @@ static enum fp_err refuse_contradictions(struct config *config, const struct dot
     return FP_OK;
 }
 
+/* A role gets its share in one message. */
+static enum fp_err refuse_longer_than_a_message(const struct config *config, struct err *err)
+{
+    bool fits = true;
+
+    for (enum role role = ROLE_SCHEDULER; role < ROLE_COUNT; role++) {
+        struct buf bytes;
+        secret_buf_init(&bytes, CONTROL_MAX_BYTES / 2);
+        config_encode(config, role, &bytes);
+        fits = fits && !bytes.overflow;
+        secret_buf_clear(&bytes);
+    }
+    if (fits)
+        return FP_OK;
+    return err_set(err, FP_TOO_LARGE,
+                   "the values of the configuration are longer than %d bytes together: look for "
+                   "one that is much too long",
+                   CONTROL_MAX_BYTES / 2);
+}
+
 static enum fp_err load(struct config *config, struct dotenv *dotenv, const char *mastodon_dir,
                         struct err *err)
 {
@@ -279,6 +299,8 @@ static enum fp_err load(struct config *config, struct dotenv *dotenv, const char
         code = set_databases(config, dotenv, err);
     if (code == FP_OK)
         code = refuse_contradictions(config, dotenv, err);
+    if (code == FP_OK)
+        code = refuse_longer_than_a_message(config, err);
     return code;
 }
 

@@ -82,7 +82,7 @@ static const struct config_row rows[] = {
      .help = "user that the processes run as when started by root"},
     {.name = "FEDPUSH_RUNTIME_DIR",
      .offset = MEMBER(runtime_dir),
-     .help = "directory of lock and identities; default $RUNTIME_DIRECTORY, else /run/fedpush"},
+     .help = "lock and identities; default: $RUNTIME_DIRECTORY, else /run/fedpush"},
     {.name = "FEDPUSH_WORKERS",
      .offset = MEMBER(workers),
      .type = ROW_INT,
@@ -135,7 +135,7 @@ static const struct config_row rows[] = {
      .roles = TO_SCHEDULER,
      .max = 1000000,
      .otherwise = "0",
-     .help = "jobs taken from the queue a second; 0: no limit"},
+     .help = "jobs taken a second; 0: no limit"},
     {.name = "FEDPUSH_DRAIN_SECONDS",
      .offset = MEMBER(drain_seconds),
      .type = ROW_INT,
@@ -144,7 +144,7 @@ static const struct config_row rows[] = {
      .min = 1,
      .max = 600,
      .otherwise = "25",
-     .help = "seconds that deliveries may take to finish at the end"},
+     .help = "seconds for deliveries to finish at the end"},
     {.name = "FEDPUSH_CONCURRENCY",
      .offset = MEMBER(concurrency),
      .type = ROW_INT,
@@ -165,7 +165,7 @@ static const struct config_row rows[] = {
      .offset = MEMBER(handoff_queue),
      .roles = TO_SCHEDULER,
      .otherwise = "default",
-     .help = "Sidekiq queue for jobs that only Ruby can do; a Ruby process must serve it"},
+     .help = "queue of a Ruby process, for what only Ruby can do"},
     {.name = "FEDPUSH_RESOLVERS",
      .offset = MEMBER(resolvers),
      .roles = TO_ALL,
@@ -357,20 +357,24 @@ bool config_decode(struct config *config, struct str bytes)
     return true;
 }
 
-static void help_line(struct buf *out, const char *name, const char *help, const char *otherwise)
+static void help_line(struct buf *out, const char *name, const char *help)
 {
     buf_printf(out, "  %-26s %s", name, help);
-    if (otherwise != NULL)
-        buf_printf(out, " (default: %s)", otherwise);
-    buf_put_char(out, '\n');
 }
 
 void config_help(struct buf *out)
 {
-    for (size_t i = 0; i < SOURCE_COUNT; i++)
-        help_line(out, sources[i].name, sources[i].help, NULL);
+    for (size_t i = 0; i < SOURCE_COUNT; i++) {
+        help_line(out, sources[i].name, sources[i].help);
+        buf_put_char(out, '\n');
+    }
     for (size_t i = 0; i < ROW_COUNT; i++) {
-        if (rows[i].help != NULL)
-            help_line(out, rows[i].name, rows[i].help, rows[i].otherwise);
+        if (rows[i].help == NULL)
+            continue;
+        help_line(out, rows[i].name, rows[i].help);
+        if (rows[i].otherwise != NULL)
+            buf_printf(out, " (default: %s%s)", rows[i].otherwise,
+                       rows[i].reloadable ? "; reloadable" : "");
+        buf_put_char(out, '\n');
     }
 }

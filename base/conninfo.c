@@ -108,11 +108,23 @@ void conninfo_add_environment(struct conninfo *conninfo, const struct dotenv *do
         set(timeout, CONNINFO_CONNECT_TIMEOUT_S);
 }
 
+/* With a backslash before each character. */
+static size_t longest_text_bytes(const struct conninfo *conninfo)
+{
+    size_t bytes = 0;
+
+    for (const PQconninfoOption *o = conninfo->options; o->keyword != NULL; o++) {
+        if (o->val != NULL)
+            bytes += strlen(o->keyword) + strlen(" =''") + 2 * strlen(o->val);
+    }
+    return bytes;
+}
+
 char *conninfo_text(const struct conninfo *conninfo)
 {
     struct buf out;
 
-    secret_buf_init(&out, 64 * 1024);
+    secret_buf_init(&out, longest_text_bytes(conninfo));
     for (PQconninfoOption *o = conninfo->options; o->keyword != NULL; o++) {
         if (o->val == NULL)
             continue;

@@ -70,8 +70,10 @@ enum fp_err mastodon_version_parse(struct mastodon_version *version, const char 
     struct str rest = text;
 
     *version = (struct mastodon_version){0};
-    if (text.len >= sizeof(version->text) || !is_version_text(text) ||
-        !take_number(&rest, false, &version->major) ||
+    if (!is_version_text(text))
+        return err_set(err, FP_INVALID,
+                       "%s: has no version of Mastodon like 4.5.15 or 4.5.15+glitch", name);
+    if (text.len >= sizeof(version->text) || !take_number(&rest, false, &version->major) ||
         !take_number(&rest, false, &version->minor) || !take_number(&rest, true, &version->patch))
         return err_set(err, FP_INVALID,
                        "%s: \"%.*s\" is not a version of Mastodon like 4.5.15 or 4.5.15+glitch",
@@ -162,6 +164,12 @@ static void put_percent_encoded(struct buf *out, const char *text)
     }
 }
 
+/* With each character percent-encoded. */
+static size_t longest_part_bytes(const char *text)
+{
+    return text != NULL ? 3 * strlen(text) : strlen("localhost");
+}
+
 static char *build_redis_url(const struct redis_settings *settings, bool with_user)
 {
     const char *user = with_user ? redis_value(settings, "USER") : NULL;
@@ -171,7 +179,9 @@ static char *build_redis_url(const struct redis_settings *settings, bool with_us
     const char *db = redis_value(settings, "DB");
     struct buf url;
 
-    secret_buf_init(&url, 16384);
+    secret_buf_init(&url, strlen("redis://:@[]:/") + longest_part_bytes(user) +
+                              longest_part_bytes(password) + longest_part_bytes(host) +
+                              longest_part_bytes(port) + longest_part_bytes(db));
     buf_printf(&url, "redis://");
     if (user != NULL)
         put_percent_encoded(&url, user);
