@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "sched/state.h"
 
-enum { READY_ENOUGH = 64, SPARE_JOBS = 64 };
+enum { READY_ENOUGH = 64, PROGRESSING_ENOUGH = 256, SPARE_JOBS = 64 };
 
 static bool takes_jobs(const struct scheduler *s)
 {
@@ -164,8 +164,7 @@ void admit_dispatch_all(struct scheduler *s)
     intake_room(s->intake);
 }
 
-/* Claims are wanted while few lanes could dispatch and the look-ahead has space: what waits in
- * lanes at their window is not work that could be done. */
+/* Claims are wanted while little of what is held can go soon, and the look-ahead has space. */
 struct room admit_room(void *scheduler)
 {
     struct scheduler *s = scheduler;
@@ -176,7 +175,8 @@ struct room admit_room(void *scheduler)
     unsigned slots = (unsigned)config->max_in_flight;
     struct room room = {0, 0};
 
-    if (!takes_jobs(s) || lanes_ready(s->lanes) >= READY_ENOUGH || waiting >= lookahead)
+    if (!takes_jobs(s) || lanes_ready(s->lanes) >= READY_ENOUGH ||
+        lanes_progressing(s->lanes) >= PROGRESSING_ENOUGH || waiting >= lookahead)
         return room;
     room.jobs = lookahead - waiting;
     if (room.jobs > (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS)

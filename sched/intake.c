@@ -404,6 +404,13 @@ void intake_tick(struct intake *intake)
 
 /* --- due entries --- */
 
+/* Due entries take at most half of the room: a wave of retries never stands before fresh posts. */
+static struct room half(struct room room)
+{
+    room.jobs /= 2;
+    return room;
+}
+
 static void on_due(void *arg, enum redis_status status, const redisReply *reply)
 {
     struct request request = *(struct request *)arg;
@@ -414,8 +421,11 @@ static void on_due(void *arg, enum redis_status status, const redisReply *reply)
     if (request.generation != intake->generation)
         return;
     intake->due--;
-    if (status == REDIS_REPLIED && !refused(intake, reply))
-        read_answer(intake, reply, request.origin, &bytes);
+    if (status == REDIS_REPLIED && !refused(intake, reply)) {
+        size_t count = read_answer(intake, reply, request.origin, &bytes);
+        if (count >= request.max_jobs || bytes >= request.max_bytes) /* there are more */
+            intake_due(intake, request.origin, half(intake->o.room(intake->o.arg)));
+    }
     try_stop(intake);
 }
 

@@ -12,7 +12,8 @@ enum {
     RETRIED_TURN = 4,
     BOOK_HORIZON_MS = 600000,
     IDLE_MS = 3600000,
-    FIRST_MEAN_MS = 1000,
+    FIRST_MEAN_MS = 200,
+    PROGRESS_MS = 2000,
 };
 
 TAILQ_HEAD(lane_ring, lane);
@@ -32,6 +33,7 @@ struct lanes {
     unsigned suspect_in_flight;
     unsigned ready;
     unsigned healthy_ready;
+    unsigned progressing;
 };
 
 struct lanes *lanes_create(const struct lane_options *options)
@@ -104,12 +106,26 @@ static struct lane_ring *ring_of(struct lanes *lanes, const struct lane *lane)
     return lane->suspect ? &rings->suspect : &rings->healthy;
 }
 
+/* How many jobs the lane gets rid of within PROGRESS_MS. */
+static void count_progressing(struct lanes *lanes, struct lane *lane)
+{
+    unsigned soon = window_of(lanes, lane) * PROGRESS_MS / (lane->mean_ms + 1);
+
+    if (soon == 0)
+        soon = 1;
+    if (soon > lane->waiting)
+        soon = lane->waiting;
+    lanes->progressing += soon - lane->progressing; /* unsigned arithmetic wraps back */
+    lane->progressing = soon;
+}
+
 /* Puts the lane into its ring or takes it out, as its state says; every change of state ends here.
  */
 static void update_ready(struct lanes *lanes, struct lane *lane)
 {
     bool ready = lane->waiting > 0 && !lane->blocked && lane->in_flight < window_of(lanes, lane);
 
+    count_progressing(lanes, lane);
     if (ready == lane->ready)
         return;
     lane->ready = ready;
@@ -147,7 +163,10 @@ static void set_suspect(struct lanes *lanes, struct lane *lane, bool suspect)
 
 void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t now_ms)
 {
-    set_suspect(lanes, lanes_get(lanes, host, now_ms), suspect);
+    struct lane *lane = lanes_get(lanes, host, now_ms);
+
+    lane->tried = true;
+    set_suspect(lanes, lane, suspect);
 }
 
 bool lanes_has_room(const struct lanes *lanes, const struct lane *lane)
@@ -156,7 +175,7 @@ bool lanes_has_room(const struct lanes *lanes, const struct lane *lane)
 
     if (lane->waiting >= total / LANE_SHARE)
         return false;
-    return !lane->suspect || lanes->suspect_waiting < total / SUSPECT_SHARE;
+    return !lane->suspect || !lane->tried || lanes->suspect_waiting < total / SUSPECT_SHARE;
 }
 
 static void count_waiting(struct lanes *lanes, struct lane *lane, int change)
@@ -272,6 +291,7 @@ void lanes_landed(struct lanes *lanes, struct claim *claim, bool attempted, bool
     lanes->suspect_in_flight -= lane->suspect;
     lane->touched_ms = now_ms;
     if (attempted) {
+        lane->tried = true;
         lane->mean_ms = (uint32_t)(((uint64_t)lane->mean_ms * 7 + total_ms) / 8);
         set_suspect(lanes, lane, transport_failure);
     }
@@ -292,6 +312,11 @@ unsigned lanes_waiting(const struct lanes *lanes)
 unsigned lanes_in_flight(const struct lanes *lanes)
 {
     return lanes->in_flight;
+}
+
+unsigned lanes_progressing(const struct lanes *lanes)
+{
+    return lanes->progressing;
 }
 
 unsigned lanes_ready(const struct lanes *lanes)

@@ -29,9 +29,11 @@ struct lane {
     unsigned turns;
     bool ready;
     bool suspect;
-    bool blocked;        /* an answer about the host's availability is awaited */
-    int64_t reserved_ms; /* monotonic: the end of what is booked */
-    uint32_t mean_ms;    /* of its attempts, moving */
+    bool tried; /* an attempt has ended: a suspect host that was never tried is only unknown */
+    unsigned progressing; /* of `waiting`: what it will dispatch soon, at its pace */
+    bool blocked;         /* an answer about the host's availability is awaited */
+    int64_t reserved_ms;  /* monotonic: the end of what is booked */
+    uint32_t mean_ms;     /* of its attempts, moving */
     int64_t touched_ms;
 };
 
@@ -76,6 +78,10 @@ void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked);
 
 unsigned lanes_waiting(const struct lanes *lanes); /* claims in lanes */
 unsigned lanes_in_flight(const struct lanes *lanes);
+/* Claims that will leave their lanes within two seconds at the pace of their hosts: while there are
+ * enough of them, claiming more would only move the queue into memory; what waits for a host that
+ * doesn't answer is not among them. */
+unsigned lanes_progressing(const struct lanes *lanes);
 unsigned lanes_ready(const struct lanes *lanes); /* lanes that could dispatch now */
 unsigned lanes_count(const struct lanes *lanes);
 /* Forgets idle lanes untouched for an hour; returns how many are left. */
