@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -207,6 +208,7 @@ static int run_role(int argc, char **argv)
     if (argc != 2 || !str_to_i64(str_of(argv[1]), 0, CONTROL_QUARANTINE_INDEX, &index) ||
         fstat(CONTROL_FD, &status) == -1 || !S_ISSOCK(status.st_mode))
         return fail(FP_EXIT_USAGE, "roles are started by `fedpush run` only");
+    prctl(PR_SET_NAME, "fedpush"); /* executed by /proc/self/exe, it would be "exe" in `top` */
     if (strcmp(argv[0], role_names[ROLE_SCHEDULER]) == 0)
         return scheduler_main();
     if (strcmp(argv[0], role_names[ROLE_WORKER]) == 0)
