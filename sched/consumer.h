@@ -1,0 +1,21 @@
+/*
+ * Watches over the hand-off queue: jobs that need Ruby go there, so that a live Sidekiq process
+ * must serve it. Looked at when the machine joins and each minute; a missing consumer is said, and
+ * said again each ten minutes. Jobs handed off meanwhile wait safely.
+ */
+#ifndef FEDPUSH_SCHED_CONSUMER_H
+#define FEDPUSH_SCHED_CONSUMER_H
+
+#include "base/clock.h"
+#include "base/redis.h"
+#include "sched/keys.h"
+
+struct consumer;
+/* All borrowed; `queue` is the bare name. */
+struct consumer *consumer_create(const struct clock *clock, struct redis *redis,
+                                 const struct keys *keys, const char *queue);
+void consumer_destroy(struct consumer *consumer); /* after `redis` */
+/* Looks now, unless a look is under way. */
+void consumer_look(struct consumer *consumer);
+
+#endif
