@@ -86,6 +86,7 @@ static const struct config_row rows[] = {
     {.name = "FEDPUSH_WORKERS",
      .offset = MEMBER(workers),
      .type = ROW_INT,
+     .roles = TO_SCHEDULER | TO_WORKER,
      .max = 64,
      .otherwise = "0",
      .help = "worker processes; 0: one a core"},

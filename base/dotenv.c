@@ -186,6 +186,8 @@ static bool expand(const struct dotenv *dotenv, struct str value, bool quoted, s
         char c = value.ptr[i++];
         if (c == '\\' && i < value.len) {
             char escaped = value.ptr[i++];
+            if (escaped == '\\' && i < value.len && value.ptr[i] == '$')
+                escaped = value.ptr[i++]; /* the gem unescapes twice here */
             if (quoted && (escaped == 'n' || escaped == 'r') && line_breaks) {
                 buf_put_char(out, escaped == 'n' ? '\n' : '\r');
             } else {

@@ -162,6 +162,12 @@ bool dispatch_has_credit(const struct dispatch *d, unsigned worker)
     return d->channels[slot].ipc != NULL && d->channels[slot].credits > 0;
 }
 
+bool dispatch_is_idle(const struct dispatch *d, unsigned worker)
+{
+    unsigned slot = worker == CONTROL_QUARANTINE_INDEX ? QUARANTINE_SLOT : worker;
+    return dispatch_has_credit(d, worker) && d->channels[slot].in_flight == 0;
+}
+
 static void make_ticket(struct dispatch *d, const struct claim *claim, struct ticket *ticket)
 {
     *ticket = (struct ticket){

@@ -39,6 +39,8 @@ void dispatch_destroy(
 /* A channel to a (new) worker; what the former one had in flight is reported as lost first. */
 void dispatch_connect(struct dispatch *dispatch, unsigned worker, int fd);
 bool dispatch_has_credit(const struct dispatch *dispatch, unsigned worker);
+/* Connected, with credit, and nothing in flight: what is sent now runs alone. */
+bool dispatch_is_idle(const struct dispatch *dispatch, unsigned worker);
 /* Sends a claim (CLAIM_FLIGHT, parsed, url set). Needs credit. */
 void dispatch_send(struct dispatch *dispatch, unsigned worker, struct claim *claim);
 /* Asks every worker to give up what isn't on the wire yet. */

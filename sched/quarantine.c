@@ -39,7 +39,7 @@ static void run_alone(struct scheduler *s, struct claim *claim)
         q->state = QUARANTINE_READY;
         return;
     }
-    if (!dispatch_has_credit(s->dispatch, CONTROL_QUARANTINE_INDEX)) {
+    if (!dispatch_is_idle(s->dispatch, CONTROL_QUARANTINE_INDEX)) {
         claim->alone = false;
         q->state = QUARANTINE_STARTING;
         quarantine_add(s, claim);
@@ -92,7 +92,7 @@ void quarantine_step(struct scheduler *s)
 {
     struct quarantine *q = &s->quarantine;
     int64_t now_ms = clock_mono_ms(&s->process.clock);
-    bool worker = dispatch_has_credit(s->dispatch, CONTROL_QUARANTINE_INDEX);
+    bool worker = dispatch_is_idle(s->dispatch, CONTROL_QUARANTINE_INDEX);
     struct claim *first = TAILQ_FIRST(&q->waiting);
 
     switch (q->state) {
@@ -103,7 +103,7 @@ void quarantine_step(struct scheduler *s)
         q->state = QUARANTINE_STARTING;
         break;
     case QUARANTINE_STARTING:
-    case QUARANTINE_RUNNING: /* ended when its worker has credit again */
+    case QUARANTINE_RUNNING: /* ended when its worker has nothing in flight any more */
         if (!worker)
             break;
         q->state = QUARANTINE_READY;

@@ -455,7 +455,7 @@ static void malformed_encodings_are_refused(void **state)
         {"web_domain", 10},
         {"web_domain\0x", 12},
         {"nonsense\0x\0", 11},
-        {"FEDPUSH_WORKERS\0001\0", 18}, /* no role's */
+        {"FEDPUSH_USER\0root\0", 18}, /* no role's */
         {"FEDPUSH_MAX_IN_FLIGHT\0000\0", 24},
         {"FEDPUSH_LOG_LEVEL\0loud\0", 23},
         {"mastodon_version\0004\0", 19},

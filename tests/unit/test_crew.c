@@ -468,6 +468,23 @@ static void the_quarantine_worker_comes_and_goes(void **state)
     assert_int_equal(f->crew.children[QUARANTINE].state, CHILD_ABSENT);
 }
 
+static void the_next_scheduler_asks_for_quarantine_anew(void **state)
+{
+    struct fixture *f = *state;
+
+    run(f);
+    crew_quarantine(&f->crew, true, f->now_ms);
+    forget(f);
+    exits(f, SCHEDULER, -9);
+    exits(f, WORKER_0, -9);
+    exits(f, WORKER_1, -9);
+    assert_int_equal(f->crew.state, CREW_RESTARTING);
+    exits(f, QUARANTINE, -9);
+    assert_did(f, "[restarting];kill w0;kill w1;kill quarantine;"
+                  "[starting];spawn w0;w0-signer;spawn w1;w1-signer;");
+    assert_int_equal(f->crew.children[QUARANTINE].state, CHILD_ABSENT);
+}
+
 static void a_child_that_cannot_be_spawned_is_tried_again(void **state)
 {
     struct fixture *f = *state;
@@ -519,6 +536,7 @@ int main(void)
         CASE(a_scheduler_that_dies_in_the_drain_leaves_claims),
         CASE(a_stuck_worker_is_killed_for_the_scheduler),
         CASE(the_quarantine_worker_comes_and_goes),
+        CASE(the_next_scheduler_asks_for_quarantine_anew),
         CASE(a_child_that_cannot_be_spawned_is_tried_again),
         CASE(who_closes_its_socket_has_a_second_to_exit),
     };

@@ -69,6 +69,8 @@ static void values_are_read_as_by_the_gem(void **state)
         {"L=$HOME/live", "L", "/home/mastodon/live"},
         {"L=<$NOWHERE>", "L", "<>"},
         {"M=\\$5", "M", "$5"},
+        {"M=\\\\$HOME", "M", "$HOME"}, /* the gem unescapes twice */
+        {"M=\\\\x\\", "M", "\\x\\"},
         {"N='it''s'", "N", "it''s"},
         {"P=a'b", "P", "a'b"},
         {"R-S=2", "R-S", NULL},

@@ -28,7 +28,7 @@
 #include "base/secret.h"
 #include "worker/supervisor.h"
 
-enum { LIMIT_MS = 20000, POLL_MS = 10, MAX_EVENTS_BYTES = 256 * 1024 };
+enum { LIMIT_MS = 10000, POLL_MS = 10, MAX_EVENTS_BYTES = 256 * 1024 };
 
 /* ---- a role ---- */
 
@@ -150,6 +150,11 @@ static bool is_there(const struct fake *fake, const char *name)
     return access(path, F_OK) == 0;
 }
 
+static bool has_text(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
 static void on_start(void *arg)
 {
     struct fake *fake = arg;
@@ -163,8 +168,8 @@ static void on_start(void *arg)
     tell(fake, "ready %s", fake->surroundings);
     tell(fake, "key %s", key);
     tell(fake, "workers %d", fake->process.config.workers);
-    tell(fake, "postgres %d %d", fake->process.config.postgres_keys != NULL,
-         fake->process.config.postgres_mastodon != NULL);
+    tell(fake, "databases keys=%d mastodon=%d", has_text(fake->process.config.postgres_keys),
+         has_text(fake->process.config.postgres_mastodon));
     tell(fake, "dumpable %d new-privs %d", prctl(PR_GET_DUMPABLE),
          !prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
     control_send(fake->process.control, CONTROL_READY, STR_NULL, -1);
@@ -244,7 +249,8 @@ static int role_main(int argc, char **argv)
 struct fixture {
     char dir[64];
     pid_t supervisor;
-    char *events;
+    char *events;   /* all of them, when last looked */
+    char last[100]; /* the last that `told` counted */
 };
 
 static void file_in(const struct fixture *f, const char *name, char path[256])
@@ -323,6 +329,7 @@ static int supervise(const struct fixture *f)
                            mem_printf("FEDPUSH_MASTODON_VERSION=4.5.1"),
                            mem_printf("FEDPUSH_WORKERS=2"),
                            mem_printf("FEDPUSH_DRAIN_SECONDS=7"),
+                           mem_printf("FEDPUSH_KEYS_DATABASE_URL=postgres://k@localhost/m"),
                            mem_printf("SECRET_OF_THE_SUPERVISOR=1"),
                            NULL};
     struct config config = {0};
@@ -364,7 +371,7 @@ static unsigned count(const char *text, const char *part)
     return n;
 }
 
-/* Whether `name` has told "PID WHAT", for any process of that name: how often. */
+/* How often `name`, whatever its process, has told something that starts with `what`. */
 static unsigned told(struct fixture *f, const char *name, const char *what)
 {
     unsigned n = 0;
@@ -372,14 +379,17 @@ static unsigned told(struct fixture *f, const char *name, const char *what)
 
     free(f->events);
     f->events = read_file(f, "events");
+    f->last[0] = '\0';
     char *copy = str_dup(str_of(f->events));
     for (char *line = strtok_r(copy, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {
         const char *pid = strchr(line, ' ');
         const char *text = pid != NULL ? strchr(pid + 1, ' ') : NULL;
-        if (text != NULL && strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ' ' &&
-            strncmp(text + 1, what, strlen(what)) == 0)
-            n++;
+        if (text == NULL || (size_t)(pid - line) != strlen(name) ||
+            strncmp(line, name, strlen(name)) != 0 || strncmp(text + 1, what, strlen(what)) != 0)
+            continue;
+        snprintf(f->last, sizeof(f->last), "%s", text + 1);
+        n++;
     }
     free(copy);
     return n;
@@ -463,16 +473,19 @@ static void the_roles_get_what_is_their_own_and_no_more(void **state)
     wait_told(f, "worker0", "dumpable 0 new-privs 0", 1);
     wait_told(f, "worker1", "dumpable 0 new-privs 0", 1);
     wait_told(f, "scheduler0", "dumpable 0 new-privs 0", 1);
+    assert_int_equal(told(f, "signer0", "databases keys=1 mastodon=0"), 1);
+    assert_int_equal(told(f, "worker0", "databases keys=0 mastodon=0"), 1);
+    assert_int_equal(told(f, "scheduler0", "databases keys=0 mastodon=1"), 1);
     assert_int_equal(count(f->events, "PATH=/usr/local/bin:/usr/bin:/bin,LANG=C,"), 4);
     assert_int_equal(count(f->events, "SECRET_OF_THE_SUPERVISOR"), 0);
     assert_int_equal(count(f->events, "fds 0 1 2 3\n"), 4);
     assert_int_equal(told(f, "worker0", "key 00000000"), 1); /* it got none */
     assert_int_equal(told(f, "scheduler0", "key 00000000"), 0);
     assert_int_equal(told(f, "signer0", "key 00000000"), 0);
-    const char *key = strstr(strstr(f->events, "\nscheduler0"), "key ");
-    char line[13];
-    snprintf(line, sizeof(line), "%.12s", strstr(f->events, " key ") != NULL ? key : "");
-    assert_int_equal(told(f, "signer0", line), 1);
+    assert_int_equal(told(f, "scheduler0", "key "), 1);
+    char *key = str_dup(str_of(f->last));
+    assert_int_equal(told(f, "signer0", key), 1);
+    free(key);
     assert_title(pid_of(f, "worker1"), "fedpush: worker 1");
     assert_title(pid_of(f, "scheduler0"), "fedpush: scheduler");
 }
@@ -512,6 +525,7 @@ static void a_killed_worker_is_replaced(void **state)
     kill(former, SIGKILL);
     wait_told(f, "scheduler0", "met worker1", 2);
     wait_told(f, "signer0", "met worker1", 2);
+    wait_told(f, "worker1", "workers", 2);
     assert_int_not_equal(pid_of(f, "worker1"), former);
     assert_int_equal(told(f, "worker0", "workers"), 1);
 }
@@ -540,6 +554,7 @@ static void a_killed_scheduler_restarts_the_workers_under_a_new_identity(void **
     char *first = read_file(f, "identities");
     kill(pid_of(f, "scheduler0"), SIGKILL);
     wait_all(f, 2);
+    wait_told(f, "worker0", "workers", 2);
     assert_int_equal(pid_of(f, "signer0"), signer);
     assert_int_not_equal(pid_of(f, "worker0"), worker);
     char *both = read_file(f, "identities");
@@ -565,13 +580,13 @@ static void the_scheduler_is_obeyed(void **state)
     pid_t worker = pid_of(f, "worker1");
     write_file(f, "order", "kill worker 1");
     wait_told(f, "scheduler0", "met worker1", 2);
+    wait_told(f, "worker1", "workers", 2);
     assert_int_not_equal(pid_of(f, "worker1"), worker);
     char *identity = read_file(f, "identities");
     write_file(f, "order", "new identity");
     wait_told(f, "scheduler0", "identities end", 2);
     char *order = mem_printf("gone %.*s", (int)strlen(identity) - 1, identity);
     write_file(f, "order", order);
-    write_file(f, "fresh", "");
     free(order);
     wait_told(f, "scheduler0", "identity ", 3); /* one, then two */
     int64_t deadline_ms = now_ms() + LIMIT_MS;

@@ -1,0 +1,369 @@
+#include "worker/deliver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "admin/session.h"
+#include "admin/words.h"
+#include "base/digest.h"
+#include "base/message.h"
+#include "base/secret.h"
+#include "base/url.h"
+#include "sig/actor.h"
+#include "sig/cavage.h"
+#include "sig/date.h"
+#include "sig/digest.h"
+#include "sig/heap.h"
+#include "sig/key.h"
+#include "worker/http.h"
+#include "worker/request.h"
+#include "worker/trust.h"
+
+static const char help[] =
+    "Usage: fedpush deliver --account NAME --inbox URL FILE [--send]\n\n"
+    "Shows the signed request that would deliver FILE's bytes from a local account to an inbox.\n"
+    "  --account NAME   local user name, without @\n"
+    "  --inbox URL      where to\n"
+    "  --send           send it, and show the answer; exit code 0 for a 2xx\n"
+    "The signature shown is valid for a few minutes: treat it as a secret for that long.\n";
+
+enum { SHOWN_BODY_BYTES = 4096, CONTENT_BYTES = 1024 * 1024, ANSWER_MS = 70000, LOOKUP_MS = 20000 };
+
+struct work {
+    struct session session;
+    const struct config *config;
+    const char *account;
+    const char *inbox;
+    const char *file;
+    bool send;
+    struct url url;
+    struct buf body;
+    struct heap heap;
+    struct key *key;
+    struct buf key_id;
+    struct curl_slist *headers;
+    struct dns_result addresses;
+    struct address_policy policy;
+    int exit_code;
+    struct err err;
+};
+
+/* --- input --- */
+
+static enum fp_err read_arguments(struct work *w, int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        bool has_value = i + 1 < argc;
+        if (strcmp(argv[i], "--send") == 0)
+            w->send = true;
+        else if (strcmp(argv[i], "--account") == 0 && has_value)
+            w->account = argv[++i];
+        else if (strcmp(argv[i], "--inbox") == 0 && has_value)
+            w->inbox = argv[++i];
+        else if (argv[i][0] != '-' && w->file == NULL)
+            w->file = argv[i];
+        else
+            return err_set(&w->err, FP_INVALID,
+                           "deliver: \"%.60s\" isn't understood; see `fedpush deliver --help`",
+                           argv[i]);
+    }
+    if (w->account == NULL || w->inbox == NULL || w->file == NULL)
+        return err_set(
+            &w->err, FP_INVALID,
+            "deliver: --account, --inbox and FILE are needed; see `fedpush deliver --help`");
+    if (url_parse(&w->url, str_of(w->inbox), &w->err) != FP_OK)
+        return FP_INVALID;
+    return FP_OK;
+}
+
+static enum fp_err read_body(struct work *w)
+{
+    int fd = open(w->file, O_RDONLY | O_CLOEXEC);
+    char part[16384];
+    ssize_t len;
+
+    if (fd < 0)
+        return err_set(&w->err, FP_SYSTEM, "%s: %s", w->file, strerror(errno));
+    while ((len = read(fd, part, sizeof(part))) > 0)
+        buf_put(&w->body, part, (size_t)len);
+    int failed = len < 0 ? errno : 0;
+    close(fd);
+    if (failed != 0)
+        return err_set(&w->err, FP_SYSTEM, "%s: %s", w->file, strerror(failed));
+    if (w->body.overflow)
+        return err_set(&w->err, FP_TOO_LARGE, "%s: larger than %d bytes", w->file, CONTENT_BYTES);
+    return FP_OK;
+}
+
+/* --- the key --- */
+
+static void on_scheme(void *arg, PGresult *result)
+{
+    *(bool *)arg = PQntuples(result) > 0;
+}
+
+/* Columns: id, username, id_scheme, private_key. */
+static void on_account(void *arg, PGresult *result)
+{
+    struct work *w = arg;
+    int64_t id;
+    int64_t scheme;
+
+    if (PQntuples(result) != 1) {
+        err_set(&w->err, FP_INVALID, "deliver: no local account \"%.60s\"", w->account);
+        return;
+    }
+    if (PQgetisnull(result, 0, 3)) {
+        err_set(&w->err, FP_INVALID,
+                "deliver: account \"%.60s\" has no key in accounts.private_key", w->account);
+        return;
+    }
+    if (!str_to_i64(str_of(PQgetvalue(result, 0, 0)), INT64_MIN, INT64_MAX, &id) ||
+        !str_to_i64(str_of(PQgetvalue(result, 0, 2)), INT64_MIN, INT64_MAX, &scheme)) {
+        err_set(&w->err, FP_INVALID, "deliver: account \"%.60s\": unusable row", w->account);
+        return;
+    }
+    actor_put_uri(&w->key_id, str_of(w->config->web_domain), id, str_of(PQgetvalue(result, 0, 1)),
+                  scheme);
+    buf_put_str(&w->key_id, STR("#main-key"));
+    w->key = key_create(str_of(PQgetvalue(result, 0, 3)), 1, &w->err);
+}
+
+static bool load_key(struct work *w)
+{
+    struct postgres *postgres = session_postgres(&w->session, POSTGRES_ROLE_KEYS, &w->err);
+    const struct str parameters[] = {str_of(w->account)};
+    bool has_scheme = false;
+
+    if (postgres == NULL)
+        return false;
+    heap_open(&w->heap, 4);
+    if (!session_query(&w->session, postgres,
+                       "SELECT 1 FROM pg_attribute WHERE attrelid = 'accounts'::regclass AND "
+                       "attname = 'id_scheme' AND NOT "
+                       "attisdropped",
+                       0, NULL, on_scheme, &has_scheme, &w->err))
+        return false;
+    const char *sql =
+        has_scheme ? "SELECT id, username, coalesce(id_scheme, 0), private_key FROM accounts WHERE "
+                     "lower(username) = lower($1) AND domain IS NULL"
+                   : "SELECT id, username, 0, private_key FROM accounts WHERE lower(username) = "
+                     "lower($1) AND "
+                     "domain IS NULL";
+    w->err.message[0] = '\0';
+    return session_query(&w->session, postgres, sql, 1, parameters, on_account, w, &w->err) &&
+           w->key != NULL;
+}
+
+/* --- the request --- */
+
+static enum fp_err sign(struct work *w, struct request_values *values, struct buf *signature)
+{
+    struct cavage_style style = cavage_style_for(&w->config->mastodon, SIGN_POST, false);
+    struct cavage_request request = {.method = SIGN_POST,
+                                     .target = w->url.target,
+                                     .host = values->host,
+                                     .date = values->date,
+                                     .digest = values->digest,
+                                     .content_type = values->content_type};
+    unsigned char sha256[DIGEST_SHA256_BYTES];
+    unsigned char bytes[KEY_MAX_SIGNATURE_BYTES];
+    size_t len;
+    struct buf text;
+
+    if (cavage_check(&style, &request, &w->err) != FP_OK)
+        return w->err.code;
+    buf_init(&text, 64 * 1024);
+    cavage_put_signing_string(&text, &style, &request);
+    digest_sha256(buf_str(&text), sha256);
+    buf_clear(&text);
+    if (!key_sign(w->key, 0, sha256, bytes, &len))
+        return err_set(&w->err, FP_INVALID, "deliver: the account's key cannot sign");
+    cavage_put_header(signature, &style, buf_str(&w->key_id), bytes, len);
+    values->signature = buf_str(signature);
+    return FP_OK;
+}
+
+static bool build(struct work *w)
+{
+    unsigned char sha256[DIGEST_SHA256_BYTES];
+    char date[DATE_BYTES];
+    char digest[DIGEST_HEADER_BYTES];
+    struct buf agent;
+    struct buf signature;
+
+    digest_sha256(buf_str(&w->body), sha256);
+    digest_header(sha256, digest);
+    date_format(clock_wall_us(&w->session.clock) / 1000000, date);
+    buf_init(&agent, 1024);
+    buf_init(&signature, MESSAGE_MAX_TEXT_BYTES);
+    request_put_user_agent(&agent, &w->config->mastodon, str_of(w->config->web_domain));
+    struct request_values values = {.user_agent = buf_str(&agent),
+                                    .host = w->url.authority,
+                                    .date = str_of(date),
+                                    .digest = str_of(digest),
+                                    .content_type = STR("application/activity+json")};
+    bool good = sign(w, &values, &signature) == FP_OK;
+    if (good)
+        w->headers = request_headers(&w->config->mastodon, &values);
+    buf_clear(&signature);
+    buf_clear(&agent);
+    return good;
+}
+
+static void show_request(const struct work *w)
+{
+    printf("POST %.*s HTTP/1.1\n", STR_ARG(w->url.target));
+    for (const struct curl_slist *header = w->headers; header != NULL; header = header->next) {
+        if (header->data[strlen(header->data) - 1] !=
+            ':') /* not one that libcurl is told to leave out */
+            puts(header->data);
+    }
+    printf("Content-Length: %zu\n", w->body.len);
+}
+
+/* --- the answer --- */
+
+static void print_safe(struct str text)
+{
+    while (text.len > 0) {
+        size_t end = str_find(text, '\n');
+        struct buf line;
+        buf_init(&line, 64 * 1024);
+        words_put_safe(&line, str_trim((struct str){text.ptr, end}), 16384);
+        puts(buf_cstr(&line));
+        buf_clear(&line);
+        text = str_slice(text, end + 1);
+    }
+}
+
+static void on_answer(void *arg, const struct http_result *result)
+{
+    struct work *w = arg;
+
+    w->session.done = true;
+    if (result->end != HTTP_ANSWERED) {
+        const char *why = result->end == HTTP_REFUSED_ADDRESS
+                              ? "private address: see ALLOWED_PRIVATE_ADDRESSES"
+                              : result->error;
+        err_set(&w->err, FP_UNAVAILABLE, "deliver: %s: %s", w->inbox, why);
+        return;
+    }
+    printf("\n");
+    print_safe(result->header);
+    print_safe(result->body);
+    w->exit_code = result->status >= 200 && result->status < 300 ? FP_EXIT_OK : FP_EXIT_FAILURE;
+}
+
+static void on_addresses(void *arg, const struct dns_result *result)
+{
+    struct work *w = arg;
+    w->addresses = *result;
+    w->session.done = true;
+}
+
+static bool resolve(struct work *w)
+{
+    size_t allowed = 0;
+
+    w->session.done = false;
+    dns_lookup(w->session.dns, w->url.host, on_addresses, w);
+    if (!session_wait(&w->session, LOOKUP_MS) || w->addresses.status != DNS_FOUND) {
+        err_set(&w->err, FP_UNAVAILABLE, "deliver: %.*s cannot be resolved", STR_ARG(w->url.host));
+        return false;
+    }
+    for (size_t i = 0; i < w->addresses.count; i++) {
+        if (address_is_allowed(&w->policy, &w->addresses.addresses[i]))
+            w->addresses.addresses[allowed++] = w->addresses.addresses[i];
+    }
+    w->addresses.count = allowed;
+    if (allowed == 0)
+        err_set(&w->err, FP_DENIED,
+                "deliver: %.*s has private addresses only: see ALLOWED_PRIVATE_ADDRESSES",
+                STR_ARG(w->url.host));
+    return allowed > 0;
+}
+
+static bool exchange(struct work *w)
+{
+    const char *proxy = w->config->http_proxy != NULL && w->config->http_proxy[0] != '\0'
+                            ? w->config->http_proxy
+                            : NULL;
+    X509_STORE *store;
+
+    if (address_policy_init(&w->policy, str_of(w->config->allowed_private_addresses), &w->err) !=
+        FP_OK)
+        return false;
+    if (proxy == NULL && !resolve(w))
+        return false;
+    store = trust_store_create(str_of(w->config->ca_file), &w->err);
+    if (store == NULL)
+        return false;
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    const struct http_options options = {.base = w->session.base,
+                                         .clock = &w->session.clock,
+                                         .store = store,
+                                         .policy = &w->policy,
+                                         .max_connections = 1};
+    struct http *http = http_create(&options);
+    const struct http_request request = {
+        .url = &w->url,
+        .headers = w->headers,
+        .body = buf_str(&w->body),
+        .addresses = w->addresses.addresses,
+        .address_count = proxy == NULL && !w->url.ip_literal ? w->addresses.count : 0,
+        .proxy = proxy,
+        .keep_body_bytes = SHOWN_BODY_BYTES};
+    w->headers = NULL; /* taken over */
+    w->err.message[0] = '\0';
+    w->session.done = false;
+    http_start(http, &request, on_answer, w);
+    session_wait(&w->session, ANSWER_MS);
+    http_destroy(http);
+    trust_store_destroy(store);
+    return w->err.message[0] == '\0';
+}
+
+static int deliver(struct work *w)
+{
+    if (!load_key(w) || !build(w))
+        return session_fail(&w->err, FP_EXIT_FAILURE);
+    key_destroy(w->key);
+    w->key = NULL;
+    show_request(w);
+    if (!w->send)
+        return FP_EXIT_OK;
+    if (!exchange(w))
+        return session_fail(&w->err, FP_EXIT_FAILURE);
+    return w->exit_code;
+}
+
+int command_deliver(const struct config *config, int argc, char **argv)
+{
+    struct work w = {.config = config, .exit_code = FP_EXIT_FAILURE};
+    int code;
+
+    if (words_help(argc, argv, help))
+        return FP_EXIT_OK;
+    buf_init(&w.body, CONTENT_BYTES);
+    buf_init(&w.key_id, 1024);
+    if (read_arguments(&w, argc, argv) != FP_OK || read_body(&w) != FP_OK) {
+        code = session_fail(&w.err, w.err.code == FP_INVALID ? FP_EXIT_USAGE : FP_EXIT_FAILURE);
+    } else {
+        process_harden();
+        code = session_open(&w.session, config, &w.err) ? deliver(&w)
+                                                        : session_fail(&w.err, FP_EXIT_CONFIG);
+        session_close(&w.session);
+    }
+    key_destroy(w.key);
+    curl_slist_free_all(w.headers);
+    url_clear(&w.url);
+    buf_clear(&w.body);
+    buf_clear(&w.key_id);
+    return code;
+}
