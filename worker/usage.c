@@ -37,7 +37,7 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                          "request. Nothing leaves this machine without --send.\n"
                          "\n"
                          "  --send  send it, and show the answer\n"},
-    [COMMAND_HANDBACK] = {"handback", "[--own] [IDENTITY...]",
+    [COMMAND_HANDBACK] = {"handback", "[--own | IDENTITY...]",
                           "return jobs of ended fedpush processes to their queue",
                           "Without arguments: those of all processes that are gone. Claims of\n"
                           "living ones are refused. Needs Redis only.\n"
