@@ -46,15 +46,14 @@ static bool lists(const struct json *json, struct json_value array, struct str w
     return found;
 }
 
-/* A Sidekiq process that isn't fedpush and has our queue. */
-static bool serves(const struct consumer *c, struct str info)
+bool consumer_serves(struct str info, struct str queue)
 {
     struct json *json = json_create();
     struct json_value root;
     const char *reason;
     bool found = json_parse(json, info, &root, &reason) && root.type == JSON_OBJECT &&
                  !lists(json, json_member(json, root, STR("labels")), STR("fedpush")) &&
-                 lists(json, json_member(json, root, STR("queues")), str_of(c->queue));
+                 lists(json, json_member(json, root, STR("queues")), queue);
 
     json_destroy(json);
     return found;
@@ -83,7 +82,7 @@ static void on_info(void *arg, enum redis_status status, const redisReply *reply
     struct consumer *c = arg;
 
     if (status == REDIS_REPLIED && reply->type == REDIS_REPLY_STRING && !c->found)
-        c->found = serves(c, (struct str){reply->str, (size_t)reply->len});
+        c->found = consumer_serves((struct str){reply->str, (size_t)reply->len}, str_of(c->queue));
     if (--c->pending == 0 && status == REDIS_REPLIED)
         conclude(c);
 }

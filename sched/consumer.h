@@ -15,6 +15,9 @@ struct consumer;
 struct consumer *consumer_create(const struct clock *clock, struct redis *redis,
                                  const struct keys *keys, const char *queue);
 void consumer_destroy(struct consumer *consumer); /* after `redis` */
+/* True when `info` (the JSON of a Sidekiq process, as it registers itself) is of a process that
+ * serves this queue and isn't fedpush. */
+bool consumer_serves(struct str info, struct str queue);
 /* Looks now, unless a look is under way. */
 void consumer_look(struct consumer *consumer);
 
