@@ -12,11 +12,6 @@
 #include "admin/words.h"
 #include "sched/schema.h"
 
-static const char help[] =
-    "Usage: fedpush check\n\n"
-    "Connects to everything and says, line by line, what is good and what to do about what isn't.\n"
-    "Exit code 0 only if `fedpush run` would work. Nothing is changed, no job is touched.\n";
-
 static void check_machine(struct report *report, const struct config *config)
 {
     struct rlimit files;
@@ -335,8 +330,6 @@ int command_check(const struct config *config, int argc, char **argv)
     struct session session;
     struct err err;
 
-    if (words_help(argc, argv, help))
-        return FP_EXIT_OK;
     if (argc > 0)
         return words_unknown("check", argv[0]);
     int code =

@@ -11,14 +11,6 @@
 #include "admin/words.h"
 #include "sched/recover.h"
 
-static const char help[] =
-    "Usage: fedpush handback [--own | IDENTITY...]\n\n"
-    "Returns the jobs that a dead fedpush held to the queues they came from. Needs Redis only.\n"
-    "  (nothing)   every identity whose last beat is over 60 s old\n"
-    "  --own       the identities of this machine (FEDPUSH_RUNTIME_DIR); its fedpush must be "
-    "stopped\n"
-    "  IDENTITY    these; refused while their owner is alive\n";
-
 enum { MAX_IDENTITIES = 1000, RECOVER_MS = 600000 };
 
 struct identities {
@@ -152,8 +144,6 @@ int command_handback(const struct config *config, int argc, char **argv)
     int lock_fd = -1;
     int code;
 
-    if (words_help(argc, argv, help))
-        return FP_EXIT_OK;
     for (int i = 0; i < argc; i++) {
         /* --own asks no owner whether it is alive: never for identities from the command line. */
         if (strcmp(argv[i], "--own") != 0 && (own || argv[i][0] == '-' || argv[i][0] == '\0'))
