@@ -8,6 +8,7 @@
 
 #include "base/role.h"
 #include "sched/availability.h"
+#include "sched/consumer.h"
 #include "sched/dispatch.h"
 #include "sched/health.h"
 #include "sched/intake.h"
@@ -82,6 +83,7 @@ struct scheduler {
     struct observer *observer;
     struct poller *poller;
     struct registration *registration;
+    struct consumer *consumer;
     struct availability *availability;
     struct health *health;
     struct lanes *lanes;
@@ -95,6 +97,7 @@ struct scheduler {
 
     struct json *json;
     unsigned workers;
+    int quarantine_fd;                    /* until start: 0 or a channel */
     int worker_fds[DISPATCH_MAX_WORKERS]; /* until start: -1 or a channel */
     char *identity_text;                  /* CONTROL_IDENTITY's, until start */
     bool ready_sent;
