@@ -1,9 +1,11 @@
 #include <errno.h>
 #include <math.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "admin/commands.h"
@@ -12,6 +14,38 @@
 #include "admin/words.h"
 #include "sched/schema.h"
 
+/* As `run` will ask: it becomes FEDPUSH_USER when root starts it. */
+static void check_directory(struct report *report, const struct config *config)
+{
+    bool becomes = geteuid() == 0 && strcmp(config->user, "root") != 0;
+    const struct passwd *user = becomes ? getpwnam(config->user) : getpwuid(geteuid());
+    uid_t uid = becomes ? 0 : geteuid();
+    const char *name = user != NULL ? user->pw_name : "the user that runs fedpush";
+    struct stat status;
+
+    if (becomes && user == NULL) {
+        report_line(report, GRADE_FAIL, "user",
+                    "there is no user %s to run as: create it (adduser --system --group %s) or "
+                    "set FEDPUSH_USER",
+                    config->user, config->user);
+        return;
+    }
+    if (becomes)
+        uid = user->pw_uid;
+    if (stat(config->runtime_dir, &status) != 0)
+        report_line(report, GRADE_FAIL, "directory",
+                    "%s: %s: make it, owned by %s (systemd's unit does), or set "
+                    "FEDPUSH_RUNTIME_DIR",
+                    config->runtime_dir, strerror(errno), name);
+    else if (!S_ISDIR(status.st_mode) || status.st_uid != uid || (status.st_mode & S_IWOTH) != 0)
+        report_line(report, GRADE_FAIL, "directory",
+                    "%s must be a directory that belongs to %s and that others can't write: chown "
+                    "it, or set FEDPUSH_RUNTIME_DIR",
+                    config->runtime_dir, name);
+    else
+        report_line(report, GRADE_OK, "directory", "%s", config->runtime_dir);
+}
+
 static void check_machine(struct report *report, const struct config *config)
 {
     struct rlimit files;
@@ -19,12 +53,7 @@ static void check_machine(struct report *report, const struct config *config)
 
     report_line(report, GRADE_OK, "config", "Mastodon %s, Sidekiq %s, https://%s/",
                 config->mastodon.text, config->sidekiq_version, config->web_domain);
-    if (access(config->runtime_dir, W_OK | X_OK) == 0)
-        report_line(report, GRADE_OK, "directory", "%s", config->runtime_dir);
-    else
-        report_line(report, GRADE_FAIL, "directory",
-                    "%s: %s: make it, writable by %s, or set FEDPUSH_RUNTIME_DIR",
-                    config->runtime_dir, strerror(errno), config->user);
+    check_directory(report, config);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max < needed)
         report_line(report, GRADE_WARN, "descriptors",
                     "%llu may be open, %lu could be needed: raise LimitNOFILE or lower "
@@ -234,7 +263,7 @@ static void check_schema(struct report *report, struct session *session)
     }
     session->done = false;
     schema_check(postgres, on_schema, &answer);
-    session_wait(session, 30000);
+    session_wait(session, 90000); /* the statements' own limits end it sooner */
     if (answer.code == FP_OK)
         report_line(report, GRADE_OK, "schema", "fedpush is at version %d", SCHEMA_VERSION);
     else

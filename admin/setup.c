@@ -33,7 +33,7 @@ static int set_up(struct session *session)
         return session_fail(&err, FP_EXIT_UNAVAILABLE);
     session->done = false;
     schema_setup(postgres, on_done, &run);
-    session_wait(session, 60000);
+    session_wait(session, 90000); /* the statements' own limits end it sooner */
     if (run.code != FP_OK) {
         err_set(&err, run.code, "setup: %s", run.message);
         return session_fail(&err, run.code == FP_DENIED ? FP_EXIT_NO_PERMISSION : FP_EXIT_FAILURE);

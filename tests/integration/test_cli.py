@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import tempfile
 import time
 
 import pytest
@@ -158,6 +160,18 @@ def test_check_wants_a_runtime_directory(installed, tmp_path):
     assert done.returncode == 1 and list(lines(done, "FAIL")) == ["directory"], done.stdout
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory away")
+def test_check_wants_the_directory_that_run_wants(installed):
+    path = tempfile.mkdtemp(dir=installed.folder)
+    done = fedpush(installed, "check", runtime_dir=path, FEDPUSH_USER="nobody")
+    assert done.returncode == 1 and list(lines(done, "FAIL")) == ["directory"], done.stdout
+    assert "belongs to nobody" in done.stdout
+    shutil.chown(path, "nobody")
+    assert fedpush(installed, "check", runtime_dir=path, FEDPUSH_USER="nobody").returncode == 0
+    done = fedpush(installed, "check", runtime_dir=path, FEDPUSH_USER="no-such-user")
+    assert done.returncode == 1 and list(lines(done, "FAIL")) == ["user"], done.stdout
+
+
 def test_check_wants_resolvers_that_answer(installed):
     done = fedpush(installed, "check", FEDPUSH_RESOLVERS=f"127.0.0.1:{free_port()}")
     assert done.returncode == 1 and list(lines(done, "FAIL")) == ["DNS"], done.stdout
@@ -241,7 +255,7 @@ def test_stats(machine, world):
     assert found[0]["failing_for_s"] is None and found[0]["last_success_age_s"] >= 0
     assert found[1]["last_status"] == 503 and found[1]["consecutive_failures"] == 1
     assert found[1]["last_success_age_s"] is None and found[1]["failing_for_s"] >= 0
-    inboxes = rows(found[0]["host"])
+    inboxes = rows(found[0]["host"].upper())
     assert [(row["inbox_url"], row["delivered"]) for row in inboxes] == [
         (world.fediverse.inbox("ok-1"), 3), (world.fediverse.inbox("ok-1", "/users/x/inbox"), 1),
     ]
