@@ -34,7 +34,7 @@ static const char inbox_sql[] =
     " total_ms / greatest(delivered + retried + rejected + exhausted, 1), last_status, last_error,"
     " extract(epoch FROM now() - last_success_at)::bigint, extract(epoch FROM now() - "
     "failing_since)::bigint"
-    " FROM fedpush.inbox_health WHERE host = $1 ORDER BY delivered + retried + rejected + "
+    " FROM fedpush.inbox_health WHERE host = lower($1) ORDER BY delivered + retried + rejected + "
     "exhausted DESC, inbox_url"
     " LIMIT 100000";
 

@@ -205,8 +205,9 @@ static bool take_server(struct taking *t)
         return false;
     copy_line(buf_cstr(&t->text), "redis_version:", t->survey->redis_version,
               sizeof(t->survey->redis_version));
-    if (!ask(t, on_text, 2, memory))
-        return false;
+    buf_reset(&t->text);
+    if (!ask(t, on_text, 2, memory) && !redis_is_ready(t->redis))
+        return false; /* lost; a refusal leaves the policy unknown */
     copy_line(buf_cstr(&t->text), "maxmemory_policy:", t->survey->policy,
               sizeof(t->survey->policy));
     return true;
