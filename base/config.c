@@ -61,8 +61,8 @@ static enum fp_err refuse_unknown(const struct dotenv *dotenv, struct err *err)
         const char *name = dotenv->variables[i].name;
         if (str_starts_with(str_of(name), STR("FEDPUSH_")) && !config_is_known(name))
             return refuse(dotenv, name, err,
-                          "is no setting of fedpush: correct its name (`fedpush --help` lists "
-                          "them) or remove it");
+                          "is no setting of fedpush: correct its name (`fedpush run --help` "
+                          "lists them) or remove it");
     }
     return FP_OK;
 }

@@ -144,9 +144,9 @@ static void unusable_values_are_refused(void **state)
          "FEDPUSH_MAX_IN_FLIGHT: \"0\" is not a whole number from 1 to 65536"},
         {BASICS "FEDPUSH_LOG_LEVEL=loud",
          "FEDPUSH_LOG_LEVEL: \"loud\" is not error, warn, info or debug"},
-        {BASICS "FEDPUSH_WORKER=2",
-         "FEDPUSH_WORKER: is no setting of fedpush: correct its name (`fedpush --help` lists them) "
-         "or remove it"},
+        {BASICS "FEDPUSH_WORKER=2", "FEDPUSH_WORKER: is no setting of fedpush: correct its name "
+                                    "(`fedpush run --help` lists them) "
+                                    "or remove it"},
         {BASICS "FEDPUSH_HANDOFF_QUEUE=push",
          "FEDPUSH_HANDOFF_QUEUE: must not be \"push\", the queue that fedpush empties: name one "
          "that a Ruby Sidekiq process serves, like \"default\""},
