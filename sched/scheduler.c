@@ -13,6 +13,7 @@ enum {
     REGISTER_TICKS = 10,
     RECONCILE_TICKS = 60,
     SWEEP_TICKS = 600,
+    PRUNE_TICKS = 3600,
     READY_TICKS = 10,
     HISTORY_MS = 3000,
     MAX_WORK = 200,
@@ -312,6 +313,8 @@ static void on_tick(void *arg)
         return;
     if (s->ticks % REGISTER_TICKS == 0)
         beat_registration(s);
+    if (s->ticks % PRUNE_TICKS == 0)
+        quarantine_prune(s);
     if (s->ticks % RECONCILE_TICKS == 0) {
         reconcile_run(s->reconcile, NULL, NULL);
         consumer_look(s->consumer);

@@ -143,6 +143,7 @@ enum { QUARANTINE_RECOVERIES = 2 };
 void quarantine_add(struct scheduler *s, struct claim *claim);
 void quarantine_step(struct scheduler *s); /* after anything that may let it go on; each second */
 void quarantine_forget(struct scheduler *s);
+void quarantine_prune(struct scheduler *s); /* each hour */
 
 /* drain.c */
 void drain_start(struct scheduler *s, unsigned seconds);
