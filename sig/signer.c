@@ -152,7 +152,7 @@ static const char *unfit(struct signer *s, const struct message_sign *m, enum si
         return err->message;
     if (m->method != SIGN_POST && m->method != SIGN_GET)
         return "unknown method";
-    if (m->date_s > now_s || now_s - m->date_s > MAX_DATE_AGE_S)
+    if (m->date_s > now_s || m->date_s < now_s - MAX_DATE_AGE_S)
         return "the date is ahead of time or too old";
     reason = unfit_target(m->target);
     if (reason != NULL)
