@@ -97,11 +97,7 @@ static void check_policy(struct report *report, const struct survey *s)
 static void check_handoff(struct report *report, const struct survey *s,
                           const struct config *config)
 {
-    if (strcmp(config->handoff_queue, "push") == 0)
-        report_line(
-            report, GRADE_FAIL, "hand-off",
-            "FEDPUSH_HANDOFF_QUEUE is push, which fedpush itself consumes: name another queue");
-    else if (s->handoff_consumers > 0)
+    if (s->handoff_consumers > 0)
         report_line(report, GRADE_OK, "hand-off", "queue %s is served by %lld Sidekiq processes",
                     config->handoff_queue, (long long)s->handoff_consumers);
     else
