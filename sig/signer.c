@@ -27,6 +27,7 @@ enum {
     /* Of answers that a worker does not read: it is stuck or hostile, and its channel is closed. */
     MAX_UNREAD_BYTES = 64 * 1024 * 1024,
     MAX_DATE_AGE_S = 30,
+    MAX_SIGNING_STRING_BYTES = 64 * 1024,
     KEYRING_TICK_MS = 100,
 };
 
@@ -243,7 +244,7 @@ static void on_key(void *arg, enum sign_status status, struct account *account, 
         return;
     }
     r->account = account_ref(account);
-    buf_init(&text, 64 * 1024);
+    buf_init(&text, MAX_SIGNING_STRING_BYTES);
     cavage_put_signing_string(&text, &r->style, &values);
     digest_sha256(buf_str(&text), r->job.sha256);
     buf_clear(&text);
@@ -427,12 +428,16 @@ static void on_peer(void *arg, enum role role, unsigned index, int fd)
 /* The threads end before the process does: exit() takes OpenSSL away from under them. */
 static void finish(struct signer *s)
 {
+    struct request *next;
+
     pool_destroy(s->pool);
     source_destroy(s->source);
     postgres_destroy(s->postgres);
     dns_destroy(s->dns);
-    while (!LIST_EMPTY(&s->open))
-        request_free(LIST_FIRST(&s->open));
+    for (struct request *r = LIST_FIRST(&s->open); r != NULL; r = next) {
+        next = LIST_NEXT(r, link);
+        request_free(r);
+    }
     keyring_destroy(s->keyring);
     uses_destroy(s->uses);
     loop_timer_destroy(s->tick);
