@@ -674,3 +674,9 @@ const char *postgres_problem(const struct postgres *pg)
 {
     return pg->problem;
 }
+
+const char *postgres_user(const struct postgres *pg)
+{
+    const char *user = pg->conn != NULL ? PQuser(pg->conn) : NULL;
+    return user != NULL ? user : "";
+}

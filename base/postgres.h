@@ -47,6 +47,9 @@ void postgres_destroy(struct postgres *postgres);
 bool postgres_is_ready(const struct postgres *postgres);
 /* Why it isn't ready: one line, no secret; "" when it is. */
 const char *postgres_problem(const struct postgres *postgres);
+/* The role it is connected as, for GRANTs in messages; "" when there is no connection. Borrowed
+ * until the next turn of the loop. */
+const char *postgres_user(const struct postgres *postgres);
 /* All parameters are text (NULL ptr: SQL NULL), copied. `sql` is copied. Waits in the queue for at
  * most `deadline_ms` (bounded: 256 statements; one more ends at once, from the loop, as
  * POSTGRES_LOST). fn may be NULL. */

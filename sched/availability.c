@@ -10,8 +10,10 @@
 
 enum {
     BATCH_HOSTS = 1000,
+    MAX_HOST_BYTES = 1024, /* an inbox that is no URL is its own host: never this long a domain */
     FORGET_MS = 600000,
     SWEEP_MS = 60000,
+    NAMES_BYTES = 4 * 1024 * 1024, /* BATCH_HOSTS names, each byte as U+FFFD: no batch overflows */
     BACKGROUND_MS = 1000,
     ASK_DEADLINE_MS = 2000,
     COMPLAIN_MS = 60000,
@@ -34,7 +36,7 @@ struct availability {
     struct table *hosts;
     struct host **queue; /* hosts to read */
     size_t queued;
-    bool reading;
+    struct reading *reading; /* the batch under way, or NULL */
     struct loop_timer *background;
     struct loop_timer *sweep;
     int64_t complained_ms;
@@ -80,14 +82,16 @@ static void complain(struct availability *a, enum postgres_status status, PGresu
     int64_t now_ms = clock_mono_ms(a->o.clock);
     const char *state =
         status == POSTGRES_ERROR ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
-    const char *remedy = "see `fedpush check`";
+    char remedy[400] = "see `fedpush check`";
 
     if (a->complained_ms > 0 && now_ms - a->complained_ms < COMPLAIN_MS)
         return;
     a->complained_ms = now_ms;
     if (state != NULL && strcmp(state, "42501") == 0)
-        remedy = "GRANT SELECT, INSERT, DELETE ON public.unavailable_domains TO its user; "
-                 "GRANT USAGE ON SEQUENCE public.unavailable_domains_id_seq TO its user";
+        snprintf(remedy, sizeof(remedy),
+                 "GRANT SELECT, INSERT, DELETE ON public.unavailable_domains TO \"%s\"; GRANT "
+                 "USAGE ON SEQUENCE public.unavailable_domains_id_seq TO \"%s\"",
+                 postgres_user(a->o.postgres), postgres_user(a->o.postgres));
     log_event(LOG_LEVEL_WARN, "unavailable_domains can't be used, delivering with what is known",
               LOG_TEXT("error", message), LOG_TEXT("remedy", remedy));
 }
@@ -132,7 +136,7 @@ static void on_read(void *arg, enum postgres_status status, PGresult *result, co
         complain(a, status, result, message);
     mark_read(reading, status == POSTGRES_OK ? result : NULL);
     free(reading);
-    a->reading = false;
+    a->reading = NULL;
     a->o.answered(a->o.arg);
     read_batch(a);
 }
@@ -142,13 +146,13 @@ static void read_batch(struct availability *a)
     struct reading *reading;
     struct buf names;
 
-    if (a->reading || a->queued == 0)
+    if (a->reading != NULL || a->queued == 0)
         return;
     size_t count = a->queued < BATCH_HOSTS ? a->queued : BATCH_HOSTS;
     reading = mem_alloc(sizeof(*reading) + count * sizeof(struct host *));
     reading->a = a;
     reading->count = count;
-    buf_init(&names, 1024 * 1024);
+    buf_init(&names, NAMES_BYTES);
     for (size_t i = 0; i < count; i++) {
         reading->hosts[i] = a->queue[i];
         postgres_array_add(&names, str_of(a->queue[i]->name));
@@ -156,7 +160,7 @@ static void read_batch(struct availability *a)
     postgres_array_end(&names);
     a->queued -= count;
     memmove(a->queue, a->queue + count, a->queued * sizeof(struct host *));
-    a->reading = true;
+    a->reading = reading;
     const struct str parameters[] = {buf_str(&names)};
     postgres_query(a->o.postgres, on_read, reading, ASK_DEADLINE_MS,
                    "SELECT domain FROM unavailable_domains WHERE domain = ANY($1::text[])", 1,
@@ -166,8 +170,10 @@ static void read_batch(struct availability *a)
 
 bool availability_lookup(struct availability *a, struct str name, bool *unavailable)
 {
+    *unavailable = false;
+    if (name.len > MAX_HOST_BYTES)
+        return true;
     struct host *host = host_for(a, name);
-
     *unavailable = host->known && host->unavailable;
     if (clock_mono_ms(a->o.clock) - host->read_ms <= AVAILABILITY_FRESH_MS)
         return true;
@@ -352,14 +358,19 @@ static void on_background(void *arg)
     struct availability *a = arg;
     struct buf names;
     size_t at = 0;
+    size_t count = 0;
     struct host *host;
 
-    buf_init(&names, 4 * 1024 * 1024);
-    while ((host = table_next(a->hosts, &at)) != NULL) {
-        if (host->to_clear)
-            postgres_array_add(&names, str_of(host->name));
+    buf_init(&names, NAMES_BYTES);
+    while (count < BATCH_HOSTS && (host = table_next(a->hosts, &at)) != NULL) {
+        if (!host->to_clear)
+            continue;
+        postgres_array_add(&names, str_of(host->name));
         host->to_clear = false;
+        count++;
     }
+    if (count == BATCH_HOSTS)
+        loop_timer_set(a->background, BACKGROUND_MS);
     postgres_array_end(&names);
     const struct str parameters[] = {buf_str(&names)};
     postgres_query(a->o.postgres, on_background_deleted, a, ASK_DEADLINE_MS, delete_rows, 1,
@@ -375,7 +386,7 @@ static void track_successes(struct tracking *t, struct str *hosts, size_t count)
     char **keys = mem_alloc(count * sizeof(*keys));
     struct buf rows;
 
-    buf_init(&rows, 1024 * 1024);
+    buf_init(&rows, NAMES_BYTES);
     words[0] = STR("DEL");
     for (size_t i = 0; i < count; i++) {
         struct host *host = host_for(a, hosts[i]);
@@ -425,7 +436,7 @@ void availability_track(struct availability *a, const struct tracker_event *even
     t->timer = loop_timer_create(a->o.base, on_late, t);
     loop_timer_set(t->timer, TRACKER_WAIT_MS);
     for (size_t i = 0; i < count; i++) {
-        if (!is_last_of_host(events, count, i))
+        if (!is_last_of_host(events, count, i) || events[i].host.len > MAX_HOST_BYTES)
             continue;
         if (events[i].success)
             successes[success_count++] = events[i].host;
@@ -468,6 +479,7 @@ void availability_destroy(struct availability *a)
     table_destroy(a->hosts);
     loop_timer_destroy(a->background);
     loop_timer_destroy(a->sweep);
+    free(a->reading);
     free(a->queue);
     free(a->prefix);
     free(a->cache_key);

@@ -338,6 +338,10 @@ static void merge_back(struct health *h, enum target target, struct tally *old)
         newer->success_us = old->success_us;
     if (newer->failure_us == 0)
         newer->failure_us = old->failure_us;
+    if (newer->error == NULL) {
+        newer->error = old->error;
+        old->error = NULL;
+    }
     tally_free(old);
 }
 
@@ -349,22 +353,35 @@ static void keep_batch(struct batch *batch)
         merge_back(batch->health, batch->target, batch->rows[i]);
 }
 
-static void complain(struct health *h, const char *message)
+static void complain(struct health *h, enum postgres_status status, PGresult *result,
+                     const char *message)
 {
     int64_t now_ms = clock_mono_ms(h->clock);
+    const char *state =
+        status == POSTGRES_ERROR ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+    char remedy[400] = "run `fedpush setup`, then `fedpush check`";
 
     if (h->complained_ms > 0 && now_ms - h->complained_ms < COMPLAIN_MS)
         return;
     h->complained_ms = now_ms;
+    if (state != NULL && strcmp(state, "42501") == 0)
+        snprintf(remedy, sizeof(remedy),
+                 "GRANT USAGE ON SCHEMA fedpush TO \"%s\"; GRANT SELECT, INSERT, UPDATE ON ALL "
+                 "TABLES IN SCHEMA fedpush TO \"%s\"",
+                 postgres_user(h->postgres), postgres_user(h->postgres));
+    else if (status == POSTGRES_LOST)
+        snprintf(remedy, sizeof(remedy), "it is written when PostgreSQL is back");
     log_event(LOG_LEVEL_WARN, "health can't be written, kept in memory", LOG_TEXT("error", message),
-              LOG_TEXT("remedy", "run `fedpush setup`, then `fedpush check`"));
+              LOG_TEXT("remedy", remedy));
 }
 
+/* 21: two names became one when they were cleaned; 54: a name too long for the index. */
 static bool is_data_error(enum postgres_status status, PGresult *result)
 {
     const char *state =
         status == POSTGRES_ERROR ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
-    return state != NULL && state[0] == '2' && (state[1] == '2' || state[1] == '3');
+    return state != NULL && (strncmp(state, "21", 2) == 0 || strncmp(state, "22", 2) == 0 ||
+                             strncmp(state, "23", 2) == 0 || strncmp(state, "54", 2) == 0);
 }
 
 static void drop_part(struct batch *batch)
@@ -390,11 +407,14 @@ static void on_written(void *arg, enum postgres_status status, PGresult *result,
                   LOG_TEXT("error", message), LOG_TEXT("row", batch->rows[batch->begin]->name));
         drop_part(batch);
     } else {
-        complain(h, message);
+        complain(h, status, result, message);
         keep_batch(batch);
         free(batch);
         h->writing = NULL;
         loop_timer_set(h->timer, FLUSH_MS);
+        if (status ==
+            POSTGRES_ERROR) /* of no use before somebody acted; a lost one may come back */
+            end_flush(h);
         return;
     }
     if (batch->begin < batch->count) {

@@ -32,6 +32,7 @@ struct health_event {
 struct health;
 struct health *health_create(struct event_base *base, const struct clock *clock,
                              struct postgres *postgres);
+/* After its PostgreSQL connection was destroyed: it holds callbacks. */
 void health_destroy(struct health *health);
 void health_record(struct health *health, const struct health_event *event);
 /* Writes what is pending now; `done` (from the loop) when it is written, failed, or after

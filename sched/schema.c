@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { DEADLINE_MS = 20000 };
 
@@ -13,7 +14,8 @@ enum { DEADLINE_MS = 20000 };
 static const char version_1[] =
     "BEGIN;"
     "SELECT pg_advisory_xact_lock(8316293741);"
-    "CREATE SCHEMA IF NOT EXISTS fedpush;"
+    /* IF NOT EXISTS would want CREATE on the database even from the schema's owner. */
+    "DO $$ BEGIN IF to_regnamespace('fedpush') IS NULL THEN CREATE SCHEMA fedpush; END IF; END $$;"
     "CREATE TABLE IF NOT EXISTS fedpush.schema_version ("
     " version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());"
     "CREATE TABLE IF NOT EXISTS fedpush.inbox_health ("
@@ -40,12 +42,15 @@ static const char version_1[] =
 
 static const char *const migrations[SCHEMA_VERSION] = {version_1};
 
-/* READING --version--> MIGRATING (while one is missing) --> done; a check goes from READING to
- * RIGHTS instead. */
+/* SURVEYING --> READING --version--> MIGRATING (while one is missing) --> done; a check goes from
+ * READING to RIGHTS instead. */
 struct schema_run {
     struct postgres *postgres;
     bool only_check;
+    bool has_schema;
     int version;
+    char *user; /* as SQL spells them */
+    char *database;
     schema_fn *fn;
     void *arg;
 };
@@ -53,17 +58,29 @@ struct schema_run {
 static void end(struct schema_run *run, enum fp_err code, const char *message)
 {
     run->fn(run->arg, code, message, run->version);
+    free(run->user);
+    free(run->database);
     free(run);
 }
 
 static void migrate(struct schema_run *run);
 
+/* What a run needs; as the owner of the schema, or superuser. */
+static void end_denied(struct schema_run *run)
+{
+    char text[512];
+
+    snprintf(text, sizeof(text),
+             "rights on schema fedpush are missing: as its owner run GRANT USAGE ON SCHEMA fedpush "
+             "TO %s; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA fedpush TO %s",
+             run->user, run->user);
+    end(run, FP_DENIED, text);
+}
+
 static bool failed(struct schema_run *run, enum postgres_status status, PGresult *result,
                    const char *message)
 {
     char text[512];
-    const char *state =
-        status == POSTGRES_ERROR ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
 
     if (status == POSTGRES_OK)
         return false;
@@ -71,15 +88,21 @@ static bool failed(struct schema_run *run, enum postgres_status status, PGresult
         end(run, FP_UNAVAILABLE, message);
         return true;
     }
-    if (state != NULL && str_equal(str_of(state), STR("42501"))) {
-        snprintf(
-            text, sizeof(text),
-            "%s: as the database's owner run GRANT CREATE ON DATABASE <name> TO <fedpush's user>",
-            message);
-        end(run, FP_DENIED, text);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (state == NULL || strcmp(state, "42501") != 0 || run->user == NULL) {
+        end(run, FP_SYSTEM, message);
         return true;
     }
-    end(run, FP_SYSTEM, message);
+    if (run->has_schema)
+        snprintf(text, sizeof(text),
+                 "%s: set up as the owner of schema fedpush, or as its owner run GRANT USAGE, "
+                 "CREATE ON SCHEMA fedpush TO %s",
+                 message, run->user);
+    else
+        snprintf(text, sizeof(text),
+                 "%s: as the database's owner run GRANT CREATE ON DATABASE %s TO %s", message,
+                 run->database, run->user);
+    end(run, FP_DENIED, text);
     return true;
 }
 
@@ -112,9 +135,7 @@ static void on_rights(void *arg, enum postgres_status status, PGresult *result, 
     if (PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 't')
         end(run, FP_OK, "");
     else
-        end(run, FP_DENIED,
-            "run GRANT USAGE ON SCHEMA fedpush TO <user>; GRANT SELECT, INSERT, UPDATE ON ALL "
-            "TABLES IN SCHEMA fedpush TO <user>");
+        end_denied(run);
 }
 
 static void check_rights(struct schema_run *run)
@@ -129,6 +150,7 @@ static void check_rights(struct schema_run *run)
         0, NULL);
 }
 
+/* `result` is NULL when there is no table to read. */
 static void on_version(void *arg, enum postgres_status status, PGresult *result,
                        const char *message)
 {
@@ -136,7 +158,7 @@ static void on_version(void *arg, enum postgres_status status, PGresult *result,
 
     if (failed(run, status, result, message))
         return;
-    if (PQntuples(result) == 1 && !PQgetisnull(result, 0, 0))
+    if (result != NULL && PQntuples(result) == 1 && !PQgetisnull(result, 0, 0))
         run->version = atoi(PQgetvalue(result, 0, 0));
     if (run->version > SCHEMA_VERSION)
         end(run, FP_INVALID,
@@ -149,14 +171,26 @@ static void on_version(void *arg, enum postgres_status status, PGresult *result,
         check_rights(run);
 }
 
-static void on_exists(void *arg, enum postgres_status status, PGresult *result, const char *message)
+/* PQgetvalue gives "" for NULL: a right on what isn't there. */
+static bool is_true(const PGresult *result, int field)
+{
+    return PQgetvalue(result, 0, field)[0] == 't';
+}
+
+static void on_surveyed(void *arg, enum postgres_status status, PGresult *result,
+                        const char *message)
 {
     struct schema_run *run = arg;
 
     if (failed(run, status, result, message))
         return;
-    if (PQgetvalue(result, 0, 0)[0] != 't')
-        on_version(run, POSTGRES_OK, result, ""); /* "f": not a number above 0 */
+    run->has_schema = is_true(result, 0);
+    run->user = str_dup(str_of(PQgetvalue(result, 0, 3)));
+    run->database = str_dup(str_of(PQgetvalue(result, 0, 4)));
+    if (!is_true(result, 1))
+        on_version(run, POSTGRES_OK, NULL, "");
+    else if (!is_true(result, 2))
+        end_denied(run);
     else
         postgres_query(run->postgres, on_version, run, DEADLINE_MS,
                        "SELECT max(version) FROM fedpush.schema_version", 0, NULL);
@@ -168,11 +202,15 @@ static void start(struct postgres *postgres, bool only_check, schema_fn *fn, voi
 
     *run =
         (struct schema_run){.postgres = postgres, .only_check = only_check, .fn = fn, .arg = arg};
-    postgres_query(
-        postgres, on_exists, run, DEADLINE_MS,
-        "SELECT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE n.nspname = 'fedpush' AND c.relname = 'schema_version')",
-        0, NULL);
+    /* pg_class, because information_schema hides what one has no right on. */
+    postgres_query(postgres, on_surveyed, run, DEADLINE_MS,
+                   "SELECT n.oid IS NOT NULL, c.oid IS NOT NULL,"
+                   " has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),"
+                   " quote_ident(current_user), quote_ident(current_database())"
+                   " FROM (SELECT 1) AS one LEFT JOIN pg_namespace n ON n.nspname = 'fedpush'"
+                   " LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = "
+                   "'schema_version'",
+                   0, NULL);
 }
 
 void schema_setup(struct postgres *postgres, schema_fn *fn, void *arg)

@@ -103,8 +103,9 @@ static void write_hba(const struct server *server)
 static PGconn *superuser(const struct server *server, const char *database)
 {
     char conninfo[256];
-    snprintf(conninfo, sizeof(conninfo), "host=%s user=postgres dbname=%s", server->socket,
-             database);
+    snprintf(conninfo, sizeof(conninfo),
+             "host=%s user=postgres dbname=%s options='-c client_min_messages=warning'",
+             server->socket, database);
     return PQconnectdb(conninfo);
 }
 

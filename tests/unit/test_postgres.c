@@ -324,6 +324,38 @@ static void hosts_are_tried_in_order(void **state)
     postgres_destroy(pg);
 }
 
+static void names_are_resolved_without_blocking(void **state)
+{
+    struct err err;
+    /* No resolver listens there: what isn't in /etc/hosts has no answer. */
+    struct dns *dns = dns_create(
+        base,
+        &(struct dns_options){.servers = STR("127.0.0.1:1"), .hosts_file = true, .timeout_ms = 500},
+        &err);
+    char conninfo[256];
+    (void)state;
+
+    assert_non_null(dns);
+    snprintf(conninfo, sizeof(conninfo), "host=nowhere.invalid,localhost,%s port=1,1,5432 %s",
+             server.socket, SUPERUSER);
+    struct postgres_options options = {.conninfo = str_of(conninfo), .name = "test"};
+    struct postgres *pg = postgres_create(base, dns, &options);
+    assert_int_equal(ask(pg, "SELECT 1", 0, NULL).status, POSTGRES_OK);
+    postgres_destroy(pg);
+    options.conninfo = STR("host=nowhere.invalid user=postgres");
+    pg = postgres_create(base, dns, &options);
+    wait_for_problem(pg, "\"nowhere.invalid\" can't be resolved");
+    postgres_destroy(pg);
+    options.conninfo = STR("host=localhost port=1 user=postgres");
+    pg = postgres_create(base, dns, &options);
+    wait_for_problem(pg, "port 1 failed");
+    postgres_destroy(pg);
+    pg = postgres_create(base, dns, &options); /* and one that goes while it asks */
+    server_run(base, 1);
+    postgres_destroy(pg);
+    dns_destroy(dns);
+}
+
 /* --- secrets --- */
 
 enum { SECRET_BYTES = 40, MASK = 0x5a };
@@ -449,6 +481,7 @@ int main(void)
         cmocka_unit_test(problems_name_the_remedy_and_no_secret),
         cmocka_unit_test(a_read_only_session_is_refused_until_it_writes),
         cmocka_unit_test(hosts_are_tried_in_order),
+        cmocka_unit_test(names_are_resolved_without_blocking),
         cmocka_unit_test(secret_results_leave_no_copy),
     };
     return cmocka_run_group_tests(tests, start, stop);
