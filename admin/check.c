@@ -12,11 +12,6 @@
 #include "admin/words.h"
 #include "sched/schema.h"
 
-static const char help[] =
-    "Usage: fedpush check\n\n"
-    "Connects to everything and says, line by line, what is good and what to do about what isn't.\n"
-    "Exit code 0 only if `fedpush run` would work. Nothing is changed, no job is touched.\n";
-
 static void check_machine(struct report *report, const struct config *config)
 {
     struct rlimit files;
@@ -102,11 +97,7 @@ static void check_policy(struct report *report, const struct survey *s)
 static void check_handoff(struct report *report, const struct survey *s,
                           const struct config *config)
 {
-    if (strcmp(config->handoff_queue, "push") == 0)
-        report_line(
-            report, GRADE_FAIL, "hand-off",
-            "FEDPUSH_HANDOFF_QUEUE is push, which fedpush itself consumes: name another queue");
-    else if (s->handoff_consumers > 0)
+    if (s->handoff_consumers > 0)
         report_line(report, GRADE_OK, "hand-off", "queue %s is served by %lld Sidekiq processes",
                     config->handoff_queue, (long long)s->handoff_consumers);
     else
@@ -158,7 +149,7 @@ static void check_redis(struct report *report, struct session *session)
 
 struct rights {
     bool good;
-    char missing[400];
+    char missing[1024];
 };
 
 static void on_rights(void *arg, PGresult *result)
@@ -196,18 +187,23 @@ static void check_rights(struct report *report, struct session *session, enum po
 
 /* Each returns the GRANTs that are missing, one a row. */
 static const char mastodon_rights[] =
-    "SELECT format('GRANT %s ON public.unavailable_domains TO %I', p, current_user)"
+    "SELECT format('GRANT %s ON public.unavailable_domains TO %I', string_agg(p, ', '), "
+    "current_user)"
     " FROM unnest(ARRAY['SELECT','INSERT','DELETE']) AS p"
-    " WHERE NOT has_table_privilege('public.unavailable_domains', p)"
+    " WHERE NOT has_table_privilege('public.unavailable_domains', p) HAVING count(*) > 0"
+    " UNION ALL SELECT format('GRANT USAGE ON SEQUENCE %s TO %I', s, current_user)"
+    " FROM pg_get_serial_sequence('public.unavailable_domains', 'id') AS s"
+    " WHERE s IS NOT NULL AND NOT has_sequence_privilege(s, 'USAGE')"
     " UNION ALL SELECT format('GRANT SELECT (account_id) ON public.account_deletion_requests TO "
     "%I', current_user)"
     " WHERE NOT has_column_privilege('public.account_deletion_requests', 'account_id', 'SELECT')";
 static const char key_rights[] =
-    "SELECT format('GRANT SELECT (%I) ON public.accounts TO %I', a.attname, current_user)"
-    " FROM pg_attribute a WHERE a.attrelid = 'public.accounts'::regclass AND NOT a.attisdropped"
-    " AND a.attname IN ('id', 'username', 'domain', 'private_key', 'suspended_at', 'id_scheme', "
+    "SELECT format('GRANT SELECT (%s) ON public.accounts TO %I', string_agg(quote_ident(attname), "
+    "', '), current_user)"
+    " FROM pg_attribute WHERE attrelid = 'public.accounts'::regclass AND NOT attisdropped"
+    " AND attname IN ('id', 'username', 'domain', 'private_key', 'suspended_at', 'id_scheme', "
     "'requested_deletion_at')"
-    " AND NOT has_column_privilege('public.accounts', a.attname, 'SELECT')";
+    " AND NOT has_column_privilege(attrelid, attnum, 'SELECT') HAVING count(*) > 0";
 
 struct schema_answer {
     struct session *session;
@@ -330,8 +326,6 @@ int command_check(const struct config *config, int argc, char **argv)
     struct session session;
     struct err err;
 
-    if (words_help(argc, argv, help))
-        return FP_EXIT_OK;
     if (argc > 0)
         return words_unknown("check", argv[0]);
     int code =

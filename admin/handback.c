@@ -11,14 +11,6 @@
 #include "admin/words.h"
 #include "sched/recover.h"
 
-static const char help[] =
-    "Usage: fedpush handback [--own] [IDENTITY...]\n\n"
-    "Returns the jobs that a dead fedpush held to the queues they came from. Needs Redis only.\n"
-    "  (nothing)   every identity whose last beat is over 60 s old\n"
-    "  --own       the identities of this machine (FEDPUSH_RUNTIME_DIR); its fedpush must be "
-    "stopped\n"
-    "  IDENTITY    these; refused while their owner is alive\n";
-
 enum { MAX_IDENTITIES = 1000, RECOVER_MS = 600000 };
 
 struct identities {
@@ -70,17 +62,25 @@ static bool read_own(const struct config *config, struct identities *list, struc
     return true;
 }
 
-/* The supervisor holds this lock as long as it lives. */
-static bool is_running(const struct config *config)
+/* The supervisor holds this lock as long as it lives; with it held here, none can start. *fd is the
+ * caller's to close; -1 where no fedpush ever ran. */
+static bool lock_own(const struct config *config, int *fd, struct err *err)
 {
     char *path = mem_printf("%s/lock", config->runtime_dir);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool running = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    int code = 0;
 
-    if (fd >= 0)
-        close(fd);
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0)
+        code = errno == ENOENT ? 0 : errno;
+    else if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
+        code = errno;
+    if (code == EWOULDBLOCK)
+        err_set(err, FP_DENIED, "handback --own: fedpush is running on %s: stop it first",
+                config->runtime_dir);
+    else if (code != 0)
+        err_set(err, FP_SYSTEM, "%s: %s", path, strerror(code));
     free(path);
-    return running;
+    return code == 0;
 }
 
 static bool hand_back_one(struct session *session, struct redis *redis, const char *identity,
@@ -92,9 +92,10 @@ static bool hand_back_one(struct session *session, struct redis *redis, const ch
     buf_init(&safe, 512);
     words_put_safe(&safe, str_of(identity), 100);
     session->done = false;
-    recover_start(redis, &session->keys, str_of(identity), mode, &session->clock, on_recovered,
-                  &result);
-    session_wait(session, RECOVER_MS);
+    struct recovery *recovery = recover_start(redis, &session->keys, str_of(identity), mode,
+                                              &session->clock, on_recovered, &result);
+    if (!session_wait(session, RECOVER_MS))
+        recover_cancel(recovery);
     const struct recover_result *outcome = &result.outcome;
     bool good = outcome->ok || (outcome->alive && !named);
     if (outcome->ok)
@@ -140,26 +141,25 @@ int command_handback(const struct config *config, int argc, char **argv)
     struct identities list = {.count = 0};
     struct session session;
     struct err err;
+    int lock_fd = -1;
     int code;
 
-    if (words_help(argc, argv, help))
-        return FP_EXIT_OK;
     for (int i = 0; i < argc; i++) {
-        if (argv[i][0] == '-' && strcmp(argv[i], "--own") != 0)
+        /* --own asks no owner whether it is alive: never for identities from the command line. */
+        if (strcmp(argv[i], "--own") != 0 && (own || argv[i][0] == '-' || argv[i][0] == '\0'))
             return words_unknown("handback", argv[i]);
-        if (argv[i][0] != '-')
-            add(&list, str_of(argv[i]));
     }
-    if (own && is_running(config)) {
-        err_set(&err, FP_DENIED, "handback --own: fedpush is running on %s: stop it first",
-                config->runtime_dir);
-        return session_fail(&err, FP_EXIT_FAILURE);
+    for (int i = 0; i < argc && !own; i++)
+        add(&list, str_of(argv[i]));
+    if (own && (!lock_own(config, &lock_fd, &err) || !read_own(config, &list, &err))) {
+        code = session_fail(&err, FP_EXIT_FAILURE);
+    } else {
+        code = session_open(&session, config, &err) ? hand_back(&session, own, &list)
+                                                    : session_fail(&err, FP_EXIT_CONFIG);
+        session_close(&session);
     }
-    if (own && !read_own(config, &list, &err))
-        return session_fail(&err, FP_EXIT_FAILURE);
-    code = session_open(&session, config, &err) ? hand_back(&session, own, &list)
-                                                : session_fail(&err, FP_EXIT_CONFIG);
-    session_close(&session);
+    if (lock_fd >= 0)
+        close(lock_fd);
     for (size_t i = 0; i < list.count; i++)
         free(list.names[i]);
     return code;

@@ -85,14 +85,20 @@ static void finish(struct session *session, bool good)
     session->good = good;
 }
 
+/* Connections come and go by themselves: that ends no other wait. */
 static void on_ready(void *arg)
 {
-    finish(arg, true);
+    struct session *session = arg;
+    if (session->connecting)
+        finish(session, true);
 }
 
 static void on_lost(void *arg, const char *reason)
 {
     struct session *session = arg;
+
+    if (!session->connecting)
+        return;
     snprintf(session->redis_problem, sizeof(session->redis_problem), "%s", reason);
     finish(session, false);
 }
@@ -104,12 +110,17 @@ struct redis *session_redis(struct session *session, enum redis_role role, struc
 
     if (session->redis[role] == NULL) {
         session->done = false;
+        session->connecting = true;
+        session->redis_problem[0] = '\0';
         session->redis[role] = redis_create(session->base, session->dns, &session->endpoints[role],
                                             redis_names[role], &handlers, session);
         session_wait(session, CONNECT_MS);
+        session->connecting = false;
     }
     if (redis_is_ready(session->redis[role]))
         return session->redis[role];
+    redis_destroy(session->redis[role]); /* it would try again and again */
+    session->redis[role] = NULL;
     buf_init(&where, 256);
     redis_endpoint_describe(&session->endpoints[role], &where);
     err_set(err, FP_UNAVAILABLE, "Redis (%s, %s): %s", redis_names[role], buf_cstr(&where),

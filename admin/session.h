@@ -29,6 +29,7 @@ struct session {
     struct redis_endpoint endpoints[REDIS_ROLES];
     struct redis *redis[REDIS_ROLES];
     struct postgres *postgres[POSTGRES_ROLES];
+    bool connecting;         /* a connection to Redis is what is waited for */
     char redis_problem[256]; /* of the latest attempt to connect */
     bool done;               /* what is waited for has happened */
     bool good;               /* and it went well */

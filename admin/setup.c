@@ -47,12 +47,6 @@ int command_setup(const struct config *config, int argc, char **argv)
     struct session session;
     struct err err;
 
-    if (words_help(
-            argc, argv,
-            "Usage: fedpush setup\n\nMakes or upgrades schema `fedpush` in FEDPUSH_DATABASE_URL "
-            "(default: Mastodon's "
-            "database).\nIt can be run again at any time; it touches nothing of Mastodon's.\n"))
-        return FP_EXIT_OK;
     if (argc > 0)
         return words_unknown("setup", argv[0]);
     int code = session_open(&session, config, &err) ? set_up(&session)

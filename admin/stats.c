@@ -7,10 +7,6 @@
 #include "admin/session.h"
 #include "admin/words.h"
 
-static const char help[] = "Usage: fedpush stats [HOST] [--json]\n\n"
-                           "Deliveries by remote host since schema `fedpush` was made, busiest "
-                           "first; with HOST, by its inboxes.\n";
-
 /* Columns of both queries, in order. */
 enum column {
     NAME = 0,
@@ -152,8 +148,6 @@ int command_stats(const struct config *config, int argc, char **argv)
     struct session session;
     struct err err;
 
-    if (words_help(argc, argv, help))
-        return FP_EXIT_OK;
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             continue;

@@ -6,11 +6,6 @@
 #include "admin/survey.h"
 #include "admin/words.h"
 
-static const char help[] = "Usage: fedpush status\n\n"
-                           "One screen: machines, queue, retries, hand-off, database. A bad line "
-                           "ends in the command to run.\n"
-                           "Exit code: 0 good, 1 a warning, 2 something is broken.\n";
-
 enum { OLD_S = 60 };
 
 static void show_machines(struct report *report, const struct survey *s)
@@ -95,9 +90,10 @@ static void show_database(struct report *report, struct session *session)
     }
     buf_init(&text, 64);
     words_put_age(&text, age.seconds);
-    report_line(report, GRADE_OK, "health", "%s%s",
-                age.known ? "last written (ago) " : "nothing written yet",
-                age.known ? buf_cstr(&text) : "");
+    if (age.known)
+        report_line(report, GRADE_OK, "health", "last written %s ago", buf_cstr(&text));
+    else
+        report_line(report, GRADE_OK, "health", "nothing written yet");
     buf_clear(&text);
 }
 
@@ -123,8 +119,6 @@ int command_status(const struct config *config, int argc, char **argv)
     struct session session;
     struct err err;
 
-    if (words_help(argc, argv, help))
-        return FP_EXIT_OK;
     if (argc > 0)
         return words_unknown("status", argv[0]);
     int code =

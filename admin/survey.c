@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "sched/consumer.h"
 
 enum { STALE_S = 60 };
 
@@ -159,36 +160,11 @@ static void on_processes(void *arg, const redisReply *reply)
     }
 }
 
-static bool has_text(const struct json *json, struct json_value array, struct str wanted)
-{
-    struct buf text;
-    bool found = false;
-
-    buf_init(&text, 256);
-    for (size_t i = 0; array.type == JSON_ARRAY && i < json_length(json, array); i++) {
-        buf_reset(&text);
-        found = found || (json_to_text(json_element(json, array, i), &text) &&
-                          str_equal(buf_str(&text), wanted));
-    }
-    buf_clear(&text);
-    return found;
-}
-
 static void count_consumer(struct taking *t, struct str info)
 {
-    struct json *json = json_create();
-    struct json_value root;
-    const char *reason;
-
-    if (json_parse(json, info, &root, &reason)) {
-        struct json_value queues = json_member(json, root, STR("queues"));
-        struct str handoff = str_of(t->session->config->handoff_queue);
-        if (!has_text(json, json_member(json, root, STR("labels")), STR("fedpush"))) {
-            t->survey->handoff_consumers += has_text(json, queues, handoff);
-            t->survey->push_consumers += has_text(json, queues, STR("push"));
-        }
-    }
-    json_destroy(json);
+    t->survey->handoff_consumers +=
+        consumer_serves(info, str_of(t->session->config->handoff_queue));
+    t->survey->push_consumers += consumer_serves(info, STR("push"));
 }
 
 /* A process whose hash is gone (60 s without a beat) is no consumer. */

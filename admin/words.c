@@ -15,14 +15,6 @@ bool words_has(int argc, char **argv, const char *name)
     return false;
 }
 
-bool words_help(int argc, char **argv, const char *text)
-{
-    if (!words_has(argc, argv, "--help") && !words_has(argc, argv, "-h"))
-        return false;
-    fputs(text, stdout);
-    return true;
-}
-
 int words_unknown(const char *command, const char *word)
 {
     struct buf safe;

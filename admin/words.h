@@ -4,8 +4,6 @@
 
 #include "base/str.h"
 
-/* True when --help or -h is among the words: `text` was printed. */
-bool words_help(int argc, char **argv, const char *text);
 /* True when `name` is among the words. */
 bool words_has(int argc, char **argv, const char *name);
 /* One line to standard error; returns FP_EXIT_USAGE. */

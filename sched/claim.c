@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const claim_state_names[] = {"new", "lane", "flight", "held", "suspicious", "settling"};
-
 struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,
                            struct str payload)
 {

@@ -18,7 +18,6 @@ enum claim_state {
     CLAIM_SUSPICIOUS, /* waits to run alone */
     CLAIM_SETTLING,   /* its outcome is decided, the script that writes it is queued or sent */
 };
-extern const char *const claim_state_names[];
 
 enum claim_origin { ORIGIN_QUEUE = 'q', ORIGIN_RETRY = 'r', ORIGIN_SCHEDULE = 's' };
 
@@ -38,7 +37,6 @@ struct claim {
     bool has_url;        /* url is set */
     bool settle_sent;    /* CLAIM_SETTLING: the script was sent, its answer may be lost */
     bool orphan;         /* fenced: somebody else has it; its outcome is not written */
-    bool booked;         /* came back from its slot in the schedule: it stays in its lane */
     struct job job;
     struct url url;
     char *tracker_host;

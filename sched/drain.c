@@ -151,7 +151,8 @@ static void on_flushed(void *arg)
     control_send(s->process.control, CONTROL_IDENTITY_GONE, membership_identity(s->membership), -1);
     control_send(s->process.control, CONTROL_DRAINED, STR_NULL, -1);
     set_state(s, DRAIN_DONE);
-    log_event(LOG_LEVEL_INFO, "drained", LOG_INT("settled", s->holdings.settled));
+    log_event(LOG_LEVEL_INFO, "drained", LOG_INT("claimed", s->holdings.claimed),
+              LOG_INT("settled", s->holdings.settled), LOG_INT("fenced", s->holdings.fenced));
 }
 
 static bool nothing_in_flight(const struct scheduler *s)

@@ -15,6 +15,7 @@ enum intake_state { INTAKE_OFF = 0, INTAKE_ON, INTAKE_STOPPING, INTAKE_STOPPED }
 struct vetting {
     TAILQ_ENTRY(vetting) entry;
     struct intake *intake; /* NULL: forgotten */
+    bool asked;            /* an answer is under way: asking twice would free it twice */
     size_t count;
     uint64_t seqs[VET_CHUNK];
 };
@@ -77,6 +78,8 @@ void intake_destroy(struct intake *intake)
     while ((vetting = TAILQ_FIRST(&intake->vettings)) != NULL) {
         TAILQ_REMOVE(&intake->vettings, vetting, entry);
         vetting->intake = NULL; /* freed with its answer */
+        if (!vetting->asked)
+            free(vetting);
     }
     free(intake);
 }
@@ -136,6 +139,7 @@ static void look_up(struct intake *intake, struct vetting *vetting)
             (void)job_peek_jid((struct str){claim->payload, claim->payload_bytes}, jids[i]);
         words[i + 2] = str_of(jids[i]);
     }
+    vetting->asked = true;
     redis_send(intake->o.redis, on_recoveries, vetting, vetting->count + 2, words);
     free(jids);
     free(words);
@@ -158,6 +162,7 @@ static void on_recoveries(void *arg, enum redis_status status, const redisReply 
     struct vetting *vetting = arg;
     struct intake *intake = vetting->intake;
 
+    vetting->asked = false;
     if (intake == NULL) {
         free(vetting);
         return;
@@ -384,7 +389,8 @@ void intake_start(struct intake *intake)
     intake->idle = false;
     TAILQ_FOREACH(vetting, &intake->vettings, entry)
     {
-        look_up(intake, vetting);
+        if (!vetting->asked)
+            look_up(intake, vetting);
     }
     claim_now(intake);
 }

@@ -1,11 +1,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "sched/state.h"
 
-enum { IDLE_STOP_MS = 30000 };
+enum { IDLE_STOP_MS = 30000, FORGET_S = 3 * 86400, CHUNK = 500 };
 
 struct mark {
     struct scheduler *s;
@@ -134,4 +135,39 @@ void quarantine_forget(struct scheduler *s)
     TAILQ_INIT(&s->quarantine.waiting);
     if (s->quarantine.state == QUARANTINE_MARKING)
         s->quarantine.state = QUARANTINE_READY;
+}
+
+struct pruning {
+    struct str words[CHUNK + 2];
+    size_t count;
+};
+
+/* Jobs that Ruby took over meanwhile would be remembered for ever: what is older than any job's
+ * retries is forgotten. */
+static void on_recoveries(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct scheduler *s = arg;
+    int64_t now_s = clock_wall_us(&s->process.clock) / 1000000;
+    struct pruning *pruning;
+
+    if (status == REDIS_LOST || reply->type != REDIS_REPLY_ARRAY)
+        return;
+    pruning = mem_alloc(sizeof(*pruning));
+    pruning->words[0] = STR("HDEL");
+    pruning->words[1] = str_of(s->keys.recoveries);
+    for (size_t i = 0; i + 1 < reply->elements && pruning->count < CHUNK; i += 2) {
+        const char *space = strchr(reply->element[i + 1]->str, ' ');
+        if (space == NULL || now_s - strtoll(space, NULL, 10) > FORGET_S)
+            pruning->words[2 + pruning->count++] =
+                (struct str){reply->element[i]->str, (size_t)reply->element[i]->len};
+    }
+    if (pruning->count > 0)
+        redis_send(s->redis, NULL, NULL, pruning->count + 2, pruning->words);
+    free(pruning);
+}
+
+void quarantine_prune(struct scheduler *s)
+{
+    const struct str words[] = {STR("HGETALL"), str_of(s->keys.recoveries)};
+    redis_send(s->redis, on_recoveries, s, 2, words);
 }

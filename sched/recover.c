@@ -9,7 +9,7 @@
 #include "sched/claim.h"
 #include "sched/script.h"
 
-enum { CHUNK = 50 };
+enum { CHUNK = 50, WAIT_ROUND = 100 /* recover.lua's: what it takes of the wait list in a call */ };
 
 /*
  * CONDEMNING --OK--> LISTING --seqs--> FETCHING --values--> LOOKING_UP --marks--> RETURNING --left
@@ -229,10 +229,11 @@ static void returned(struct recovery *r, const redisReply *reply)
     if (reply->element[2]->integer == 0) {
         r->result.ok = true;
         end(r);
-    } else if (r->next < r->seq_count) {
+    } else if (r->next < r->seq_count && reply->element[0]->integer < WAIT_ROUND) {
         fetch(r);
     } else {
-        list(r); /* the wait list took a whole round, or claims appeared meanwhile */
+        list(r); /* the wait list took a whole round, so the chunk is still there and comes before
+                    the next one; or claims appeared meanwhile */
     }
 }
 

@@ -19,7 +19,7 @@ if redis.call('LLEN', KEYS[3]) == 0 then
     local seq, jid, bytes = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     local value = redis.call('HGET', KEYS[2], seq)
     if value then
-      local cut = string.find(value, '\n', 1, true)
+      local cut = string.find(value, '\n', 1, true) or 0 -- a value of unknown form goes to the queue whole
       local kind, at, job = string.sub(value, 1, 1), string.sub(value, 2, cut - 1), string.sub(value, cut + 1)
       if bytes ~= '' then
         redis.call('ZADD', KEYS[7], ARGV[2], bytes)

@@ -13,6 +13,7 @@ enum {
     REGISTER_TICKS = 10,
     RECONCILE_TICKS = 60,
     SWEEP_TICKS = 600,
+    PRUNE_TICKS = 3600,
     READY_TICKS = 10,
     HISTORY_MS = 3000,
     MAX_WORK = 200,
@@ -128,6 +129,7 @@ static void on_joined(void *arg)
                   LOG_STR("identity", membership_identity(s->membership)));
     }
     beat_registration(s);
+    consumer_look(s->consumer);
     reconcile_run(s->reconcile, on_reconciled, s);
     send_ready(s);
 }
@@ -226,6 +228,17 @@ static void on_returned(void *arg)
 
 /* --- orders from Sidekiq's Web UI --- */
 
+/* What BLMOVE took while the order came goes back to the end that is served next. */
+static void on_quiet_stopped(void *arg)
+{
+    struct scheduler *s = arg;
+    const struct str words[] = {STR("LMOVE"), str_of(membership_wait_key(s->membership)),
+                                str_of(s->keys.queue_push), STR("LEFT"), STR("RIGHT")};
+
+    if (s->state == SCHEDULER_QUIET)
+        redis_send(s->redis, NULL, NULL, 5, words);
+}
+
 static void on_quiet(void *arg)
 {
     struct scheduler *s = arg;
@@ -235,6 +248,7 @@ static void on_quiet(void *arg)
     s->state = SCHEDULER_QUIET;
     register_set_quiet(s->registration);
     poller_stop(s->poller);
+    intake_stop(s->intake, on_quiet_stopped, s);
     drain_return_waiting(s);
 }
 
@@ -299,8 +313,12 @@ static void on_tick(void *arg)
         return;
     if (s->ticks % REGISTER_TICKS == 0)
         beat_registration(s);
-    if (s->ticks % RECONCILE_TICKS == 0)
+    if (s->ticks % PRUNE_TICKS == 0)
+        quarantine_prune(s);
+    if (s->ticks % RECONCILE_TICKS == 0) {
         reconcile_run(s->reconcile, NULL, NULL);
+        consumer_look(s->consumer);
+    }
 }
 
 /* --- start --- */
@@ -440,6 +458,7 @@ static void make_recording(struct scheduler *s)
                                                   .stop = on_stop,
                                                   .arg = s};
     s->registration = register_create(&registration);
+    s->consumer = consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue);
 }
 
 static void make_lanes(struct scheduler *s)
@@ -515,6 +534,8 @@ static void on_start(void *arg)
     make_lanes(s);
     for (unsigned i = 0; i < s->workers; i++)
         dispatch_connect(s->dispatch, i, s->worker_fds[i]);
+    if (s->quarantine_fd > 0)
+        dispatch_connect(s->dispatch, CONTROL_QUARANTINE_INDEX, s->quarantine_fd);
     s->tick = loop_timer_create(s->process.base, on_tick, s);
     loop_timer_set(s->tick, TICK_MS);
     health_load(s->health, HISTORY_MS, on_history_host, on_history, s);
@@ -532,6 +553,8 @@ static void on_peer(void *arg, enum role role, unsigned index, int fd)
     }
     if (s->dispatch != NULL) {
         dispatch_connect(s->dispatch, index, fd);
+    } else if (index == CONTROL_QUARANTINE_INDEX) {
+        s->quarantine_fd = fd;
     } else {
         s->worker_fds[index] = fd;
         if (index >= s->workers)

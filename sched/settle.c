@@ -7,7 +7,7 @@
 #include "sched/retry.h"
 
 enum {
-    BATCH_CLAIMS = 64,
+    BATCH_CLAIMS = 128,
     BATCH_BYTES = 1024 * 1024,
     BATCH_WAIT_MS = 3,
     REPLAY_MS = 1000,

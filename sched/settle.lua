@@ -25,7 +25,7 @@ for i = 2, #ARGV, 5 do
       redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -10000)
     elseif verb == 'return' or verb == 'handoff' then
       local value = redis.call('HGET', KEYS[1], seq)
-      local cut = string.find(value, '\n', 1, true)
+      local cut = string.find(value, '\n', 1, true) or 0 -- a value of unknown form goes to the queue whole
       local kind, at, job = string.sub(value, 1, 1), string.sub(value, 2, cut - 1), string.sub(value, cut + 1)
       if verb == 'handoff' then
         redis.call('SADD', KEYS[6], b)

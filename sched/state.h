@@ -8,6 +8,7 @@
 
 #include "base/role.h"
 #include "sched/availability.h"
+#include "sched/consumer.h"
 #include "sched/dispatch.h"
 #include "sched/health.h"
 #include "sched/intake.h"
@@ -82,6 +83,7 @@ struct scheduler {
     struct observer *observer;
     struct poller *poller;
     struct registration *registration;
+    struct consumer *consumer;
     struct availability *availability;
     struct health *health;
     struct lanes *lanes;
@@ -95,6 +97,7 @@ struct scheduler {
 
     struct json *json;
     unsigned workers;
+    int quarantine_fd;                    /* until start: 0 or a channel */
     int worker_fds[DISPATCH_MAX_WORKERS]; /* until start: -1 or a channel */
     char *identity_text;                  /* CONTROL_IDENTITY's, until start */
     bool ready_sent;
@@ -140,6 +143,7 @@ enum { QUARANTINE_RECOVERIES = 2 };
 void quarantine_add(struct scheduler *s, struct claim *claim);
 void quarantine_step(struct scheduler *s); /* after anything that may let it go on; each second */
 void quarantine_forget(struct scheduler *s);
+void quarantine_prune(struct scheduler *s); /* each hour */
 
 /* drain.c */
 void drain_start(struct scheduler *s, unsigned seconds);

@@ -11,7 +11,7 @@
 #include "sig/actor.h"
 #include "sig/cavage.h"
 
-enum { MAX_KEY_ID_BYTES = 1024, TRIM_SHARE = 8, MAX_EVICTIONS_A_ROW = 16 };
+enum { MAX_KEY_ID_BYTES = 1024, TRIM_SHARE = 8, EVICTIONS_WHEN_TIGHT = 16 };
 
 struct waiter {
     keyring_fn *fn;
@@ -100,16 +100,26 @@ static void drop_account(struct keyring *keyring, struct account *account)
     account_unref(account);
 }
 
+static void drop_oldest(struct keyring *keyring, size_t count)
+{
+    struct account *account = keyring->oldest;
+
+    while (count-- > 0 && account != NULL) {
+        struct account *newer = account->newer;
+        drop_account(keyring, account);
+        account = newer;
+    }
+}
+
 static void make_room(struct keyring *keyring)
 {
-    while (table_count(keyring->accounts) >= keyring->capacity)
-        drop_account(keyring, keyring->oldest);
+    size_t count = table_count(keyring->accounts);
+
+    if (count >= keyring->capacity)
+        drop_oldest(keyring, count - keyring->capacity + 1);
     /* One still in use gives its memory back later: no use in dropping everybody for it. */
-    for (int i = 0; i < MAX_EVICTIONS_A_ROW && keyring->oldest != NULL; i++) {
-        if (!heap_is_tight(keyring->heap))
-            break;
-        drop_account(keyring, keyring->oldest);
-    }
+    if (heap_is_tight(keyring->heap))
+        drop_oldest(keyring, EVICTIONS_WHEN_TIGHT);
 }
 
 static void add_account(struct keyring *keyring, struct account *account)
@@ -121,10 +131,7 @@ static void add_account(struct keyring *keyring, struct account *account)
 
 void keyring_trim(struct keyring *keyring)
 {
-    size_t count = table_count(keyring->accounts) / TRIM_SHARE + 1;
-
-    while (count-- > 0 && keyring->oldest != NULL)
-        drop_account(keyring, keyring->oldest);
+    drop_oldest(keyring, table_count(keyring->accounts) / TRIM_SHARE + 1);
 }
 
 /* ---- look-ups and who waits for them ---- */
@@ -177,10 +184,12 @@ static void free_lookup(struct keyring *keyring, struct lookup *lookup)
 static void finish_lookup(struct keyring *keyring, struct lookup *lookup, enum sign_status status,
                           struct account *account, const char *reason)
 {
-    struct waiter *waiter;
+    struct waiter *next;
 
-    while ((waiter = TAILQ_FIRST(&lookup->waiters)) != NULL)
+    for (struct waiter *waiter = TAILQ_FIRST(&lookup->waiters); waiter != NULL; waiter = next) {
+        next = TAILQ_NEXT(waiter, in_lookup);
         answer_waiter(keyring, waiter, status, account, reason);
+    }
     free_lookup(keyring, lookup);
 }
 
@@ -381,10 +390,11 @@ void keyring_row(struct keyring *keyring, const struct keyring_row *row)
 
 void keyring_done(struct keyring *keyring)
 {
-    struct lookup *lookup;
+    struct lookup *next;
     char reason[64];
 
-    while ((lookup = TAILQ_FIRST(&keyring->asked)) != NULL) {
+    for (struct lookup *lookup = TAILQ_FIRST(&keyring->asked); lookup != NULL; lookup = next) {
+        next = TAILQ_NEXT(lookup, link);
         long long id = (long long)lookup->id;
         snprintf(reason, sizeof(reason), "there is no account %lld", id);
         forget_account(keyring, id);
@@ -393,18 +403,27 @@ void keyring_done(struct keyring *keyring)
     start_batch(keyring);
 }
 
+static void fail_lookup(struct keyring *keyring, struct lookup *lookup, const char *reason)
+{
+    struct account *account = find_account(keyring, (int64_t)lookup->id);
+    struct waiter *next;
+
+    if (account != NULL)
+        account->retry_ms = clock_mono_ms(keyring->clock) + KEYRING_RETRY_MS;
+    for (struct waiter *waiter = TAILQ_FIRST(&lookup->waiters); waiter != NULL; waiter = next) {
+        next = TAILQ_NEXT(waiter, in_lookup);
+        answer_without_loader(keyring, waiter, reason);
+    }
+    free_lookup(keyring, lookup);
+}
+
 void keyring_failed(struct keyring *keyring, const char *reason)
 {
-    struct lookup *lookup;
-    struct waiter *waiter;
+    struct lookup *next;
 
-    while ((lookup = TAILQ_FIRST(&keyring->asked)) != NULL) {
-        struct account *account = find_account(keyring, (int64_t)lookup->id);
-        if (account != NULL)
-            account->retry_ms = clock_mono_ms(keyring->clock) + KEYRING_RETRY_MS;
-        while ((waiter = TAILQ_FIRST(&lookup->waiters)) != NULL)
-            answer_without_loader(keyring, waiter, reason);
-        free_lookup(keyring, lookup);
+    for (struct lookup *lookup = TAILQ_FIRST(&keyring->asked); lookup != NULL; lookup = next) {
+        next = TAILQ_NEXT(lookup, link);
+        fail_lookup(keyring, lookup, reason);
     }
     start_batch(keyring);
 }
@@ -436,21 +455,29 @@ void keyring_set_loader(struct keyring *keyring, keyring_load_fn *load, void *ar
     keyring->load_arg = arg;
 }
 
+static void forget_lookups(struct keyring *keyring, struct lookup_list *list)
+{
+    struct lookup *next;
+
+    for (struct lookup *lookup = TAILQ_FIRST(list); lookup != NULL; lookup = next) {
+        next = TAILQ_NEXT(lookup, link);
+        free_lookup(keyring, lookup);
+    }
+}
+
 void keyring_destroy(struct keyring *keyring)
 {
-    struct lookup *lookup;
-    struct waiter *waiter;
+    struct waiter *next;
 
     if (keyring == NULL)
         return;
-    while ((waiter = TAILQ_FIRST(&keyring->waiters)) != NULL)
+    for (struct waiter *waiter = TAILQ_FIRST(&keyring->waiters); waiter != NULL; waiter = next) {
+        next = TAILQ_NEXT(waiter, in_order);
         forget_waiter(keyring, waiter);
-    while ((lookup = TAILQ_FIRST(&keyring->wanted)) != NULL)
-        free_lookup(keyring, lookup);
-    while ((lookup = TAILQ_FIRST(&keyring->asked)) != NULL)
-        free_lookup(keyring, lookup);
-    while (keyring->oldest != NULL)
-        drop_account(keyring, keyring->oldest);
+    }
+    forget_lookups(keyring, &keyring->wanted);
+    forget_lookups(keyring, &keyring->asked);
+    drop_oldest(keyring, table_count(keyring->accounts));
     table_destroy(keyring->accounts);
     table_destroy(keyring->lookups);
     free(keyring->web_domain);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <unistd.h>
 
 #include "base/ipc.h"
@@ -22,12 +23,16 @@
 
 enum {
     MAX_WORKERS = CONTROL_QUARANTINE_INDEX + 1,
-    MAX_QUEUED = 16384,
+    MAX_OPEN = 65536, /* requests: a worker has one for each of its jobs */
+    /* Of answers that a worker does not read: it is stuck or hostile, and its channel is closed. */
+    MAX_UNREAD_BYTES = 64 * 1024 * 1024,
     MAX_DATE_AGE_S = 30,
+    MAX_SIGNING_STRING_BYTES = 64 * 1024,
     KEYRING_TICK_MS = 100,
 };
 
 struct signer;
+struct request;
 
 struct channel {
     struct signer *signer;
@@ -45,6 +50,8 @@ struct signer {
     struct pool *pool;
     struct uses *uses;
     struct loop_timer *tick;
+    LIST_HEAD(, request) open;
+    size_t open_count;
     struct channel channels[MAX_WORKERS];
     int fds[MAX_WORKERS]; /* until start: a descriptor, or -1 */
     bool started;
@@ -71,10 +78,13 @@ struct request {
     struct account *account;
     struct pool_job job;
     char *memory;
+    LIST_ENTRY(request) link;
 };
 
 static void request_free(struct request *r)
 {
+    LIST_REMOVE(r, link);
+    r->signer->open_count--;
     if (r->account != NULL)
         account_unref(r->account);
     free(r->memory);
@@ -143,7 +153,7 @@ static const char *unfit(struct signer *s, const struct message_sign *m, enum si
         return err->message;
     if (m->method != SIGN_POST && m->method != SIGN_GET)
         return "unknown method";
-    if (m->date_s > now_s || now_s - m->date_s > MAX_DATE_AGE_S)
+    if (m->date_s > now_s || m->date_s < now_s - MAX_DATE_AGE_S)
         return "the date is ahead of time or too old";
     reason = unfit_target(m->target);
     if (reason != NULL)
@@ -195,6 +205,8 @@ static struct request *request_create(struct channel *channel, const struct mess
     date_format(m->date_s, r->date);
     if (r->method == SIGN_POST)
         digest_header(m->ticket.body_sha256, r->digest);
+    LIST_INSERT_HEAD(&s->open, r, link);
+    s->open_count++;
     return r;
 }
 
@@ -232,13 +244,26 @@ static void on_key(void *arg, enum sign_status status, struct account *account, 
         return;
     }
     r->account = account_ref(account);
-    buf_init(&text, 64 * 1024);
+    buf_init(&text, MAX_SIGNING_STRING_BYTES);
     cavage_put_signing_string(&text, &r->style, &values);
     digest_sha256(buf_str(&text), r->job.sha256);
     buf_clear(&text);
     r->job.key = account->key;
     if (!pool_submit(r->signer->pool, &r->job))
         fail(r, SIGN_UNAVAILABLE, "too many signatures are waiting");
+}
+
+/* There was no room for this thread's copy of the key, or the key is none. */
+static void on_failed(struct request *r)
+{
+    struct signer *s = r->signer;
+
+    if (heap_is_tight(&s->heap)) {
+        keyring_trim(s->keyring);
+        fail(r, SIGN_UNAVAILABLE, "no memory for a private key");
+    } else {
+        fail(r, SIGN_KEY_UNUSABLE, "the private key cannot sign");
+    }
 }
 
 static void on_signed(void *arg, struct pool_job *job)
@@ -248,10 +273,7 @@ static void on_signed(void *arg, struct pool_job *job)
     struct buf header;
 
     if (!job->good) {
-        if (heap_is_tight(&s->heap))
-            keyring_trim(s->keyring);
-        fail(r, heap_is_tight(&s->heap) ? SIGN_UNAVAILABLE : SIGN_KEY_UNUSABLE,
-             "the key cannot sign");
+        on_failed(r);
         return;
     }
     buf_init(&header, MESSAGE_MAX_TEXT_BYTES);
@@ -280,9 +302,14 @@ static bool on_frame(void *arg, struct ipc *ipc, uint16_t type, struct str paylo
     const char *reason;
     struct err err;
 
-    (void)ipc;
+    if (ipc_pending_bytes(ipc) > MAX_UNREAD_BYTES)
+        return false;
     if (type != MESSAGE_SIGN || !message_get_sign(payload, &m))
         return false;
+    if (s->open_count >= MAX_OPEN) {
+        refuse(channel, m.id, SIGN_UNAVAILABLE, "too many signatures are waiting");
+        return true;
+    }
     reason = unfit(s, &m, &status, &err);
     if (reason != NULL) {
         refuse(channel, m.id, status, reason);
@@ -371,7 +398,7 @@ static void on_start(void *arg)
     buf_init(&s->scratch, IPC_MAX_FRAME_BYTES);
     s->uses = uses_create(USES_MAX_TICKETS);
     make_keys(s, threads);
-    s->pool = pool_create(s->process.base, threads, MAX_QUEUED, on_signed, s);
+    s->pool = pool_create(s->process.base, threads, MAX_OPEN, on_signed, s);
     if (s->pool == NULL) {
         log_plain(LOG_LEVEL_ERROR, "cannot start the threads that sign");
         exit(FP_EXIT_OS);
@@ -398,6 +425,32 @@ static void on_peer(void *arg, enum role role, unsigned index, int fd)
         s->fds[index] = fd;
 }
 
+/* The threads end before the process does: exit() takes OpenSSL away from under them. */
+static void finish(struct signer *s)
+{
+    struct request *next;
+
+    pool_destroy(s->pool);
+    source_destroy(s->source);
+    postgres_destroy(s->postgres);
+    dns_destroy(s->dns);
+    for (struct request *r = LIST_FIRST(&s->open); r != NULL; r = next) {
+        next = LIST_NEXT(r, link);
+        request_free(r);
+    }
+    keyring_destroy(s->keyring);
+    uses_destroy(s->uses);
+    loop_timer_destroy(s->tick);
+    for (unsigned i = 0; i < MAX_WORKERS; i++)
+        ipc_destroy(s->channels[i].ipc);
+    buf_clear(&s->scratch);
+    control_destroy(s->process.control);
+    event_base_free(s->process.base);
+    config_clear(&s->process.config);
+    secret_wipe(s->process.ticket_key, sizeof(s->process.ticket_key));
+    free(s);
+}
+
 int signer_main(void)
 {
     static const struct role_handlers handlers = {.start = on_start, .peer = on_peer};
@@ -405,5 +458,8 @@ int signer_main(void)
 
     for (unsigned i = 0; i < MAX_WORKERS; i++)
         s->fds[i] = -1;
-    return role_run(&s->process, ROLE_SIGNER, 0, &handlers, s);
+    LIST_INIT(&s->open);
+    int exit_code = role_run(&s->process, ROLE_SIGNER, 0, &handlers, s);
+    finish(s);
+    return exit_code;
 }

@@ -24,14 +24,6 @@
 #include "worker/request.h"
 #include "worker/trust.h"
 
-static const char help[] =
-    "Usage: fedpush deliver --account NAME --inbox URL FILE [--send]\n\n"
-    "Shows the signed request that would deliver FILE's bytes from a local account to an inbox.\n"
-    "  --account NAME   local user name, without @\n"
-    "  --inbox URL      where to\n"
-    "  --send           send it, and show the answer; exit code 0 for a 2xx\n"
-    "The signature shown is valid for a few minutes: treat it as a secret for that long.\n";
-
 enum { SHOWN_BODY_BYTES = 4096, CONTENT_BYTES = 1024 * 1024, ANSWER_MS = 70000, LOOKUP_MS = 20000 };
 
 struct work {
@@ -323,8 +315,11 @@ static bool exchange(struct work *w)
     w->err.message[0] = '\0';
     w->session.done = false;
     http_start(http, &request, on_answer, w);
-    session_wait(&w->session, ANSWER_MS);
+    bool ended = session_wait(&w->session, ANSWER_MS);
     http_destroy(http);
+    if (!ended)
+        err_set(&w->err, FP_UNAVAILABLE, "deliver: %s: no answer within %d s", w->inbox,
+                ANSWER_MS / 1000);
     trust_store_destroy(store);
     return w->err.message[0] == '\0';
 }
@@ -348,8 +343,6 @@ int command_deliver(const struct config *config, int argc, char **argv)
     struct work w = {.config = config, .exit_code = FP_EXIT_FAILURE};
     int code;
 
-    if (words_help(argc, argv, help))
-        return FP_EXIT_OK;
     buf_init(&w.body, CONTENT_BYTES);
     buf_init(&w.key_id, 1024);
     if (read_arguments(&w, argc, argv) != FP_OK || read_body(&w) != FP_OK) {

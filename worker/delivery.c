@@ -363,8 +363,8 @@ static void answered(struct delivery *d, const struct http_result *result)
 
 static void limit(struct delivery *d)
 {
-    if (d->state == DELIVERY_SIGNING)
-        end(d, d->sent ? OUTCOME_TRANSPORT : OUTCOME_KEY_WAIT, 0);
+    if (d->state == DELIVERY_SIGNING && !d->sent)
+        end(d, OUTCOME_KEY_WAIT, 0);
     else
         end_failed(d, "HTTP::TimeoutError",
                    d->state == DELIVERY_RESOLVING ? "name not resolved in time" : "timed out");

@@ -160,7 +160,9 @@ static int with_config(const struct command_line *line, command_fn *fn)
     int exit_code;
 
     if (config_load(&config, environ, line->mastodon_dir, &err) == FP_OK) {
-        log_open("command", config.log_level);
+        /* The command itself says to its caller what went wrong. */
+        log_open("command",
+                 config.log_level == LOG_LEVEL_DEBUG ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
         exit_code = fn(&config, line->argc, line->argv);
     } else {
         exit_code = fail_with(&err);

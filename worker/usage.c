@@ -21,7 +21,7 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "  SIGHUP           read the configuration again; FEDPUSH_CLAIM_RATE,\n"
          "                   FEDPUSH_DRAIN_SECONDS and FEDPUSH_LOG_LEVEL take effect\n"},
     [COMMAND_CHECK] = {"check", "", "prove that `run` would work, and say what is missing",
-                       "Looks at configuration, Redis, PostgreSQL, rights, DNS and certificates.\n"
+                       "Looks at configuration, Redis, PostgreSQL, rights, keys and DNS.\n"
                        "No job is touched. Ends with 0 only if `run` would work.\n"},
     [COMMAND_SETUP] = {"setup", "", "create or upgrade the database schema `fedpush`",
                        "Needs a database role that may create schemas; give it by\n"
@@ -30,19 +30,24 @@ static const struct command_usage commands[COMMAND_COUNT] = {
         {"status", "", "one line for each part: is it well?",
          "Ends with 0 when all is well, 1 at a warning, 2 when deliveries suffer.\n"},
     [COMMAND_STATS] = {"stats", "[HOST] [--json]", "deliveries by domain, or by inbox of HOST",
+                       "Counted since `fedpush setup`, busiest first.\n"
+                       "\n"
                        "  --json  for programs\n"},
     [COMMAND_DELIVER] = {"deliver", "--account NAME --inbox URL FILE [--send]",
                          "show or send one signed delivery",
                          "Signs the content of FILE as the local account NAME and prints the\n"
-                         "request. Nothing leaves this machine without --send.\n"
+                         "request. Nothing leaves this machine without --send. The signature\n"
+                         "is valid for minutes: do not show it around for that long.\n"
                          "\n"
-                         "  --send  send it, and show the answer\n"},
-    [COMMAND_HANDBACK] = {"handback", "[--own] [IDENTITY...]",
+                         "  --send  send it, and show the answer; ends with 0 for a 2xx\n"},
+    [COMMAND_HANDBACK] = {"handback", "[--own | IDENTITY...]",
                           "return jobs of ended fedpush processes to their queue",
-                          "Without arguments: those of all processes that are gone. Claims of\n"
-                          "living ones are refused. Needs Redis only.\n"
+                          "Without arguments: those of all processes whose last beat is over 60 s\n"
+                          "old. Living ones keep theirs. Needs Redis only.\n"
                           "\n"
-                          "  --own  those of this machine; `fedpush run` must have ended\n"},
+                          "  --own     those of this machine (FEDPUSH_RUNTIME_DIR), at once;\n"
+                          "            `fedpush run` must have ended\n"
+                          "  IDENTITY  those of these, as `fedpush status` names them\n"},
     [COMMAND_VERSION] = {"version", "", "print the versions of fedpush and its libraries",
                          "Also as `fedpush --version`.\n"},
 };

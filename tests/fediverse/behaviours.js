@@ -1,8 +1,10 @@
 // What a host of the simulated fediverse does with a delivery that it has read. A name is a word
-// and a number: "slow300" answers after 300 ms, "status503" with 503, "redirect307" elsewhere.
+// and a number: "slow300" answers after 300 ms, "status503" with 503, "late503" so but slowly,
+// "later60" with 429 and Retry-After, "redirect307" to another path.
 'use strict';
 
 const DRIP_MS = 500;
+const LATE_MS = 1500;
 const BIG_BODY_BYTES = 10 * 1024 * 1024;
 
 function answer(response, status, headers = {}) {
@@ -20,6 +22,7 @@ const behaviours = {
   ok: (request, response) => answer(response, 202),
   slow: (request, response, ms) => setTimeout(() => answer(response, 202), ms),
   status: (request, response, status) => answer(response, status),
+  late: (request, response, status) => setTimeout(() => answer(response, status), LATE_MS),
   later: (request, response, seconds) => answer(response, 429, { 'Retry-After': String(seconds) }),
   redirect: (request, response, status) =>
     request.url === '/moved' ? answer(response, 202) : answer(response, status, { Location: '/moved' }),

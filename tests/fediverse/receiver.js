@@ -9,6 +9,7 @@
 //   GET /counts, GET /summary            what came (ledger.js)
 //   POST /reset                          forget it, and behaviours that were set
 //   POST /behaviour {"host", "name"}     what that host does from now on
+//   POST /verify {"every"}               overrides settings.verify
 'use strict';
 
 const fs = require('node:fs');
@@ -23,6 +24,7 @@ const ledger = new Ledger();
 const changed = new Map(); // host -> behaviour that was set
 const seen = new Map(); // host -> deliveries
 let turn = 0; // of the libraries
+let every = settings.verify;
 
 function behaviourOf(host) {
   const label = host.split('.')[0].split('-')[0];
@@ -48,7 +50,7 @@ function activityId(body) {
 async function check(request, host, body) {
   const count = (seen.get(host) ?? 0) + 1;
   seen.set(host, count);
-  if (settings.verify === 0 || (count - 1) % settings.verify !== 0) return true;
+  if (every === 0 || (count - 1) % every !== 0) return true;
   const library = LIBRARIES[turn++ % LIBRARIES.length];
   try {
     await verify(library, request, body, settings.keys);
@@ -91,6 +93,10 @@ async function control(request, response) {
     case 'POST /reset':
       ledger.reset();
       changed.clear();
+      every = settings.verify;
+      return reply({});
+    case 'POST /verify':
+      every = JSON.parse(body).every;
       return reply({});
     case 'POST /behaviour': {
       const { host, name } = JSON.parse(body);

@@ -20,11 +20,24 @@ function keyOf(keys, keyId) {
   return pem;
 }
 
+// Reading a PEM anew for each delivery would make the receivers the bottleneck.
+const imported = new Map(); // PEM -> promise of the key that WebCrypto works with
+
+function importKey(pem) {
+  if (!imported.has(pem)) {
+    const der = crypto.createPublicKey(pem).export({ type: 'spki', format: 'der' });
+    const algorithm = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' };
+    imported.set(pem, crypto.subtle.importKey('spki', der, algorithm, false, ['verify']));
+  }
+  return imported.get(pem);
+}
+
 async function verifyMisskey(request, keys) {
   const parsed = misskey.parseRequestSignature(request, { requiredComponents: { draft: REQUIRED } });
   const pem = keyOf(keys, parsed.value.params.keyId);
   let reason = 'signature is wrong';
-  const good = await misskey.verifyDraftSignature(parsed.value, pem, (message) => (reason = message));
+  const key = await importKey(pem);
+  const good = await misskey.verifyDraftSignature(parsed.value, key, (message) => (reason = message));
   if (!good) throw new Error(String(reason));
 }
 

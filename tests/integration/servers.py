@@ -337,3 +337,7 @@ class Fediverse(Server):
 
     def behave(self, host, name):
         self._call("/behaviour", {"host": f"{host}.fedi.test", "name": name})
+
+    def verify(self, every):
+        """Verifies every nth delivery of a host only: many at once would wait for the verifiers."""
+        self._call("/verify", {"every": every})

@@ -1,0 +1,469 @@
+"""The commands for people: what they print, and the exit codes that scripts rely on."""
+
+import json
+import os
+import time
+
+import pytest
+from jobs import activity, delivery, payloads, push, wait_settled
+from machine import DOMAIN, fedpush
+from servers import free_port, wait_for
+
+COMMANDS = ["run", "check", "setup", "status", "stats", "deliver", "handback", "version"]
+STRANGER = "elsewhere:77:abcdefabcdef"
+
+
+def lines(done, grade):
+    """Subject -> text of the lines of one grade."""
+    found = {}
+    for line in done.stdout.splitlines():
+        words = line.split(None, 2)
+        if len(words) == 3 and words[0] == grade:
+            found[words[1]] = words[2]
+    return found
+
+
+def sidekiq_process(world, queues, identity="ruby:1:aaaaaaaaaaaa"):
+    """A live Sidekiq process that serves these queues, as Redis knows one."""
+    info = {"hostname": "ruby", "pid": 1, "queues": queues, "labels": [], "identity": identity, "concurrency": 5}
+    world.redis_client.sadd("processes", identity)
+    world.redis_client.hset(identity, mapping={"info": json.dumps(info), "beat": time.time(), "quiet": "false"})
+
+
+@pytest.fixture
+def installed(world):
+    """All that `check` asks for."""
+    assert fedpush(world, "setup").returncode == 0
+    sidekiq_process(world, ["default", "push"])
+    return world
+
+
+@pytest.fixture
+def limited(world):
+    """A database role without rights, and how to log in as it."""
+    world.query("DROP OWNED BY limited") if world.query("SELECT 1 FROM pg_roles WHERE rolname = 'limited'") else (
+        world.query("CREATE ROLE limited LOGIN")
+    )
+    yield world.postgres.url(world.database).replace("mastodon@", "limited@")
+    world.query("DROP OWNED BY limited")
+
+
+# ---- check ----
+
+
+def test_check_is_content_with_a_good_installation(installed):
+    done = fedpush(installed, "check")
+    assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
+    assert lines(done, "FAIL") == {} and lines(done, "warn") == {}
+    assert lines(done, "ok")["eviction"] == "noeviction"
+    assert "`fedpush run` would work" in done.stdout
+    assert "not" not in done.stdout.splitlines()[-1]
+
+
+def test_check_finds_redis_away_and_nothing_else(installed):
+    port = free_port()
+    done = fedpush(installed, "check", REDIS_URL=f"redis://127.0.0.1:{port}/0")
+    failed = lines(done, "FAIL")
+    assert done.returncode == 1 and list(failed) == ["Redis"], done.stdout
+    assert f"127.0.0.1:{port}" in failed["Redis"] and "check REDIS_URL" in failed["Redis"]
+
+
+def test_check_finds_postgresql_away(installed):
+    url = installed.postgres.url(installed.database, free_port())
+    done = fedpush(installed, "check", DATABASE_URL=url)
+    assert done.returncode == 1
+    assert {"PostgreSQL", "signer", "schema"} == set(lines(done, "FAIL")), done.stdout
+
+
+def test_check_refuses_an_evicting_redis(installed):
+    installed.redis_client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        done = fedpush(installed, "check")
+    finally:
+        installed.redis_client.config_set("maxmemory-policy", "noeviction")
+    assert done.returncode == 1
+    assert list(lines(done, "FAIL")) == ["eviction"], done.stdout
+    assert "allkeys-lru" in done.stdout and "CONFIG SET maxmemory-policy noeviction" in done.stdout
+
+
+def test_check_wants_somebody_to_serve_the_handoff_queue(installed):
+    installed.redis_client.delete("ruby:1:aaaaaaaaaaaa")  # dead: its hash has expired
+    sidekiq_process(installed, ["pull"], "ruby:2:bbbbbbbbbbbb")
+    done = fedpush(installed, "check")
+    assert done.returncode == 1 and list(lines(done, "FAIL")) == ["hand-off"], done.stdout
+    assert "-q default" in lines(done, "FAIL")["hand-off"]
+    assert fedpush(installed, "check", FEDPUSH_HANDOFF_QUEUE="pull").returncode == 0
+
+
+def test_check_refuses_to_hand_off_to_its_own_queue(installed):
+    done = fedpush(installed, "check", FEDPUSH_HANDOFF_QUEUE="push")
+    assert done.returncode == 78 and "FEDPUSH_HANDOFF_QUEUE" in done.stderr
+
+
+def grants(text):
+    """The statements of a line `…: run GRANT …; GRANT …`."""
+    return [part.strip() for part in text.split(": run ", 1)[1].split(";")]
+
+
+def test_the_grants_that_check_prints_are_exactly_what_is_missing(installed, limited):
+    settings = {"DATABASE_URL": limited, "FEDPUSH_DATABASE_URL": installed.postgres.url(installed.database)}
+    done = fedpush(installed, "check", **settings)
+    assert done.returncode == 1
+    failed = lines(done, "FAIL")
+    assert grants(failed["PostgreSQL"]) == [
+        "GRANT SELECT, INSERT, DELETE ON public.unavailable_domains TO limited",
+        "GRANT USAGE ON SEQUENCE public.unavailable_domains_id_seq TO limited",
+        "GRANT SELECT (account_id) ON public.account_deletion_requests TO limited",
+    ]
+    assert len(grants(failed["signer"])) == 1
+    assert grants(failed["signer"])[0].endswith(" ON public.accounts TO limited")
+    for statement in grants(failed["PostgreSQL"]) + grants(failed["signer"]):
+        installed.query(statement)
+    done = fedpush(installed, "check", **settings)
+    assert done.returncode == 0, done.stdout
+
+
+def test_check_names_the_one_right_that_is_missing(installed, limited):
+    installed.query("GRANT ALL ON ALL TABLES IN SCHEMA public TO limited")
+    installed.query("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO limited")
+    installed.query("REVOKE DELETE ON unavailable_domains FROM limited")
+    done = fedpush(installed, "check", DATABASE_URL=limited,
+                   FEDPUSH_DATABASE_URL=installed.postgres.url(installed.database))
+    failed = lines(done, "FAIL")
+    assert list(failed) == ["PostgreSQL"], done.stdout
+    assert grants(failed["PostgreSQL"]) == ["GRANT DELETE ON public.unavailable_domains TO limited"]
+
+
+def test_check_wants_rights_on_the_schema(installed, limited):
+    done = fedpush(installed, "check", FEDPUSH_DATABASE_URL=limited)
+    assert done.returncode == 1 and list(lines(done, "FAIL")) == ["schema"], done.stdout
+    assert "GRANT" in lines(done, "FAIL")["schema"]
+
+
+def test_check_wants_setup(world):
+    sidekiq_process(world, ["default"])
+    done = fedpush(world, "check")
+    assert done.returncode == 1 and list(lines(done, "FAIL")) == ["schema"], done.stdout
+    assert "fedpush setup" in lines(done, "FAIL")["schema"]
+
+
+def test_check_wants_keys(installed):
+    installed.query("UPDATE accounts SET private_key = NULL")
+    done = fedpush(installed, "check")
+    assert done.returncode == 1 and list(lines(done, "FAIL")) == ["keys"], done.stdout
+
+
+def test_check_wants_a_runtime_directory(installed, tmp_path):
+    done = fedpush(installed, "check", runtime_dir=str(tmp_path / "none"))
+    assert done.returncode == 1 and list(lines(done, "FAIL")) == ["directory"], done.stdout
+
+
+def test_check_wants_resolvers_that_answer(installed):
+    done = fedpush(installed, "check", FEDPUSH_RESOLVERS=f"127.0.0.1:{free_port()}")
+    assert done.returncode == 1 and list(lines(done, "FAIL")) == ["DNS"], done.stdout
+    assert "FEDPUSH_RESOLVERS" in lines(done, "FAIL")["DNS"]
+
+
+def test_check_touches_no_job(installed):
+    push(installed.redis, [delivery(1, installed.fediverse.inbox("ok-1"))])
+    before = list(payloads(installed.redis_client))
+    assert fedpush(installed, "check").returncode == 0
+    assert list(payloads(installed.redis_client)) == before
+
+
+def test_no_secret_is_printed(installed):
+    url = f"redis://:hunter-two@127.0.0.1:{installed.redis.port}/0"
+    done = fedpush(installed, "check", REDIS_URL=url)
+    assert done.returncode == 1 and "FAIL" in done.stdout
+    assert "hunter-two" not in done.stdout + done.stderr
+
+
+# ---- status ----
+
+
+def test_status_is_good_beside_a_running_machine(machine, world):
+    sidekiq_process(world, ["default"])
+    done = fedpush(world, "status")
+    assert done.returncode == 0, done.stdout
+    assert machine.identity() in lines(done, "ok")["machine"]
+
+
+def test_status_warns_of_old_jobs(machines, world):
+    machines(FEDPUSH_CLAIM_RATE="1")
+    sidekiq_process(world, ["default"])
+    old = json.dumps({"class": "Old", "args": [], "jid": "f" * 24, "enqueued_at": int((time.time() - 300) * 1000)})
+    world.redis_client.rpush("queue:push", *[old] * 200)
+    done = fedpush(world, "status")
+    assert done.returncode == 1, done.stdout
+    assert "the oldest for 5 min" in lines(done, "warn")["push"]
+
+
+def test_status_warns_of_the_dead(machine, world):
+    sidekiq_process(world, ["default"])
+    world.redis_client.zadd("fedpush:identities", {STRANGER: time.time() - 65})
+    world.redis_client.hset(f"fedpush:claimed:{STRANGER}", mapping={"seq": 1, "1": "q\n{}"})
+    done = fedpush(world, "status")
+    assert done.returncode == 1, done.stdout
+    assert lines(done, "warn")["machine"] == f"{STRANGER} is dead and holds 1 jobs: fedpush handback"
+
+
+def test_status_is_broken_without_fedpush(installed):
+    installed.redis_client.flushall()
+    sidekiq_process(installed, ["default"])
+    done = fedpush(installed, "status")
+    assert done.returncode == 2 and "no fedpush is running" in lines(done, "FAIL")["machines"], done.stdout
+
+
+def test_status_without_redis_or_schema(world):
+    done = fedpush(world, "status", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert done.returncode == 2 and set(lines(done, "FAIL")) == {"Redis", "health"}, done.stdout
+    assert lines(done, "FAIL")["health"].endswith("fedpush setup")
+
+
+# ---- stats ----
+
+
+def test_stats(machine, world):
+    jobs = [delivery(i, world.fediverse.inbox("ok-1")) for i in range(3)]
+    jobs += [delivery(3, world.fediverse.inbox("ok-1", "/users/x/inbox")), delivery(4, world.fediverse.inbox("status503-1"))]
+    push(world.redis, jobs)
+    wait_settled(world)
+
+    def rows(*arguments):
+        done = fedpush(world, "stats", *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    found = wait_for(lambda: len(rows()) == 2 and rows(), 20, "two hosts")
+    assert [(row["host"].split(":")[0], row["delivered"], row["retried"]) for row in found] == [
+        ("ok-1.fedi.test", 4, 0), ("status503-1.fedi.test", 0, 1),
+    ]
+    assert found[0]["failing_for_s"] is None and found[0]["last_success_age_s"] >= 0
+    assert found[1]["last_status"] == 503 and found[1]["consecutive_failures"] == 1
+    assert found[1]["last_success_age_s"] is None and found[1]["failing_for_s"] >= 0
+    inboxes = rows(found[0]["host"])
+    assert [(row["inbox_url"], row["delivered"]) for row in inboxes] == [
+        (world.fediverse.inbox("ok-1"), 3), (world.fediverse.inbox("ok-1", "/users/x/inbox"), 1),
+    ]
+    table = fedpush(world, "stats").stdout.splitlines()
+    assert table[0].split()[:4] == ["HOST", "DELIVERED", "RETRIED", "REJECTED"]
+    assert table[1].split()[:4] == [found[0]["host"], "4", "0", "0"]
+    assert "503" in table[2] and "never" in table[2]
+    assert fedpush(world, "stats", "nowhere.test").stdout.splitlines()[0].startswith("INBOX")
+
+
+def test_stats_shows_no_control_characters(installed):
+    installed.query("INSERT INTO fedpush.domain_health (host, consecutive_failures, last_error)"
+                    " VALUES (%s, 1, %s)", "evil\x1b[2J.test", "\x1b]0;title\x07 ok")
+    done = fedpush(installed, "stats")
+    assert "evil?[2J.test" in done.stdout and "\x1b" not in done.stdout and "\x07" not in done.stdout
+
+
+def test_stats_before_setup(world):
+    done = fedpush(world, "stats")
+    assert done.returncode == 1 and "fedpush setup" in done.stderr and done.stdout == ""
+
+
+# ---- setup ----
+
+
+def test_setup_can_be_run_again(world):
+    for _ in range(2):
+        done = fedpush(world, "setup")
+        assert done.returncode == 0 and "schema fedpush is at version" in done.stdout, done.stderr
+    assert world.query("SELECT count(*) FROM fedpush.schema_version") == [(1,)]
+
+
+def test_setup_without_the_right_names_it(world, limited):
+    done = fedpush(world, "setup", FEDPUSH_DATABASE_URL=limited)
+    assert done.returncode == 77 and "GRANT CREATE ON DATABASE" in done.stderr
+
+
+def test_setup_without_postgresql(world):
+    done = fedpush(world, "setup", DATABASE_URL=world.postgres.url(world.database, free_port()))
+    assert done.returncode == 69 and done.stderr.startswith("fedpush: PostgreSQL")
+
+
+# ---- handback ----
+
+
+def held_by(world, identity, beat_age_s, *numbers):
+    """Jobs that this identity claimed from queue:push."""
+    jobs = [json.dumps({**delivery(i, world.fediverse.inbox("ok-1")), "jid": f"{i:024x}"}) for i in numbers]
+    values = {str(i): "q\n" + job for i, job in zip(numbers, jobs)}
+    world.redis_client.hset(f"fedpush:claimed:{identity}", mapping={"seq": max(numbers), **values})
+    world.redis_client.zadd("fedpush:identities", {identity: time.time() - beat_age_s})
+    return [job.encode() for job in jobs]
+
+
+def test_handback_with_nothing_to_do(world):
+    done = fedpush(world, "handback")
+    assert done.returncode == 0 and done.stdout == "nothing to hand back\n"
+
+
+def test_handback_takes_from_the_dead_only(world):
+    jobs = held_by(world, STRANGER, 100, 1, 2, 3)
+    held_by(world, "alive:1:abcabcabcabc", 1, 4)
+    done = fedpush(world, "handback")
+    assert done.returncode == 0, done.stderr
+    assert f"{STRANGER}: 3 jobs back" in done.stdout and "alive:1:abcabcabcabc: alive, left alone" in done.stdout
+    # the consuming end is the right one, and the oldest goes first
+    assert world.redis_client.lrange("queue:push", 0, -1) == jobs[::-1]
+    assert world.redis_client.hlen("fedpush:claimed:alive:1:abcabcabcabc") == 2
+    assert world.redis_client.zrange("fedpush:identities", 0, -1) == [b"alive:1:abcabcabcabc"]
+
+
+def test_handback_of_a_named_living_owner_is_refused(world):
+    held_by(world, STRANGER, 1, 1)
+    for arguments in ([STRANGER], [STRANGER, "--own"], ["--own", STRANGER]):
+        done = fedpush(world, "handback", *arguments)
+        assert done.returncode == (1 if len(arguments) == 1 else 64), done.stdout + done.stderr
+    assert world.redis_client.llen("queue:push") == 0
+    assert world.redis_client.hlen(f"fedpush:claimed:{STRANGER}") == 2
+
+
+def test_handback_own_returns_at_once_what_a_crash_left(machines, world):
+    machine = machines()
+    push(world.redis, [delivery(i, world.fediverse.inbox("slow9000-1")) for i in range(3)])
+    identity = machine.identity()
+    wait_for(lambda: world.redis_client.hlen(f"fedpush:claimed:{identity}") == 4, 20, "three claims")
+    done = fedpush(world, "handback", "--own", runtime_dir=machine.runtime_dir)
+    assert done.returncode == 1 and "stop it first" in done.stderr
+    machine.kill()
+    done = fedpush(world, "handback", "--own", runtime_dir=machine.runtime_dir)
+    assert done.returncode == 0, done.stderr
+    assert f"{identity}: 3 jobs back" in done.stdout
+    assert world.redis_client.llen("queue:push") == 3
+    assert world.redis_client.zcard("fedpush:identities") == 0
+
+
+def test_handback_needs_redis_only(world):
+    held_by(world, STRANGER, 100, 1)
+    done = fedpush(world, "handback", DATABASE_URL=world.postgres.url(world.database, free_port()))
+    assert done.returncode == 0 and world.redis_client.llen("queue:push") == 1
+    done = fedpush(world, "handback", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert done.returncode == 69
+
+
+# ---- deliver ----
+
+
+@pytest.fixture
+def document(tmp_path):
+    path = tmp_path / "activity.json"
+    path.write_text(activity(1))
+    return str(path)
+
+
+def deliver(world, document, *more, account="alice", host="ok-1"):
+    return fedpush(world, "deliver", "--account", account, "--inbox", world.fediverse.inbox(host), document, *more)
+
+
+def test_deliver_only_shows(world, document):
+    done = deliver(world, document)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("POST /inbox HTTP/1.1\n")
+    assert f'Signature: keyId="https://{DOMAIN}/users/alice#main-key"' in done.stdout
+    assert f"Content-Length: {os.path.getsize(document)}" in done.stdout
+    assert world.fediverse.summary()["posts"] == 0
+
+
+@pytest.mark.parametrize("account", ["alice", "bob", "mastodon.internal"])
+def test_deliver_sends_what_receivers_verify(world, document, account):
+    done = deliver(world, document, "--send", account=account)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = world.fediverse.summary()
+    assert summary["posts"] == 1 and summary["failures"] == []
+    assert sum(summary["verified"].values()) == 1
+    assert "HTTP/1.1 20" in done.stdout
+
+
+def test_deliver_says_what_the_inbox_answers(world, document):
+    done = deliver(world, document, "--send", host="status503-1")
+    assert done.returncode == 1 and "HTTP/1.1 503" in done.stdout
+
+
+@pytest.mark.parametrize("host", ["refused-1", "nx-1"])
+def test_deliver_says_why_nothing_answered(world, document, host):
+    done = deliver(world, document, "--send", host=host)
+    assert done.returncode == 1 and f"{host}.fedi.test" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_deliver_refuses_private_addresses(world, document):
+    done = fedpush(world, "deliver", "--account", "alice", "--inbox", world.fediverse.inbox("ok-1"), document,
+                   "--send", ALLOWED_PRIVATE_ADDRESSES=None)
+    assert done.returncode == 1 and "ALLOWED_PRIVATE_ADDRESSES" in done.stderr
+    assert world.fediverse.summary()["posts"] == 0
+
+
+def test_deliver_of_an_unknown_account(world, document):
+    done = deliver(world, document, account="nobody")
+    assert done.returncode == 1 and 'no local account "nobody"' in done.stderr and done.stdout == ""
+
+
+def test_deliver_of_a_missing_file(world, tmp_path):
+    done = deliver(world, str(tmp_path / "none.json"))
+    assert done.returncode == 1 and "none.json: No such file" in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize("inbox", ["nonsense", "ftp://ok-1.fedi.test/inbox"])
+def test_deliver_to_what_is_no_inbox(world, document, inbox):
+    done = fedpush(world, "deliver", "--account", "alice", "--inbox", inbox, document)
+    assert done.returncode == 64 and done.stdout == ""
+
+
+# ---- the command line ----
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help(world, command, option):
+    # It needs no configuration.
+    done = fedpush(world, command, option, LOCAL_DOMAIN=None, REDIS_URL=None, DATABASE_URL=None)
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith(f"Usage: fedpush [--mastodon DIR] {command}")
+
+
+def test_overview_names_every_command(world):
+    done = fedpush(world, "--help")
+    listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert done.returncode == 0 and listed[: len(COMMANDS)] == COMMANDS
+
+
+def test_help_of_run_lists_the_settings(world):
+    text = fedpush(world, "run", "--help").stdout
+    assert all(name in text for name in ("FEDPUSH_USER", "FEDPUSH_HOST_WINDOW", "FEDPUSH_KEYS_DATABASE_URL"))
+
+
+def test_version(world):
+    for word in ("version", "--version"):
+        done = fedpush(world, word)
+        assert done.returncode == 0 and done.stdout.startswith("fedpush ")
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["dance"], ["--json"], ["--mastodon"], ["run", "now"], ["check", "--fast"], ["setup", "again"],
+    ["status", "--json"], ["stats", "--xml"], ["stats", "a.test", "b.test"], ["handback", "--all"], ["handback", ""],
+    ["deliver"], ["deliver", "--account"], ["deliver", "--account", "alice", "--inbox", "https://a.test/"],
+    ["version", "1"], ["role", "worker", "0"], ["role"],
+])
+def test_what_is_not_understood_exits_64(world, arguments):
+    done = fedpush(world, *arguments)
+    assert done.returncode == 64, done.stdout + done.stderr
+    assert done.stdout == "" and done.stderr.startswith("fedpush: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["run", "check", "status", "handback"])
+def test_an_unknown_setting_exits_78(world, command):
+    done = fedpush(world, command, FEDPUSH_WORKRES="2")
+    assert done.returncode == 78
+    assert "FEDPUSH_WORKRES" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name, value", [
+    ("FEDPUSH_WORKERS", "many"), ("FEDPUSH_WORKERS", "65"), ("FEDPUSH_LOG_LEVEL", "loud"), ("LOCAL_DOMAIN", None),
+    ("FEDPUSH_MASTODON_VERSION", "new"), ("REDIS_URL", "http://127.0.0.1/"),
+])
+def test_an_invalid_setting_exits_78_and_is_named(world, name, value):
+    done = fedpush(world, "check", **{name: value})
+    assert done.returncode == 78 and name in done.stderr, done.stdout + done.stderr

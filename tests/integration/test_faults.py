@@ -1,0 +1,291 @@
+"""Whatever dies, stalls or lies: no job is lost, and none is sent twice without need."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+import redis
+from jobs import account_for, delivery, payloads, push, push_fanout, sidekiq, unsettled, wait_settled
+from proxy import CuttingProxy
+from servers import wait_for
+
+IN_FLIGHT = 2048  # at most so many may be sent twice when everything dies
+
+
+def fanout(world, count, hosts=50, word="ok", **more):
+    return [
+        delivery(i, world.fediverse.inbox(f"{word}-{i % hosts}", f"/u{i}/inbox"), account=[1, 2][i % 2], **more)
+        for i in range(count)
+    ]
+
+
+def claimed(world):
+    client = world.redis_client
+    return sum(client.hlen(key) - 1 for key in client.scan_iter("fedpush:claimed:*"))
+
+
+def delivered(world, count):
+    return lambda: world.fediverse.summary()["posts"] >= count
+
+
+def assert_all_delivered_once(world, jobs):
+    account = account_for(world, jobs)
+    wrong = [entry["item"]["error_message"] for entry in sidekiq(world.redis)["retry"]]
+    assert account.lost == [] and account.duplicates == 0, (account, wrong[:5])
+    assert account.places == {"delivered": len(jobs)}, wrong[:5]
+
+
+@pytest.mark.slow
+def test_a_backlog_is_taken_in_pieces_and_delivered(world, machines):
+    world.fediverse.verify(20)
+    jobs = fanout(world, 10000, hosts=150)
+    push_fanout(world.redis, jobs)
+    machines(FEDPUSH_LOOKAHEAD=1024, FEDPUSH_MAX_IN_FLIGHT=256)
+    most = 0
+
+    def done():
+        nonlocal most
+        most = max(most, claimed(world))
+        return unsettled(world) == 0
+
+    wait_for(done, 200, lambda: f"delivered; {unsettled(world)} wait")
+    assert_all_delivered_once(world, jobs)
+    assert 0 < most <= 1024 + 256, "held is at most the look-ahead and one claim"
+
+
+@pytest.mark.slow
+def test_large_jobs_are_held_by_their_bytes(world, machines):
+    jobs = fanout(world, 500, hosts=20, bytes_of_content=1000000)
+    for at in range(0, 500, 50):
+        push_fanout(world.redis, jobs[at : at + 50])
+    machines(FEDPUSH_LOOKAHEAD_BYTES=16 * 1024 * 1024)
+    most = 0
+
+    def done():
+        nonlocal most
+        most = max(most, claimed(world))
+        return unsettled(world) == 0
+
+    wait_for(done, 200, lambda: f"delivered; {unsettled(world)} wait")
+    assert_all_delivered_once(world, jobs)
+    assert 0 < most <= 16 + 3, "16 MiB are 16 of these, and a claim may pass the limit once"
+
+
+@pytest.mark.slow
+def test_no_reply_of_redis_is_needed_to_keep_a_job(world, machines):
+    """Each connection is cut one reply later than the one before."""
+    proxy = CuttingProxy(world.redis.port, range(1, 41))
+    machines(ready=False, REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
+    jobs = fanout(world, 3000)
+    for at in range(0, len(jobs), 100):
+        push_fanout(world.redis, jobs[at : at + 100])
+        time.sleep(0.2)  # so that there is traffic to cut
+    wait_for(lambda: proxy.left == 0, 120, lambda: f"cut all; {proxy.left} are left")
+    wait_settled(world, 120)
+    assert proxy.cut_count >= 30
+    assert_all_delivered_once(world, jobs)
+    proxy.stop()
+
+
+@pytest.mark.parametrize("role", ["worker", "signer", "scheduler"])
+def test_kill_of_a_role_loses_nothing(world, machines, role):
+    machine = machines()
+    world.fediverse.verify(5)
+    jobs = fanout(world, 2000, hosts=100, word="slow50")
+    push_fanout(world.redis, jobs)
+    wait_for(delivered(world, 100), 30, "some are delivered")
+    before = machine.signal(role, signal.SIGKILL)
+    wait_for(lambda: set(machine.roles(role)) - set(before), 30, f"a new {role}")
+    wait_settled(world, 120)
+    account = account_for(world, jobs)
+    assert account.lost == [] and account.places == {"delivered": 2000}, account
+    assert account.duplicates <= (0 if role == "signer" else IN_FLIGHT)
+    assert machine.process.poll() is None
+
+
+def test_kill_of_everything_is_recovered_by_the_next_start(world, machines):
+    machine = machines()
+    jobs = fanout(world, 1000, hosts=100, word="slow100")
+    push_fanout(world.redis, jobs)
+    wait_for(delivered(world, 100), 30, "some are delivered")
+    machine.kill()
+    assert claimed(world) > 0
+    begin = time.monotonic()
+    machine.start()
+    wait_settled(world, 55)
+    assert time.monotonic() - begin < 55, "it knows its old identity and doesn't wait until that is stale"
+    account = account_for(world, jobs)
+    assert account.lost == [] and account.places == {"delivered": 1000}, account
+
+
+@pytest.mark.slow
+def test_a_stalled_machine_is_recovered_by_another_and_writes_nothing(world, machines):
+    first = machines()
+    jobs = fanout(world, 600, hosts=30, word="slow300")
+    push_fanout(world.redis, jobs)
+    wait_for(lambda: delivered(world, 50)() and claimed(world) > 50, 30, "some are in flight")
+    first.pause()
+    second = machines()
+    old = first.identity()
+    wait_for(lambda: not world.redis_client.exists(f"fedpush:claimed:{old}"), 150, "its claims are recovered")
+    first.resume()
+    wait_settled(world, 120)
+    wait_for(lambda: first.identity() not in (None, old), 60, "the stalled one starts over with a new name")
+    account = account_for(world, jobs)
+    assert account.lost == [] and account.places == {"delivered": 600}, account
+    assert account.duplicates <= IN_FLIGHT
+    assert second.process.poll() is None
+
+
+@pytest.mark.slow
+def test_a_stuck_scheduler_is_replaced(world, machine):
+    jobs = fanout(world, 300, word="slow200")
+    push_fanout(world.redis, jobs)
+    wait_for(delivered(world, 20), 30, "some are delivered")
+    before = machine.signal("scheduler", signal.SIGSTOP)
+    wait_for(lambda: machine.roles("scheduler") not in ([], before), 90, "a new scheduler")
+    wait_settled(world, 60)
+    account = account_for(world, jobs)
+    assert account.lost == [] and account.places == {"delivered": 300}, account
+
+
+@pytest.mark.slow
+def test_a_stuck_worker_is_replaced_and_its_jobs_delivered(world, machine):
+    jobs = fanout(world, 300, word="slow200")
+    push_fanout(world.redis, jobs)
+    wait_for(delivered(world, 20), 30, "some are delivered")
+    victim = machine.roles("worker")[0]
+    os.kill(victim, signal.SIGSTOP)
+    wait_for(lambda: victim not in machine.roles("worker") and len(machine.roles("worker")) == 2, 90, "a new worker")
+    wait_settled(world, 60)
+    account = account_for(world, jobs)
+    assert account.lost == [] and account.places == {"delivered": 300}, account
+
+
+def test_redis_away_for_a_while(world, machines):
+    machine = machines()
+    jobs = fanout(world, 600, word="slow200")
+    push_fanout(world.redis, jobs)
+    wait_for(delivered(world, 50), 30, "some are delivered")
+    world.redis.stop()
+    time.sleep(3)  # outcomes come in that can't be written
+    world.redis.start()
+    wait_settled(world, 60)
+    account = account_for(world, jobs)
+    assert account.lost == [] and account.duplicates == 0, account
+    assert machine.process.poll() is None
+
+
+def test_redis_at_its_memory_limit(world, machine):
+    """Outcomes are still written: their scripts begin with what frees memory."""
+    jobs = fanout(world, 60, hosts=20, word="late503") + fanout(world, 400, word="slow100")
+    push_fanout(world.redis, jobs)
+    wait_for(lambda: claimed(world) >= 100, 20, "some are claimed")
+    world.redis_client.config_set("maxmemory", 1)
+    with pytest.raises(redis.exceptions.ResponseError, match="OOM|maxmemory"):
+        world.redis_client.set("x", "y")
+    held = claimed(world)
+    wait_for(lambda: claimed(world) < held - 50, 30, "claims are settled at the limit")
+    assert account_for(world, jobs).lost == []
+    world.redis_client.config_set("maxmemory", 0)
+    wait_settled(world, 60)
+    account = account_for(world, jobs)
+    assert account.lost == [] and account.duplicates == 0, account
+    assert account.places["retry"] + account.places["schedule"] == 60, account
+    assert machine.process.poll() is None
+
+
+def test_postgresql_restarted(world, machine):
+    jobs = fanout(world, 400, word="slow100")
+    push_fanout(world.redis, jobs[:200])
+    wait_for(delivered(world, 50), 30, "some are delivered")
+    world.postgres.stop()
+    push_fanout(world.redis, jobs[200:])
+    wait_for(delivered(world, 250), 30, "cached keys sign on")
+    # This account's key was never read: its job waits.
+    waiting = delivery(9999, world.fediverse.inbox("ok-1"), account=-99)
+    push(world.redis, [waiting])
+    wait_for(delivered(world, 400), 30, "all with cached keys")
+    assert account_for(world, [waiting]).places["delivered"] == 400
+    world.postgres.start()
+    wait_settled(world, 90)
+    assert_all_delivered_once(world, jobs + [waiting])
+    count = "SELECT coalesce(sum(delivered), 0)::int FROM fedpush.inbox_health"
+    wait_for(lambda: world.query(count)[0][0] == 401, 30, lambda: f"health of 401; {world.query(count)}")
+
+
+@pytest.mark.slow
+def test_poison_is_found_by_two_machines_and_put_away(world, machines):
+    first, second = machines(), machines()
+    poison = delivery(6666, world.fediverse.inbox("ok-7", "/fedpush-fault-crash"))
+    jobs = fanout(world, 300, word="slow50")
+    push_fanout(world.redis, jobs[:150])
+    push(world.redis, [poison])
+    push_fanout(world.redis, jobs[150:])
+    wait_settled(world, 150)
+    account = account_for(world, jobs)
+    assert account.lost == [] and account.places["delivered"] == 300, account
+    assert account.places["dead"] == 1
+    dead = sidekiq(world.redis)["dead"][0]["item"]
+    assert dead["error_class"] == "Fedpush::PoisonJob" and dead["args"][2].endswith("crash")
+    assert first.process.poll() is None and second.process.poll() is None
+
+
+HOSTILE = {
+    # what the host does: where its job must be afterwards
+    "silent-1": "retry", "close-1": "retry", "reset-1": "retry", "garbage-1": "retry", "headers-1": "retry",
+    "refused-1": "retry", "hole-1": "retry", "nx-1": "retry",
+    "redirect301-1": "retry", "elsewhere307-1": "retry", "loop307-1": "retry", "status500-1": "retry",
+    "status401-1": "retry", "status429-1": "retry",
+    "bigbody-1": "done", "redirect307-1": "done", "redirect303-1": "done", "status404-1": "done",
+    "status410-1": "done", "status501-1": "done",
+}
+
+
+@pytest.mark.slow
+def test_hostile_hosts_harm_themselves_only(world, machine):
+    jobs = {host: delivery(i, world.fediverse.inbox(host)) for i, host in enumerate(HOSTILE)}
+    push(world.redis, list(jobs.values()))
+    good = fanout(world, 500)
+    push_fanout(world.redis, good)
+    begin = time.monotonic()
+    wait_for(lambda: account_for(world, good).places["delivered"] >= 500, 60, "healthy hosts")
+    assert time.monotonic() - begin < 15, "healthy hosts don't wait for the others"
+    wait_settled(world, 120)
+    where = {}
+    for place, payload in payloads(world.redis_client):
+        where[json.loads(payload)["args"][2].split("//")[1].split(".")[0]] = place
+    assert {host: where.get(host, "done") for host in HOSTILE} == HOSTILE
+    assert len(machine.roles("worker")) == 2
+
+
+@pytest.mark.slow
+def test_a_slow_drip_ends(world, machine):
+    push(world.redis, [delivery(1, world.fediverse.inbox("drip-1"))])
+    wait_settled(world, 80)
+
+
+def test_names_that_are_never_answered_are_nobodys_fault(world, machine):
+    """SERVFAIL and silence of the resolver: the job is kept, the host's failure days aren't touched."""
+    jobs = [delivery(1, world.fediverse.inbox("servfail-1")), delivery(2, world.fediverse.inbox("mute-1"))]
+    push(world.redis, jobs)
+    wait_for(lambda: world.redis_client.zcard("retry") + world.redis_client.zcard("schedule") == 2, 90, "both kept")
+    assert world.redis_client.keys("exhausted_deliveries:*") in ([], None) or account_for(world, jobs).lost == []
+
+
+def test_a_second_sigterm_stops_at_once(world, machines):
+    machine = machines(FEDPUSH_DRAIN_SECONDS=30)
+    jobs = fanout(world, 40, hosts=20, word="silent")
+    push_fanout(world.redis, jobs)
+    wait_for(delivered(world, 10), 30, "requests hang")
+    children = machine.children()
+    machine.process.terminate()
+    wait_for(lambda: "drain" in machine.log(), 10, "it drains")
+    machine.process.terminate()
+    begin = time.monotonic()
+    assert machine.process.wait(10) == 1
+    assert time.monotonic() - begin < 5 and not any(os.path.exists(f"/proc/{pid}") for pid in children)
+    machine.process = None
+    assert account_for(world, jobs).lost == []
