@@ -192,6 +192,32 @@ static void nothing_is_lost_while_postgres_is_away(void **state)
     assert_sql("SELECT sum(delivered + retried) FROM fedpush.domain_health", "4");
 }
 
+static void what_failed_joins_what_came_since(void **state)
+{
+    bool done = false;
+    (void)state;
+
+    server_sql(&server, "ALTER SCHEMA fedpush RENAME TO elsewhere");
+    record("j.test", "https://j.test/", HEALTH_DELIVERED, 200, 1);
+    record("j.test", "https://j.test/", HEALTH_RETRIED, 500, 2);
+    record("k.test", "https://k.test/", HEALTH_RETRIED, 0, 2);
+    health_flush(health, DEADLINE_MS, set_true, &done);
+    record("j.test", "https://j.test/", HEALTH_RETRIED, 502, 3);
+    record("k.test", "https://k.test/", HEALTH_DELIVERED, 200, 4);
+    server_wait(base, &done); /* refused */
+    server_sql(&server, "ALTER SCHEMA elsewhere RENAME TO fedpush");
+    flush(health);
+    assert_sql("SELECT concat_ws(' ', delivered, retried, total_ms, sent_bytes, last_status,"
+               " consecutive_failures, extract(epoch FROM failing_since)::bigint - 1700000000,"
+               " extract(epoch FROM last_success_at)::bigint - 1700000000)"
+               " FROM fedpush.inbox_health WHERE host = 'j.test'",
+               "1 2 30 300 502 2 2 1");
+    assert_sql("SELECT concat_ws(' ', delivered, retried, consecutive_failures, last_error,"
+               " last_transport_failure, extract(epoch FROM last_failure_at)::bigint - 1700000000)"
+               " FROM fedpush.inbox_health WHERE host = 'k.test'",
+               "1 1 0 went wrong f 2");
+}
+
 /* What the log gets while `fn` runs. */
 static int count_lines(void (*fn)(void), const char *text)
 {
@@ -418,6 +444,7 @@ int main(void)
         TEST(any_bytes_of_an_error_are_recorded),
         TEST(a_refused_row_takes_no_other_with_it),
         TEST(nothing_is_lost_while_postgres_is_away),
+        TEST(what_failed_joins_what_came_since),
         TEST(a_missing_schema_is_complained_of_once_a_minute),
         TEST(missing_rights_are_named),
         TEST(past_the_bound_new_inboxes_count_to_their_host),
