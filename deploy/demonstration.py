@@ -1,0 +1,186 @@
+"""What deploy/demo shows. It uses the servers of the integration tests: real Redis and PostgreSQL, the
+real Sidekiq client, simulated hosts. Everything lives in one temporary folder and ends with this program."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
+
+from conftest import World  # noqa: E402
+from jobs import account_for, delivery, push, push_fanout, unsettled  # noqa: E402
+from machine import BINARY, Machine, environment, fedpush, title  # noqa: E402
+from servers import FEDIVERSE, Server  # noqa: E402
+
+POSTS = 20
+BODY_BYTES = 3000
+HEALTHY = [f"ok-{i}" for i in range(240)] + [f"slow{200 + 100 * (i % 8)}-{i}" for i in range(30)]
+FAILING = (
+    [f"status503-{i}" for i in range(8)] + [f"status410-{i}" for i in range(6)]
+    + [f"refused-{i}" for i in range(8)] + [f"nx-{i}" for i in range(5)]
+)
+BLACK_HOLES = [f"hole-{i}" for i in range(6)]
+POSTS_INTO_HOLES = 2  # each costs ten seconds of waiting, by Mastodon's own time-out
+VERIFIED = 25  # every nth delivery of a host has its signature verified: the verifiers share this machine
+LIMIT_SECONDS = 300
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def command(world, machine, *arguments):
+    return fedpush(world, *arguments, runtime_dir=machine.runtime_dir).stdout
+
+
+def processes(machine):
+    """role -> (CPU seconds, resident MiB)"""
+    ticks = os.sysconf("SC_CLK_TCK")
+    found = {"supervisor": machine.process.pid}
+    found.update({title(pid).replace("fedpush: ", ""): pid for pid in machine.children()})
+    figures = {}
+    for role, pid in found.items():
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        with open(f"/proc/{pid}/status") as file:
+            resident = int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
+        figures[role] = ((int(fields[11]) + int(fields[12])) / ticks, resident / 1024)
+    return figures
+
+
+def signature_seconds():
+    """CPU seconds of 1,000 RSA-2048 signatures on this machine, now."""
+    shown = subprocess.run(["openssl", "speed", "-seconds", "2", "rsa2048"], capture_output=True, text=True).stdout
+    return 1000 / float(re.search(r"^rsa 2048 bits\s+\S+\s+\S+\s+([\d.]+)", shown, re.M).group(1))
+
+
+def make_jobs(world):
+    inbox = world.fediverse.inbox
+    healthy = [
+        delivery(post, inbox(host), bytes_of_content=BODY_BYTES) for post in range(POSTS) for host in HEALTHY
+    ]
+    failing = [
+        delivery(post, inbox(host), bytes_of_content=BODY_BYTES) for post in range(POSTS) for host in FAILING
+    ]
+    holes = [
+        delivery(post, inbox(host), bytes_of_content=BODY_BYTES)
+        for post in range(POSTS_INTO_HOLES) for host in BLACK_HOLES
+    ]
+    # The way a fan-out leaves Mastodon: post by post, all hosts mixed.
+    return healthy, sorted(healthy + failing + holes, key=lambda job: job["args"][0])
+
+
+def wait_for_all(world, healthy):
+    """Shows progress; returns first and last time of the healthy hosts' deliveries, and the CPU by then."""
+    client = world.redis_client
+    first = last = None
+    end = time.monotonic() + LIMIT_SECONDS
+    while time.monotonic() < end:
+        posts = world.fediverse.summary()["posts"]
+        inboxes = world.fediverse.counts()["inboxes"] if posts else {}
+        done = sum(count for name, count in inboxes.items() if name.startswith(("ok-", "slow")))
+        now = time.monotonic()
+        if posts and first is None:
+            first = now
+        if done >= len(healthy) and last is None:
+            last = now
+            yield first, last
+        left = unsettled(world)
+        sys.stdout.write(
+            f"\r  delivered to healthy hosts {done}/{len(healthy)}   retry {client.zcard('retry')}"
+            f"   queued or claimed {left}      "
+        )
+        sys.stdout.flush()
+        if left == 0 and last is not None:
+            say()
+            return
+        time.sleep(0.2)
+    say()
+    raise SystemExit("demo: not everything was settled in time; see the log below")
+
+
+def report(world, machine, jobs, healthy, span, figures):
+    account = account_for(world, jobs)
+    summary = world.fediverse.summary()
+    stats = command(world, machine, "stats").splitlines()
+    say("\n== fedpush status")
+    say(command(world, machine, "status"))
+    say("== fedpush stats: the 15 busiest, and what fails")
+    failing = [line for line in stats[16:] if re.match(r"(hole|nx|refused|status)", line)]
+    say("\n".join(stats[:16] + failing[:: max(1, len(failing) // 14)]))
+    signature = signature_seconds()
+    seconds = span[1] - span[0]
+    cpu = sum(used for used, _ in figures.values())
+    attempts = len(healthy) + POSTS * len(FAILING)
+    per_thousand = cpu / attempts * 1000
+    say("\n== figures")
+    say(f"  {len(healthy)} deliveries to {len(HEALTHY)} healthy hosts in {seconds:.1f} s: {len(healthy) / seconds:.0f} a second"
+        " (receivers and database share this machine)")
+    say(f"  CPU for 1,000 deliveries, all fedpush processes: {per_thousand:.3f} s")
+    say(f"  CPU for 1,000 RSA-2048 signatures on this machine: {signature:.3f} s; ratio {per_thousand / signature:.2f}")
+    for role, (used, resident) in sorted(figures.items()):
+        say(f"  {role:<12} {resident:6.1f} MiB resident   {used:6.2f} s CPU")
+    verified = ", ".join(f"{count} by {library}" for library, count in summary["verified"].items())
+    say(f"  signatures verified: {verified}; refused: {len(summary['failures'])}")
+    say(f"  every job: {dict(account.places)}; lost {len(account.lost)}, duplicates {account.duplicates}")
+    return not account.lost and not summary["failures"]
+
+
+def show(folder, keep):
+    say("starting Redis, PostgreSQL and the simulated fediverse")
+    world = World(folder)
+    ruby = Server(os.path.join(folder, "sidekiq"))
+    machine = None
+    try:
+        world.reset()
+        world.fediverse.verify(VERIFIED)
+        ruby.spawn(["sidekiq", "-q", "default", "-r", os.path.join(FEDIVERSE, "default.rb")],
+                   env={**os.environ, "REDIS_URL": world.redis.url}, cwd=ruby.folder)
+        ruby.await_ready(lambda: world.redis_client.scard("processes") == 1)
+        machine = Machine(world, os.path.join(folder, "machine"))
+        say("\n== fedpush setup, fedpush check")
+        say(command(world, machine, "setup") + command(world, machine, "check"))
+        healthy, jobs = make_jobs(world)
+        say(f"pushing {len(jobs)} deliveries and 10 other jobs with Sidekiq's client")
+        push_fanout(world.redis, jobs)
+        push(world.redis, [{"class": "Web::PushNotificationWorker", "args": [i, i], "retry": 5} for i in range(10)])
+        say("== fedpush run")
+        machine.start(ready=False)
+        span = figures = None
+        for span in wait_for_all(world, healthy):
+            figures = processes(machine)
+        good = report(world, machine, jobs, healthy, span, figures)
+        if keep:
+            told = environment(world, machine.runtime_dir).items()
+            settings = " ".join(f"{name}='{value}'" for name, value in told if name not in ("PATH", "LANG"))
+            say(f"\nstill running; look with:\n  env {settings} {BINARY} status\nCtrl-C ends everything")
+            signal.pause()
+        return 0 if good else 1
+    finally:
+        if machine is not None and machine.process is not None:
+            machine.stop()
+        ruby.stop()
+        world.stop()
+
+
+def main():
+    folder = tempfile.mkdtemp(prefix="fedpush-demo-")
+    os.chmod(folder, 0o755)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return show(folder, "--keep" in sys.argv[1:])
+    except KeyboardInterrupt:
+        say("\nending")
+        return 130
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
