@@ -87,7 +87,7 @@ class Machine:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 [BINARY, "run"], env=environment(self.world, self.runtime_dir, **self.settings),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )
         if ready:
             self.wait_ready()

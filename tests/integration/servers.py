@@ -67,7 +67,8 @@ class Server:
     def spawn(self, command, **options):
         log = open(os.path.join(self.folder, "log"), "ab")
         self.process = subprocess.Popen(
-            command, stdout=options.pop("stdout", log), stderr=log, preexec_fn=_die_with_parent, **options
+            command, stdout=options.pop("stdout", log), stderr=log, preexec_fn=_die_with_parent,
+            start_new_session=True, **options
         )
         log.close()
 

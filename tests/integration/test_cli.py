@@ -478,6 +478,122 @@ def test_an_unknown_setting_exits_78(world, command):
     ("FEDPUSH_WORKERS", "many"), ("FEDPUSH_WORKERS", "65"), ("FEDPUSH_LOG_LEVEL", "loud"), ("LOCAL_DOMAIN", None),
     ("FEDPUSH_MASTODON_VERSION", "new"), ("REDIS_URL", "http://127.0.0.1/"),
 ])
+<<<<<<< HEAD
 def test_an_invalid_setting_exits_78_and_is_named(world, name, value):
     done = fedpush(world, "check", **{name: value})
     assert done.returncode == 78 and name in done.stderr, done.stdout + done.stderr
+=======
+def test_check_fails_at_each_thing(world, ruby, settings, named):
+    assert fedpush(world, "setup").returncode == 0
+    done = fedpush(world, "check", **settings)
+    assert done.returncode != 0
+    assert any(named.lower() in line.lower() for line in lines_of(done.stdout, "FAIL")), done.stdout
+
+
+def test_check_refuses_a_redis_that_evicts(world, ruby):
+    assert fedpush(world, "setup").returncode == 0
+    world.redis_client.config_set("maxmemory", 10**9)
+    world.redis_client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        done = fedpush(world, "check")
+    finally:
+        world.redis_client.config_set("maxmemory-policy", "noeviction")
+        world.redis_client.config_set("maxmemory", 0)
+    assert done.returncode != 0 and "noeviction" in "".join(lines_of(done.stdout, "FAIL"))
+
+
+def test_check_touches_no_job(world, ruby):
+    assert fedpush(world, "setup").returncode == 0
+    push(world.redis, [delivery(1, world.fediverse.inbox("ok-1"))])
+    before = world.redis_client.lrange("queue:push", 0, -1)
+    fedpush(world, "check")
+    assert world.redis_client.lrange("queue:push", 0, -1) == before
+    assert world.redis_client.keys("fedpush:*") == []
+
+
+def test_stats_shows_domains_and_inboxes(world, machine):
+    jobs = [delivery(i, world.fediverse.inbox("ok-1")) for i in range(7)]
+    jobs += [delivery(9, world.fediverse.inbox("status500-1"))]
+    push(world.redis, jobs)
+    wait_settled(world)
+    wait_for(lambda: world.query("SELECT count(*) FROM fedpush.domain_health") == [(2,)], 20, "health is written")
+    shown = fedpush(world, "stats")
+    assert shown.returncode == 0, shown.stderr
+    # The last error of a failing host stands behind the table's columns.
+    assert max(len(line) for line in shown.stdout.splitlines() if "returned code" not in line) <= 110
+    assert len(lines_of(shown.stdout, "ok-1.fedi.test")) == 1 and re.search(r"ok-1\S*\s+7\b", shown.stdout)
+    parsed = json.loads(fedpush(world, "stats", "--json").stdout)
+    assert "status500-1.fedi.test" in json.dumps(parsed)
+    host = f"ok-1.fedi.test:{world.fediverse.port}"
+    one = fedpush(world, "stats", host)
+    assert one.returncode == 0 and "/inbox" in one.stdout and "status500" not in one.stdout
+
+
+def test_stats_before_setup_says_what_to_do(world):
+    ended = fedpush(world, "stats")
+    assert ended.returncode != 0 and "fedpush setup" in ended.stderr + ended.stdout
+
+
+def test_status_ends_as_things_are(world, ruby, machines):
+    assert fedpush(world, "setup").returncode == 0
+    without = fedpush(world, "status")
+    assert without.returncode == 2, without.stdout
+    machines()
+    wait_for(lambda: fedpush(world, "status").returncode == 0, 30, lambda: fedpush(world, "status").stdout)
+
+
+def test_status_without_redis_is_critical(world):
+    ended = fedpush(world, "status", REDIS_URL="redis://127.0.0.1:1/0")
+    assert ended.returncode == 2 and "Redis" in ended.stdout + ended.stderr
+
+
+def test_deliver_shows_and_sends_one_delivery(world, tmp_path):
+    file = tmp_path / "note.json"
+    file.write_text('{"id":"https://social.fedi.test/activities/77","type":"Create"}')
+    inbox = world.fediverse.inbox("ok-1")
+    shown = fedpush(world, "deliver", "--account", "alice", "--inbox", inbox, str(file))
+    assert shown.returncode == 0, shown.stderr
+    assert "POST /inbox" in shown.stdout and 'keyId="https://social.fedi.test/users/alice#main-key"' in shown.stdout
+    assert world.fediverse.summary()["posts"] == 0
+    sent = fedpush(world, "deliver", "--account", "alice", "--inbox", inbox, str(file), "--send")
+    assert sent.returncode == 0 and "202" in sent.stdout, sent.stderr
+    assert world.fediverse.summary() == {"posts": 1, "verified": world.fediverse.summary()["verified"], "failures": []}
+    failed = fedpush(world, "deliver", "--account", "alice", "--inbox", world.fediverse.inbox("status500-1"),
+                     str(file), "--send")
+    assert failed.returncode not in (0, 64) and "500" in failed.stdout + failed.stderr
+    nobody = fedpush(world, "deliver", "--account", "nobody", "--inbox", inbox, str(file))
+    assert nobody.returncode not in (0, 64) and "nobody" in nobody.stderr
+
+
+def test_handback_returns_own_claims_after_a_crash(world, machines):
+    machine = machines()
+    jobs = [delivery(i, world.fediverse.inbox(f"silent-{i % 30}", f"/u{i}")) for i in range(200)]
+    push_fanout(world.redis, jobs)
+    wait_for(lambda: world.fediverse.summary()["posts"] > 20, 20, "requests hang")
+    living = fedpush(world, "handback", machine.identity(), runtime_dir=machine.runtime_dir)
+    assert living.returncode != 0, "a living owner keeps its claims"
+    own = fedpush(world, "handback", "--own", runtime_dir=machine.runtime_dir)
+    assert own.returncode != 0, "its supervisor runs"
+    machine.kill()
+    held = unsettled(world) - world.redis_client.llen("queue:push")
+    assert held > 0
+    done = fedpush(world, "handback", "--own", runtime_dir=machine.runtime_dir)
+    assert done.returncode == 0 and str(held) in done.stdout, (held, done.stdout, done.stderr)
+    assert world.redis_client.llen("queue:push") + world.redis_client.zcard("retry") == 200
+    assert world.redis_client.keys("fedpush:claimed:*") == []
+
+
+def test_handback_returns_what_the_dead_hold(world):
+    world.redis_client.zadd("fedpush:identities", {"gone:1:aaaaaaaaaaaa": time.time() - 300})
+    world.redis_client.hset("fedpush:claimed:gone:1:aaaaaaaaaaaa", mapping={"seq": 2, "1": "q\n{\"a\":1}", "2": "q\n{}"})
+    done = fedpush(world, "handback")
+    assert done.returncode == 0 and "2" in done.stdout, done.stderr
+    assert world.redis_client.lrange("queue:push", 0, -1) == [b"{}", b'{"a":1}'], "the oldest is served first"
+
+
+def test_version_names_libraries(world):
+    shown = fedpush(world, "version")
+    assert shown.returncode == 0 and re.search(r"fedpush \d+\.\d+\.\d+", shown.stdout)
+    for library in ("curl", "OpenSSL", "libevent"):
+        assert library.lower() in shown.stdout.lower()
+>>>>>>> harness

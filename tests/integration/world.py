@@ -1,0 +1,83 @@
+"""What stands around fedpush in tests and in the demonstration: one Mastodon's stores, and the hosts
+that it delivers to."""
+
+import os
+import subprocess
+
+from machine import DOMAIN
+from servers import HERE, Certificate, Fediverse, Hole, Names, Postgres, Redis
+
+VERSIONS = {"4.3": "4.3.23", "4.6": "4.6.5"}
+ADDRESSES = [f"127.1.{i // 100}.{i % 100 + 1}" for i in range(200)]
+# id, username, id_scheme (4.5 and later), path of the actor before and since numeric URIs
+ACCOUNTS = [
+    (1, "alice", 0, "users/alice", "users/alice"),
+    (2, "bob", 1, "users/bob", "ap/users/2"),
+    (-99, "mastodon.internal", 0, "actor", "actor"),
+]
+
+
+class Keys:
+    """RSA keys in Mastodon's form, one an account, and what verifiers know of them."""
+
+    def __init__(self):
+        self.private, self.public = {}, {}
+        for account, _, _, old, new in ACCOUNTS:
+            made = subprocess.run(["openssl", "genrsa", "-traditional", "2048"], capture_output=True, check=True)
+            shown = subprocess.run(["openssl", "rsa", "-pubout"], input=made.stdout, capture_output=True, check=True)
+            self.private[account] = made.stdout.decode()
+            for path in (old, new):
+                self.public[f"https://{DOMAIN}/{path}#main-key"] = shown.stdout.decode()
+
+
+class World:
+    """Started when made; `stop` ends it all."""
+
+    def __init__(self, folder, verify=1):
+        self.folder = folder
+        self.started = []
+        self.certificate = Certificate(os.path.join(folder, "tls"))
+        self.keys = Keys()
+        self.redis = self.add(Redis(os.path.join(folder, "redis")))
+        self.postgres = self.add(Postgres(os.path.join(folder, "postgres")))
+        self.fediverse = self.add(
+            Fediverse(os.path.join(folder, "fediverse"), ADDRESSES, self.keys.public, self.certificate, verify)
+        )
+        hole = "127.1.255.253"
+        self.add(Hole(hole, self.fediverse.port))
+        self.names = self.add(Names(os.path.join(folder, "names"), ADDRESSES, hole))
+        self.redis_client = self.redis.client()
+        for release in VERSIONS:
+            self.postgres.create_database(f"mastodon_{release}", os.path.join(HERE, f"schema-{release}.sql"))
+        self.use("4.6")
+
+    def add(self, server):
+        self.started.append(server)
+        return server
+
+    def use(self, release):
+        """From now on it is a Mastodon of this release."""
+        self.version = VERSIONS[release]
+        self.database = f"mastodon_{release}"
+
+    def query(self, sql, *values):
+        return self.postgres.query(self.database, sql, *values)
+
+    def reset(self):
+        self.redis.reset()
+        self.fediverse.reset()
+        for release in VERSIONS:
+            self.use(release)
+            self.query("DROP SCHEMA IF EXISTS fedpush CASCADE")
+            self.query("TRUNCATE accounts, follows, unavailable_domains, account_deletion_requests")
+            for account, username, scheme, _, _ in ACCOUNTS:
+                column, value = ("", "") if release == "4.3" else (", id_scheme", f", {scheme}")
+                self.query(
+                    f"INSERT INTO accounts (id, username, private_key, created_at, updated_at{column})"
+                    f" VALUES (%s, %s, %s, now(), now(){value})",
+                    account, username, self.keys.private[account],
+                )
+
+    def stop(self):
+        for server in reversed(self.started):
+            server.stop()
