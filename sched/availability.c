@@ -40,6 +40,7 @@ struct availability {
     struct loop_timer *background;
     struct loop_timer *sweep;
     int64_t complained_ms;
+    struct tracking *trackings; /* under way */
 };
 
 /* --- hosts --- */
@@ -193,6 +194,7 @@ bool availability_lookup(struct availability *a, struct str name, bool *unavaila
 /* A batch of effects: done when nothing is pending, or its second is over. */
 struct tracking {
     struct availability *a;
+    struct tracking *next, **link; /* in a->trackings */
     unsigned pending;
     loop_fn *done; /* NULL: was called */
     void *arg;
@@ -206,35 +208,48 @@ static void forget_cache(struct availability *a)
     redis_send(a->o.redis_cache, NULL, NULL, 2, words);
 }
 
-static void call_done(void *arg)
+static void tracking_destroy(struct tracking *t)
+{
+    *t->link = t->next;
+    if (t->next != NULL)
+        t->next->link = t->link;
+    loop_timer_destroy(t->timer);
+    free(t);
+}
+
+/* All effects are acknowledged, or their time is over: then the last of them frees. */
+static void on_tracked(void *arg)
 {
     struct tracking *t = arg;
     loop_fn *done = t->done;
+    void *done_arg = t->arg;
 
     t->done = NULL;
+    if (t->pending == 0)
+        tracking_destroy(t);
     if (done != NULL)
-        done(t->arg);
-    if (t->pending == 0) {
-        loop_timer_destroy(t->timer);
-        free(t);
-    }
+        done(done_arg);
+}
+
+static struct tracking *tracking_create(struct availability *a, loop_fn *done, void *arg)
+{
+    struct tracking *t = mem_alloc(sizeof(*t));
+
+    *t = (struct tracking){
+        .a = a, .next = a->trackings, .link = &a->trackings, .done = done, .arg = arg};
+    t->timer = loop_timer_create(a->o.base, on_tracked, t);
+    loop_timer_set(t->timer, TRACKER_WAIT_MS);
+    if (t->next != NULL)
+        t->next->link = &t->next;
+    a->trackings = t;
+    return t;
 }
 
 /* From within a callback of Redis or PostgreSQL: the owner hears of it in the next turn. */
 static void one_less(struct tracking *t)
 {
-    if (--t->pending > 0)
-        return;
-    loop_timer_clear(t->timer);
-    loop_defer(t->a->o.base, call_done, t);
-}
-
-static void on_late(void *arg)
-{
-    struct tracking *t = arg;
-
-    if (t->pending > 0)
-        call_done(t);
+    if (--t->pending == 0)
+        loop_timer_set(t->timer, 0);
 }
 
 static void on_inserted(void *arg, enum postgres_status status, PGresult *result,
@@ -339,7 +354,7 @@ static const char delete_rows[] =
 static bool may_have_row(struct availability *a, const struct host *host)
 {
     return !host->known || host->unavailable ||
-           clock_mono_ms(a->o.clock) - host->read_ms > 2 * AVAILABILITY_FRESH_MS;
+           clock_mono_ms(a->o.clock) - host->read_ms > (int64_t)2 * AVAILABILITY_FRESH_MS;
 }
 
 static void on_background_deleted(void *arg, enum postgres_status status, PGresult *result,
@@ -428,13 +443,11 @@ static bool is_last_of_host(const struct tracker_event *events, size_t count, si
 void availability_track(struct availability *a, const struct tracker_event *events, size_t count,
                         loop_fn *done, void *arg)
 {
-    struct tracking *t = mem_alloc(sizeof(*t));
+    struct tracking *t = tracking_create(a, done, arg);
     struct str *successes = mem_alloc((count + 1) * sizeof(*successes));
     size_t success_count = 0;
 
-    *t = (struct tracking){.a = a, .pending = 1, .done = done, .arg = arg};
-    t->timer = loop_timer_create(a->o.base, on_late, t);
-    loop_timer_set(t->timer, TRACKER_WAIT_MS);
+    t->pending = 1; /* until all are sent */
     for (size_t i = 0; i < count; i++) {
         if (!is_last_of_host(events, count, i) || events[i].host.len > MAX_HOST_BYTES)
             continue;
@@ -477,6 +490,11 @@ void availability_destroy(struct availability *a)
         free(host);
     }
     table_destroy(a->hosts);
+    for (struct tracking *t = a->trackings, *next; t != NULL; t = next) {
+        next = t->next;
+        loop_timer_destroy(t->timer);
+        free(t);
+    }
     loop_timer_destroy(a->background);
     loop_timer_destroy(a->sweep);
     free(a->reading);

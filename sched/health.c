@@ -16,6 +16,7 @@ enum {
     MAX_INBOXES = 50000,
     MAX_ERROR_BYTES = 300,
     COMPLAIN_MS = 60000,
+    PARAMETER_BYTES = 4 * 1024 * 1024, /* BATCH_ROWS of the longest URLs */
 };
 
 /* What happened to one inbox or host since it was written last. */
@@ -252,7 +253,7 @@ static void write_part(struct batch *batch)
         mem_printf("%s%s", batch->target == TARGET_INBOX ? write_inboxes : write_hosts, write_rest);
 
     for (size_t i = 0; i < PARAMETERS; i++)
-        buf_init(&arrays[i], 4 * 1024 * 1024);
+        buf_init(&arrays[i], PARAMETER_BYTES);
     for (size_t i = batch->begin; i < batch->end; i++)
         add_row(arrays, batch->rows[i]);
     for (size_t i = 0; i < PARAMETERS; i++) {
@@ -283,7 +284,7 @@ static struct batch *take_batch(struct health *h, enum target target)
         table_remove(h->pending[target], str_of(t->name));
         batch->rows[batch->count++] = t;
     }
-    qsort(batch->rows, batch->count, sizeof(batch->rows[0]), by_name);
+    qsort(batch->rows, batch->count, sizeof(struct tally *), by_name);
     batch->end = batch->count;
     return batch;
 }
