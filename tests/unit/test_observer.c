@@ -1,0 +1,302 @@
+/* Looking after the claims of others, against a real Redis, with a clock of the test's choice. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+#include <sodium.h>
+
+#include "sched/observer.h"
+#include "sched/script.h"
+#include "store.h"
+
+struct fixture {
+    struct store store;
+    struct redis *redis;
+    struct clock clock;
+    int64_t now_ms;
+    struct membership *membership;
+    struct observer *observer;
+    bool joined;
+    bool returned;
+    bool gone;
+    bool answered;
+    char gone_identity[64];
+};
+
+static int64_t mono_ms(void *arg)
+{
+    return *(int64_t *)arg;
+}
+
+static int64_t wall_us(void *arg)
+{
+    (void)arg;
+    return 1800000000123456;
+}
+
+static void on_ready(void *arg)
+{
+    struct fixture *f = arg;
+    script_load(f->redis);
+    membership_redis_ready(f->membership);
+}
+
+static void on_lost(void *arg, const char *reason)
+{
+    struct fixture *f = arg;
+    (void)reason;
+    f->joined = false;
+    membership_redis_lost(f->membership);
+    observer_lost(f->observer);
+}
+
+static void on_joined(void *arg)
+{
+    struct fixture *f = arg;
+    f->joined = true;
+    observer_start(f->observer);
+}
+
+static void on_fenced(void *arg)
+{
+    (void)arg;
+    fail();
+}
+
+static void on_former_gone(void *arg, struct str identity)
+{
+    struct fixture *f = arg;
+    f->gone = true;
+    snprintf(f->gone_identity, sizeof(f->gone_identity), "%.*s", STR_ARG(identity));
+}
+
+static void on_returned(void *arg)
+{
+    struct fixture *f = arg;
+    f->returned = true;
+}
+
+static int start(void **state)
+{
+    static const struct redis_handlers handlers = {on_ready, on_lost};
+    struct fixture *f = mem_alloc(sizeof(*f));
+
+    signal(SIGPIPE, SIG_IGN);
+    if (sodium_init() < 0)
+        return 1;
+    store_start(&f->store);
+    f->now_ms = 1000000;
+    f->clock = (struct clock){mono_ms, wall_us, &f->now_ms};
+    f->redis = redis_create(f->store.base, f->store.dns, &f->store.endpoint, "test", &handlers, f);
+    f->membership = membership_create(f->store.base, &f->clock, f->redis, &f->store.keys,
+                                      &(struct membership_handlers){on_joined, on_fenced, f});
+    f->observer = observer_create(&(struct observer_options){f->store.base, &f->clock, f->redis,
+                                                             &f->store.keys, f->membership,
+                                                             on_former_gone, on_returned, f});
+    membership_adopt(f->membership, STR("self"));
+    *state = f;
+    return 0;
+}
+
+static int end(void **state)
+{
+    struct fixture *f = *state;
+
+    redis_destroy(f->redis);
+    observer_destroy(f->observer);
+    membership_destroy(f->membership);
+    store_stop(&f->store);
+    free(f);
+    return 0;
+}
+
+/* An owner with one claim, whose last beat was `age_s` ago. */
+static void make_owner(struct fixture *f, const char *identity, int age_s)
+{
+    char beat[32];
+
+    snprintf(beat, sizeof(beat), "%lld", (long long)time(NULL) - age_s);
+    store_expect(&f->store, NULL, "ZADD fedpush:identities %s %s", beat, identity);
+    store_expect(&f->store, NULL, "HSET fedpush:claimed:%s seq 1 1 %s", identity,
+                 "q\n{\"jid\":\"a\",\"id\":116543210987654321}");
+}
+
+static void expect_untouched(struct fixture *f, const char *identity)
+{
+    store_expect(&f->store, "2", "HLEN fedpush:claimed:%s", identity);
+    store_expect(&f->store, "0", "EXISTS queue:push");
+    assert_false(f->returned);
+}
+
+static void expect_recovered(struct fixture *f, const char *identity)
+{
+    store_expect(&f->store, "0", "EXISTS fedpush:claimed:%s", identity);
+    store_expect(&f->store, "nil", "ZSCORE fedpush:identities %s", identity);
+    store_expect(&f->store, "{\"jid\":\"a\",\"id\":116543210987654321}", "LINDEX queue:push -1");
+    store_expect(&f->store, "1", "LLEN queue:push");
+}
+
+static void on_answer(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct fixture *f = arg;
+    (void)reply;
+    f->answered = status == REDIS_REPLIED;
+}
+
+/* Moves the clock on and looks. What was sent by then, and what follows from it in two more
+ * rounds, is over when it returns. */
+static void look_after(struct fixture *f, int64_t ms)
+{
+    const struct str ping[] = {STR("PING")};
+
+    f->now_ms += ms;
+    observer_tick(f->observer);
+    for (unsigned i = 0; i < 3; i++) {
+        f->answered = false;
+        redis_send(f->redis, on_answer, f, 1, ping);
+        server_wait(f->store.base, &f->answered);
+    }
+}
+
+static void join(struct fixture *f)
+{
+    server_wait(f->store.base, &f->joined);
+}
+
+static void test_stale_twice_is_recovered(void **state)
+{
+    struct fixture *f = *state;
+
+    make_owner(f, "old", 120);
+    join(f);
+    look_after(f, 0); /* seen first */
+    look_after(f, 10000);
+    look_after(f, 10000);
+    expect_untouched(f, "old");
+    look_after(f, 10000);
+    server_wait(f->store.base, &f->returned);
+    expect_recovered(f, "old");
+    assert_false(f->gone); /* was never ours */
+    look_after(f, 10000);
+    assert_int_equal(observer_identities(f->observer), 1);
+}
+
+static void test_a_living_one_is_untouched(void **state)
+{
+    struct fixture *f = *state;
+
+    make_owner(f, "living", 40); /* late, not stale */
+    join(f);
+    for (unsigned i = 0; i < 6; i++)
+        look_after(f, 10000);
+    expect_untouched(f, "living");
+    assert_int_equal(observer_identities(f->observer), 2);
+}
+
+static void test_a_beat_in_between_starts_over(void **state)
+{
+    struct fixture *f = *state;
+
+    make_owner(f, "slow", 120);
+    join(f);
+    look_after(f, 0);
+    look_after(f, 20000);
+    make_owner(f, "slow", 100); /* another beat, stale as well */
+    look_after(f, 10000);
+    look_after(f, 29999);
+    expect_untouched(f, "slow");
+    look_after(f, 10000);
+    server_wait(f->store.base, &f->returned);
+    expect_recovered(f, "slow");
+}
+
+static void test_a_lost_connection_starts_over(void **state)
+{
+    struct fixture *f = *state;
+
+    make_owner(f, "old", 120);
+    join(f);
+    look_after(f, 0);
+    look_after(f, 20000);
+    store_lose_answer(&f->store);
+    const struct str ping[] = {STR("PING")};
+    redis_send(f->redis, on_answer, f, 1, ping);
+    for (int waits = 0; f->joined; waits++) {
+        assert_true(waits < 1000);
+        server_run(f->store.base, 10);
+    }
+    join(f);
+    look_after(f, 20000); /* 40 s after the first look, and the first on this connection */
+    look_after(f, 20000);
+    expect_untouched(f, "old");
+    look_after(f, 10000);
+    server_wait(f->store.base, &f->returned);
+    expect_recovered(f, "old");
+}
+
+static void test_a_condemned_one_is_recovered_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    make_owner(f, "old", 0);
+    store_expect(&f->store, NULL, "ZADD fedpush:identities -5 old");
+    join(f);
+    look_after(f, 0);
+    server_wait(f->store.base, &f->returned);
+    expect_recovered(f, "old");
+}
+
+static void test_former_identities_are_recovered_at_once(void **state)
+{
+    struct fixture *f = *state;
+
+    make_owner(f, "former", 1); /* its beat is fresh, and it is surely gone */
+    observer_former(f->observer, STR("former"));
+    assert_false(f->gone); /* not before membership is present */
+    join(f);
+    server_wait(f->store.base, &f->gone);
+    assert_string_equal(f->gone_identity, "former");
+    assert_true(f->returned);
+    expect_recovered(f, "former");
+
+    f->gone = f->returned = false;
+    observer_former(f->observer, STR("nobody")); /* one that holds nothing */
+    server_wait(f->store.base, &f->gone);
+    assert_string_equal(f->gone_identity, "nobody");
+    assert_false(f->returned);
+}
+
+static void test_our_own_identity_is_never_recovered(void **state)
+{
+    struct fixture *f = *state;
+
+    join(f);
+    make_owner(f, "self", 300);
+    for (unsigned i = 0; i < 5; i++)
+        look_after(f, 10000);
+    expect_untouched(f, "self");
+    assert_int_equal(membership_state(f->membership), MEMBER_PRESENT);
+    assert_int_equal(observer_identities(f->observer), 1); /* it did look */
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+    const struct CMUnitTest tests[] = {
+        TEST(test_stale_twice_is_recovered),
+        TEST(test_a_living_one_is_untouched),
+        TEST(test_a_beat_in_between_starts_over),
+        TEST(test_a_lost_connection_starts_over),
+        TEST(test_a_condemned_one_is_recovered_at_once),
+        TEST(test_former_identities_are_recovered_at_once),
+        TEST(test_our_own_identity_is_never_recovered),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
