@@ -20,6 +20,7 @@ enum {
     CONNECTIONS_PER_SHARD = 1000,
     MAX_SHARDS = 16,
     MAX_POOLED = 512,
+    MAX_SOCKETS = 4, /* as many addresses are tried */
 };
 
 struct http {
@@ -48,6 +49,8 @@ struct http_transfer {
     bool direct;
     bool tried_refused;
     bool tried_allowed;
+    int sockets[MAX_SOCKETS]; /* opened for it, by turns; libcurl's, perhaps closed since */
+    unsigned socket_count;
     bool on_the_wire;
     bool header_cut;
     bool body_cut;
@@ -79,7 +82,9 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
         return CURL_SOCKET_BAD;
     }
     t->tried_allowed = true;
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    t->sockets[t->socket_count++ % MAX_SOCKETS] = fd;
+    return fd;
 }
 
 static int on_connected(void *arg, char *remote, char *local, int remote_port, int local_port)
@@ -250,23 +255,32 @@ static void note_upload(struct http_transfer *t, int64_t now_ms)
     t->uploaded_bytes = bytes;
 }
 
+/* libcurl tells this only after the TLS handshake. A number that was closed and is another socket's
+ * now may say yes wrongly: then its own limit ends the attempt. */
+static bool has_connection(const struct http_transfer *t)
+{
+    for (unsigned i = 0; i < t->socket_count && i < MAX_SOCKETS; i++) {
+        struct sockaddr_storage peer;
+        socklen_t len = sizeof(peer);
+        if (getpeername(t->sockets[i], (struct sockaddr *)&peer, &len) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* What took too long, or NULL. */
 static const char *lateness(struct http_transfer *t, int64_t now_ms)
 {
-    curl_off_t connected_us = 0;
-
     if (t->on_the_wire) {
         note_upload(t, now_ms);
         if (now_ms - t->progress_ms > SILENCE_MS)
             return "Read timed out after 10 seconds";
         if (now_ms - t->on_the_wire_ms > RESPONSE_MS)
             return "Read timed out after a total of 30 seconds";
-        return NULL;
+    } else if (now_ms - t->started_ms > t->tcp_limit_ms && !has_connection(t)) {
+        return "Connect timed out after 5 seconds";
     }
-    if (now_ms - t->started_ms <= t->tcp_limit_ms)
-        return NULL;
-    curl_easy_getinfo(t->easy, CURLINFO_CONNECT_TIME_T, &connected_us);
-    return connected_us == 0 ? "Connect timed out after 5 seconds" : NULL;
+    return NULL;
 }
 
 static void on_sweep(void *arg)
