@@ -40,7 +40,7 @@ static const char inbox_sql[] =
 
 static const char *value(PGresult *result, int row, enum column column)
 {
-    return PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);
+    return PQgetisnull(result, row, (int)column) ? NULL : PQgetvalue(result, row, (int)column);
 }
 
 static json_t *number(PGresult *result, int row, enum column column)

@@ -13,6 +13,9 @@
 
 enum { AVAILABILITY_FRESH_MS = 5000, TRACKER_DAYS = 7, TRACKER_WAIT_MS = 1000 };
 
+/* What an attempt means to the tracker. */
+enum track { TRACK_NOTHING = 0, TRACK_SUCCESS, TRACK_FAILURE };
+
 struct availability_options {
     struct event_base *base;
     const struct clock *clock;

@@ -62,7 +62,7 @@ void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
 
 /* Ruby's process_retry: the next attempt, or the end. Returns true when it was the last one. */
 static bool fail(struct scheduler *s, struct claim *claim, struct str error_class,
-                 struct str message, int track)
+                 struct str message, enum track track)
 {
     struct settlement what = {.verb = SETTLE_RETRY, .track = track};
     const struct job *job = &claim->job;
@@ -205,7 +205,7 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     log_attempt(claim, outcome, &j);
     switch (j.sentence) {
     case SENTENCE_DONE: {
-        struct settlement what = {.verb = SETTLE_DONE, .track = (int)j.track};
+        struct settlement what = {.verb = SETTLE_DONE, .track = j.track};
         register_count(s->registration, false);
         record(s, claim, outcome, &j, j.result);
         settle_add(s->settle, claim, &what);
@@ -214,7 +214,7 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     case SENTENCE_RETRY:
         if (j.recorded)
             record(s, claim, outcome, &j, will_exhaust(claim) ? HEALTH_EXHAUSTED : HEALTH_RETRIED);
-        fail(s, claim, j.error_class, str_of(j.error_message), (int)j.track);
+        fail(s, claim, j.error_class, str_of(j.error_message), j.track);
         break;
     case SENTENCE_AGAIN:
         if (s->state == SCHEDULER_RUNNING)

@@ -28,18 +28,17 @@ static void judge_response(struct judgement *j, const struct message_outcome *ou
     switch (verdict) {
     case VERDICT_DELIVERED:
         j->sentence = SENTENCE_DONE;
-        j->track = JUDGE_TRACK_SUCCESS;
+        j->track = TRACK_SUCCESS;
         j->result = HEALTH_DELIVERED;
         break;
     case VERDICT_UNSALVAGEABLE:
         j->sentence = SENTENCE_DONE;
-        j->track =
-            verdict_unsalvageable_is_success(version) ? JUDGE_TRACK_SUCCESS : JUDGE_TRACK_NOTHING;
+        j->track = verdict_unsalvageable_is_success(version) ? TRACK_SUCCESS : TRACK_NOTHING;
         j->result = HEALTH_REJECTED;
         break;
     case VERDICT_RETRY:
         j->sentence = SENTENCE_RETRY;
-        j->track = JUDGE_TRACK_FAILURE;
+        j->track = TRACK_FAILURE;
         j->result = HEALTH_RETRIED;
         j->error_class = STR("Mastodon::UnexpectedResponseError");
         snprintf(j->error_message, sizeof(j->error_message), "%.*s returned code %u",
@@ -58,7 +57,7 @@ void judge(struct judgement *j, const struct message_outcome *outcome,
         break;
     case OUTCOME_TRANSPORT:
         *j = (struct judgement){.sentence = SENTENCE_RETRY,
-                                .track = JUDGE_TRACK_FAILURE,
+                                .track = TRACK_FAILURE,
                                 .attempted = true,
                                 .transport_failure = true,
                                 .recorded = true,
@@ -68,7 +67,7 @@ void judge(struct judgement *j, const struct message_outcome *outcome,
         break;
     case OUTCOME_REFUSED:
         j->sentence = SENTENCE_DONE;
-        j->track = JUDGE_TRACK_FAILURE;
+        j->track = TRACK_FAILURE;
         j->recorded = true;
         j->result = HEALTH_REJECTED;
         set_message(j, outcome->error_message);
@@ -81,7 +80,7 @@ void judge(struct judgement *j, const struct message_outcome *outcome,
         break;
     case OUTCOME_KEY_UNUSABLE:
         j->sentence = SENTENCE_RETRY;
-        j->track = JUDGE_TRACK_FAILURE;
+        j->track = TRACK_FAILURE;
         j->error_class = outcome->error_class;
         set_message(j, outcome->error_message);
         break;

@@ -6,6 +6,7 @@
 #define FEDPUSH_SCHED_JUDGE_H
 
 #include "base/message.h"
+#include "sched/availability.h"
 #include "sched/health.h"
 #include "sched/job.h"
 #include "sched/verdict.h"
@@ -20,7 +21,7 @@ enum sentence {
 
 struct judgement {
     enum sentence sentence;
-    enum { JUDGE_TRACK_NOTHING = 0, JUDGE_TRACK_SUCCESS, JUDGE_TRACK_FAILURE } track;
+    enum track track;
     bool attempted; /* something was tried on the network: it counts for the lane */
     bool transport_failure;
     bool recorded; /* it belongs into the health tables, as: */

@@ -25,7 +25,7 @@ struct settlement {
     char score[32];
     struct buf bytes;          /* taken over (moved out) by settle_add */
     const char *handoff_queue; /* bare name; copied */
-    enum { TRACK_NOTHING = 0, TRACK_SUCCESS, TRACK_FAILURE } track;
+    enum track track;
 };
 
 struct settle_options {

@@ -58,7 +58,7 @@ void classify_http(struct failure *failure, const struct http_result *result, st
                       "private address refused", url);
         break;
     case HTTP_TIMED_OUT:
-        classify_text(failure, STR("HTTP::TimeoutError"), "Read timed out", url);
+        classify_text(failure, STR("HTTP::TimeoutError"), result->error, url);
         break;
     case HTTP_TOO_MUCH_HEADER:
         classify_text(failure, STR("HTTP::ResponseHeaderError"), "response header too long", url);

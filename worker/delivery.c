@@ -308,13 +308,13 @@ static bool target_of(const struct delivery *d, struct str location, struct url 
     return good;
 }
 
-/* http.rb in strict mode on a persistent client: only 303 (as GET), 307 and 308 within the origin.
- */
+/* http.rb in strict mode on a persistent client: a POST follows only 303 (as GET), 307 and 308, a
+ * GET all, within the origin. */
 static void redirect(struct delivery *d, unsigned status, struct str location)
 {
     struct url target = {0};
 
-    if (status != 303 && status != 307 && status != 308) {
+    if (!d->get && status != 303 && status != 307 && status != 308) {
         end_failed(d, "HTTP::StateError", "can't follow redirect of a POST");
         return;
     }

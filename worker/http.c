@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include "base/loop.h"
+#include "worker/multi.h"
 
 enum {
-    CONNECT_MS = 10000,
+    CONNECT_MS = 10000, /* TLS included */
+    TCP_MS = 5000,      /* for each address of a family, which libcurl tries in turn */
     SILENCE_MS = 10000,
     RESPONSE_MS = 30000,
     ATTEMPT_MS = 55000,
@@ -18,17 +20,12 @@ enum {
     CONNECTIONS_PER_SHARD = 1000,
     MAX_SHARDS = 16,
     MAX_POOLED = 512,
-};
-
-struct shard {
-    struct http *http;
-    CURLM *multi;
-    struct loop_timer *timer;
+    MAX_SOCKETS = 4, /* as many addresses are tried */
 };
 
 struct http {
     struct http_options o;
-    struct shard shards[MAX_SHARDS];
+    struct multi *shards[MAX_SHARDS];
     unsigned shard_count;
     struct loop_timer *sweep;
     struct loop_timer *reap;
@@ -41,21 +38,27 @@ struct http {
 struct http_transfer {
     TAILQ_ENTRY(http_transfer) entry;
     struct http *http;
-    struct shard *shard;
+    struct multi *shard;
     CURL *easy;
     struct curl_slist *headers;
     struct curl_slist *resolve;
+    struct pin *pin; /* NULL: an IP literal, or through a proxy */
     http_fn *fn;
     void *arg;
     bool is_finished;
     bool direct;
     bool tried_refused;
     bool tried_allowed;
+    int sockets[MAX_SOCKETS]; /* opened for it, by turns; libcurl's, perhaps closed since */
+    unsigned socket_count;
     bool on_the_wire;
     bool header_cut;
     bool body_cut;
-    int64_t on_the_wire_ms;
+    int64_t started_ms;
+    int64_t tcp_limit_ms;
+    int64_t on_the_wire_ms; /* or when the last byte of the request left */
     int64_t progress_ms;
+    curl_off_t uploaded_bytes;
     size_t header_bytes;
     unsigned header_lines;
     size_t body_bytes;
@@ -66,62 +69,6 @@ struct http_transfer {
     struct http_result result;
     char error[CURL_ERROR_SIZE];
 };
-
-/* --- libevent <-> libcurl --- */
-
-static void collect(struct shard *shard);
-
-static void act(struct shard *shard, curl_socket_t socket, int what)
-{
-    int running;
-    curl_multi_socket_action(shard->multi, socket, what, &running);
-    collect(shard);
-}
-
-static void on_socket_event(evutil_socket_t fd, short what, void *arg)
-{
-    act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
-}
-
-static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
-{
-    struct shard *shard = arg;
-    struct event *event = socket_arg;
-    short flags = EV_PERSIST;
-
-    (void)easy;
-    if (event != NULL) {
-        event_free(event);
-        curl_multi_assign(shard->multi, fd, NULL);
-    }
-    if (what == CURL_POLL_REMOVE)
-        return 0;
-    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
-        flags |= EV_READ;
-    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
-        flags |= EV_WRITE;
-    event = event_new(shard->http->o.base, fd, flags, on_socket_event, shard);
-    if (event == NULL || event_add(event, NULL) != 0)
-        abort();
-    curl_multi_assign(shard->multi, fd, event);
-    return 0;
-}
-
-static void on_shard_timer(void *arg)
-{
-    act(arg, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static int on_timeout_changed(CURLM *multi, long timeout_ms, void *arg)
-{
-    struct shard *shard = arg;
-    (void)multi;
-    if (timeout_ms < 0)
-        loop_timer_clear(shard->timer);
-    else
-        loop_timer_set(shard->timer, timeout_ms);
-    return 0;
-}
 
 /* --- what a transfer's callbacks see --- */
 
@@ -135,7 +82,9 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
         return CURL_SOCKET_BAD;
     }
     t->tried_allowed = true;
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    t->sockets[t->socket_count++ % MAX_SOCKETS] = fd;
+    return fd;
 }
 
 static int on_connected(void *arg, char *remote, char *local, int remote_port, int local_port)
@@ -208,7 +157,7 @@ static void release(struct http_transfer *t)
 {
     struct http *http = t->http;
 
-    curl_multi_remove_handle(t->shard->multi, t->easy);
+    multi_remove(t->shard, t->easy);
     if (http->pooled < MAX_POOLED) {
         curl_easy_reset(t->easy);
         http->pool[http->pooled++] = t->easy;
@@ -219,6 +168,9 @@ static void release(struct http_transfer *t)
     curl_slist_free_all(t->headers);
     curl_slist_free_all(t->resolve);
     t->headers = t->resolve = NULL;
+    if (t->pin != NULL)
+        pin_release(t->pin);
+    t->pin = NULL;
 }
 
 static void transfer_free(struct http_transfer *t)
@@ -262,19 +214,13 @@ static enum http_end end_of(const struct http_transfer *t, CURLcode code)
     return HTTP_FAILED;
 }
 
-static void collect(struct shard *shard)
+static void on_done(void *arg, CURL *easy, CURLcode code)
 {
-    CURLMsg *message;
-    int left;
+    struct http_transfer *t = NULL;
 
-    while ((message = curl_multi_info_read(shard->multi, &left)) != NULL) {
-        struct http_transfer *t = NULL;
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        CURLcode code = message->data.result; /* gone with the handle's removal */
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&t);
-        finish(t, end_of(t, code), code);
-    }
+    (void)arg;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&t);
+    finish(t, end_of(t, code), code);
 }
 
 /* Callbacks may start and abort transfers: one is taken at a time. */
@@ -298,10 +244,43 @@ static void on_reap(void *arg)
     }
 }
 
-static bool is_late(const struct http_transfer *t, int64_t now_ms)
+/* A long body on a slow line is progress; the answer's time begins when it is out. */
+static void note_upload(struct http_transfer *t, int64_t now_ms)
 {
-    return t->on_the_wire &&
-           (now_ms - t->progress_ms > SILENCE_MS || now_ms - t->on_the_wire_ms > RESPONSE_MS);
+    curl_off_t bytes = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &bytes);
+    if (bytes > t->uploaded_bytes)
+        t->on_the_wire_ms = t->progress_ms = now_ms;
+    t->uploaded_bytes = bytes;
+}
+
+/* libcurl tells this only after the TLS handshake. A number that was closed and is another socket's
+ * now may say yes wrongly: then its own limit ends the attempt. */
+static bool has_connection(const struct http_transfer *t)
+{
+    for (unsigned i = 0; i < t->socket_count && i < MAX_SOCKETS; i++) {
+        struct sockaddr_storage peer;
+        socklen_t len = sizeof(peer);
+        if (getpeername(t->sockets[i], (struct sockaddr *)&peer, &len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What took too long, or NULL. */
+static const char *lateness(struct http_transfer *t, int64_t now_ms)
+{
+    if (t->on_the_wire) {
+        note_upload(t, now_ms);
+        if (now_ms - t->progress_ms > SILENCE_MS)
+            return "Read timed out after 10 seconds";
+        if (now_ms - t->on_the_wire_ms > RESPONSE_MS)
+            return "Read timed out after a total of 30 seconds";
+    } else if (now_ms - t->started_ms > t->tcp_limit_ms && !has_connection(t)) {
+        return "Connect timed out after 5 seconds";
+    }
+    return NULL;
 }
 
 static void on_sweep(void *arg)
@@ -314,9 +293,14 @@ static void on_sweep(void *arg)
     loop_timer_set(http->sweep, SWEEP_MS);
     for (t = TAILQ_FIRST(&http->active); t != NULL; t = next) {
         next = TAILQ_NEXT(t, entry);
-        if (is_late(t, now_ms))
+        const char *late = lateness(t, now_ms);
+        if (late != NULL) {
+            snprintf(t->error, sizeof(t->error), "%s", late);
             finish(t, HTTP_TIMED_OUT, CURLE_OPERATION_TIMEDOUT);
+        }
     }
+    for (unsigned i = 0; i < http->shard_count; i++)
+        multi_tick(http->shards[i], now_ms);
 }
 
 /* --- the start of a transfer --- */
@@ -337,19 +321,9 @@ struct http *http_create(const struct http_options *options)
         http->shard_count = MAX_SHARDS;
     if (http->shard_count == 0)
         http->shard_count = 1;
-    for (unsigned i = 0; i < http->shard_count; i++) {
-        struct shard *shard = &http->shards[i];
-        shard->http = http;
-        shard->multi = curl_multi_init();
-        shard->timer = loop_timer_create(options->base, on_shard_timer, shard);
-        curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-        curl_multi_setopt(shard->multi, CURLMOPT_SOCKETDATA, shard);
-        curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, on_timeout_changed);
-        curl_multi_setopt(shard->multi, CURLMOPT_TIMERDATA, shard);
-        curl_multi_setopt(shard->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
-        curl_multi_setopt(shard->multi, CURLMOPT_MAXCONNECTS,
-                          (long)(options->max_connections / http->shard_count + 1));
-    }
+    for (unsigned i = 0; i < http->shard_count; i++)
+        http->shards[i] = multi_create(
+            options->base, options->max_connections / http->shard_count + 1, on_done, NULL);
     return http;
 }
 
@@ -363,41 +337,19 @@ void http_destroy(struct http *http)
         transfer_free(TAILQ_FIRST(&http->finished));
     while (http->pooled > 0)
         curl_easy_cleanup(http->pool[--http->pooled]);
-    for (unsigned i = 0; i < http->shard_count; i++) {
-        curl_multi_cleanup(http->shards[i].multi);
-        loop_timer_destroy(http->shards[i].timer);
-    }
+    for (unsigned i = 0; i < http->shard_count; i++)
+        multi_destroy(http->shards[i]);
     loop_timer_destroy(http->sweep);
     loop_timer_destroy(http->reap);
     free(http);
 }
 
-static struct shard *shard_of(struct http *http, struct str authority)
+static struct multi *shard_of(struct http *http, struct str authority)
 {
     unsigned hash = 5381;
     for (size_t i = 0; i < authority.len; i++)
         hash = hash * 33 + (unsigned char)authority.ptr[i];
-    return &http->shards[hash % http->shard_count];
-}
-
-/* host:port:address,address for CURLOPT_RESOLVE: libcurl never resolves a name itself. */
-static struct curl_slist *resolve_entry(const struct http_request *request)
-{
-    struct buf entry;
-    struct curl_slist *list;
-
-    if (request->address_count == 0)
-        return NULL;
-    buf_init(&entry, 4096);
-    buf_printf(&entry, "%.*s:%u:", STR_ARG(request->url->host), request->url->port);
-    for (size_t i = 0; i < request->address_count; i++) {
-        if (i > 0)
-            buf_put_char(&entry, ',');
-        address_put(&entry, &request->addresses[i]);
-    }
-    list = curl_slist_append(NULL, buf_cstr(&entry));
-    buf_clear(&entry);
-    return list;
+    return http->shards[hash % http->shard_count];
 }
 
 static void set_limits(CURL *easy, struct http_transfer *t)
@@ -406,7 +358,8 @@ static void set_limits(CURL *easy, struct http_transfer *t)
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)ATTEMPT_MS);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_S);
-    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
+    if (t->direct) /* what is pinned needs no look at its age; a proxy's name does */
+        curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
@@ -438,6 +391,7 @@ static void set_request(CURL *easy, const struct http_request *request, struct h
         curl_easy_setopt(easy, CURLOPT_REQUEST_TARGET, target);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
     curl_easy_setopt(easy, CURLOPT_PROXY, request->proxy != NULL ? request->proxy : "");
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* Mastodon knows no exceptions */
     if (t->resolve != NULL)
         curl_easy_setopt(easy, CURLOPT_RESOLVE, t->resolve);
     if (request->get) {
@@ -452,6 +406,22 @@ static void set_request(CURL *easy, const struct http_request *request, struct h
     free(url);
 }
 
+/* Black holes hold a place no longer than with Mastodon, which tries all addresses at once. */
+static int64_t tcp_limit_ms(const struct http_request *request)
+{
+    int64_t v4 = 0;
+    int64_t v6 = 0;
+
+    for (size_t i = 0; i < request->address_count; i++) {
+        if (request->addresses[i].family == AF_INET)
+            v4++;
+        else
+            v6++;
+    }
+    int64_t most = v4 > v6 ? v4 : v6;
+    return TCP_MS * (most > 0 ? most : 1);
+}
+
 struct http_transfer *http_start(struct http *http, const struct http_request *request, http_fn *fn,
                                  void *arg)
 {
@@ -464,10 +434,14 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     t->shard = shard_of(http, request->url->authority);
     t->easy = easy;
     t->headers = request->headers;
-    t->resolve = request->proxy == NULL ? resolve_entry(request) : NULL;
     t->direct = request->proxy == NULL;
+    if (t->direct && request->address_count > 0)
+        t->pin = pin_take(multi_pins(t->shard), request->url, request->addresses,
+                          request->address_count, &t->resolve);
     t->fn = fn;
     t->arg = arg;
+    t->started_ms = clock_mono_ms(http->o.clock);
+    t->tcp_limit_ms = tcp_limit_ms(request);
     t->keep_body_bytes = request->keep_body_bytes;
     buf_init(&t->location, URL_MAX_BYTES);
     buf_init(&t->body, request->keep_body_bytes);
@@ -475,8 +449,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     TAILQ_INSERT_TAIL(&http->active, t, entry);
     set_limits(easy, t);
     set_request(easy, request, t);
-    if (curl_multi_add_handle(t->shard->multi, easy) != CURLM_OK)
-        abort();
+    multi_add(t->shard, easy);
     return t;
 }
 

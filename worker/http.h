@@ -3,7 +3,9 @@
  * one result out; redirects, signatures and what a status means are the caller's. HTTP/1.1 with
  * keep-alive. Several multi handles, sharded by host: one grows slow with its connections.
  *
- * Time: connect 5 s, with TLS 10 s; from then on 10 s without a byte, 30 s for the whole response.
+ * Time: connect 5 s for each address of a family, with TLS 10 s in all; from then on 10 s without a
+ * byte in either direction, 30 s for the whole response after the last byte of the request left,
+ * 55 s for everything. Kept connections are closed after 30 s without use.
  * Bounded: 64 KiB or 200 lines of headers, 1 MiB of body, which is read and thrown away (or kept up
  * to `keep_body_bytes` for a tool).
  */
@@ -48,7 +50,7 @@ enum http_end {
     HTTP_ANSWERED = 0,    /* status is set; the body was read to its end, or `body_cut` */
     HTTP_REFUSED_ADDRESS, /* every address tried was one that must not be connected to */
     HTTP_FAILED,          /* `code` */
-    HTTP_TIMED_OUT,       /* by our own limits after connecting */
+    HTTP_TIMED_OUT,       /* by our own limits: `error` says which */
     HTTP_TOO_MUCH_HEADER,
 };
 
@@ -60,7 +62,7 @@ struct http_result {
     struct str location; /* Location header, or empty; borrowed for the call */
     struct str body;     /* keep_body_bytes; borrowed for the call */
     struct str header;   /* with keep_body_bytes: the last response's header block */
-    char error[256];     /* libcurl's words */
+    char error[256];     /* libcurl's words, or ours */
 };
 
 typedef void http_fn(void *arg, const struct http_result *result);

@@ -40,6 +40,7 @@ struct curl_slist *request_headers(const struct mastodon_version *version,
     bool digest_late = mastodon_version_compare(version, 4, 7, 0) >= 0;
     struct curl_slist *list = NULL;
 
+    leave_out(&list, "Host:"); /* which libcurl would put first; ours then stays where it stands */
     add(&list, "User-Agent", values->user_agent);
     add(&list, "Host", values->host);
     add(&list, "Date", values->date);

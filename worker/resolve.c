@@ -123,10 +123,11 @@ static void on_deliver(void *arg)
             continue;
         }
         TAILQ_REMOVE(&entry->waits, wait, entry);
+        const struct dns_result result = entry->result; /* who asks again may evict the entry */
         resolve_fn *fn = wait->fn;
         void *fn_arg = wait->arg;
         free(wait);
-        fn(fn_arg, &entry->result);
+        fn(fn_arg, &result);
     }
 }
 

@@ -26,7 +26,7 @@ struct worker {
     X509_STORE *store;
     struct ipc *scheduler;
     struct ipc *signer;
-    int scheduler_fd; /* until start */
+    int scheduler_fd; /* until start; -1: none yet */
     int signer_fd;
     struct table *deliveries; /* job id -> struct entry */
     struct loop_timer *tick;
@@ -289,6 +289,11 @@ static void on_start(void *arg)
     const struct config *config = &w->process.config;
     int workers = config->workers > 0 ? config->workers : 1;
 
+    if (w->scheduler_fd < 0) {
+        log_plain(LOG_LEVEL_ERROR, "started without a scheduler; restart fedpush");
+        role_exit(&w->process, FP_EXIT_SOFTWARE);
+        return;
+    }
     raise_descriptor_limit();
     curl_global_init(CURL_GLOBAL_DEFAULT);
     buf_init(&w->scratch, IPC_MAX_FRAME_BYTES);
@@ -297,10 +302,19 @@ static void on_start(void *arg)
     make_network(w);
     make_user_agent(w);
     connect_scheduler(w, w->scheduler_fd);
-    connect_signer(w, w->signer_fd);
+    if (w->signer_fd >= 0)
+        connect_signer(w, w->signer_fd);
     w->tick = loop_timer_create(w->process.base, on_tick, w);
     loop_timer_set(w->tick, TICK_MS);
     control_send(w->process.control, CONTROL_READY, STR_NULL, -1);
+}
+
+/* A peer that was respawned before START comes twice: its first channel is dead. */
+static void keep_until_start(int *kept, int fd)
+{
+    if (*kept >= 0)
+        close(*kept);
+    *kept = fd;
 }
 
 static void on_peer(void *arg, enum role role, unsigned index, int fd)
@@ -308,14 +322,16 @@ static void on_peer(void *arg, enum role role, unsigned index, int fd)
     struct worker *w = arg;
 
     (void)index;
-    if (role == ROLE_SIGNER && w->deliveries == NULL)
-        w->signer_fd = fd;
-    else if (role == ROLE_SIGNER)
+    if (role == ROLE_SIGNER && w->deliveries == NULL) {
+        keep_until_start(&w->signer_fd, fd);
+    } else if (role == ROLE_SIGNER) {
         connect_signer(w, fd);
-    else if (role == ROLE_SCHEDULER && w->scheduler == NULL)
-        w->scheduler_fd = fd;
-    else
+    } else if (role == ROLE_SCHEDULER && w->scheduler == NULL) {
+        keep_until_start(&w->scheduler_fd, fd);
+    } else {
+        close(fd);
         role_exit(&w->process, FP_EXIT_SOFTWARE); /* another scheduler would not know our jobs */
+    }
 }
 
 int worker_main(unsigned index)
@@ -323,5 +339,6 @@ int worker_main(unsigned index)
     static const struct role_handlers handlers = {.start = on_start, .peer = on_peer};
     struct worker *w = mem_alloc(sizeof(*w));
 
+    w->scheduler_fd = w->signer_fd = -1;
     return role_run(&w->process, ROLE_WORKER, index, &handlers, w);
 }

@@ -356,10 +356,10 @@ static void test_request_is_as_signed(void **state)
     assert_int_equal(f->outcome.sent_bytes, 17);
     assert_int_equal(f->requests, 1);
     assert_string_equal(f->target, "/status/202");
-    /* As request_headers orders them, but for Host, which libcurl always puts first. */
+    /* As Mastodon 4.5 orders them. */
     assert_string_equal(buf_cstr(&f->received),
-                        "POST /status/202 HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-                        "User-Agent: Mastodon/4.5.15\r\nDate: Wed, 25 Nov 2026 15:00:00 GMT\r\n"
+                        "POST /status/202 HTTP/1.1\r\nUser-Agent: Mastodon/4.5.15\r\n"
+                        "Host: 127.0.0.1\r\nDate: Wed, 25 Nov 2026 15:00:00 GMT\r\n"
                         "Accept-Encoding: gzip\r\nDigest: SHA-256=abc\r\n"
                         "Content-Type: application/activity+json\r\nSignature: keyId=\"x\"\r\n"
                         "Connection: Keep-Alive\r\nContent-Length: 17\r\n\r\n"

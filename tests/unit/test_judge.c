@@ -53,7 +53,7 @@ static void test_success(void **state)
         for (size_t i = 0; i < 5; i++) {
             struct judgement j = of_status(statuses[i], versions[v]);
             assert_int_equal(j.sentence, SENTENCE_DONE);
-            assert_int_equal(j.track, JUDGE_TRACK_SUCCESS);
+            assert_int_equal(j.track, TRACK_SUCCESS);
             assert_int_equal(j.result, HEALTH_DELIVERED);
         }
     }
@@ -69,7 +69,7 @@ static void test_unsalvageable_counts_by_version(void **state)
         for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
             struct judgement j = of_status(statuses[i], versions[v]);
             assert_int_equal(j.sentence, SENTENCE_DONE);
-            assert_int_equal(j.track, counts ? JUDGE_TRACK_SUCCESS : JUDGE_TRACK_NOTHING);
+            assert_int_equal(j.track, counts ? TRACK_SUCCESS : TRACK_NOTHING);
             assert_int_equal(j.result, HEALTH_REJECTED);
         }
     }
@@ -86,7 +86,7 @@ static void test_other_statuses_are_retried(void **state)
         for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
             struct judgement j = of_status(statuses[i], versions[v]);
             assert_int_equal(j.sentence, SENTENCE_RETRY);
-            assert_int_equal(j.track, JUDGE_TRACK_FAILURE);
+            assert_int_equal(j.track, TRACK_FAILURE);
             assert_int_equal(j.result, HEALTH_RETRIED);
             assert_true(str_equal(j.error_class, STR("Mastodon::UnexpectedResponseError")));
             snprintf(message, sizeof(message), "https://A.example/inbox returned code %u",
@@ -117,9 +117,7 @@ static void test_401_to_a_sender_that_is_gone(void **state)
         assert_int_equal(of_401(versions[v], true, 1, 0).sentence, SENTENCE_RETRY);
         struct judgement j = of_401(versions[v], true, 1, 1);
         assert_int_equal(j.sentence, rule ? SENTENCE_DONE : SENTENCE_RETRY);
-        assert_int_equal(j.track, !rule    ? JUDGE_TRACK_FAILURE
-                                  : counts ? JUDGE_TRACK_SUCCESS
-                                           : JUDGE_TRACK_NOTHING);
+        assert_int_equal(j.track, !rule ? TRACK_FAILURE : counts ? TRACK_SUCCESS : TRACK_NOTHING);
         /* The instance actor is never gone. */
         assert_int_equal(of_401(versions[v], true, -99, 1).sentence, SENTENCE_RETRY);
     }
@@ -139,7 +137,7 @@ static void test_no_answer(void **state)
     (void)state;
     struct judgement j = of(failed(OUTCOME_TRANSPORT), &v4_5_15, 1, -1);
     assert_int_equal(j.sentence, SENTENCE_RETRY);
-    assert_int_equal(j.track, JUDGE_TRACK_FAILURE);
+    assert_int_equal(j.track, TRACK_FAILURE);
     assert_true(j.attempted && j.transport_failure && j.recorded);
     assert_int_equal(j.result, HEALTH_RETRIED);
     assert_true(str_equal(j.error_class, STR("Some::Error")));
@@ -147,7 +145,7 @@ static void test_no_answer(void **state)
 
     j = of(failed(OUTCOME_REFUSED), &v4_5_15, 1, -1); /* Mastodon swallows it */
     assert_int_equal(j.sentence, SENTENCE_DONE);
-    assert_int_equal(j.track, JUDGE_TRACK_FAILURE);
+    assert_int_equal(j.track, TRACK_FAILURE);
     assert_true(j.recorded);
     assert_false(j.attempted || j.transport_failure);
     assert_int_equal(j.result, HEALTH_REJECTED);
@@ -158,25 +156,25 @@ static void test_no_key(void **state)
     (void)state;
     struct judgement j = of(failed(OUTCOME_SENDER_MISSING), &v4_5_15, 116543210987654321, -1);
     assert_int_equal(j.sentence, SENTENCE_RETRY);
-    assert_int_equal(j.track, JUDGE_TRACK_NOTHING);
+    assert_int_equal(j.track, TRACK_NOTHING);
     assert_false(j.attempted || j.recorded);
     assert_true(str_equal(j.error_class, STR("ActiveRecord::RecordNotFound")));
     assert_string_equal(j.error_message, "Couldn't find Account with 'id'=116543210987654321");
 
     j = of(failed(OUTCOME_KEY_UNUSABLE), &v4_5_15, 1, -1);
     assert_int_equal(j.sentence, SENTENCE_RETRY);
-    assert_int_equal(j.track, JUDGE_TRACK_FAILURE);
+    assert_int_equal(j.track, TRACK_FAILURE);
     assert_false(j.attempted || j.recorded);
     assert_string_equal(j.error_message, "said so");
 
     j = of(failed(OUTCOME_KEY_WAIT), &v4_5_15, 1, -1);
     assert_int_equal(j.sentence, SENTENCE_WAIT);
-    assert_int_equal(j.track, JUDGE_TRACK_NOTHING);
+    assert_int_equal(j.track, TRACK_NOTHING);
     assert_false(j.attempted || j.recorded);
 
     j = of(failed(OUTCOME_NOT_TRIED), &v4_5_15, 1, -1);
     assert_int_equal(j.sentence, SENTENCE_AGAIN);
-    assert_int_equal(j.track, JUDGE_TRACK_NOTHING);
+    assert_int_equal(j.track, TRACK_NOTHING);
     assert_false(j.attempted || j.recorded);
 }
 

@@ -1,0 +1,167 @@
+#include "worker/multi.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/loop.h"
+
+enum { NOT_IDLE = -1 };
+
+struct multi {
+    struct event_base *base;
+    CURLM *handle;
+    struct loop_timer *timer;
+    struct pins *pins;
+    unsigned max_connections;
+    unsigned transfers;
+    bool used;             /* there may be kept connections */
+    int64_t idle_since_ms; /* the first tick without a transfer, or NOT_IDLE */
+    multi_done_fn *done;
+    void *arg;
+};
+
+static void collect(struct multi *multi)
+{
+    CURLMsg *message;
+    int left;
+
+    while ((message = curl_multi_info_read(multi->handle, &left)) != NULL) {
+        if (message->msg == CURLMSG_DONE) {
+            CURLcode code = message->data.result; /* gone with the transfer's removal */
+            multi->done(multi->arg, message->easy_handle, code);
+        }
+    }
+}
+
+static void act(struct multi *multi, curl_socket_t socket, int what)
+{
+    int running;
+
+    curl_multi_socket_action(multi->handle, socket, what, &running);
+    collect(multi);
+}
+
+static void on_socket_event(evutil_socket_t fd, short what, void *arg)
+{
+    act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct multi *multi = arg;
+    struct event *event = socket_arg;
+    short flags = EV_PERSIST;
+
+    (void)easy;
+    if (event != NULL) {
+        event_free(event);
+        curl_multi_assign(multi->handle, fd, NULL);
+    }
+    if (what == CURL_POLL_REMOVE)
+        return 0;
+    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+        flags |= EV_READ;
+    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+        flags |= EV_WRITE;
+    event = event_new(multi->base, fd, flags, on_socket_event, multi);
+    if (event == NULL || event_add(event, NULL) != 0)
+        abort();
+    curl_multi_assign(multi->handle, fd, event);
+    return 0;
+}
+
+static void on_timer(void *arg)
+{
+    act(arg, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int on_timeout_changed(CURLM *handle, long timeout_ms, void *arg)
+{
+    struct multi *multi = arg;
+
+    (void)handle;
+    if (timeout_ms < 0)
+        loop_timer_clear(multi->timer);
+    else
+        loop_timer_set(multi->timer, timeout_ms);
+    return 0;
+}
+
+static void open_handle(struct multi *multi)
+{
+    multi->handle = curl_multi_init();
+    if (multi->handle == NULL)
+        abort();
+    multi->pins = pins_create();
+    multi->used = false;
+    multi->idle_since_ms = NOT_IDLE;
+    curl_multi_setopt(multi->handle, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(multi->handle, CURLMOPT_SOCKETDATA, multi);
+    curl_multi_setopt(multi->handle, CURLMOPT_TIMERFUNCTION, on_timeout_changed);
+    curl_multi_setopt(multi->handle, CURLMOPT_TIMERDATA, multi);
+    curl_multi_setopt(multi->handle, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+    curl_multi_setopt(multi->handle, CURLMOPT_MAXCONNECTS, (long)multi->max_connections);
+}
+
+static void close_handle(struct multi *multi)
+{
+    assert(multi->transfers == 0);
+    curl_multi_cleanup(multi->handle);
+    loop_timer_clear(multi->timer);
+    pins_destroy(multi->pins);
+}
+
+struct multi *multi_create(struct event_base *base, unsigned max_connections, multi_done_fn *done,
+                           void *arg)
+{
+    struct multi *multi = mem_alloc(sizeof(*multi));
+
+    multi->base = base;
+    multi->max_connections = max_connections;
+    multi->done = done;
+    multi->arg = arg;
+    multi->timer = loop_timer_create(base, on_timer, multi);
+    open_handle(multi);
+    return multi;
+}
+
+void multi_destroy(struct multi *multi)
+{
+    if (multi == NULL)
+        return;
+    close_handle(multi);
+    loop_timer_destroy(multi->timer);
+    free(multi);
+}
+
+void multi_add(struct multi *multi, CURL *easy)
+{
+    if (curl_multi_add_handle(multi->handle, easy) != CURLM_OK)
+        abort();
+    multi->transfers++;
+    multi->used = true;
+    multi->idle_since_ms = NOT_IDLE;
+}
+
+void multi_remove(struct multi *multi, CURL *easy)
+{
+    curl_multi_remove_handle(multi->handle, easy);
+    multi->transfers--;
+}
+
+struct pins *multi_pins(struct multi *multi)
+{
+    return multi->pins;
+}
+
+void multi_tick(struct multi *multi, int64_t now_ms)
+{
+    if (multi->transfers > 0 || !multi->used)
+        return;
+    if (multi->idle_since_ms == NOT_IDLE) {
+        multi->idle_since_ms = now_ms;
+    } else if (now_ms - multi->idle_since_ms >= MULTI_IDLE_MS) {
+        close_handle(multi);
+        open_handle(multi);
+    }
+}
