@@ -60,7 +60,6 @@ def test_ps_names_the_roles(machine):
     assert {status(pid)["Name"] for pid in everyone(machine)} == {"fedpush"}
 
 
-<<<<<<< HEAD
 @only_root
 def test_proc_shows_no_secret(machines, world):
     machine = machines(DATABASE_URL=with_password(world))
@@ -71,15 +70,6 @@ def test_proc_shows_no_secret(machines, world):
         for secret in (PASSWORD, "://", "DATABASE", "REDIS", "PRIVATE KEY", str(world.redis.port)):
             assert secret.encode() not in shown, title(pid)
     assert PASSWORD not in machine.log() and "PRIVATE KEY" not in machine.log()
-=======
-@pytest.mark.skipif(not ROOT, reason="a role's own user may not look")
-def test_a_roles_environment_and_command_line_tell_nothing(world, machine):
-    for role in ROLES:
-        for pid in machine.roles(role):
-            names = {entry.split(b"=")[0] for entry in read(pid, "environ").split(b"\0") if entry}
-            assert names <= {b"PATH", b"LANG", b"JOURNAL_STREAM", b"ASAN_OPTIONS", b"UBSAN_OPTIONS", b"LSAN_OPTIONS"}
-            assert b"://" not in read(pid, "cmdline") and b"PRIVATE" not in read(pid, "environ")
->>>>>>> harness
 
 
 def memory_holds(pid, texts):
