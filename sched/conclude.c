@@ -75,7 +75,7 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
     int64_t count = 0;
     bool last;
 
-    buf_init(&what.bytes, claim->payload_bytes + 64 * 1024);
+    buf_init(&what.bytes, claim->payload_bytes + (size_t)64 * 1024);
     job_put_retry(&what.bytes, s->json, job, &failure, &count);
     last = retry_exhausted(count, job->max_retries);
     if (last && (job->max_retries < 0 || !job->dead)) {

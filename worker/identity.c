@@ -212,7 +212,7 @@ static void put_host(struct buf *out, const char *host)
 
     if (host[0] == '\0')
         host = "localhost";
-    for (size_t i = 0; host[i] != '\0' && i < MAX_HOST_BYTES; i++) {
+    for (size_t i = 0; i < MAX_HOST_BYTES && host[i] != '\0'; i++) {
         unsigned char c = (unsigned char)host[i];
         bool plain = c < 0x80 && (isalnum(c) || c == '.' || c == '-' || c == '_');
         buf_put_char(out, plain ? (char)c : '-');
