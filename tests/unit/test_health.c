@@ -16,7 +16,7 @@
 #include "sched/schema.h"
 #include "server.h"
 
-enum { DEADLINE_MS = 15 * 1000 };
+enum { DEADLINE_MS = 60 * 1000 };
 
 static struct server server;
 static struct event_base *base;
