@@ -134,7 +134,8 @@ static void test_beat_and_condemn(void **state)
     assert_string_equal(beat(f, "beat"), "FENCED"); /* never joined */
     assert_true(strtod(beat(f, "join"), NULL) > 1.6e9);
     assert_true(strtod(beat(f, "beat"), NULL) > 1.6e9);
-    store_expect(&f->store, f->reply, "ZSCORE " IDENTITIES " me");
+    /* Redis prints the same number with another digit now and then. */
+    store_expect(&f->store, "1", "ZCOUNT " IDENTITIES " %s %s", f->reply, f->reply);
     assert_string_equal(condemn(f, "stale"), "ALIVE");
     assert_true(strtod(beat(f, "beat"), NULL) > 1.6e9);
     store_expect(&f->store, NULL, "ZADD " IDENTITIES " 1600000000 me"); /* long ago */
