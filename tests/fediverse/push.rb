@@ -9,7 +9,7 @@ require 'json'
 require 'sidekiq'
 
 Sidekiq.logger.level = Logger::WARN
-redis = { url: ARGV.fetch(0) }
+redis = { url: ARGV.fetch(0), network_timeout: 30 } # machines that run tests can be slow
 redis[:ssl_params] = { ca_file: ARGV[1] } if ARGV[1]
 Sidekiq.configure_client { |config| config.redis = redis }
 
