@@ -1,5 +1,5 @@
-#!/usr/bin/python3
-"""What deploy/demo shows, after it has built fedpush (FEDPUSH_BINARY names the program)."""
+"""What deploy/demo shows. It uses the servers of the integration tests: real Redis and PostgreSQL, the
+real Sidekiq client, simulated hosts. Everything lives in one temporary folder and ends with this program."""
 
 import os
 import re
@@ -10,197 +10,177 @@ import sys
 import tempfile
 import time
 
-ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
 
-from jobs import delivery, push_fanout  # noqa: E402
+from conftest import World  # noqa: E402
+from jobs import account_for, delivery, push, push_fanout, unsettled  # noqa: E402
 from machine import BINARY, Machine, environment, fedpush, title  # noqa: E402
-from servers import FEDIVERSE, Server, wait_for  # noqa: E402
-from world import World  # noqa: E402
+from servers import FEDIVERSE, Server  # noqa: E402
 
-HOSTS = {  # what they do: how many of them
-    "ok": 240, "slow300": 20, "status503": 10, "status410": 8, "refused": 8, "hole": 6, "nx": 4, "silent": 4,
-}
-HEALTHY = ("ok", "slow300")
-POSTS = 6
-BACKLOG = 12000
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-SETTINGS = {"FEDPUSH_CA_FILE": None, "FEDPUSH_WORKERS": None, "FEDPUSH_SIGNING_THREADS": None}
+POSTS = 20
+BODY_BYTES = 3000
+HEALTHY = [f"ok-{i}" for i in range(240)] + [f"slow{200 + 100 * (i % 8)}-{i}" for i in range(30)]
+FAILING = (
+    [f"status503-{i}" for i in range(8)] + [f"status410-{i}" for i in range(6)]
+    + [f"refused-{i}" for i in range(8)] + [f"nx-{i}" for i in range(5)]
+)
+BLACK_HOLES = [f"hole-{i}" for i in range(6)]
+POSTS_INTO_HOLES = 2  # each costs ten seconds of waiting, by Mastodon's own time-out
+VERIFIED = 25  # every nth delivery of a host has its signature verified: the verifiers share this machine
+LIMIT_SECONDS = 300
 
 
 def say(text=""):
     print(text, flush=True)
 
 
-def cpu_seconds(pids):
-    total = 0
-    for pid in pids:
+def command(world, machine, *arguments):
+    return fedpush(world, *arguments, runtime_dir=machine.runtime_dir).stdout
+
+
+def processes(machine):
+    """role -> (CPU seconds, resident MiB)"""
+    ticks = os.sysconf("SC_CLK_TCK")
+    found = {"supervisor": machine.process.pid}
+    found.update({title(pid).replace("fedpush: ", ""): pid for pid in machine.children()})
+    figures = {}
+    for role, pid in found.items():
         with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / CLOCK_TICKS
+        with open(f"/proc/{pid}/status") as file:
+            resident = int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
+        figures[role] = ((int(fields[11]) + int(fields[12])) / ticks, resident / 1024)
+    return figures
 
 
-def resident_mib(pid):
-    with open(f"/proc/{pid}/status") as file:
-        return int(re.search(r"^VmRSS:\s+(\d+) kB", file.read(), re.M).group(1)) / 1024
+def signature_seconds():
+    """CPU seconds of 1,000 RSA-2048 signatures on this machine, now."""
+    shown = subprocess.run(["openssl", "speed", "-seconds", "2", "rsa2048"], capture_output=True, text=True).stdout
+    return 1000 / float(re.search(r"^rsa 2048 bits\s+\S+\s+\S+\s+([\d.]+)", shown, re.M).group(1))
 
 
-def signature_cost():
-    """CPU seconds of 1,000 RSA-2048 signatures, as OpenSSL measures them."""
-    shown = subprocess.run(
-        ["openssl", "speed", "-seconds", "2", "rsa2048"], capture_output=True, text=True, check=True
-    )
-    return float(re.search(r"^rsa 2048 bits ([\d.]+)s", shown.stdout, re.M).group(1)) * 1000
+def make_jobs(world):
+    inbox = world.fediverse.inbox
+    healthy = [
+        delivery(post, inbox(host), bytes_of_content=BODY_BYTES) for post in range(POSTS) for host in HEALTHY
+    ]
+    failing = [
+        delivery(post, inbox(host), bytes_of_content=BODY_BYTES) for post in range(POSTS) for host in FAILING
+    ]
+    holes = [
+        delivery(post, inbox(host), bytes_of_content=BODY_BYTES)
+        for post in range(POSTS_INTO_HOLES) for host in BLACK_HOLES
+    ]
+    # The way a fan-out leaves Mastodon: post by post, all hosts mixed.
+    return healthy, sorted(healthy + failing + holes, key=lambda job: job["args"][0])
 
 
-class Demonstration:
-    def __init__(self, folder):
-        self.folder = folder
-        say("starting Redis, PostgreSQL, a name server and 300 hosts, all private and on loopback")
-        self.world = World(folder, verify=50)
-        self.world.reset()
-        self.world.use("4.6")
-        self.sidekiq = self.world.add(Server(os.path.join(folder, "sidekiq")))
-        self.sidekiq.spawn(
-            ["sidekiq", "-q", "default", "-r", os.path.join(FEDIVERSE, "default.rb")],
-            env={**os.environ, "REDIS_URL": self.world.redis.url}, cwd=folder,
+def wait_for_all(world, healthy):
+    """Shows progress; returns first and last time of the healthy hosts' deliveries, and the CPU by then."""
+    client = world.redis_client
+    first = last = None
+    end = time.monotonic() + LIMIT_SECONDS
+    while time.monotonic() < end:
+        posts = world.fediverse.summary()["posts"]
+        inboxes = world.fediverse.counts()["inboxes"] if posts else {}
+        done = sum(count for name, count in inboxes.items() if name.startswith(("ok-", "slow")))
+        now = time.monotonic()
+        if posts and first is None:
+            first = now
+        if done >= len(healthy) and last is None:
+            last = now
+            yield first, last
+        left = unsettled(world)
+        sys.stdout.write(
+            f"\r  delivered to healthy hosts {done}/{len(healthy)}   retry {client.zcard('retry')}"
+            f"   queued or claimed {left}      "
         )
-        wait_for(lambda: self.world.redis_client.scard("processes"), 30, "Sidekiq")
-        self.machine = Machine(self.world, os.path.join(folder, "machine"), **SETTINGS)
+        sys.stdout.flush()
+        if left == 0 and last is not None:
+            say()
+            return
+        time.sleep(0.2)
+    say()
+    raise SystemExit("demo: not everything was settled in time; see the log below")
 
-    def command(self, *arguments):
-        say(f"\n$ fedpush {' '.join(arguments)}")
-        done = fedpush(self.world, *arguments, runtime_dir=self.machine.runtime_dir, **SETTINGS)
-        if done.stdout:
-            say(done.stdout.rstrip())
-        if done.returncode != 0:
-            raise SystemExit(f"fedpush {arguments[0]} ended with {done.returncode}: {done.stderr}")
-        return done
 
-    def hosts(self, words):
-        return [f"{word}-{i}" for word in words for i in range(HOSTS[word])]
+def report(world, machine, jobs, healthy, span, figures):
+    account = account_for(world, jobs)
+    summary = world.fediverse.summary()
+    stats = command(world, machine, "stats").splitlines()
+    say("\n== fedpush status")
+    say(command(world, machine, "status"))
+    say("== fedpush stats: the 15 busiest, and what fails")
+    failing = [line for line in stats[16:] if re.match(r"(hole|nx|refused|status)", line)]
+    say("\n".join(stats[:16] + failing[:: max(1, len(failing) // 14)]))
+    signature = signature_seconds()
+    seconds = span[1] - span[0]
+    cpu = sum(used for used, _ in figures.values())
+    attempts = len(healthy) + POSTS * len(FAILING)
+    per_thousand = cpu / attempts * 1000
+    say("\n== figures")
+    say(f"  {len(healthy)} deliveries to {len(HEALTHY)} healthy hosts in {seconds:.1f} s: {len(healthy) / seconds:.0f} a second"
+        " (receivers and database share this machine)")
+    say(f"  CPU for 1,000 deliveries, all fedpush processes: {per_thousand:.3f} s")
+    say(f"  CPU for 1,000 RSA-2048 signatures on this machine: {signature:.3f} s; ratio {per_thousand / signature:.2f}")
+    for role, (used, resident) in sorted(figures.items()):
+        say(f"  {role:<12} {resident:6.1f} MiB resident   {used:6.2f} s CPU")
+    verified = ", ".join(f"{count} by {library}" for library, count in summary["verified"].items())
+    say(f"  signatures verified: {verified}; refused: {len(summary['failures'])}")
+    say(f"  every job: {dict(account.places)}; lost {len(account.lost)}, duplicates {account.duplicates}")
+    return not account.lost and not summary["failures"]
 
-    def show_fanout(self):
-        """Posts to every host, while some of them are dead: who waits?"""
-        hosts = self.hosts(HOSTS)
-        jobs = [
-            delivery(post * 1000 + i, self.world.fediverse.inbox(host), account=1 + post % 2)
-            for post in range(POSTS) for i, host in enumerate(hosts)
-        ]
-        say(f"\n{POSTS} posts to {len(hosts)} hosts: {len(jobs)} jobs, pushed with Sidekiq's own client")
-        say("  " + ", ".join(f"{count} {word}" for word, count in HOSTS.items()))
-        wanted = POSTS * len(self.hosts(HEALTHY))
-        began = time.monotonic()
-        push_fanout(self.world.redis, jobs)
 
-        def healthy():
-            inboxes = self.world.fediverse.counts()["inboxes"]
-            return sum(count for inbox, count in inboxes.items() if inbox.split("-")[0] in HEALTHY)
-
-        self.wait_with_progress(healthy, wanted, 120)
-        say(f"the {wanted} deliveries to healthy hosts took {time.monotonic() - began:.1f} s from the first push,")
-        say("with 50 hosts dead, silent or failing beside them")
-
-    def wait_with_progress(self, count, wanted, seconds):
-        began = shown = time.monotonic()
-        while (now := time.monotonic()) - began < seconds:
-            reached = count()
-            if reached >= wanted:
-                return
-            if now - shown >= 1:
-                redis, shown = self.world.redis_client, now
-                say(f"  {now - began:4.0f} s  {reached:6} of {wanted} delivered, "
-                    f"{redis.llen('queue:push')} in the queue, {redis.zcard('retry')} to retry")
-            time.sleep(0.1)
-        raise SystemExit(f"only {count()} of {wanted} in {seconds} s; log: {self.machine.log()[-3000:]}")
-
-    def measure_backlog(self):
-        """A backlog for healthy hosts: what does a delivery cost?"""
-        fediverse = self.world.fediverse
-        jobs = [
-            delivery(100000 + i, fediverse.inbox(f"ok-{i % HOSTS['ok']}", f"/users/{i}/inbox"), account=1 + i % 2,
-                     bytes_of_content=3000)
-            for i in range(BACKLOG)
-        ]
-        say(f"\na backlog of {BACKLOG} jobs of 3 KB for healthy hosts: fedpush is stopped, they are pushed, it starts")
-        assert self.machine.stop() == 0
-        push_fanout(self.world.redis, jobs)
-        before = fediverse.summary()["posts"]
-        began = time.monotonic()
-        self.machine.start()
-        pids = [self.machine.process.pid] + self.machine.children()
-        self.wait_with_progress(lambda: fediverse.summary()["posts"] - before, BACKLOG, 180)
-        seconds, cpu = time.monotonic() - began, cpu_seconds(pids)
-        rsa = signature_cost()
-        per_thousand = cpu / BACKLOG * 1000
-        say(f"\n  deliveries a second                     {BACKLOG / seconds:8.0f}   (receivers share the cores)")
-        say(f"  CPU seconds per 1,000 deliveries        {per_thousand:8.3f}   all fedpush processes")
-        say(f"  CPU seconds per 1,000 RSA-2048          {rsa:8.3f}   openssl speed: the floor")
-        say(f"  ratio                                   {per_thousand / rsa:8.2f}")
-        for pid in pids:
-            say(f"  resident memory, {title(pid):22} {resident_mib(pid):8.1f}   MiB, libraries included")
-
-    def check_receivers(self):
-        summary = self.world.fediverse.summary()
-        verified = " and ".join(f"{count} by {name}" for name, count in summary["verified"].items())
-        say(f"\n{summary['posts']} requests received; of each host every 50th was verified: {verified}'s library, "
-            f"{len(summary['failures'])} bad")
-
-    def show_stats(self):
-        say("\n$ fedpush stats          # the busiest, and the worst")
-        time.sleep(1.5)  # health is written once a second
-        lines = fedpush(self.world, "stats", runtime_dir=self.machine.runtime_dir, **SETTINGS).stdout.splitlines()
-        words = tuple(word for word in HOSTS if word not in HEALTHY)
-        bad = [line for line in lines if line.startswith(words)]
-        say("\n".join(lines[:6] + ["…"] + bad[:12]))
-        say(f"({len(lines) - 1} hosts in all)")
-
-    def keep(self):
-        told = environment(self.world, self.machine.runtime_dir, **SETTINGS)
-        say("\nstill running; Ctrl-C ends it. In another terminal:")
-        names = [n for n in told if n not in ("PATH", "LANG")]
-        say("  export " + " ".join(f"{n}={told[n]}" for n in names))
-        say(f"  {os.path.relpath(BINARY)} status; {os.path.relpath(BINARY)} stats; tail -f {self.machine.log_path}")
-        signal.pause()
-
-    def run(self, keep):
-        self.command("setup")
-        self.command("check")
-        say("\n$ fedpush run")
-        self.machine.start()
-        say(f"machine {self.machine.identity()} is at work")
-        self.show_fanout()
-        self.measure_backlog()
-        self.check_receivers()
-        self.show_stats()
+def show(folder, keep):
+    say("starting Redis, PostgreSQL and the simulated fediverse")
+    world = World(folder)
+    ruby = Server(os.path.join(folder, "sidekiq"))
+    machine = None
+    try:
+        world.reset()
+        world.fediverse.verify(VERIFIED)
+        ruby.spawn(["sidekiq", "-q", "default", "-r", os.path.join(FEDIVERSE, "default.rb")],
+                   env={**os.environ, "REDIS_URL": world.redis.url}, cwd=ruby.folder)
+        ruby.await_ready(lambda: world.redis_client.scard("processes") == 1)
+        machine = Machine(world, os.path.join(folder, "machine"))
+        say("\n== fedpush setup, fedpush check")
+        say(command(world, machine, "setup") + command(world, machine, "check"))
+        healthy, jobs = make_jobs(world)
+        say(f"pushing {len(jobs)} deliveries and 10 other jobs with Sidekiq's client")
+        push_fanout(world.redis, jobs)
+        push(world.redis, [{"class": "Web::PushNotificationWorker", "args": [i, i], "retry": 5} for i in range(10)])
+        say("== fedpush run")
+        machine.start(ready=False)
+        span = figures = None
+        for span in wait_for_all(world, healthy):
+            figures = processes(machine)
+        good = report(world, machine, jobs, healthy, span, figures)
         if keep:
-            self.keep()
+            told = environment(world, machine.runtime_dir).items()
+            settings = " ".join(f"{name}='{value}'" for name, value in told if name not in ("PATH", "LANG"))
+            say(f"\nstill running; look with:\n  env {settings} {BINARY} status\nCtrl-C ends everything")
+            signal.pause()
+        return 0 if good else 1
+    finally:
+        if machine is not None and machine.process is not None:
+            machine.stop()
+        ruby.stop()
+        world.stop()
 
-    def stop(self):
-        if self.machine.process is not None and self.machine.process.poll() is None:
-            say("\ndraining fedpush")
-            self.machine.stop()
-        self.world.stop()
 
-
-def main(argv):
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def main():
     folder = tempfile.mkdtemp(prefix="fedpush-demo-")
     os.chmod(folder, 0o755)
-    demonstration = None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        demonstration = Demonstration(folder)
-        demonstration.run("--keep" in argv)
+        return show(folder, "--keep" in sys.argv[1:])
     except KeyboardInterrupt:
-        say("\nended by the keyboard")
+        say("\nending")
         return 130
     finally:
-        if demonstration is not None:
-            demonstration.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(main())
