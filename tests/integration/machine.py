@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 
-from servers import HERE, wait_for
+from servers import HERE, _die_with_parent, wait_for
 
 BINARY = os.environ.get("FEDPUSH_BINARY", os.path.join(HERE, "..", "..", "build", "asan", "fedpush"))
 DOMAIN = "social.fedi.test"
@@ -88,6 +88,7 @@ class Machine:
             self.process = subprocess.Popen(
                 [BINARY, "run"], env=environment(self.world, self.runtime_dir, **self.settings),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
         if ready:
             self.wait_ready()
