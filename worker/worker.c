@@ -242,7 +242,9 @@ static void make_network(struct worker *w)
     const struct config *config = &w->process.config;
     struct role_process *p = &w->process;
     struct err err;
+    bool use_ipv6 = has_global_ipv6();
     const struct dns_options dns = {.servers = str_of(config->resolvers),
+                                    .v4_only = !use_ipv6,
                                     .hosts_file =
                                         mastodon_version_compare(&config->mastodon, 4, 6, 0) >= 0,
                                     .timeout_ms = DNS_TIMEOUT_MS};
@@ -265,7 +267,7 @@ static void make_network(struct worker *w)
                                            .policy = &w->policy,
                                            .resolver = resolver_create(p->base, &p->clock, w->dns),
                                            .http = http_create(&http),
-                                           .use_ipv6 = has_global_ipv6(),
+                                           .use_ipv6 = use_ipv6,
                                            .ask_signer = ask_signer,
                                            .done = on_done,
                                            .arg = w};
