@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "worker/classify.h"
+#include "worker/knock.h"
 #include "worker/request.h"
 
 enum { MAX_OF_FAMILY = 2 };
@@ -21,6 +22,7 @@ struct delivery {
     char *body;
     size_t body_bytes;
     bool get;
+    struct knocking knocking;
     unsigned hops;
     const char *proxy;
     int64_t started_ms;
@@ -101,6 +103,7 @@ static void end(struct delivery *d, enum outcome_kind kind, unsigned status)
         .id = d->id,
         .kind = (uint8_t)kind,
         .sender_suspended = d->sender_suspended,
+        .learnt = (uint8_t)knock_learnt(&d->knocking, status),
         .status = (uint16_t)status,
         .total_ms = (uint32_t)(clock_mono_ms(d->context->clock) - d->started_ms),
         .sent_bytes = d->sent ? (uint32_t)d->body_bytes : 0,
@@ -150,6 +153,7 @@ static void ask_signer(struct delivery *d)
     struct message_sign request = {.id = d->id,
                                    .ticket = d->ticket,
                                    .method = d->get ? SIGN_GET : SIGN_POST,
+                                   .scheme = (uint8_t)d->knocking.scheme,
                                    .target = d->url.target};
 
     d->state = DELIVERY_SIGNING;
@@ -240,7 +244,8 @@ static void send_request(struct delivery *d, const struct message_signed *answer
                                           .content_type =
                                               d->get ? STR_NULL : d->ticket.content_type,
                                           .synchronization = d->ticket.synchronization,
-                                          .signature = answer->signature};
+                                          .signature = answer->signature,
+                                          .signature_input = answer->signature_input};
     const struct http_request request = {.url = &d->url,
                                          .get = d->get,
                                          .headers =
@@ -256,6 +261,10 @@ static void send_request(struct delivery *d, const struct message_signed *answer
 
 static void signed_or_not(struct delivery *d, const struct message_signed *answer)
 {
+    if (answer->status != SIGN_OK && d->knocking.first_status != 0) {
+        end(d, OUTCOME_RESPONSE, knock_give_up(&d->knocking));
+        return;
+    }
     d->sender_suspended = answer->sender_suspended != 0;
     switch ((enum sign_status)answer->status) {
     case SIGN_OK:
@@ -350,6 +359,8 @@ static void answered(struct delivery *d, const struct http_result *result)
     if (result->end != HTTP_ANSWERED || result->status == 0) {
         classify_http(&d->failure, result, d->url.text);
         end(d, result->end == HTTP_REFUSED_ADDRESS ? OUTCOME_REFUSED : OUTCOME_TRANSPORT, 0);
+    } else if (!d->get && knock_again(&d->knocking, result->status)) {
+        ask_signer(d);
     } else if (is_redirect(result->status)) {
         redirect(d, result->status, result->location);
     } else if (result->body_cut && strict_body) {
@@ -416,6 +427,7 @@ struct delivery *delivery_start(const struct delivery_context *context,
     }
     d->context = context;
     d->id = job->id;
+    knock_begin(&d->knocking, (enum knock)job->knock);
     d->ticket = job->ticket;
     own(&d->ticket.origin);
     own(&d->ticket.content_type);

@@ -5,6 +5,7 @@
  *       |                      ^  |                    |
  *       |                      |  +-- signer gone: asked again when it is back
  *       |                      +--------- 303/307/308 to the same origin, at most three times
+ *       |                      +--------- 400/401: in the other signature scheme, at most once
  *       +-- failure, refusal, cancellation, deadline: from every state --> DONE
  *
  * A proxy or an IP literal goes straight to SIGNING. Each event is translated by a callback and

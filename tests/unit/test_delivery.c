@@ -43,7 +43,9 @@ struct fixture {
     bool no_signer;
     bool withhold; /* the signer's answer */
     unsigned asked;
+    enum knock knock;
     uint8_t method;
+    uint8_t scheme;
     char target[256];
 
     bool done;
@@ -90,11 +92,22 @@ static void put_headers(struct bufferevent *bev, int count, size_t bytes)
     answer(bev, "Content-Length: 0\r\n\r\n");
 }
 
-static void behave(struct bufferevent *bev, const char *path)
+/* A server that knows one signature scheme, and says `status` to the other. */
+static void accept_scheme(struct bufferevent *bev, struct fixture *f, bool rfc9421, int status)
+{
+    bool given = strstr(buf_cstr(&f->received), "\r\nsignature-input: ") != NULL;
+    answer(bev, "HTTP/1.1 %d Words\r\nContent-Length: 0\r\n\r\n", given == rfc9421 ? 202 : status);
+}
+
+static void behave(struct bufferevent *bev, struct fixture *f, const char *path)
 {
     int status;
 
-    if (sscanf(path, "/status/%d", &status) == 1)
+    if (sscanf(path, "/rfc9421/%d", &status) == 1)
+        accept_scheme(bev, f, true, status);
+    else if (sscanf(path, "/cavage/%d", &status) == 1)
+        accept_scheme(bev, f, false, status);
+    else if (sscanf(path, "/status/%d", &status) == 1)
         answer(bev, "HTTP/1.1 %d Words\r\nContent-Length: 2\r\n\r\nok", status);
     else if (sscanf(path, "/redirect/%d", &status) == 1)
         redirect_to(bev, status, "../status/202?after");
@@ -152,7 +165,7 @@ static void on_request(struct bufferevent *bev, void *arg)
     else if (strcmp(path, "/close") == 0)
         bufferevent_free(bev);
     else
-        behave(bev, path);
+        behave(bev, f, path);
 }
 
 static void on_written(struct bufferevent *bev, void *arg)
@@ -199,15 +212,16 @@ static void listen_on_loopback(struct fixture *f)
 static void on_signing(void *arg)
 {
     struct fixture *f = arg;
-    const struct message_signed message = {.id = 7,
-                                           .status = (uint8_t)f->answer,
-                                           .sender_suspended = 1,
-                                           .host = STR("127.0.0.1"),
-                                           .date = STR("Wed, 25 Nov 2026 15:00:00 GMT"),
-                                           .digest = f->method == SIGN_GET ? STR_NULL
-                                                                           : STR("SHA-256=abc"),
-                                           .signature = STR("keyId=\"x\""),
-                                           .reason = STR("no reason")};
+    const struct message_signed message = {
+        .id = 7,
+        .status = (uint8_t)f->answer,
+        .sender_suspended = 1,
+        .host = STR("127.0.0.1"),
+        .date = STR("Wed, 25 Nov 2026 15:00:00 GMT"),
+        .digest = f->method == SIGN_GET ? STR_NULL : STR("SHA-256=abc"),
+        .signature = STR("keyId=\"x\""),
+        .signature_input = f->scheme == SCHEME_RFC9421 ? STR("sig1=()") : STR_NULL,
+        .reason = STR("no reason")};
     if (f->delivery != NULL)
         delivery_signed(f->delivery, &message);
 }
@@ -220,6 +234,7 @@ static bool ask_signer(void *arg, const struct message_sign *request)
     assert_int_equal(request->ticket.account_id, 116543210987654321);
     f->asked++;
     f->method = request->method;
+    f->scheme = request->scheme;
     snprintf(f->target, sizeof(f->target), "%.*s", STR_ARG(request->target));
     if (!f->no_signer && !f->withhold)
         loop_defer(f->base, on_signing, f);
@@ -310,6 +325,7 @@ static void begin_url(struct fixture *f, const char *url)
     struct message_job job = {.id = 7,
                               .ticket = {.account_id = 116543210987654321,
                                          .content_type = STR("application/activity+json")},
+                              .knock = (uint8_t)f->knock,
                               .url = str_of(url),
                               .body = STR("{\"type\":\"Create\"}")};
     f->done = false;
@@ -382,6 +398,56 @@ static void test_statuses_are_final(void **state)
         assert_string_equal(f->error_class, "");
         assert_int_equal(f->requests, 1);
     }
+}
+
+static void expect_knocks(struct fixture *f, enum knock knock, const char *path, unsigned requests,
+                          unsigned status, enum learnt learnt)
+{
+    f->knock = knock;
+    deliver(f, path);
+    assert_int_equal(f->outcome.kind, OUTCOME_RESPONSE);
+    assert_int_equal(f->outcome.status, status);
+    assert_int_equal(f->requests, requests);
+    assert_int_equal(f->asked, requests);
+    assert_int_equal(f->outcome.learnt, learnt);
+}
+
+static void test_double_knock_reaches_who_knows_one_scheme(void **state)
+{
+    struct fixture *f = *state;
+
+    expect_knocks(f, KNOCK_CAVAGE_FIRST, "/cavage/401", 1, 202, LEARNT_NOTHING);
+    expect_knocks(f, KNOCK_CAVAGE_FIRST, "/rfc9421/401", 2, 202, LEARNT_RFC9421);
+    expect_knocks(f, KNOCK_CAVAGE_FIRST, "/rfc9421/400", 2, 202, LEARNT_RFC9421);
+    expect_knocks(f, KNOCK_RFC9421_FIRST, "/rfc9421/401", 1, 202, LEARNT_NOTHING);
+    expect_knocks(f, KNOCK_RFC9421_FIRST, "/cavage/401", 2, 202, LEARNT_CAVAGE);
+    assert_null(strstr(buf_cstr(&f->received), "signature-input"));
+}
+
+static void test_knocks_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+
+    expect_knocks(f, KNOCK_CAVAGE_FIRST, "/status/401", 2, 401, LEARNT_NEITHER);
+    expect_knocks(f, KNOCK_CAVAGE_FIRST, "/rfc9421/403", 1, 403, LEARNT_NOTHING);
+    expect_knocks(f, KNOCK_RFC9421_FIRST, "/status/503", 1, 503, LEARNT_NOTHING);
+    expect_knocks(f, KNOCK_CAVAGE, "/rfc9421/401", 1, 401, LEARNT_NOTHING);
+    expect_knocks(f, KNOCK_RFC9421, "/cavage/401", 1, 401, LEARNT_NOTHING);
+}
+
+static void test_first_answer_stands_when_nothing_is_signed_again(void **state)
+{
+    struct fixture *f = *state;
+
+    f->knock = KNOCK_CAVAGE_FIRST;
+    begin(f, "/rfc9421/401");
+    server_wait(f->base, &f->arrived);
+    f->answer = SIGN_REFUSED; /* the ticket was used up */
+    server_wait(f->base, &f->done);
+    assert_int_equal(f->asked, 2);
+    assert_int_equal(f->outcome.kind, OUTCOME_RESPONSE);
+    assert_int_equal(f->outcome.status, 401);
+    assert_int_equal(f->outcome.learnt, LEARNT_NOTHING);
 }
 
 static void test_redirects_within_the_origin(void **state)
@@ -615,6 +681,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_request_is_as_signed),
         TEST(test_statuses_are_final),
+        TEST(test_double_knock_reaches_who_knows_one_scheme),
+        TEST(test_knocks_are_bounded),
+        TEST(test_first_answer_stands_when_nothing_is_signed_again),
         TEST(test_redirects_within_the_origin),
         TEST(test_redirects_that_are_not_followed),
         TEST(test_broken_answers),

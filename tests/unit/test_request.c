@@ -72,6 +72,22 @@ static void what_is_empty_is_left_out(void **state)
     expect_names(&v4_7, values, "User-Agent Host Date Accept-Encoding Connection Signature ");
 }
 
+static void an_rfc_9421_request_is_mastodons_second_knock(void **state)
+{
+    struct request_values values = post;
+    (void)state;
+
+    values.digest = STR("sha-256=:abc=:");
+    values.signature = STR("sig1=:abc=:");
+    values.signature_input = STR("sig1=();created=1");
+    expect_names(&v4_7, values,
+                 "User-Agent Host Date Accept-Encoding Content-Type Collection-Synchronization "
+                 "content-digest Connection signature signature-input ");
+    expect_names(&v4_3, values,
+                 "User-Agent Host Date Accept-Encoding Content-Type Collection-Synchronization "
+                 "content-digest Connection signature signature-input ");
+}
+
 static bool has_line(const struct curl_slist *list, const char *line)
 {
     for (; list != NULL; list = list->next) {
@@ -121,6 +137,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_stand_in_mastodons_order),
         cmocka_unit_test(what_is_empty_is_left_out),
+        cmocka_unit_test(an_rfc_9421_request_is_mastodons_second_knock),
         cmocka_unit_test(values_are_byte_for_byte),
         cmocka_unit_test(the_agent_is_named_as_by_that_release),
     };
