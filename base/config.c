@@ -30,10 +30,15 @@ static enum fp_err refuse(const struct dotenv *dotenv, const char *name, struct 
 static enum fp_err refuse_value(const struct dotenv *dotenv, const struct config_row *row,
                                 const char *value, struct err *err)
 {
-    char *why = row->type == ROW_LEVEL
-                    ? mem_printf("\"%.40s\" is not error, warn, info or debug", value)
-                    : mem_printf("\"%.40s\" is not a whole number from %lld to %lld", value,
-                                 (long long)row->min, (long long)row->max);
+    char *why;
+
+    if (row->type == ROW_LEVEL)
+        why = mem_printf("\"%.40s\" is not error, warn, info or debug", value);
+    else if (row->type == ROW_SWITCH)
+        why = mem_printf("\"%.40s\" is not true or false", value);
+    else
+        why = mem_printf("\"%.40s\" is not a whole number from %lld to %lld", value,
+                         (long long)row->min, (long long)row->max);
     enum fp_err code = refuse(dotenv, row->name, err, why);
     free(why);
     return code;
