@@ -1,6 +1,6 @@
 #include "sig/cavage.h"
 
-#include "sig/base64.h"
+#include "base/base64.h"
 
 static const char *const component_names[CAVAGE_COMPONENTS] = {
     [CAVAGE_REQUEST_TARGET] = "(request-target)",

@@ -2,7 +2,7 @@
 
 #include <inttypes.h>
 
-#include "sig/base64.h"
+#include "base/base64.h"
 
 static bool is_text(struct str value)
 {

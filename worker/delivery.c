@@ -24,7 +24,7 @@ struct delivery {
     bool get;
     struct knocking knocking;
     unsigned hops;
-    const char *proxy;
+    const struct proxy *proxy;
     int64_t started_ms;
     int64_t date_s;
     bool sender_suspended;
@@ -133,19 +133,10 @@ static void on_resolved(void *arg, const struct dns_result *result)
     step(d, &(struct event_of_delivery){.kind = EVENT_RESOLVED, .resolved = result});
 }
 
-static bool is_hidden(const struct delivery *d)
+/* Where the connection goes. */
+static const struct url *connected_to(const struct delivery *d)
 {
-    return str_ends_with(d->url.host, STR(".onion")) || str_ends_with(d->url.host, STR(".i2p"));
-}
-
-static const char *proxy_for(const struct delivery *d)
-{
-    const struct config *config = d->context->config;
-    const char *proxy = config->http_proxy;
-
-    if (is_hidden(d) && config->http_hidden_proxy != NULL && config->http_hidden_proxy[0] != '\0')
-        proxy = config->http_hidden_proxy;
-    return proxy != NULL && proxy[0] != '\0' ? proxy : NULL;
+    return d->proxy != NULL ? &d->proxy->url : &d->url;
 }
 
 static void ask_signer(struct delivery *d)
@@ -165,21 +156,18 @@ static void ask_signer(struct delivery *d)
 
 static void begin(struct delivery *d)
 {
-    if (is_hidden(d) && !d->context->config->allow_hidden_service) {
+    if (proxy_host_is_hidden(d->url.host) && !d->context->config->allow_hidden_service) {
         classify_text(&d->failure, STR("Mastodon::HostValidationError"),
                       "Instance does not support hidden service connections", d->url.text);
         end(d, OUTCOME_REFUSED, 0);
         return;
     }
-    d->proxy = proxy_for(d);
-    if (d->proxy != NULL)
-        ask_signer(d);
-    else
-        d->wait = resolver_ask(d->context->resolver, d->url.host, on_resolved, d);
+    d->proxy = proxy_for(d->context->proxies, d->url.host);
+    d->wait = resolver_ask(d->context->resolver, connected_to(d)->host, on_resolved, d);
 }
 
 /* At most two IPv6 and then two IPv4 addresses, as Mastodon tries them; refused ones are passed
- * over. */
+ * over. A proxy may have any. */
 static void choose_addresses(struct delivery *d, const struct dns_result *result, bool *all_refused)
 {
     static const int families[] = {AF_INET6, AF_INET};
@@ -192,10 +180,11 @@ static void choose_addresses(struct delivery *d, const struct dns_result *result
             const struct dns_address *address = &result->addresses[i];
             if (address->family != families[f])
                 continue;
-            if (!address_is_allowed(d->context->policy, address))
+            if (d->proxy == NULL && !address_is_allowed(d->context->policy, address))
                 continue;
             *all_refused = false;
-            if (address->family == AF_INET6 && !d->context->use_ipv6 && !d->url.ip_literal)
+            if (address->family == AF_INET6 && !d->context->use_ipv6 &&
+                !connected_to(d)->ip_literal)
                 continue;
             d->addresses[d->address_count++] = *address;
             of_family++;
@@ -207,6 +196,10 @@ static void resolved(struct delivery *d, const struct dns_result *result)
 {
     bool all_refused;
 
+    if (result->status != DNS_FOUND && d->proxy != NULL) {
+        end_failed(d, "HTTP::ConnectionError", "failed to connect: the proxy cannot be resolved");
+        return;
+    }
     if (result->status != DNS_FOUND) {
         classify_dns(&d->failure, result, d->url.text);
         end(d, OUTCOME_TRANSPORT, 0);
@@ -237,6 +230,7 @@ static void on_answered(void *arg, const struct http_result *result)
 static void send_request(struct delivery *d, const struct message_signed *answer)
 {
     const struct delivery_context *context = d->context;
+    bool literal = connected_to(d)->ip_literal;
     const struct request_values values = {.user_agent = context->user_agent,
                                           .host = answer->host,
                                           .date = answer->date,
@@ -251,8 +245,8 @@ static void send_request(struct delivery *d, const struct message_signed *answer
                                          .headers =
                                              request_headers(&context->config->mastodon, &values),
                                          .body = {d->body, d->body_bytes},
-                                         .addresses = d->url.ip_literal ? NULL : d->addresses,
-                                         .address_count = d->url.ip_literal ? 0 : d->address_count,
+                                         .addresses = literal ? NULL : d->addresses,
+                                         .address_count = literal ? 0 : d->address_count,
                                          .proxy = d->proxy};
 
     d->state = DELIVERY_SENDING;

@@ -8,8 +8,8 @@
  *       |                      +--------- 400/401: in the other signature scheme, at most once
  *       +-- failure, refusal, cancellation, deadline: from every state --> DONE
  *
- * A proxy or an IP literal goes straight to SIGNING. Each event is translated by a callback and
- * handed to step(), the one function that changes the state.
+ * Through a proxy it is the proxy's name that is resolved. Each event is translated by a callback
+ * and handed to step(), the one function that changes the state.
  */
 #ifndef FEDPUSH_WORKER_DELIVERY_H
 #define FEDPUSH_WORKER_DELIVERY_H
@@ -28,6 +28,7 @@ struct delivery_context {
     const struct clock *clock;
     const struct config *config;
     const struct address_policy *policy;
+    const struct proxies *proxies;
     struct resolver *resolver;
     struct http *http;
     struct str user_agent;

@@ -145,6 +145,9 @@ static void unusable_values_are_refused(void **state)
          "FEDPUSH_MAX_IN_FLIGHT: \"0\" is not a whole number from 1 to 65536"},
         {BASICS "FEDPUSH_LOG_LEVEL=loud",
          "FEDPUSH_LOG_LEVEL: \"loud\" is not error, warn, info or debug"},
+        {BASICS "http_proxy=socks5://me:secret@proxy.test",
+         "http_proxy: is not a URL like http://proxy.example:3128 (with user:password@ before the "
+         "host if the proxy wants them)"},
         {BASICS "FEDPUSH_DOUBLE_KNOCK=no", "FEDPUSH_DOUBLE_KNOCK: \"no\" is not true or false"},
         {BASICS "FEDPUSH_WORKER=2", "FEDPUSH_WORKER: is no setting of fedpush: correct its name "
                                     "(`fedpush run --help` lists them) "
@@ -193,7 +196,7 @@ static void unusable_values_are_refused(void **state)
 
 static void values_that_no_role_could_be_sent_are_refused(void **state)
 {
-    static const char *const names[] = {"DB_PASS", "REDIS_PASSWORD", "http_proxy",
+    static const char *const names[] = {"DB_PASS", "REDIS_PASSWORD", "FEDPUSH_CA_FILE",
                                         "FEDPUSH_RESOLVERS"};
     char long_text[40000];
     (void)state;

@@ -32,6 +32,7 @@ struct fixture {
     int64_t ahead_ms;
     struct config config;
     struct address_policy policy;
+    struct proxies proxies;
     struct dns *dns;
     struct resolver *resolver;
     X509_STORE *store;
@@ -293,6 +294,7 @@ static int start(void **state)
     f->context = (struct delivery_context){.clock = &f->clock,
                                            .config = &f->config,
                                            .policy = &f->policy,
+                                           .proxies = &f->proxies,
                                            .resolver = f->resolver,
                                            .http = f->http,
                                            .user_agent = STR("Mastodon/4.5.15"),

@@ -1,6 +1,6 @@
 /* Base64 as header fields carry it: standard alphabet, padded, in one line. */
-#ifndef FEDPUSH_SIG_BASE64_H
-#define FEDPUSH_SIG_BASE64_H
+#ifndef FEDPUSH_BASE_BASE64_H
+#define FEDPUSH_BASE_BASE64_H
 
 #include "base/str.h"
 
