@@ -326,7 +326,6 @@ static bool exchange(struct work *w)
                                          .address_count = literal ? 0 : w->addresses.count,
                                          .proxy = w->proxy,
                                          .keep_body_bytes = SHOWN_BODY_BYTES};
-    w->headers = NULL; /* taken over */
     w->err.message[0] = '\0';
     w->session.done = false;
     http_start(http, &request, on_answer, w);
@@ -369,7 +368,7 @@ int command_deliver(const struct config *config, int argc, char **argv)
         session_close(&w.session);
     }
     key_destroy(w.key);
-    curl_slist_free_all(w.headers);
+    free(w.headers);
     proxies_clear(&w.proxies);
     url_clear(&w.url);
     buf_clear(&w.body);

@@ -23,7 +23,7 @@ struct request_values {
     struct str signature;
     struct str signature_input; /* RFC 9421 alone */
 };
-/* All fields but Content-Length, which libcurl adds; free with curl_slist_free_all. */
+/* All fields but Content-Length, which libcurl adds: one block of memory, free(). */
 struct curl_slist *request_headers(const struct mastodon_version *version,
                                    const struct request_values *values);
 
