@@ -292,6 +292,7 @@ static bool choose_way(struct work *w)
             FP_OK ||
         proxies_init(&w->proxies, w->config, &w->err) != FP_OK)
         return false;
+    w->policy.unwrap_compatible = address_unwraps_compatible(&w->config->mastodon);
     if (proxy_host_is_hidden(w->url.host) && !w->config->allow_hidden_service) {
         err_set(&w->err, FP_DENIED,
                 "deliver: %.*s is a hidden service: see ALLOW_ACCESS_TO_HIDDEN_SERVICE",

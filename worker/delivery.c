@@ -43,6 +43,7 @@ enum event_kind {
     EVENT_SIGNED,
     EVENT_ANSWERED,
     EVENT_CANCEL,
+    EVENT_STALE,
     EVENT_LIMIT
 };
 
@@ -245,6 +246,11 @@ static void send_request(struct delivery *d, const struct message_signed *answer
     d->transfer = http_start(context->http, &request, on_answered, d);
 }
 
+static int64_t signature_age_s(const struct delivery *d)
+{
+    return clock_wall_us(d->context->clock) / 1000000 - d->date_s;
+}
+
 static void signed_or_not(struct delivery *d, const struct message_signed *answer)
 {
     if (answer->status != SIGN_OK && d->knocking.first_status != 0) {
@@ -254,7 +260,7 @@ static void signed_or_not(struct delivery *d, const struct message_signed *answe
     d->sender_suspended = answer->sender_suspended != 0;
     switch ((enum sign_status)answer->status) {
     case SIGN_OK:
-        if (clock_wall_us(d->context->clock) / 1000000 - d->date_s > DELIVERY_SIGNATURE_AGE_S)
+        if (signature_age_s(d) > DELIVERY_SIGNATURE_AGE_S)
             ask_signer(d);
         else
             send_request(d, answer);
@@ -395,6 +401,11 @@ static void step(struct delivery *d, const struct event_of_delivery *event)
     case EVENT_CANCEL:
         cancel(d);
         break;
+    case EVENT_STALE:
+        http_abort(d->transfer);
+        d->transfer = NULL;
+        ask_signer(d);
+        break;
     case EVENT_LIMIT:
         limit(d);
         break;
@@ -452,4 +463,7 @@ void delivery_tick(struct delivery *d)
 {
     if (clock_mono_ms(d->context->clock) - d->started_ms > DELIVERY_LIMIT_MS)
         step(d, &(struct event_of_delivery){.kind = EVENT_LIMIT});
+    else if (d->transfer != NULL && !http_is_on_the_wire(d->transfer) &&
+             signature_age_s(d) >= DELIVERY_WIRE_AGE_S - 1)
+        step(d, &(struct event_of_delivery){.kind = EVENT_STALE});
 }

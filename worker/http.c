@@ -10,8 +10,7 @@
 #include "worker/multi.h"
 
 enum {
-    CONNECT_MS = 10000, /* TLS included */
-    TCP_MS = 5000,      /* for each address of a family, which libcurl tries in turn */
+    TCP_MS = 5000, /* for each address of a family, which libcurl tries in turn */
     SILENCE_MS = 10000,
     RESPONSE_MS = 30000,
     ATTEMPT_MS = 55000,
@@ -372,7 +371,7 @@ static CURL *make_handle(struct http *http)
     if (easy == NULL)
         abort();
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)ATTEMPT_MS);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_S);
     curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* what is pinned has no age */

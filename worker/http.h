@@ -22,6 +22,7 @@
 #include "worker/address.h"
 
 enum {
+    HTTP_CONNECT_MS = 10000, /* TLS included */
     HTTP_MAX_HEADER_BYTES = 64 * 1024,
     HTTP_MAX_HEADER_LINES = 200,
     HTTP_MAX_BODY_BYTES = 1024 * 1024

@@ -250,6 +250,7 @@ static void make_network(struct worker *w)
 
     if (address_policy_init(&w->policy, str_of(config->allowed_private_addresses), &err) != FP_OK)
         refuse_start(&err);
+    w->policy.unwrap_compatible = address_unwraps_compatible(&config->mastodon);
     if (proxies_init(&w->proxies, config, &err) != FP_OK)
         refuse_start(&err);
     w->store = trust_store_create(str_of(config->ca_file), &err);

@@ -47,6 +47,7 @@ struct fixture {
     enum knock knock;
     uint8_t method;
     uint8_t scheme;
+    int64_t date_s;
     char target[256];
 
     bool done;
@@ -236,6 +237,7 @@ static bool ask_signer(void *arg, const struct message_sign *request)
     f->asked++;
     f->method = request->method;
     f->scheme = request->scheme;
+    f->date_s = request->date_s;
     snprintf(f->target, sizeof(f->target), "%.*s", STR_ARG(request->target));
     if (!f->no_signer && !f->withhold)
         loop_defer(f->base, on_signing, f);
@@ -628,6 +630,65 @@ static void test_old_signature_is_not_used(void **state)
     assert_int_equal(f->outcome.status, 202);
 }
 
+/* A port where connections are never accepted: its queue is full. */
+static int make_hole(int waiting[4], uint16_t *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    for (int i = 0; i < 4; i++) {
+        waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(waiting[i], (struct sockaddr *)&address, sizeof(address));
+    }
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+static void test_signature_is_renewed_while_there_is_no_connection(void **state)
+{
+    struct fixture *f = *state;
+    char url[64];
+    int waiting[4];
+    uint16_t port;
+    int hole = make_hole(waiting, &port);
+
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/", port);
+    begin_url(f, url);
+    while (delivery_state(f->delivery) != DELIVERY_SENDING)
+        event_base_loop(f->base, EVLOOP_ONCE);
+    f->ahead_ms += (DELIVERY_WIRE_AGE_S - 2) * 1000;
+    delivery_tick(f->delivery);
+    assert_int_equal(f->asked, 1);
+    f->ahead_ms += 1000;
+    delivery_tick(f->delivery);
+    assert_int_equal(f->asked, 2);
+    assert_int_equal(delivery_state(f->delivery), DELIVERY_SIGNING);
+    while (delivery_state(f->delivery) != DELIVERY_SENDING) /* with a new date */
+        event_base_loop(f->base, EVLOOP_ONCE);
+    assert_true(f->date_s == 1800000000 + DELIVERY_WIRE_AGE_S - 1);
+    delivery_destroy(f->delivery);
+    f->delivery = NULL;
+    for (int i = 0; i < 4; i++)
+        close(waiting[i]);
+    close(hole);
+}
+
+static void test_signature_on_the_wire_is_let_be(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f, "/never");
+    server_wait(f->base, &f->arrived);
+    f->ahead_ms += DELIVERY_WIRE_AGE_S * 1000;
+    delivery_tick(f->delivery);
+    assert_int_equal(f->asked, 1);
+    assert_int_equal(delivery_state(f->delivery), DELIVERY_SENDING);
+}
+
 static void test_limit_of_a_delivery(void **state)
 {
     struct fixture *f = *state;
@@ -696,6 +757,8 @@ int main(void)
         TEST(test_answers_of_the_signer),
         TEST(test_signer_that_comes_back),
         TEST(test_old_signature_is_not_used),
+        TEST(test_signature_is_renewed_while_there_is_no_connection),
+        TEST(test_signature_on_the_wire_is_let_be),
         TEST(test_limit_of_a_delivery),
         TEST(test_cancelling),
         TEST(test_url_must_be_one),
