@@ -219,6 +219,22 @@ static void a_lost_answer_loses_nothing(void **state)
     wait_knock(f, 1, A, KNOCK_RFC9421);
 }
 
+static void what_redis_refuses_is_sent_again(void **state)
+{
+    struct fixture *f = *state;
+
+    store_expect(&f->store, NULL, "SET fedpush:schemes %s", "what is no sorted set");
+    schemes_learn(f->machines[0].schemes, A, LEARNT_RFC9421);
+    schemes_learn(f->machines[0].schemes, A, LEARNT_NEITHER);
+    for (int i = 0; i < 20; i++) {
+        f->now_ms += TICK_MS;
+        tick_both(f);
+        server_run(f->store.base, STEP_MS);
+    }
+    store_expect(&f->store, "1", "DEL fedpush:schemes");
+    wait_knock(f, 1, A, KNOCK_RFC9421);
+}
+
 /* Redis' time a number of seconds ago. */
 static void ago(const struct fixture *f, int seconds, char text[TIME_BYTES])
 {
@@ -308,15 +324,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
     const struct CMUnitTest tests[] = {
-        TEST(what_is_learnt_decides_the_next_knock),
-        TEST(what_is_learnt_expires),
-        TEST(another_machine_hears_of_it),
-        TEST(it_survives_a_restart),
-        TEST(a_lost_answer_loses_nothing),
-        TEST(an_old_entry_has_the_rest_of_its_time),
-        TEST(what_others_wrote_there_is_passed_over),
-        TEST(many_are_sent_and_read_in_pages),
-        TEST(the_table_is_bounded),
+        TEST(what_is_learnt_decides_the_next_knock), TEST(what_is_learnt_expires),
+        TEST(another_machine_hears_of_it),           TEST(it_survives_a_restart),
+        TEST(a_lost_answer_loses_nothing),           TEST(what_redis_refuses_is_sent_again),
+        TEST(an_old_entry_has_the_rest_of_its_time), TEST(what_others_wrote_there_is_passed_over),
+        TEST(many_are_sent_and_read_in_pages),       TEST(the_table_is_bounded),
     };
     return cmocka_run_group_tests_name("schemes", tests, NULL, NULL);
 }
