@@ -12,6 +12,7 @@
 
 static const struct mastodon_version v4_2 = {4, 2, 0, "4.2.0", "5.1.1"};
 static const struct mastodon_version v4_3 = {4, 3, 23, "4.3.23", "5.2.0"};
+static const struct mastodon_version v4_4 = {4, 4, 22, "4.4.22", "5.3.1"};
 static const struct mastodon_version v4_5 = {4, 5, 15, "4.5.15+glitch", "5.3.1"};
 static const struct mastodon_version v4_6 = {4, 6, 5, "4.6.5", "5.3.1"};
 static const struct mastodon_version v4_7 = {4, 7, 0, "4.7.0-alpha.2", "5.3.1"};
@@ -54,6 +55,8 @@ static void fields_stand_in_mastodons_order(void **state)
 
     expect_names(&v4_2, post, older);
     expect_names(&v4_3, post, older);
+    expect_names(&v4_4, post, older);
+    expect_names(&v4_5, post, older);
     expect_names(&v4_6, post, older);
     expect_names(&v4_7, post,
                  "User-Agent Host Date Accept-Encoding Content-Type Collection-Synchronization "
@@ -129,6 +132,8 @@ static void the_agent_is_named_as_by_that_release(void **state)
     (void)state;
     expect_agent(&v4_2, "http.rb/5.1.1 (Mastodon/4.2.0; +https://social.example/)");
     expect_agent(&v4_3, "Mastodon/4.3.23 (http.rb/5.2.0; +https://social.example/)");
+    expect_agent(&v4_4, "Mastodon/4.4.22 (http.rb/5.3.1; +https://social.example/)");
+    expect_agent(&v4_6, "Mastodon/4.6.5 (http.rb/5.3.1; +https://social.example/)");
     expect_agent(&v4_5, "Mastodon/4.5.15+glitch (http.rb/5.3.1; +https://social.example/)");
     expect_agent(&v4_7, "Mastodon/4.7.0-alpha.2 (http.rb/5.3.1; +https://social.example/)");
 }
