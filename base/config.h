@@ -57,6 +57,7 @@ struct config {
     int drain_seconds;        /* FEDPUSH_DRAIN_SECONDS, 25. Reloadable */
     int concurrency;          /* FEDPUSH_CONCURRENCY, advertised in `processes`, 60 */
     int key_cache;            /* FEDPUSH_KEY_CACHE, accounts, 4,096 */
+    bool double_knock;        /* FEDPUSH_DOUBLE_KNOCK, true */
     char *handoff_queue;      /* FEDPUSH_HANDOFF_QUEUE, "default" */
     char *resolvers;          /* FEDPUSH_RESOLVERS, "" = the system's */
     char *ca_file;            /* FEDPUSH_CA_FILE: CAs for remote hosts instead of the system's */

@@ -73,6 +73,8 @@ void reload_merge(struct config *config, const struct config *fresh, struct buf 
     }
     if (strcmp(config->mastodon.text, fresh->mastodon.text) != 0)
         put_name(restart, "Mastodon's version");
+    if (config->double_knock != fresh->double_knock)
+        put_name(restart, "FEDPUSH_DOUBLE_KNOCK");
     if (config->allow_hidden_service != fresh->allow_hidden_service)
         put_name(restart, "ALLOW_ACCESS_TO_HIDDEN_SERVICE");
     if (config->followers_synchronization_off != fresh->followers_synchronization_off)

@@ -22,6 +22,7 @@ struct worker {
     struct role_process process;
     struct delivery_context context;
     struct address_policy policy;
+    struct proxies proxies;
     struct dns *dns;
     X509_STORE *store;
     struct ipc *scheduler;
@@ -251,6 +252,9 @@ static void make_network(struct worker *w)
 
     if (address_policy_init(&w->policy, str_of(config->allowed_private_addresses), &err) != FP_OK)
         refuse_start(&err);
+    w->policy.unwrap_compatible = address_unwraps_compatible(&config->mastodon);
+    if (proxies_init(&w->proxies, config, &err) != FP_OK)
+        refuse_start(&err);
     w->store = trust_store_create(str_of(config->ca_file), &err);
     if (w->store == NULL)
         refuse_start(&err);
@@ -265,6 +269,7 @@ static void make_network(struct worker *w)
     w->context = (struct delivery_context){.clock = &p->clock,
                                            .config = config,
                                            .policy = &w->policy,
+                                           .proxies = &w->proxies,
                                            .resolver = resolver_create(p->base, &p->clock, w->dns),
                                            .http = http_create(&http),
                                            .use_ipv6 = use_ipv6,

@@ -93,6 +93,7 @@ static void defaults_are_those_of_mastodon_and_the_help(void **state)
     assert_int_equal(config.lookahead_jobs, 4096);
     assert_true(config.lookahead_bytes == INT64_C(64) << 20);
     assert_int_equal(config.host_window, 4);
+    assert_true(config.double_knock);
     assert_int_equal(config.claim_rate, 0);
     assert_int_equal(config.drain_seconds, 25);
     assert_int_equal(config.concurrency, 60);
@@ -144,6 +145,10 @@ static void unusable_values_are_refused(void **state)
          "FEDPUSH_MAX_IN_FLIGHT: \"0\" is not a whole number from 1 to 65536"},
         {BASICS "FEDPUSH_LOG_LEVEL=loud",
          "FEDPUSH_LOG_LEVEL: \"loud\" is not error, warn, info or debug"},
+        {BASICS "http_proxy=socks5://me:secret@proxy.test",
+         "http_proxy: is not a URL like http://proxy.example:3128 (with user:password@ before the "
+         "host if the proxy wants them)"},
+        {BASICS "FEDPUSH_DOUBLE_KNOCK=no", "FEDPUSH_DOUBLE_KNOCK: \"no\" is not true or false"},
         {BASICS "FEDPUSH_WORKER=2", "FEDPUSH_WORKER: is no setting of fedpush: correct its name "
                                     "(`fedpush run --help` lists them) "
                                     "or remove it"},
@@ -191,7 +196,7 @@ static void unusable_values_are_refused(void **state)
 
 static void values_that_no_role_could_be_sent_are_refused(void **state)
 {
-    static const char *const names[] = {"DB_PASS", "REDIS_PASSWORD", "http_proxy",
+    static const char *const names[] = {"DB_PASS", "REDIS_PASSWORD", "FEDPUSH_CA_FILE",
                                         "FEDPUSH_RESOLVERS"};
     char long_text[40000];
     (void)state;
@@ -671,7 +676,7 @@ static void the_help_lists_every_variable_of_ours(void **state)
         assert_true(str_starts_with(str_of(line), STR("  FEDPUSH_")));
         line += len + 1;
     }
-    assert_int_equal(lines, 22);
+    assert_int_equal(lines, 23);
     buf_clear(&help);
 }
 
