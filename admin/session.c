@@ -43,6 +43,8 @@ bool session_open(struct session *session, const struct config *config, struct e
                                  str_of(url_of(config, (enum redis_role)role)),
                                  str_of(config->redis_ca_file), err) != FP_OK)
             return false;
+        redis_endpoint_set_certificate(&session->endpoints[role], str_of(config->redis_cert_file),
+                                       str_of(config->redis_key_file));
     }
     return true;
 }
