@@ -121,10 +121,10 @@ struct redis *session_redis(struct session *session, enum redis_role role, struc
     }
     if (redis_is_ready(session->redis[role]))
         return session->redis[role];
+    buf_init(&where, 1024);
+    redis_describe(session->redis[role], &where);
     redis_destroy(session->redis[role]); /* it would try again and again */
     session->redis[role] = NULL;
-    buf_init(&where, 256);
-    redis_endpoint_describe(&session->endpoints[role], &where);
     err_set(err, FP_UNAVAILABLE, "Redis (%s, %s): %s", redis_names[role], buf_cstr(&where),
             session->redis_problem[0] != '\0' ? session->redis_problem
                                               : "no connection within 6 s");

@@ -70,6 +70,7 @@ struct redis {
     SSL_CTX *tls; /* NULL while its files can't be read */
     struct bufferevent *stream;
     redisReader *reader;
+    bool answered; /* something, on this connection */
 
     struct command_list commands; /* sent, oldest first */
     size_t outstanding;
@@ -306,6 +307,7 @@ static bool handle_reply(struct redis *redis)
     }
     if (parsed == NULL)
         return false;
+    redis->answered = true;
     if (redis->state == REDIS_READY)
         handle_command_reply(redis, parsed);
     else
@@ -344,6 +346,11 @@ static void on_stream_event(struct bufferevent *stream, short what, void *arg)
     } else {
         buf_init(&reason, sizeof(redis->reason));
         tls_describe_failure(stream, what, &reason);
+        /* With TLS 1.3 the handshake is over before the server misses it, and may say so in vain.
+         */
+        if (redis->endpoint->tls && redis->endpoint->cert_file == NULL && !redis->answered &&
+            redis->state > REDIS_SECURING)
+            buf_put_str(&reason, STR(" (if it asks for a certificate: FEDPUSH_REDIS_CERT_FILE)"));
         lose(redis, buf_cstr(&reason));
         buf_clear(&reason);
     }
@@ -376,6 +383,7 @@ static bool open_stream(struct redis *redis)
     if (redis->stream == NULL)
         abort();
     redis->fd = -1;
+    redis->answered = false;
     redis->reader = redisReaderCreate();
     if (redis->reader == NULL)
         abort();
