@@ -211,6 +211,31 @@ class Postgres(Server):
     def stop(self, how=signal.SIGINT, seconds=20):  # SIGINT: fast shutdown
         super().stop(how, seconds)
 
+    def standby(self, folder):
+        """A new server that follows this one."""
+        other = object.__new__(Postgres)
+        Server.__init__(other, folder)
+        os.chmod(folder, 0o755)
+        give_away(folder)
+        other.port, other.bin, other.data = free_port(), self.bin, os.path.join(folder, "data")
+        subprocess.run(
+            unprivileged() + [f"{self.bin}/pg_basebackup", "-h", "127.0.0.1", "-p", str(self.port), "-U", "mastodon",
+                              "-D", other.data, "-R", "--no-sync", "--checkpoint=fast", "-X", "stream"],
+            check=True, cwd="/",
+        )
+        other.start()
+        return other
+
+    def set(self, name, value):
+        """A setting from now on; None: its default. Sessions follow when they get to it."""
+        connection = self.connect("postgres")
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
+            cursor.execute(f"ALTER SYSTEM SET {name} = '{value}'" if value else f"ALTER SYSTEM RESET {name}")
+            cursor.execute("SELECT pg_reload_conf()")
+        connection.close()
+        wait_for(lambda: not value or self.query("postgres", f"SHOW {name}")[0][0] == value, 10, f"{name} is set")
+
     def url(self, database, port=None):
         return f"postgresql://mastodon@127.0.0.1:{port or self.port}/{database}"
 
