@@ -172,17 +172,37 @@ static enum fp_err set_sentinel_url(const struct redis_settings *settings, char 
     return code;
 }
 
-static enum fp_err check_scheme(const struct redis_settings *settings, const char *url,
-                                struct err *err)
+static enum fp_err check_url(const struct redis_settings *settings, const char *url,
+                             struct err *err)
 {
     struct str text = str_of(url);
+    struct redis_endpoint endpoint;
+    struct err why;
 
-    if (str_starts_with(text, STR("redis://")) || str_starts_with(text, STR("rediss://")) ||
-        str_starts_with(text, STR("unix://")))
-        return FP_OK;
-    return err_set(err, FP_INVALID,
-                   "%sREDIS_URL: is not a URL that starts with redis://, rediss:// or unix://",
-                   settings->prefix);
+    if (!str_starts_with(text, STR("redis://")) && !str_starts_with(text, STR("rediss://")) &&
+        !str_starts_with(text, STR("unix://")))
+        return err_set(err, FP_INVALID,
+                       "%sREDIS_URL: is not a URL that starts with redis://, rediss:// or unix://",
+                       settings->prefix);
+    if (redis_endpoint_parse(&endpoint, text, STR_NULL, &why) != FP_OK)
+        return err_set(err, FP_INVALID, "%sREDIS_URL: %s", settings->prefix,
+                       why.message + strlen("Redis URL: "));
+    redis_endpoint_clear(&endpoint);
+    return FP_OK;
+}
+
+/* The other parts are checked, or encoded, before. */
+static enum fp_err check_host(const struct redis_settings *settings, const char *built_url,
+                              struct err *err)
+{
+    struct redis_endpoint endpoint;
+    struct err why;
+
+    if (redis_endpoint_parse(&endpoint, str_of(built_url), STR_NULL, &why) != FP_OK)
+        return err_set(err, FP_INVALID, "%sREDIS_HOST: is not a host name or an address",
+                       settings->prefix);
+    redis_endpoint_clear(&endpoint);
+    return FP_OK;
 }
 
 /* Whether the role has a server of its own. Before 4.3 any of the four made one; since then only
@@ -206,7 +226,7 @@ enum fp_err mastodon_redis_url(const struct mastodon_version *version, const str
 
     *url = NULL;
     if (given != NULL) {
-        code = check_scheme(&settings, given, err);
+        code = check_url(&settings, given, err);
         if (code == FP_OK)
             *url = str_dup(str_of(given));
         return code;
@@ -219,7 +239,13 @@ enum fp_err mastodon_redis_url(const struct mastodon_version *version, const str
     code = check_number(&settings, "PORT", 1, 65535, err);
     if (code == FP_OK)
         code = check_number(&settings, "DB", 0, 65535, err);
-    if (code == FP_OK)
-        *url = build_redis_url(&settings, !before_4_3);
+    if (code != FP_OK)
+        return code;
+    *url = build_redis_url(&settings, !before_4_3);
+    code = check_host(&settings, *url, err);
+    if (code != FP_OK) {
+        secret_free(*url);
+        *url = NULL;
+    }
     return code;
 }

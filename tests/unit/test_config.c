@@ -178,6 +178,13 @@ static void unusable_values_are_refused(void **state)
          "same file)"},
         {BASICS "FEDPUSH_REDIS_KEY_FILE=/k",
          "FEDPUSH_REDIS_KEY_FILE: needs its certificate, too: set FEDPUSH_REDIS_CERT_FILE"},
+        {BASICS "SIDEKIQ_REDIS_URL=redis://:hidden@s.test:first",
+         "SIDEKIQ_REDIS_URL: bad port; expected redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DB] or "
+         "unix://PATH[?db=N]"},
+        {BASICS "REDIS_PASSWORD=hidden\nCACHE_REDIS_HOST=c.test/1",
+         "CACHE_REDIS_HOST: is not a host name or an address"},
+        {BASICS "REDIS_URL=redis+sentinel://:hidden@a.test/m/0",
+         "REDIS_URL: is not a URL that starts with redis://, rediss:// or unix://"},
         {BASICS "REDIS_URL=http://:hidden@redis.test",
          "REDIS_URL: is not a URL that starts with redis://, rediss:// or unix://"},
         {BASICS "FEDPUSH_DATABASE_URL=postgres://u:hidden@db.test/x?pool=5",
