@@ -76,6 +76,7 @@ def test_the_master_dies_while_jobs_flow(world, watched, machines):
     watched.master.client().wait(1, 5000)
     watched.fail_over()
     push_fanout(watched.replica, jobs[300:])
+    wait_for(lambda: world.fediverse.summary()["posts"] >= 400, 40, "all are sent")
     wait_settled(world, 40)
     account = account_for(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 400}, account
@@ -84,12 +85,14 @@ def test_the_master_dies_while_jobs_flow(world, watched, machines):
     watched.master.start()
     push(watched.replica, [delivery(999, world.fediverse.inbox("ok-1"))])
     wait_settled(world, 20)
+    assert account_for(world, [delivery(999, world.fediverse.inbox("ok-1"))]).lost == []
     assert PASSWORD not in machine.log() and SENTINELS_PASSWORD not in machine.log()
     assert machine.process.poll() is None
 
 
 def test_claims_that_the_new_master_never_saw_are_put_back(world, watched, machines):
     machine = machines(**watched.settings)
+    watched.master.client().wait(1, 5000)  # the replica knows the machine, and none of its claims
     watched.lag()
     jobs = [delivery(i, world.fediverse.inbox(f"slow500-{i % 10}", f"/u{i}")) for i in range(250)]
     push_fanout(watched.master, jobs)
@@ -97,6 +100,7 @@ def test_claims_that_the_new_master_never_saw_are_put_back(world, watched, machi
     assert unsettled(world) > 100
     watched.fail_over()
     wait_for(lambda: "claims missing in Redis were put back" in machine.log(), 30, "claims are put back")
+    wait_for(lambda: world.fediverse.summary()["posts"] >= 250, 40, "all are sent")
     wait_settled(world, 40)
     account = account_for(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 250}, account
