@@ -271,6 +271,12 @@ static enum fp_err refuse_contradictions(struct config *config, const struct dot
     if (config->lookahead_jobs < config->max_in_flight)
         return refuse(dotenv, "FEDPUSH_LOOKAHEAD", err,
                       "must not be smaller than FEDPUSH_MAX_IN_FLIGHT");
+    if (config->redis_cert_file[0] != '\0' && config->redis_key_file[0] == '\0')
+        return refuse(dotenv, "FEDPUSH_REDIS_CERT_FILE", err,
+                      "needs its key, too: set FEDPUSH_REDIS_KEY_FILE (it may be the same file)");
+    if (config->redis_key_file[0] != '\0' && config->redis_cert_file[0] == '\0')
+        return refuse(dotenv, "FEDPUSH_REDIS_KEY_FILE", err,
+                      "needs its certificate, too: set FEDPUSH_REDIS_CERT_FILE");
     return FP_OK;
 }
 

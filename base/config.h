@@ -35,6 +35,8 @@ struct config {
     char *redis_sidekiq_url;
     char *redis_cache_url;
     char *redis_ca_file;     /* FEDPUSH_REDIS_CA_FILE */
+    char *redis_cert_file;   /* FEDPUSH_REDIS_CERT_FILE: both or none */
+    char *redis_key_file;    /* FEDPUSH_REDIS_KEY_FILE */
     char *postgres_mastodon; /* libpq conninfo, Mastodon's precedence */
     char *postgres_fedpush;  /* FEDPUSH_DATABASE_URL as conninfo, else as postgres_mastodon */
     char *postgres_keys; /* FEDPUSH_KEYS_DATABASE_URL as conninfo, else as postgres_mastodon: the

@@ -340,6 +340,8 @@ static struct redis *connect_role(struct scheduler *s, size_t index, const char 
                   LOG_TEXT("error", err.message));
         exit(FP_EXIT_CONFIG);
     }
+    redis_endpoint_set_certificate(&s->endpoints[index], str_of(s->process.config.redis_cert_file),
+                                   str_of(s->process.config.redis_key_file));
     if (index > 0 && redis_endpoint_equal(&s->endpoints[0], &s->endpoints[index]))
         return s->redis;
     return redis_create(s->process.base, s->dns, &s->endpoints[index], name,

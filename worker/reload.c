@@ -14,6 +14,8 @@ static const struct {
     {"Redis (Sidekiq)", offsetof(struct config, redis_sidekiq_url)},
     {"Redis (cache)", offsetof(struct config, redis_cache_url)},
     {"FEDPUSH_REDIS_CA_FILE", offsetof(struct config, redis_ca_file)},
+    {"FEDPUSH_REDIS_CERT_FILE", offsetof(struct config, redis_cert_file)},
+    {"FEDPUSH_REDIS_KEY_FILE", offsetof(struct config, redis_key_file)},
     {"PostgreSQL (Mastodon)", offsetof(struct config, postgres_mastodon)},
     {"FEDPUSH_DATABASE_URL", offsetof(struct config, postgres_fedpush)},
     {"FEDPUSH_KEYS_DATABASE_URL", offsetof(struct config, postgres_keys)},
