@@ -7,9 +7,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
-#include "base/message.h"
-#include "base/table.h"
-#include "sched/tally.h"
+#include "sched/sender.h"
 
 enum {
     DEADLINE_MS = 10 * 1000,
@@ -25,38 +23,14 @@ enum state {
     STATE_PAUSED,
 };
 
-enum sender_state {
-    SENDER_IDLE = 0, /* nobody waits: not in the queue */
-    SENDER_QUEUED,   /* waits for its name to be read */
-    SENDER_COUNTING, /* waits for its next page */
-};
-
-/* A local account whose followers are counted. */
-struct sender {
-    TAILQ_ENTRY(sender) entry; /* of the queue */
-    enum sender_state state;
-    int64_t account_id;
-    struct claim_list waiting;
-    char *username; /* NULL: no such account, or none that can be named in a header */
-    int64_t id_scheme;
-    struct tally *tally;
-    bool counted;       /* at least once */
-    int64_t counted_ms; /* when the last pass ended */
-    int64_t last_id;    /* of the pass: followers up to this one are counted */
-    int64_t rows;       /* of the page */
-    size_t tally_bytes; /* as counted in the total */
-};
-
-TAILQ_HEAD(sender_list, sender);
-
 struct followers {
     struct followers_options o;
     enum state state;
-    struct table *senders;    /* by account_id */
+    struct senders *senders;
     struct sender_list queue; /* the first one has its turn */
     unsigned waiting;
-    size_t bytes; /* of all tallies */
     bool has_id_scheme;
+    bool refused; /* a statement was, since the last count: it was tried again at once, but once */
     int64_t detected_ms;
     bool logged;
     int64_t logged_ms;
@@ -98,119 +72,18 @@ static void set_state(struct followers *f, enum state state)
     f->state = state;
 }
 
-/* --- senders --- */
-
-static struct str key_of(const int64_t *account_id)
-{
-    return (struct str){(const char *)account_id, sizeof(*account_id)};
-}
-
-static struct sender *sender_for(struct followers *f, int64_t account_id)
-{
-    struct sender *sender = table_get(f->senders, key_of(&account_id));
-
-    if (sender != NULL)
-        return sender;
-    sender = mem_alloc(sizeof(*sender));
-    sender->account_id = account_id;
-    sender->tally = tally_create(f->o.tally_bytes);
-    TAILQ_INIT(&sender->waiting);
-    table_put(f->senders, key_of(&sender->account_id), sender);
-    return sender;
-}
-
-static void sender_destroy(struct sender *sender)
-{
-    tally_destroy(sender->tally);
-    free(sender->username);
-    free(sender);
-}
-
-static void forget(struct followers *f, struct sender *sender)
-{
-    table_remove(f->senders, key_of(&sender->account_id));
-    f->bytes -= sender->tally_bytes;
-    sender_destroy(sender);
-}
-
-static bool is_fresh(const struct followers *f, const struct sender *sender)
-{
-    return sender->state == SENDER_IDLE && sender->counted &&
-           clock_mono_ms(f->o.clock) - sender->counted_ms <= FOLLOWERS_FRESH_MS;
-}
-
-static void on_sweep(void *arg)
-{
-    struct followers *f = arg;
-    struct sender *sender;
-    size_t at = 0;
-
-    loop_timer_set(f->sweep, FOLLOWERS_FRESH_MS);
-    while ((sender = table_next(f->senders, &at)) != NULL) {
-        if (sender->state == SENDER_IDLE && !is_fresh(f, sender))
-            forget(f, sender);
-    }
-}
-
-/* The oldest go, until what is kept fits; never the one just counted. */
-static void shrink(struct followers *f, const struct sender *kept)
-{
-    while (f->bytes > f->o.total_bytes) {
-        struct sender *oldest = NULL;
-        struct sender *sender;
-        size_t at = 0;
-
-        while ((sender = table_next(f->senders, &at)) != NULL) {
-            if (sender != kept && sender->state == SENDER_IDLE && sender->tally_bytes > 0 &&
-                (oldest == NULL || sender->counted_ms < oldest->counted_ms))
-                oldest = sender;
-        }
-        if (oldest == NULL)
-            return;
-        forget(f, oldest);
-    }
-}
-
 /* --- claims --- */
-
-static char *put_value(const struct followers *f, const struct sender *sender,
-                       const struct synchronization_digest *digest)
-{
-    const struct synchronization_sender named = {sender->account_id, str_of(sender->username),
-                                                 sender->id_scheme};
-    struct buf value;
-    char *text;
-
-    buf_init(&value, MESSAGE_MAX_TEXT_BYTES);
-    synchronization_put_value(&value, f->o.web_domain, &named, digest);
-    text = str_dup(buf_str(&value));
-    buf_clear(&value);
-    return text;
-}
 
 bool followers_lookup(struct followers *f, struct claim *claim)
 {
-    const struct sender *sender = table_get(f->senders, key_of(&claim->job.account_id));
-    struct str prefix = synchronization_prefix(claim->job.inbox_url);
-    struct synchronization_digest digest;
-
     free(claim->synchronization);
-    claim->synchronization = NULL;
-    if (sender == NULL || !is_fresh(f, sender))
-        return false;
-    if (sender->username == NULL) {
-        claim->synchronization = str_dup(STR_NULL);
-        return true;
-    }
-    if (prefix.len > 0 && !tally_find(sender->tally, prefix, &digest))
-        return false;
-    claim->synchronization = put_value(f, sender, prefix.len > 0 ? &digest : NULL);
-    return true;
+    claim->synchronization = senders_value(f->senders, claim->job.account_id, claim->job.inbox_url);
+    return claim->synchronization != NULL;
 }
 
 void followers_wait(struct followers *f, struct claim *claim)
 {
-    struct sender *sender = sender_for(f, claim->job.account_id);
+    struct sender *sender = senders_get(f->senders, claim->job.account_id);
 
     claim->state = CLAIM_FOLLOWERS;
     claim->sender = sender;
@@ -272,21 +145,28 @@ static void complain(struct followers *f, const char *key, const char *text)
               LOG_TEXT(key, text));
 }
 
-/* The one whose turn it was begins again when its turn comes: what arrived is part of an unknown
- * whole. */
+/* The one whose turn it was begins again when its turn comes. After a migration or a REVOKE the
+ * catalogue tells at once what is wrong. */
 static void fail(struct followers *f, enum postgres_status status, const char *message)
 {
     struct sender *sender = TAILQ_FIRST(&f->queue);
 
-    if (status == POSTGRES_ERROR)
-        complain(f, "error", message);
     if (sender != NULL) {
-        sender->state = SENDER_QUEUED;
-        tally_reset(sender->tally);
+        if (sender->state == SENDER_COUNTING)
+            sender_discard(sender);
         TAILQ_REMOVE(&f->queue, sender, entry);
         TAILQ_INSERT_TAIL(&f->queue, sender, entry);
     }
-    pause_for(f, status == POSTGRES_ERROR ? FOLLOWERS_REFUSED_MS : FOLLOWERS_LOST_MS);
+    if (status == POSTGRES_LOST) {
+        pause_for(f, FOLLOWERS_LOST_MS);
+    } else if (f->refused) {
+        complain(f, "error", message);
+        pause_for(f, FOLLOWERS_REFUSED_MS);
+    } else {
+        f->refused = true;
+        set_state(f, STATE_UNKNOWN);
+        step(f);
+    }
 }
 
 static void on_detected(void *arg, enum postgres_status status, PGresult *result,
@@ -319,15 +199,9 @@ static void finish(struct followers *f, struct sender *sender)
 {
     if (f->logged)
         log_plain(LOG_LEVEL_INFO, "followers can be read again");
-    f->logged = false;
+    f->logged = f->refused = false;
     TAILQ_REMOVE(&f->queue, sender, entry);
-    sender->state = SENDER_IDLE;
-    sender->counted = true;
-    sender->counted_ms = clock_mono_ms(f->o.clock);
-    f->bytes -= sender->tally_bytes;
-    sender->tally_bytes = tally_bytes(sender->tally);
-    f->bytes += sender->tally_bytes;
-    shrink(f, sender);
+    senders_counted(f->senders, sender);
     release_all(f, sender);
 }
 
@@ -489,12 +363,25 @@ static void on_turn(void *arg)
 
 /* --- life --- */
 
+static void on_sweep(void *arg)
+{
+    struct followers *f = arg;
+
+    loop_timer_set(f->sweep, FOLLOWERS_FRESH_MS);
+    senders_sweep(f->senders);
+}
+
 struct followers *followers_create(const struct followers_options *options)
 {
     struct followers *f = mem_alloc(sizeof(*f));
 
     f->o = *options;
-    f->senders = table_create();
+    const struct senders_options senders = {.clock = options->clock,
+                                            .web_domain = options->web_domain,
+                                            .fresh_ms = FOLLOWERS_FRESH_MS,
+                                            .tally_bytes = options->tally_bytes,
+                                            .total_bytes = options->total_bytes};
+    f->senders = senders_create(&senders);
     TAILQ_INIT(&f->queue);
     f->detect_sql = mem_printf(detect_format, followers_rights);
     f->turn = loop_timer_create(options->base, on_turn, f);
@@ -506,14 +393,9 @@ struct followers *followers_create(const struct followers_options *options)
 
 void followers_destroy(struct followers *f)
 {
-    struct sender *sender;
-    size_t at = 0;
-
     if (f == NULL)
         return;
-    while ((sender = table_next(f->senders, &at)) != NULL)
-        sender_destroy(sender);
-    table_destroy(f->senders);
+    senders_destroy(f->senders);
     loop_timer_destroy(f->turn);
     loop_timer_destroy(f->sweep);
     free(f->detect_sql);
