@@ -52,7 +52,8 @@ const char followers_rights[] =
 static const char detect_format[] =
     "SELECT CASE WHEN to_regclass('accounts') IS NULL OR to_regclass('follows') IS NULL THEN "
     "'no tables accounts and follows in sight: use Mastodon''s database, and GRANT USAGE ON its "
-    "SCHEMA (public) to this role' ELSE (SELECT string_agg(missing, '; ') FROM (%s) AS "
+    "SCHEMA (public) to this role' ELSE (SELECT string_agg(missing, '; ' ORDER BY missing) FROM "
+    "(%s) AS "
     "rights (missing)) END, EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE NOT attisdropped AND "
     "attrelid = to_regclass('accounts') AND attname = 'id_scheme')";
 

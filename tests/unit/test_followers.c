@@ -433,8 +433,8 @@ static void a_claim_that_leaves_is_not_released(void **state)
 
 /* --- rights, and servers that are away --- */
 
-static const char grants[] = "GRANT SELECT (id, username, uri, id_scheme) ON accounts TO reader; "
-                             "GRANT SELECT (account_id, target_account_id) ON follows TO reader";
+static const char grants[] = "GRANT SELECT (account_id, target_account_id) ON follows TO reader; "
+                             "GRANT SELECT (id, username, uri, id_scheme) ON accounts TO reader";
 
 struct capture {
     int fd;
