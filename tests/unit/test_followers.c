@@ -536,6 +536,33 @@ static void a_database_that_comes_back_is_asked_again(void **state)
     finish(&f);
 }
 
+/* Half of the followers are counted when it fails: they don't count twice. */
+static void a_pass_that_fails_begins_anew(void **state)
+{
+    struct fixture f;
+    char *expected;
+    char *left;
+    (void)state;
+
+    with_id_scheme();
+    expected = expected_value("users/Alice", "Alice", inboxes[0].condition);
+    server_sql(&server,
+               "CREATE SEQUENCE trap; ALTER TABLE accounts RENAME TO all_accounts;"
+               "CREATE VIEW accounts AS SELECT id, username, id_scheme, CASE WHEN id = 11 AND "
+               "nextval('trap') = 2 THEN (1 / (id - id))::varchar ELSE uri END AS uri FROM "
+               "all_accounts");
+    start_with(&f, "postgres", 1, FOLLOWERS_TALLY_BYTES);
+    assert_value(&f, 1, inboxes[0].inbox, expected);
+    assert_int_equal(f.counts, 1);
+    left = server_sql_value(&server, "SELECT nextval('trap') > 3");
+    assert_string_equal(left, "t");
+    free(left);
+    free(expected);
+    server_sql(&server, "DROP VIEW accounts; DROP SEQUENCE trap;"
+                        "ALTER TABLE all_accounts RENAME TO accounts");
+    finish(&f);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -565,6 +592,7 @@ int main(void)
         cmocka_unit_test(an_account_that_cannot_be_named_gets_no_value),
         cmocka_unit_test(before_mastodon_4_5_no_account_is_numeric),
         cmocka_unit_test(a_claim_that_leaves_is_not_released),
+        cmocka_unit_test(a_pass_that_fails_begins_anew),
         cmocka_unit_test(a_missing_right_is_told_at_start_and_waited_for),
         cmocka_unit_test(a_right_taken_away_is_told_at_once),
         cmocka_unit_test(a_database_that_comes_back_is_asked_again),
