@@ -195,6 +195,11 @@ void admit_dispatch_all(struct scheduler *s)
     intake_room(s->intake);
 }
 
+void admit_counted(void *scheduler)
+{
+    admit_dispatch_all(scheduler);
+}
+
 /* Claims are wanted while little of what is held can go soon, and the look-ahead has space. */
 struct room admit_room(void *scheduler)
 {

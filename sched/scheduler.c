@@ -439,7 +439,7 @@ static void make_followers(struct scheduler *s)
                                                 .tally_bytes = FOLLOWERS_TALLY_BYTES,
                                                 .total_bytes = FOLLOWERS_TOTAL_BYTES,
                                                 .release = admit_released,
-                                                .answered = admit_answered,
+                                                .answered = admit_counted,
                                                 .arg = s};
     if (s->postgres_followers != NULL)
         s->followers = followers_create(&followers);

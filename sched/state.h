@@ -124,8 +124,9 @@ void admit_dispatch_all(struct scheduler *s);
  * sender's followers to be counted, off every list (CLAIM_NEW). */
 bool admit_is_complete(struct scheduler *s, struct claim *claim);
 void admit_await_followers(struct scheduler *s, struct claim *claim);
-/* followers' `release`. */
+/* followers' `release` and `answered`. */
 void admit_released(void *scheduler, struct claim *claim);
+void admit_counted(void *scheduler);
 /* availability's `answered`. */
 void admit_answered(void *scheduler);
 struct room admit_room(void *scheduler);
