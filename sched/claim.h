@@ -19,7 +19,12 @@ enum claim_state {
     CLAIM_SETTLING,   /* its outcome is decided, the script that writes it is queued or sent */
 };
 
-enum claim_origin { ORIGIN_QUEUE = 'q', ORIGIN_RETRY = 'r', ORIGIN_SCHEDULE = 's' };
+enum claim_origin {
+    ORIGIN_QUEUE = 'q', /* queue:push */
+    ORIGIN_PULL = 'p',  /* queue:pull */
+    ORIGIN_RETRY = 'r',
+    ORIGIN_SCHEDULE = 's'
+};
 
 struct lane;
 
@@ -51,7 +56,9 @@ struct claim {
 
 TAILQ_HEAD(claim_list, claim);
 
-/* Copies payload. Score is text, empty for the queue. */
+/* True when it was popped from a queue: it has no score. */
+bool claim_is_queued(enum claim_origin origin);
+/* Copies payload. Score is text, empty for a queue. */
 struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,
                            struct str payload);
 void claim_destroy(struct claim *claim);

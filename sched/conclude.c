@@ -15,8 +15,8 @@ char *conclude_queue(struct scheduler *s, const struct claim *claim)
     struct buf name;
     char *copy;
 
-    if (claim->origin == ORIGIN_QUEUE)
-        return str_dup(STR("push"));
+    if (claim_is_queued(claim->origin))
+        return str_dup(claim->origin == ORIGIN_PULL ? STR("pull") : STR("push"));
     buf_init(&name, 256);
     bool found = job_queue(s->json, (struct str){claim->payload, claim->payload_bytes}, &name);
     copy = str_dup(found && !name.overflow ? buf_str(&name) : STR("push"));

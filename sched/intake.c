@@ -217,7 +217,7 @@ void intake_adopt(struct intake *intake, uint64_t seq, struct str value)
 static size_t read_answer(struct intake *intake, const redisReply *reply, enum claim_origin origin,
                           size_t *bytes)
 {
-    size_t step = origin == ORIGIN_QUEUE ? 2 : 3;
+    size_t step = claim_is_queued(origin) ? 2 : 3;
     size_t count = 0;
     bool suspicious = reply->elements > 0 && reply->element[0]->integer > 0;
     struct claim **claims = mem_alloc((reply->elements / step + 1) * sizeof(struct claim *));
@@ -342,6 +342,7 @@ static void claim_now(struct intake *intake)
     script_arg(call, membership_identity(intake->o.membership));
     script_arg_number(call, room.jobs);
     script_arg_number(call, (int64_t)room.bytes);
+    script_arg(call, STR("q"));
     intake->claiming = true;
     intake->calls++;
     script_send(call, intake->o.redis, on_claim, make_request(intake, ORIGIN_QUEUE, room));
