@@ -40,6 +40,7 @@ struct claim {
     bool alone;          /* runs alone now: if it takes its process with it, it is poison */
     bool parsed;         /* job is set */
     bool has_url;        /* url is set */
+    bool low;            /* of the lowest priority; set once, before it is in a lane */
     bool settle_sent;    /* CLAIM_SETTLING: the script was sent, its answer may be lost */
     bool orphan;         /* fenced: somebody else has it; its outcome is not written */
     struct job job;

@@ -131,7 +131,7 @@ static void hold(struct scheduler *s, struct claim *claim)
     if (wait_ms > LONGEST_HOLD_MS)
         wait_ms = LONGEST_HOLD_MS;
     claim->holds++;
-    if (s->held_count >= (unsigned)s->process.config.lookahead_jobs / 2) {
+    if (s->held_count >= (unsigned)s->process.config.lookahead_jobs / (claim->low ? 8 : 2)) {
         conclude_book(s, claim, LONGEST_HOLD_MS);
         return;
     }

@@ -26,9 +26,11 @@ struct intake {
     bool claiming; /* a claim script is under way */
     bool idle; /* the last answer was short: nothing to claim until the wait list or the tick says
                   so */
-    bool waiting;  /* BLMOVE is under way */
-    unsigned due;  /* due scripts under way */
-    double tokens; /* of claim_rate */
+    bool pulling;   /* a claim of `pull` is under way */
+    bool pull_idle; /* the last answer was short: the tick looks again */
+    bool waiting;   /* BLMOVE is under way */
+    unsigned due;   /* due scripts under way */
+    double tokens;  /* of claim_rate */
     int64_t tokens_ms;
     uint64_t calls;
     uint64_t generation; /* answers from before a fence are another identity's */
@@ -60,6 +62,7 @@ void intake_forget(struct intake *intake)
 
     intake->generation++;
     intake->claiming = false;
+    intake->pulling = false;
     intake->due = 0;
     if (intake->state == INTAKE_ON)
         intake->state = INTAKE_OFF;
@@ -86,7 +89,11 @@ void intake_destroy(struct intake *intake)
 
 void intake_set_rate(struct intake *intake, int claim_rate)
 {
+    if (claim_rate == intake->o.claim_rate)
+        return;
     intake->o.claim_rate = claim_rate;
+    intake->tokens = 0; /* while there was no limit, they were only spent */
+    intake->tokens_ms = clock_mono_ms(intake->o.clock);
 }
 
 uint64_t intake_calls(const struct intake *intake)
@@ -96,8 +103,8 @@ uint64_t intake_calls(const struct intake *intake)
 
 static void try_stop(struct intake *intake)
 {
-    if (intake->state != INTAKE_STOPPING || intake->claiming || intake->waiting ||
-        intake->due > 0 || !TAILQ_EMPTY(&intake->vettings))
+    if (intake->state != INTAKE_STOPPING || intake->claiming || intake->pulling ||
+        intake->waiting || intake->due > 0 || !TAILQ_EMPTY(&intake->vettings))
         return;
     intake->state = INTAKE_STOPPED;
     loop_defer(intake->o.base, intake->stopped, intake->stopped_arg);
@@ -258,8 +265,14 @@ static bool refused(struct intake *intake, const redisReply *reply)
     return true;
 }
 
+static void give_back(struct intake *intake, size_t jobs)
+{
+    intake->tokens += (double)jobs;
+}
+
 static void wait_for_job(struct intake *intake);
 static void claim_now(struct intake *intake);
+static void claim_pull(struct intake *intake, bool tick);
 
 static void on_claim(void *arg, enum redis_status status, const redisReply *reply)
 {
@@ -277,12 +290,34 @@ static void on_claim(void *arg, enum redis_status status, const redisReply *repl
         return;
     }
     size_t count = read_answer(intake, reply, ORIGIN_QUEUE, &bytes);
-    intake->tokens -= (double)count;
+    give_back(intake, request.max_jobs - count);
     intake->idle = count < request.max_jobs && bytes < request.max_bytes;
-    if (intake->idle)
+    if (intake->idle) {
         wait_for_job(intake);
-    else
+        claim_pull(intake, false);
+    } else {
         claim_now(intake);
+    }
+    try_stop(intake);
+}
+
+static void on_pull(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct request request = *(struct request *)arg;
+    struct intake *intake = request.intake;
+    size_t bytes;
+
+    free(arg);
+    if (request.generation != intake->generation)
+        return;
+    intake->pulling = false;
+    intake->pull_idle = true;
+    if (status == REDIS_REPLIED && !refused(intake, reply)) {
+        size_t count = read_answer(intake, reply, ORIGIN_PULL, &bytes);
+        give_back(intake, request.max_jobs - count);
+        intake->pull_idle = count < request.max_jobs && bytes < request.max_bytes;
+        claim_pull(intake, false);
+    }
     try_stop(intake);
 }
 
@@ -297,10 +332,10 @@ static void refill_tokens(struct intake *intake)
     intake->tokens_ms = now_ms;
 }
 
-static struct room room_now(struct intake *intake)
+/* What one script may claim of it. What is asked for is taken out of the tokens when the script
+ * leaves (several are under way at once), and what it didn't find comes back with its answer. */
+static struct room bounded(struct intake *intake, struct room room)
 {
-    struct room room = intake->o.room(intake->o.arg);
-
     if (room.jobs > INTAKE_MAX_JOBS)
         room.jobs = INTAKE_MAX_JOBS;
     if (room.bytes > INTAKE_MAX_BYTES)
@@ -315,12 +350,37 @@ static struct room room_now(struct intake *intake)
     return room;
 }
 
+static struct room room_now(struct intake *intake)
+{
+    return bounded(intake, intake->o.room(intake->o.arg));
+}
+
 static struct request *make_request(struct intake *intake, enum claim_origin origin,
                                     struct room room)
 {
     struct request *request = mem_alloc(sizeof(*request));
     *request = (struct request){intake, intake->generation, origin, room.jobs, room.bytes};
+    intake->tokens -= room.jobs;
     return request;
+}
+
+static void send_claim(struct intake *intake, enum claim_origin origin, struct room room,
+                       redis_fn *fn)
+{
+    const struct keys *keys = intake->o.keys;
+    struct script_call *call = script_begin(SCRIPT_CLAIM);
+
+    script_key(call, keys->identities);
+    script_key(call, membership_claimed_key(intake->o.membership));
+    script_key(call, membership_wait_key(intake->o.membership));
+    script_key(call, origin == ORIGIN_PULL ? keys->queue_pull : keys->queue_push);
+    script_key(call, keys->recoveries);
+    script_arg(call, membership_identity(intake->o.membership));
+    script_arg_number(call, room.jobs);
+    script_arg_number(call, (int64_t)room.bytes);
+    script_arg(call, origin == ORIGIN_PULL ? STR("p") : STR("q"));
+    intake->calls++;
+    script_send(call, intake->o.redis, fn, make_request(intake, origin, room));
 }
 
 static void claim_now(struct intake *intake)
@@ -333,19 +393,26 @@ static void claim_now(struct intake *intake)
     room = room_now(intake);
     if (room.jobs == 0)
         return;
-    struct script_call *call = script_begin(SCRIPT_CLAIM);
-    script_key(call, intake->o.keys->identities);
-    script_key(call, membership_claimed_key(intake->o.membership));
-    script_key(call, membership_wait_key(intake->o.membership));
-    script_key(call, intake->o.keys->queue_push);
-    script_key(call, intake->o.keys->recoveries);
-    script_arg(call, membership_identity(intake->o.membership));
-    script_arg_number(call, room.jobs);
-    script_arg_number(call, (int64_t)room.bytes);
-    script_arg(call, STR("q"));
     intake->claiming = true;
-    intake->calls++;
-    script_send(call, intake->o.redis, on_claim, make_request(intake, ORIGIN_QUEUE, room));
+    send_claim(intake, ORIGIN_QUEUE, room, on_claim);
+}
+
+/* `push` first: while it has jobs that wait for room, `pull` gets its share of the tick. */
+static void claim_pull(struct intake *intake, bool tick)
+{
+    struct room room;
+
+    if (intake->o.pull_room == NULL || intake->state != INTAKE_ON || intake->pulling ||
+        (!tick && (intake->pull_idle || !intake->idle)) ||
+        membership_state(intake->o.membership) != MEMBER_PRESENT)
+        return;
+    room = bounded(intake, intake->o.pull_room(intake->o.arg));
+    if (!intake->idle && room.jobs > INTAKE_PULL_SHARE)
+        room.jobs = INTAKE_PULL_SHARE;
+    if (room.jobs == 0)
+        return;
+    intake->pulling = true;
+    send_claim(intake, ORIGIN_PULL, room, on_pull);
 }
 
 /* --- waiting for the empty queue --- */
@@ -387,6 +454,7 @@ void intake_start(struct intake *intake)
     if (intake->state == INTAKE_OFF)
         intake->state = INTAKE_ON;
     intake->claiming = false;
+    intake->pulling = false;
     intake->idle = false;
     TAILQ_FOREACH(vetting, &intake->vettings, entry)
     {
@@ -400,6 +468,7 @@ void intake_room(struct intake *intake)
 {
     if (!intake->idle)
         claim_now(intake);
+    claim_pull(intake, false);
 }
 
 void intake_tick(struct intake *intake)
@@ -407,6 +476,7 @@ void intake_tick(struct intake *intake)
     if (intake->waiting && redis_oldest_ms(intake->o.redis_wait) > WAIT_SILENT_MS)
         redis_reconnect(intake->o.redis_wait, "no answer to BLMOVE");
     claim_now(intake);
+    claim_pull(intake, true);
 }
 
 /* --- due entries --- */
@@ -430,6 +500,7 @@ static void on_due(void *arg, enum redis_status status, const redisReply *reply)
     intake->due--;
     if (status == REDIS_REPLIED && !refused(intake, reply)) {
         size_t count = read_answer(intake, reply, request.origin, &bytes);
+        give_back(intake, request.max_jobs - count);
         if (count >= request.max_jobs || bytes >= request.max_bytes) /* there are more */
             intake_due(intake, request.origin, half(intake->o.room(intake->o.arg)));
     }
@@ -442,12 +513,11 @@ void intake_due(struct intake *intake, enum claim_origin origin, struct room roo
     char now[32];
 
     if (intake->state != INTAKE_ON || membership_state(intake->o.membership) != MEMBER_PRESENT ||
-        room.jobs == 0 || intake->due >= 2)
+        intake->due >= 2)
         return;
-    if (room.jobs > INTAKE_MAX_JOBS)
-        room.jobs = INTAKE_MAX_JOBS;
-    if (room.bytes > INTAKE_MAX_BYTES)
-        room.bytes = INTAKE_MAX_BYTES;
+    room = bounded(intake, room);
+    if (room.jobs == 0)
+        return;
     struct script_call *call = script_begin(SCRIPT_DUE);
     script_key(call, intake->o.keys->identities);
     script_key(call, membership_claimed_key(intake->o.membership));
