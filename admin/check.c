@@ -123,17 +123,27 @@ static void check_policy(struct report *report, const struct survey *s)
             s->policy);
 }
 
+static void check_consumers(struct report *report, const char *queue, const char *setting,
+                            int64_t consumers)
+{
+    if (consumers > 0)
+        report_line(report, GRADE_OK, "hand-off", "queue %s is served by %lld Sidekiq processes",
+                    queue, (long long)consumers);
+    else
+        report_line(report, GRADE_FAIL, "hand-off",
+                    "no live Sidekiq process serves queue %s: start one with -q %s, or set %s",
+                    queue, queue, setting);
+}
+
 static void check_handoff(struct report *report, const struct survey *s,
                           const struct config *config)
 {
-    if (s->handoff_consumers > 0)
-        report_line(report, GRADE_OK, "hand-off", "queue %s is served by %lld Sidekiq processes",
-                    config->handoff_queue, (long long)s->handoff_consumers);
-    else
-        report_line(report, GRADE_FAIL, "hand-off",
-                    "no live Sidekiq process serves queue %s: start one with -q %s, or set "
-                    "FEDPUSH_HANDOFF_QUEUE",
-                    config->handoff_queue, config->handoff_queue);
+    check_consumers(report, config->handoff_queue, "FEDPUSH_HANDOFF_QUEUE", s->handoff_consumers);
+    if (config_takes_pull(config)) {
+        check_consumers(report, config->handoff_queue_pull, "FEDPUSH_HANDOFF_QUEUE_PULL",
+                        s->handoff_pull_consumers);
+        report_line(report, GRADE_OK, "pull", "%lld jobs wait", (long long)s->pull_length);
+    }
     if (s->dead_claims > 0)
         report_line(report, GRADE_WARN, "claims",
                     "%lld jobs are held by dead owners: a running fedpush returns them within "
