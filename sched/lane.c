@@ -10,8 +10,9 @@
 enum {
     LANE_SHARE = 16,   /* of the look-ahead */
     SUSPECT_SHARE = 4, /* of slots and look-ahead */
-    LOW_SHARE = 4,     /* the same, for low jobs */
-    LOW_LEAST = 16,    /* of slots: theirs whatever else waits */
+    LOW_SHARE = 4,     /* of the look-ahead, for low jobs */
+    LOW_MOST = 8,      /* of slots */
+    LOW_LEAST = 32,    /* the same, whatever else there is */
     LOW_SUSPECT_SHARE = 16,
     RETRIED_TURN = 4,
     LOW_TURN = 16,
@@ -301,16 +302,21 @@ static bool suspects_may(const struct lanes *lanes)
     return lanes->shares[0].suspect_in_flight < (share > 0 ? share : 1);
 }
 
-static bool low_may(const struct lanes *lanes, unsigned part)
+/* What is in flight shares the processors, so that the others' in flight count against it, too. */
+static bool low_may(const struct lanes *lanes, bool others)
 {
-    unsigned share = lanes->options.max_in_flight / part;
+    unsigned most = lanes->options.max_in_flight / LOW_MOST;
+    unsigned share = lanes->options.max_in_flight / LOW_LEAST;
+
+    if (!others && most > share + lanes->shares[0].in_flight)
+        share = most - lanes->shares[0].in_flight;
     return lanes->shares[1].in_flight < (share > 0 ? share : 1);
 }
 
 /* Of their slots, suspect hosts' low jobs leave a quarter to the others. */
 static struct lane *first_low(const struct lanes *lanes, struct worker_rings *rings)
 {
-    unsigned share = lanes->options.max_in_flight / LOW_SHARE * 3 / 4;
+    unsigned share = lanes->options.max_in_flight / LOW_MOST * 3 / 4;
     struct lane *lane = TAILQ_FIRST(&rings->of[PLACE_LOW]);
 
     if (lane == NULL && lanes->shares[1].suspect_in_flight < (share > 0 ? share : 1))
@@ -324,13 +330,13 @@ static struct lane *choose(const struct lanes *lanes, struct worker_rings *rings
         lanes->ready[PLACE_HEALTHY] > 0 || (lanes->ready[PLACE_SUSPECT] > 0 && suspects_may(lanes));
     struct lane *lane = NULL;
 
-    if (lanes->turns % LOW_TURN == LOW_TURN - 1 && low_may(lanes, LOW_LEAST))
+    if (lanes->turns % LOW_TURN == LOW_TURN - 1 && low_may(lanes, true))
         lane = first_low(lanes, rings);
     if (lane == NULL)
         lane = TAILQ_FIRST(&rings->of[PLACE_HEALTHY]);
     if (lane == NULL && suspects_may(lanes))
         lane = TAILQ_FIRST(&rings->of[PLACE_SUSPECT]);
-    if (lane == NULL && low_may(lanes, others ? LOW_LEAST : LOW_SHARE))
+    if (lane == NULL && low_may(lanes, others))
         lane = first_low(lanes, rings);
     return lane;
 }

@@ -12,8 +12,9 @@
  *   - Fresh before retried, but each fourth turn of a lane is a retried job's.
  *   - Low jobs (claim->low: Mastodon's LowPriorityDeliveryWorker and whatever came from `pull`)
  * wait behind the others of their host, but for each sixteenth turn, and leave one place of its
- * window free for them. All hosts together, they get slots that the others don't need: at most a
- * quarter; a sixteenth, which is theirs at each sixteenth turn, while others could go.
+ * window free for them. All hosts together, they hold at most an eighth of the slots, less what the
+ * others have in flight, so that nobody waits for them in the workers either; but always a
+ * thirty-second, and each sixteenth turn, while others could go.
  *   - What waits is bounded: a lane by a sixteenth of the look-ahead, all suspect lanes together by
  * a quarter. What exceeds that is booked on the lane's reservation clock and comes back later. Low
  * jobs have bounds (a lane the same, all together a quarter, suspect ones a sixteenth) and clocks

@@ -441,14 +441,14 @@ static void test_low_jobs_leave_a_place_of_their_host(void **state)
     destroy(&f);
 }
 
-/* 32 slots: low jobs get eight of them while nobody else could go, then two. */
+/* 64 slots: low jobs get eight of them while nobody else is there, then two. */
 static void test_low_jobs_get_the_slots_that_others_leave(void **state)
 {
     struct fixture f;
     struct claim *low[8];
     (void)state;
 
-    create(&f, 1, 40, 32, 10000);
+    create(&f, 1, 80, 64, 10000);
     struct lane *few = healthy(&f, "few.example");
     struct lane *many = healthy(&f, "many.example");
     for (int i = 0; i < 12; i++)
@@ -460,7 +460,7 @@ static void test_low_jobs_get_the_slots_that_others_leave(void **state)
     assert_null(lanes_next(f.lanes, 0));
     for (int i = 0; i < 100; i++)
         add(&f, many);
-    for (int i = 0; i < 24; i++) /* the free ones at once */
+    for (int i = 0; i < 56; i++) /* the free ones at once */
         assert_ptr_equal(lanes_next(f.lanes, 0)->lane, many);
     assert_null(lanes_next(f.lanes, 0));
     for (int i = 0; i < 7; i++) { /* and each that a low job leaves */
@@ -478,7 +478,7 @@ static void test_low_jobs_get_the_slots_that_others_leave(void **state)
     for (size_t k = 0; k < f.count; k++)
         flying += f.claims[k]->state == CLAIM_FLIGHT && f.claims[k]->low;
     assert_int_equal(flying, 2);
-    assert_int_equal(lanes_in_flight(f.lanes), 32);
+    assert_int_equal(lanes_in_flight(f.lanes), 64);
     destroy(&f);
 }
 
@@ -489,7 +489,7 @@ static void test_low_jobs_of_suspects_have_their_own_share(void **state)
     char host[32];
     (void)state;
 
-    create(&f, 1, 4, 32, 10000);
+    create(&f, 1, 4, 64, 10000);
     for (unsigned i = 0; i < 20; i++) {
         snprintf(host, sizeof(host), "gone%u.example", i);
         add_low(&f, failing(&f, host));
@@ -501,7 +501,7 @@ static void test_low_jobs_of_suspects_have_their_own_share(void **state)
     struct lane *good = healthy(&f, "good.example");
     add_low(&f, good);
     assert_ptr_equal(lanes_next(f.lanes, 0)->lane, good);
-    assert_int_equal(suspects_in_flight(&f, 40), 24);
+    assert_int_equal(suspects_in_flight(&f, 60), 48);
     /* A change of opinion moves what is counted with the lane. */
     lanes_learn(f.lanes, STR("gone0.example"), false, 0);
     lanes_learn(f.lanes, STR("dead0.example"), false, 0);
