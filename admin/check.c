@@ -135,15 +135,25 @@ static void check_consumers(struct report *report, const char *queue, const char
                     queue, queue, setting);
 }
 
+static void check_pull(struct report *report, const struct survey *s, const struct config *config)
+{
+    struct buf age;
+
+    check_consumers(report, config->handoff_queue_pull, "FEDPUSH_HANDOFF_QUEUE_PULL",
+                    s->handoff_pull_consumers);
+    buf_init(&age, 64);
+    words_put_age(&age, s->pull_age_s);
+    report_line(report, GRADE_OK, "pull", "%lld jobs wait, the oldest for %s",
+                (long long)s->pull_length, buf_cstr(&age));
+    buf_clear(&age);
+}
+
 static void check_handoff(struct report *report, const struct survey *s,
                           const struct config *config)
 {
     check_consumers(report, config->handoff_queue, "FEDPUSH_HANDOFF_QUEUE", s->handoff_consumers);
-    if (config_takes_pull(config)) {
-        check_consumers(report, config->handoff_queue_pull, "FEDPUSH_HANDOFF_QUEUE_PULL",
-                        s->handoff_pull_consumers);
-        report_line(report, GRADE_OK, "pull", "%lld jobs wait", (long long)s->pull_length);
-    }
+    if (config_takes_pull(config))
+        check_pull(report, s, config);
     if (s->dead_claims > 0)
         report_line(report, GRADE_WARN, "claims",
                     "%lld jobs are held by dead owners: a running fedpush returns them within "

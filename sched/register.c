@@ -92,16 +92,18 @@ static void put_hostname(struct buf *out)
     json_put_string(out, str_of(name));
 }
 
-static void put_queues(const struct registration *r, struct buf *out, const char *behind_each)
+/* [] or {} of the queues: names alone, or each with weight 0, as Sidekiq shows a strict order. */
+static void put_queues(const struct registration *r, struct buf *out, bool weights)
 {
-    struct str left = str_of(r->o.queues);
-
-    while (left.len > 0) {
-        struct str name = {left.ptr, str_find(left, ',')};
-        left = str_slice(left, name.len + 1);
-        json_put_string(out, name);
-        buf_printf(out, "%s%s", behind_each, left.len > 0 ? "," : "");
+    buf_put_char(out, weights ? '{' : '[');
+    for (const char *const *queue = r->o.queues; *queue != NULL; queue++) {
+        if (queue != r->o.queues)
+            buf_put_char(out, ',');
+        json_put_string(out, str_of(*queue));
+        if (weights)
+            buf_put_str(out, STR(":0"));
     }
+    buf_put_char(out, weights ? '}' : ']');
 }
 
 /* The union of what 6.5 to 8.1 look for: without `capsules` 8.0's busy page fails, without
@@ -117,14 +119,14 @@ static void put_info(struct registration *r, struct buf *out)
     buf_printf(out, ",\"started_at\":%.6f,\"pid\":%.*s,\"tag\":\"fedpush\",\"concurrency\":%d",
                (double)r->o.started_us / 1e6, STR_ARG(pid), r->o.concurrency);
     buf_printf(out,
-               ",\"capsules\":{\"default\":{\"concurrency\":%d,\"mode\":\"strict\",\"weights\":{",
+               ",\"capsules\":{\"default\":{\"concurrency\":%d,\"mode\":\"strict\",\"weights\":",
                r->o.concurrency);
-    put_queues(r, out, ":0");
-    buf_put_str(out, STR("}}},\"queues\":["));
-    put_queues(r, out, "");
-    buf_put_str(out, STR("],\"weights\":[{"));
-    put_queues(r, out, ":0");
-    buf_put_str(out, STR("}],\"labels\":[\"fedpush\"],\"identity\":"));
+    put_queues(r, out, true);
+    buf_put_str(out, STR("}},\"queues\":"));
+    put_queues(r, out, false);
+    buf_put_str(out, STR(",\"weights\":["));
+    put_queues(r, out, true);
+    buf_put_str(out, STR("],\"labels\":[\"fedpush\"],\"identity\":"));
     json_put_string(out, identity);
     buf_put_str(out, STR(",\"version\":"));
     json_put_string(out, str_of(r->o.sidekiq_version));

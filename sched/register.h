@@ -16,8 +16,8 @@ struct register_options {
     struct redis *redis;
     const struct keys *keys;
     struct membership *membership;
-    int concurrency;    /* advertised */
-    const char *queues; /* the same: names with commas between */
+    int concurrency;           /* advertised */
+    const char *const *queues; /* bare names of what is consumed; NULL ends them */
     const char *sidekiq_version;
     int64_t started_us;
     void (*quiet)(void *arg); /* TSTP: stop taking jobs */

@@ -432,6 +432,8 @@ static void make_claiming(struct scheduler *s)
 
 static void make_recording(struct scheduler *s)
 {
+    static const char *const push[] = {"push", NULL};
+    static const char *const both[] = {"push", "pull", NULL};
     struct role_process *p = &s->process;
     const struct availability_options availability = {
         .base = p->base,
@@ -460,7 +462,7 @@ static void make_recording(struct scheduler *s)
                                                   .keys = &s->keys,
                                                   .membership = s->membership,
                                                   .concurrency = p->config.concurrency,
-                                                  .queues = p->config.queues,
+                                                  .queues = s->takes_pull ? both : push,
                                                   .sidekiq_version = p->config.sidekiq_version,
                                                   .started_us = clock_wall_us(&p->clock),
                                                   .quiet = on_quiet,

@@ -305,6 +305,7 @@ def test_check_and_status_know_pull(world):
     assert fedpush(world, "check", **BOTH).returncode == 0
     old = {**low(1, "https://x.test/inbox"), "enqueued_at": time.time() - 600}
     put(world, "pull", [json.dumps(old)])
+    assert lines(fedpush(world, "check", **BOTH), "ok")["pull"] == "1 jobs wait, the oldest for 10 min"
     done = fedpush(world, "status", **BOTH)
     assert lines(done, "ok")["pull"] == "1 jobs wait, the oldest for 10 min", done.stdout
     assert "queue pull_ruby: 0 jobs, served by 1" in done.stdout
