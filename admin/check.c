@@ -71,11 +71,12 @@ static bool may_run_scripts(struct session *session, struct redis *redis, struct
     const struct str words[] = {
         STR("EVAL"),
         STR("redis.call('ZSCORE', KEYS[1], 'check') return redis.call('HLEN', KEYS[2]) + "
-            "redis.call('LLEN', KEYS[3])"),
-        STR("3"),
+            "redis.call('LLEN', KEYS[3]) + redis.call('LLEN', KEYS[4])"),
+        STR("4"),
         str_of(session->keys.identities),
         str_of(claimed),
-        str_of(session->keys.queue_push)};
+        str_of(session->keys.queue_push),
+        str_of(session->keys.queue_pull)};
     bool good =
         session_command(session, redis, sizeof(words) / sizeof(words[0]), words, NULL, NULL, err);
 
@@ -186,7 +187,7 @@ static void check_redis(struct report *report, struct session *session)
         check_policy(report, s);
         if (!may_run_scripts(session, session->redis[REDIS_ROLE_SIDEKIQ], &err))
             report_line(report, GRADE_FAIL, "scripts",
-                        "%s: its user needs +@scripting and ~fedpush:*", err.message);
+                        "%s: its user needs +@scripting, ~fedpush:* and ~queue:*", err.message);
         check_handoff(report, s, session->config);
         check_clock(report, s, &session->clock);
     }

@@ -6,19 +6,11 @@
 
 #include "base/log.h"
 #include "sched/retry.h"
+#include "sched/vet.h"
 
-enum { WAIT_SILENT_MS = 6000, VET_CHUNK = INTAKE_MAX_JOBS };
+enum { WAIT_SILENT_MS = 6000 };
 
 enum intake_state { INTAKE_OFF = 0, INTAKE_ON, INTAKE_STOPPING, INTAKE_STOPPED };
-
-/* Claims whose jids are being looked up in fedpush:recoveries. */
-struct vetting {
-    TAILQ_ENTRY(vetting) entry;
-    struct intake *intake; /* NULL: forgotten */
-    bool asked;            /* an answer is under way: asking twice would free it twice */
-    size_t count;
-    uint64_t seqs[VET_CHUNK];
-};
 
 struct intake {
     struct intake_options o;
@@ -34,7 +26,7 @@ struct intake {
     int64_t tokens_ms;
     uint64_t calls;
     uint64_t generation; /* answers from before a fence are another identity's */
-    TAILQ_HEAD(, vetting) vettings;
+    struct vet *vet;
     loop_fn *stopped;
     void *stopped_arg;
 };
@@ -47,43 +39,40 @@ struct request {
     size_t max_bytes;
 };
 
+static void on_vetted(void *arg);
+
 struct intake *intake_create(const struct intake_options *options)
 {
     struct intake *intake = mem_alloc(sizeof(*intake));
     intake->o = *options;
     intake->tokens_ms = clock_mono_ms(options->clock);
-    TAILQ_INIT(&intake->vettings);
+    const struct vet_options vet = {.redis = options->redis,
+                                    .keys = options->keys,
+                                    .holdings = options->holdings,
+                                    .accept = options->accept,
+                                    .accept_arg = options->arg,
+                                    .answered = on_vetted,
+                                    .answered_arg = intake};
+    intake->vet = vet_create(&vet);
     return intake;
 }
 
 void intake_forget(struct intake *intake)
 {
-    struct vetting *vetting;
-
     intake->generation++;
     intake->claiming = false;
     intake->pulling = false;
     intake->due = 0;
     if (intake->state == INTAKE_ON)
         intake->state = INTAKE_OFF;
-    TAILQ_FOREACH(vetting, &intake->vettings, entry)
-    {
-        vetting->count = 0;
-    }
+    vet_forget(intake->vet);
 }
 
 void intake_destroy(struct intake *intake)
 {
-    struct vetting *vetting;
-
     if (intake == NULL)
         return;
-    while ((vetting = TAILQ_FIRST(&intake->vettings)) != NULL) {
-        TAILQ_REMOVE(&intake->vettings, vetting, entry);
-        vetting->intake = NULL; /* freed with its answer */
-        if (!vetting->asked)
-            free(vetting);
-    }
+    vet_destroy(intake->vet);
     free(intake);
 }
 
@@ -104,10 +93,15 @@ uint64_t intake_calls(const struct intake *intake)
 static void try_stop(struct intake *intake)
 {
     if (intake->state != INTAKE_STOPPING || intake->claiming || intake->pulling ||
-        intake->waiting || intake->due > 0 || !TAILQ_EMPTY(&intake->vettings))
+        intake->waiting || intake->due > 0 || !vet_is_idle(intake->vet))
         return;
     intake->state = INTAKE_STOPPED;
     loop_defer(intake->o.base, intake->stopped, intake->stopped_arg);
+}
+
+static void on_vetted(void *arg)
+{
+    try_stop(arg);
 }
 
 /* --- jobs that come in --- */
@@ -131,78 +125,6 @@ static struct claim *hold(struct intake *intake, uint64_t seq, enum claim_origin
     return claim;
 }
 
-static void on_recoveries(void *arg, enum redis_status status, const redisReply *reply);
-
-static void look_up(struct intake *intake, struct vetting *vetting)
-{
-    struct str *words = mem_alloc((vetting->count + 2) * sizeof(*words));
-    char(*jids)[64] = mem_alloc(vetting->count * sizeof(*jids));
-
-    words[0] = STR("HMGET");
-    words[1] = str_of(intake->o.keys->recoveries);
-    for (size_t i = 0; i < vetting->count; i++) {
-        struct claim *claim = holdings_find(intake->o.holdings, vetting->seqs[i]);
-        if (claim != NULL)
-            (void)job_peek_jid((struct str){claim->payload, claim->payload_bytes}, jids[i]);
-        words[i + 2] = str_of(jids[i]);
-    }
-    vetting->asked = true;
-    redis_send(intake->o.redis, on_recoveries, vetting, vetting->count + 2, words);
-    free(jids);
-    free(words);
-}
-
-static void accept_vetted(struct intake *intake, struct vetting *vetting, const redisReply *reply)
-{
-    for (size_t i = 0; i < vetting->count; i++) {
-        struct claim *claim = holdings_find(intake->o.holdings, vetting->seqs[i]);
-        if (claim == NULL || claim->state != CLAIM_NEW)
-            continue;
-        if (reply != NULL && i < reply->elements && reply->element[i]->type == REDIS_REPLY_STRING)
-            claim->recoveries = (unsigned)strtoul(reply->element[i]->str, NULL, 10);
-        intake->o.accept(intake->o.arg, claim);
-    }
-}
-
-static void on_recoveries(void *arg, enum redis_status status, const redisReply *reply)
-{
-    struct vetting *vetting = arg;
-    struct intake *intake = vetting->intake;
-
-    vetting->asked = false;
-    if (intake == NULL) {
-        free(vetting);
-        return;
-    }
-    if (status == REDIS_LOST && vetting->count > 0)
-        return; /* stays listed: asked again by intake_start */
-    TAILQ_REMOVE(&intake->vettings, vetting, entry);
-    if (status == REDIS_REPLIED)
-        accept_vetted(intake, vetting, reply->type == REDIS_REPLY_ARRAY ? reply : NULL);
-    free(vetting);
-    try_stop(intake);
-}
-
-/* `suspicious`: fedpush:recoveries isn't empty, so each jid has to be asked for. */
-static void take_in(struct intake *intake, struct claim **claims, size_t count, bool suspicious)
-{
-    struct vetting *vetting;
-
-    if (!suspicious) {
-        for (size_t i = 0; i < count; i++)
-            intake->o.accept(intake->o.arg, claims[i]);
-        return;
-    }
-    while (count > 0) {
-        vetting = mem_alloc(sizeof(*vetting));
-        vetting->intake = intake;
-        for (; count > 0 && vetting->count < VET_CHUNK; count--)
-            vetting->seqs[vetting->count++] = (*claims++)->seq;
-        TAILQ_INSERT_TAIL(&intake->vettings, vetting, entry);
-        look_up(intake, vetting);
-    }
-}
-
 void intake_adopt(struct intake *intake, uint64_t seq, struct str value)
 {
     enum claim_origin origin;
@@ -216,7 +138,7 @@ void intake_adopt(struct intake *intake, uint64_t seq, struct str value)
     }
     claim = hold(intake, seq, origin, score, payload);
     if (claim != NULL)
-        take_in(intake, &claim, 1, true);
+        vet_claims(intake->vet, &claim, 1, true);
 }
 
 /* The answer of claim.lua (step 2) or due.lua (step 3): jobs under suspicion, then seq[, score],
@@ -246,7 +168,7 @@ static size_t read_answer(struct intake *intake, const redisReply *reply, enum c
             claims[count++] = claim;
         *bytes += payload.len;
     }
-    take_in(intake, claims, count, suspicious);
+    vet_claims(intake->vet, claims, count, suspicious);
     free(claims);
     return count;
 }
@@ -449,18 +371,12 @@ static void wait_for_job(struct intake *intake)
 
 void intake_start(struct intake *intake)
 {
-    struct vetting *vetting;
-
     if (intake->state == INTAKE_OFF)
         intake->state = INTAKE_ON;
     intake->claiming = false;
     intake->pulling = false;
     intake->idle = false;
-    TAILQ_FOREACH(vetting, &intake->vettings, entry)
-    {
-        if (!vetting->asked)
-            look_up(intake, vetting);
-    }
+    vet_again(intake->vet);
     claim_now(intake);
 }
 
