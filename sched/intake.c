@@ -8,7 +8,7 @@
 #include "sched/retry.h"
 #include "sched/vet.h"
 
-enum { WAIT_SILENT_MS = 6000 };
+enum { WAIT_SILENT_MS = 6000, RATE_PART = 4 };
 
 enum intake_state { INTAKE_OFF = 0, INTAKE_ON, INTAKE_STOPPING, INTAKE_STOPPED };
 
@@ -187,11 +187,6 @@ static bool refused(struct intake *intake, const redisReply *reply)
     return true;
 }
 
-static void give_back(struct intake *intake, size_t jobs)
-{
-    intake->tokens += (double)jobs;
-}
-
 static void wait_for_job(struct intake *intake);
 static void claim_now(struct intake *intake);
 static void claim_pull(struct intake *intake, bool tick);
@@ -212,7 +207,7 @@ static void on_claim(void *arg, enum redis_status status, const redisReply *repl
         return;
     }
     size_t count = read_answer(intake, reply, ORIGIN_QUEUE, &bytes);
-    give_back(intake, request.max_jobs - count);
+    intake->tokens -= (double)count;
     intake->idle = count < request.max_jobs && bytes < request.max_bytes;
     if (intake->idle) {
         wait_for_job(intake);
@@ -236,7 +231,7 @@ static void on_pull(void *arg, enum redis_status status, const redisReply *reply
     intake->pull_idle = true;
     if (status == REDIS_REPLIED && !refused(intake, reply)) {
         size_t count = read_answer(intake, reply, ORIGIN_PULL, &bytes);
-        give_back(intake, request.max_jobs - count);
+        intake->tokens -= (double)count;
         intake->pull_idle = count < request.max_jobs && bytes < request.max_bytes;
         claim_pull(intake, false);
     }
@@ -254,9 +249,10 @@ static void refill_tokens(struct intake *intake)
     intake->tokens_ms = now_ms;
 }
 
-/* What one script may claim of it. What is asked for is taken out of the tokens when the script
- * leaves (several are under way at once), and what it didn't find comes back with its answer. */
-static struct room bounded(struct intake *intake, struct room room)
+/* What one script may claim of it; what isn't fresh in `push` gets a part of the rate. Tokens are
+ * spent by what is found: scripts under way at once may spend the same ones, so that the lowest
+ * rate starves nobody, and the debt delays what follows. */
+static struct room bounded(struct intake *intake, struct room room, unsigned part)
 {
     if (room.jobs > INTAKE_MAX_JOBS)
         room.jobs = INTAKE_MAX_JOBS;
@@ -264,8 +260,13 @@ static struct room bounded(struct intake *intake, struct room room)
         room.bytes = INTAKE_MAX_BYTES;
     if (intake->o.claim_rate > 0) {
         refill_tokens(intake);
-        if (room.jobs > intake->tokens)
-            room.jobs = intake->tokens >= 1 ? (unsigned)intake->tokens : 0;
+        unsigned most = intake->tokens >= 1 ? (unsigned)intake->tokens : 0;
+        if (most > part)
+            most /= part;
+        else if (most > 0)
+            most = 1;
+        if (room.jobs > most)
+            room.jobs = most;
     }
     if (room.bytes == 0)
         room.jobs = 0;
@@ -274,7 +275,7 @@ static struct room bounded(struct intake *intake, struct room room)
 
 static struct room room_now(struct intake *intake)
 {
-    return bounded(intake, intake->o.room(intake->o.arg));
+    return bounded(intake, intake->o.room(intake->o.arg), 1);
 }
 
 static struct request *make_request(struct intake *intake, enum claim_origin origin,
@@ -282,7 +283,6 @@ static struct request *make_request(struct intake *intake, enum claim_origin ori
 {
     struct request *request = mem_alloc(sizeof(*request));
     *request = (struct request){intake, intake->generation, origin, room.jobs, room.bytes};
-    intake->tokens -= room.jobs;
     return request;
 }
 
@@ -328,7 +328,7 @@ static void claim_pull(struct intake *intake, bool tick)
         (!tick && (intake->pull_idle || !intake->idle)) ||
         membership_state(intake->o.membership) != MEMBER_PRESENT)
         return;
-    room = bounded(intake, intake->o.pull_room(intake->o.arg));
+    room = bounded(intake, intake->o.pull_room(intake->o.arg), RATE_PART);
     if (!intake->idle && room.jobs > INTAKE_PULL_SHARE)
         room.jobs = INTAKE_PULL_SHARE;
     if (room.jobs == 0)
@@ -416,8 +416,9 @@ static void on_due(void *arg, enum redis_status status, const redisReply *reply)
     intake->due--;
     if (status == REDIS_REPLIED && !refused(intake, reply)) {
         size_t count = read_answer(intake, reply, request.origin, &bytes);
-        give_back(intake, request.max_jobs - count);
-        if (count >= request.max_jobs || bytes >= request.max_bytes) /* there are more */
+        intake->tokens -= (double)count;
+        bool more = count >= request.max_jobs || bytes >= request.max_bytes;
+        if (more && intake->o.claim_rate == 0) /* else the tick goes on */
             intake_due(intake, request.origin, half(intake->o.room(intake->o.arg)));
     }
     try_stop(intake);
@@ -431,7 +432,7 @@ void intake_due(struct intake *intake, enum claim_origin origin, struct room roo
     if (intake->state != INTAKE_ON || membership_state(intake->o.membership) != MEMBER_PRESENT ||
         intake->due >= 2)
         return;
-    room = bounded(intake, room);
+    room = bounded(intake, room, RATE_PART);
     if (room.jobs == 0)
         return;
     struct script_call *call = script_begin(SCRIPT_DUE);
