@@ -276,7 +276,7 @@ def test_what_is_held_goes_back_to_its_queue(world, machines, how, tmp_path):
         machine.kill()
         done = fedpush(world, "handback", "--own", runtime_dir=machine.runtime_dir)
         assert done.returncode == 0 and "16 jobs back" in done.stdout, done.stdout + done.stderr
-    for queue in jobs: # the oldest is served first
+    for queue in jobs:  # the oldest is served first
         assert client.lrange(f"queue:{queue}", 0, -1)[::-1] == jobs[queue]
     assert client.zcard("schedule") == 0
 
