@@ -1,6 +1,6 @@
 -- Claims jobs: what BLMOVE left in the wait list first, then from the queue's consuming end. Job by job: into the claim, then
 -- out of the list, so that stopping anywhere duplicates and never loses.
--- KEYS: identities, claimed:ID, wait:ID, queue, recoveries   ARGV: identity, max jobs, max bytes
+-- KEYS: identities, claimed:ID, wait:ID, queue, recoveries, ledger:ID   ARGV: identity, max jobs, max bytes
 -- Answer: "FENCED", or {jobs under suspicion, seq, bytes, seq, bytes, ...}
 redis.call('HDEL', KEYS[2], '') -- a write that maxmemory never refuses lets the next ones pass
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -19,4 +19,5 @@ for k = 3, 4 do
     out[#out + 1] = job
   end
 end
+if jobs > 0 then redis.pcall('HINCRBY', KEYS[6], 'claimed', jobs) end -- last: it may be wrong, a job may not
 return out

@@ -339,6 +339,7 @@ static void claim_now(struct intake *intake)
     script_key(call, membership_wait_key(intake->o.membership));
     script_key(call, intake->o.keys->queue_push);
     script_key(call, intake->o.keys->recoveries);
+    script_key(call, membership_ledger_key(intake->o.membership));
     script_arg(call, membership_identity(intake->o.membership));
     script_arg_number(call, room.jobs);
     script_arg_number(call, (int64_t)room.bytes);
@@ -452,6 +453,7 @@ void intake_due(struct intake *intake, enum claim_origin origin, struct room roo
     script_key(call, membership_claimed_key(intake->o.membership));
     script_key(call, origin == ORIGIN_RETRY ? intake->o.keys->retry : intake->o.keys->schedule);
     script_key(call, intake->o.keys->recoveries);
+    script_key(call, membership_ledger_key(intake->o.membership));
     script_arg(call, membership_identity(intake->o.membership));
     retry_score(now, clock_wall_us(intake->o.clock));
     script_arg(call, str_of(now));
