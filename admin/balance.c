@@ -17,7 +17,7 @@ static const char script[] =
 struct reading {
     struct balances *balances;
     const struct survey *survey;
-    char host[256]; /* "HOST:", as identities begin */
+    char host[260]; /* "HOST:", as identities begin */
 };
 
 static void add_word(struct balance *balance, struct str word, int64_t count)
@@ -80,10 +80,11 @@ bool balance_take(struct balances *balances, struct session *session, const stru
     struct str words[FIXED_WORDS + 2 * SURVEY_MAX_IDENTITIES];
     char *names[2 * SURVEY_MAX_IDENTITIES];
     char key_count[24];
+    char name[256] = "";
 
     *balances = (struct balances){.machine_found = false};
-    if (gethostname(reading.host, sizeof(reading.host) - 2) == 0)
-        strcat(reading.host, ":");
+    if (gethostname(name, sizeof(name) - 1) == 0)
+        snprintf(reading.host, sizeof(reading.host), "%s:", name);
     struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
     if (redis == NULL)
         return false;

@@ -107,7 +107,7 @@ static void look_at(struct sample *s, enum trial_source source, struct str paylo
 
     if ((source == TRIAL_RETRY && !is_ours(s, payload)) || !is_new(s, payload))
         return;
-    trial_init(&trial, source, (struct str){str_dup(payload), payload.len}, s->json);
+    trial_init(&trial, source, payload, s->json);
     count_class(s, &trial.job);
     if (s->count < s->wanted)
         s->trials[s->count++] = trial;
@@ -244,7 +244,7 @@ static void add_pair(struct sample *s, const char *sender, struct str inbox)
     buf_printf(&job, ",%s,", sender);
     json_put_string(&job, inbox);
     buf_printf(&job, "],\"retry\":16,\"queue\":\"push\",\"dead\":false}");
-    trial_init(trial, TRIAL_PAIR, (struct str){str_dup(buf_str(&job)), job.len}, s->json);
+    trial_init(trial, TRIAL_PAIR, buf_str(&job), s->json);
     s->count++;
     buf_clear(&job);
 }

@@ -2,38 +2,28 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 void trial_init(struct trial *t, enum trial_source source, struct str payload, struct json *json)
 {
     struct err err;
 
-    *t = (struct trial){.source = source, .payload = payload};
-    job_parse(&t->job, json, payload);
+    *t = (struct trial){.source = source, .payload = str_dup(payload)};
+    job_parse(&t->job, json, (struct str){t->payload, payload.len});
     if (t->job.kind != JOB_DELIVERY)
         return;
     t->tracker_host = url_tracker_host(t->job.inbox_url);
     t->has_url = url_parse(&t->url, t->job.inbox_url, &err) == FP_OK;
 }
 
-static void free_text(struct str text)
-{
-    free((char *)(uintptr_t)text.ptr);
-}
-
 void trial_clear(struct trial *t)
 {
-    if (t->answered) {
-        free_text(t->answer.host);
-        free_text(t->answer.date);
-        free_text(t->answer.digest);
-        free_text(t->answer.signature);
-        free_text(t->answer.reason);
-    }
+    free(t->answer_texts);
     if (t->has_url)
         url_clear(&t->url);
     free(t->tracker_host);
     job_clear(&t->job);
-    free_text(t->payload);
+    free(t->payload);
 }
 
 bool trial_is_sent(const struct trial *t)
@@ -41,22 +31,30 @@ bool trial_is_sent(const struct trial *t)
     return t->job.kind == JOB_DELIVERY && t->has_url && !t->unavailable;
 }
 
-static struct str copy(struct str text)
+static struct str copy_to(char **at, struct str text)
 {
-    return (struct str){str_dup(text), text.len};
+    struct str copy = {*at, text.len};
+
+    if (text.len > 0)
+        memcpy(*at, text.ptr, text.len);
+    *at += text.len;
+    return copy;
 }
 
 void trial_answer(struct trial *t, const struct message_signed *answer)
 {
     if (t->answered || !t->asked)
         return;
+    char *at = t->answer_texts =
+        mem_alloc(answer->host.len + answer->date.len + answer->digest.len + answer->signature.len +
+                  answer->reason.len + 1);
     t->answered = true;
     t->answer = *answer;
-    t->answer.host = copy(answer->host);
-    t->answer.date = copy(answer->date);
-    t->answer.digest = copy(answer->digest);
-    t->answer.signature = copy(answer->signature);
-    t->answer.reason = copy(answer->reason);
+    t->answer.host = copy_to(&at, answer->host);
+    t->answer.date = copy_to(&at, answer->date);
+    t->answer.digest = copy_to(&at, answer->digest);
+    t->answer.signature = copy_to(&at, answer->signature);
+    t->answer.reason = copy_to(&at, answer->reason);
 }
 
 static enum trial_fate fate_of_answer(const struct trial *t)

@@ -30,23 +30,24 @@ enum trial_fate {
 
 struct trial {
     enum trial_source source;
-    struct str payload; /* owned */
+    char *payload; /* owned */
     struct job job;
     bool has_url;
     struct url url;
-    char *tracker_host;           /* NULL unless a delivery */
-    bool unavailable;             /* and nothing in the job says that it goes out all the same */
-    bool looked_up;               /* false through a proxy, which resolves itself */
-    struct dns_result dns;        /* of the URL's host: the allowed addresses, when looked_up */
-    size_t refused;               /* addresses that Mastodon doesn't connect to */
-    bool asked;                   /* for a signature */
-    bool answered;                /* and these are the answer */
-    struct message_signed answer; /* texts are owned */
+    char *tracker_host;    /* NULL unless a delivery */
+    bool unavailable;      /* and nothing in the job says that it goes out all the same */
+    bool looked_up;        /* false through a proxy, which resolves itself */
+    struct dns_result dns; /* of the URL's host: the allowed addresses, when looked_up */
+    size_t refused;        /* addresses that Mastodon doesn't connect to */
+    bool asked;            /* for a signature */
+    bool answered;         /* and these are the answer */
+    struct message_signed answer;
+    char *answer_texts; /* owned: what the answer's slices point to */
     bool has_public_key;
     bool proven; /* the signature holds with the account's public key */
 };
 
-/* Takes `payload` over (malloc'ed) and parses it; `json` is scratch. */
+/* Copies `payload` and parses it; `json` is scratch. */
 void trial_init(struct trial *trial, enum trial_source source, struct str payload,
                 struct json *json);
 void trial_clear(struct trial *trial);
