@@ -76,7 +76,7 @@ static size_t request_lines(const struct trial *trial, const struct config *conf
             lines[count++] = safe((struct str){header->data, len}, LINE_BYTES);
     }
     lines[count++] = mem_printf("Content-Length: %zu", trial->job.body.len);
-    curl_slist_free_all(headers);
+    free(headers);
     return count;
 }
 
