@@ -37,9 +37,7 @@ static void add_word(struct balance *balance, struct str word, int64_t count)
 
 static void add_hash(struct balance *balance, const redisReply *hash)
 {
-    if (hash->type != REDIS_REPLY_ARRAY)
-        return;
-    for (size_t i = 0; i + 1 < hash->elements; i += 2) {
+    for (size_t i = 0; hash->type == REDIS_REPLY_ARRAY && i + 1 < hash->elements; i += 2) {
         const redisReply *word = hash->element[i];
         const redisReply *count = hash->element[i + 1];
         if (word->type == REDIS_REPLY_STRING && count->type == REDIS_REPLY_STRING)
@@ -61,6 +59,8 @@ static void on_ledgers(void *arg, const redisReply *reply)
         const redisReply *ledger = reply->element[1 + 2 * i];
         const redisReply *held = reply->element[2 + 2 * i];
         bool ours = strncmp(survey->identities[i].name, reading->host, strlen(reading->host)) == 0;
+        if (ledger->type != REDIS_REPLY_ARRAY || ledger->elements == 0)
+            continue; /* of a fedpush that didn't count yet */
         add_hash(&balances->fleet, ledger);
         balances->fleet.held += held->integer;
         if (!ours)

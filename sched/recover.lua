@@ -44,8 +44,10 @@ if redis.call('LLEN', KEYS[3]) == 0 then
     end
   end
 end
-if returned > waiting then redis.pcall('HINCRBY', KEYS[9], 'recovered', returned - waiting) end
-if dead > 0 then redis.pcall('HINCRBY', KEYS[9], 'dead', dead) end
+if redis.call('EXISTS', KEYS[9]) == 1 then -- an owner without a ledger didn't count its claims, either
+  if returned > waiting then redis.pcall('HINCRBY', KEYS[9], 'recovered', returned - waiting) end
+  if dead > 0 then redis.pcall('HINCRBY', KEYS[9], 'dead', dead) end
+end
 local left = redis.call('HLEN', KEYS[2]) - redis.call('HEXISTS', KEYS[2], 'seq') + redis.call('LLEN', KEYS[3])
 if left == 0 then
   local counts = redis.pcall('HGETALL', KEYS[9]) -- what is left of an identity is in the total

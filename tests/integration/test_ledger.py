@@ -66,6 +66,14 @@ def test_an_ended_machine_stays_in_the_account(world, machines):
     assert account(world) == ("ok", 20, {"delivered": 20, "held": 0})
 
 
+def test_claims_of_a_fedpush_without_a_ledger_do_not_count(world):
+    world.redis_client.zadd("fedpush:identities", {"elsewhere:77:abcdefabcdef": 1})
+    world.redis_client.hset("fedpush:claimed:elsewhere:77:abcdefabcdef", mapping={"seq": 1, "1": "q\n{}"})
+    assert account(world) == ("ok", 0, {"held": 0})
+    assert fedpush(world, "handback").returncode == 0
+    assert account(world) == ("ok", 0, {"held": 0}) and world.redis_client.llen("queue:push") == 1
+
+
 def test_status_finds_an_account_that_does_not_add_up(world, machine):
     world.redis_client.hincrby("fedpush:ledger", "claimed", 3)
     done = fedpush(world, "status")

@@ -448,6 +448,18 @@ static void test_ledger_of_a_recovered_identity(void **state)
     store_expect(&f->store, "3|2|1", "HMGET " TOTAL " claimed recovered dead");
 }
 
+/* Claims of a fedpush that kept no ledger. */
+static void test_no_ledger_stays_none(void **state)
+{
+    struct fixture *f = *state;
+
+    store_expect(&f->store, NULL, "HSET " CLAIMED " seq 2 1 %s 2 %s", "q\na", "q\nb");
+    assert_string_equal(recover(f, "2", "j", ""), "1|0|1");
+    store_expect(&f->store, "0", "EXISTS " LEDGER);
+    assert_string_equal(recover(f, "1", "", "poison"), "0|1|0");
+    store_expect(&f->store, "0", "EXISTS " LEDGER " " TOTAL);
+}
+
 /* The account may be wrong; no job waits for it. */
 static void test_a_broken_ledger_stops_nothing(void **state)
 {
@@ -566,6 +578,7 @@ int main(void)
         cmocka_unit_test_setup(test_ledger_counts_each_claim_once, clean),
         cmocka_unit_test_setup(test_ledger_of_an_ended_identity_is_in_the_total, clean),
         cmocka_unit_test_setup(test_ledger_of_a_recovered_identity, clean),
+        cmocka_unit_test_setup(test_no_ledger_stays_none, clean),
         cmocka_unit_test_setup(test_a_broken_ledger_stops_nothing, clean),
         cmocka_unit_test_setup(test_full_redis_refuses_nothing, clean),
         cmocka_unit_test_setup(test_forgotten_scripts_are_an_error_reply, clean),
