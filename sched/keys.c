@@ -14,6 +14,7 @@ void keys_init(struct keys *keys, struct str redis_namespace)
     keys->identities = keys_prefixed(keys, STR("fedpush:identities"));
     keys->recoveries = keys_prefixed(keys, STR("fedpush:recoveries"));
     keys->ledger = keys_prefixed(keys, STR("fedpush:ledger"));
+    keys->schemes = keys_prefixed(keys, STR("fedpush:schemes"));
     keys->queues = keys_prefixed(keys, STR("queues"));
     keys->queue_push = keys_prefixed(keys, STR("queue:push"));
     keys->retry = keys_prefixed(keys, STR("retry"));
@@ -28,6 +29,7 @@ void keys_clear(struct keys *keys)
     free(keys->identities);
     free(keys->recoveries);
     free(keys->ledger);
+    free(keys->schemes);
     free(keys->queues);
     free(keys->queue_push);
     free(keys->retry);

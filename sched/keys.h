@@ -9,8 +9,11 @@
  *                     "s<score>" (a due entry of `retry` / `schedule`)
  * fedpush:wait:ID     list: jobs that BLMOVE took from queue:push; the next claim drains it
  * fedpush:ledger:ID   hash: "claimed" and each word of ledger.h -> how many claims; when the
- * identity ends it is added to fedpush:ledger fedpush:recoveries  hash: jid -> "<count> <unix
- * seconds>", with " alone" behind it while it runs alone
+ *                     identity ends it is added to fedpush:ledger
+ * fedpush:recoveries  hash: jid -> "<count> <unix seconds>", with " alone" behind it while it runs
+ * alone
+ * fedpush:schemes     sorted set: "rfc9421 ORIGIN", "cavage ORIGIN" or "vain ORIGIN" -> Redis TIME
+ *                     at which a second knock showed it
  */
 #ifndef FEDPUSH_SCHED_KEYS_H
 #define FEDPUSH_SCHED_KEYS_H
@@ -22,6 +25,7 @@ struct keys {
     char *identities;
     char *recoveries;
     char *ledger;
+    char *schemes;
     char *queues;     /* Sidekiq's set of queue names */
     char *queue_push; /* "queue:push" */
     char *retry;

@@ -145,6 +145,7 @@ void own_signer_ask(struct own_signer *signer, uint64_t id, int64_t account_id,
     int64_t now_s = clock_wall_us(signer->clock) / 1000000;
     struct message_sign request = {.id = id,
                                    .method = SIGN_POST,
+                                   .scheme = SCHEME_CAVAGE, /* what a first knock has */
                                    .date_s = now_s,
                                    .target = url->target,
                                    .ticket = {.serial = id,

@@ -8,6 +8,7 @@
 
 #include "base/digest.h"
 #include "base/json.h"
+#include "base/proxy.h"
 #include "sig/digest.h"
 #include "sig/proof.h"
 #include "worker/address.h"
@@ -128,27 +129,23 @@ static void judge_resolver(struct rehearsal *r)
                           unanswered, asked);
 }
 
-static void resolve(struct rehearsal *r)
+/* Asks about all hosts that are connected to directly. */
+static void look_up(struct rehearsal *r, struct looking *looking, const struct proxies *proxies)
 {
     struct sample *sample = r->sample;
     struct look *looks = mem_alloc((sample->count + 1) * sizeof(*looks));
-    struct address_policy *policy = mem_alloc(sizeof(*policy));
-    struct looking looking = {r->session, policy, 0};
-    struct err err;
-
-    if (address_policy_init(policy, str_of(r->session->config->allowed_private_addresses), &err) !=
-        FP_OK)
-        rehearsal_problem(r, "addresses", "%s", err.message);
     struct resolver *resolver =
         resolver_create(r->session->base, &r->session->clock, r->session->dns);
+
     for (size_t i = 0; i < sample->count; i++) {
-        if (!trial_is_sent(&sample->trials[i]))
+        struct trial *trial = &sample->trials[i];
+        if (!trial_is_sent(trial) || proxy_for(proxies, trial->url.host) != NULL)
             continue;
-        looks[i] = (struct look){&looking, &sample->trials[i], NULL};
-        looks[i].wait = resolver_ask(resolver, sample->trials[i].url.host, on_addresses, &looks[i]);
-        looking.open++;
+        looks[i] = (struct look){looking, trial, NULL};
+        looks[i].wait = resolver_ask(resolver, trial->url.host, on_addresses, &looks[i]);
+        looking->open++;
     }
-    r->session->done = looking.open == 0;
+    r->session->done = looking->open == 0;
     session_wait(r->session, LOOKUPS_MS);
     for (size_t i = 0; i < sample->count; i++) {
         if (looks[i].wait == NULL)
@@ -158,9 +155,37 @@ static void resolve(struct rehearsal *r)
         looks[i].trial->dns.status = DNS_NO_ANSWER;
     }
     resolver_destroy(resolver);
-    free(policy);
     free(looks);
-    judge_resolver(r);
+}
+
+static void find_hidden(struct rehearsal *r)
+{
+    for (size_t i = 0; i < r->sample->count; i++) {
+        struct trial *trial = &r->sample->trials[i];
+        trial->hidden = trial->has_url && !r->session->config->allow_hidden_service &&
+                        proxy_host_is_hidden(trial->url.host);
+    }
+}
+
+static void resolve(struct rehearsal *r)
+{
+    const struct config *config = r->session->config;
+    struct address_policy *policy = mem_alloc(sizeof(*policy));
+    struct looking looking = {r->session, policy, 0};
+    struct proxies proxies = {0};
+    struct err err;
+
+    find_hidden(r);
+    if (address_policy_init(policy, str_of(config->allowed_private_addresses), &err) != FP_OK ||
+        proxies_init(&proxies, config, &err) != FP_OK) {
+        rehearsal_problem(r, "config", "%s", err.message);
+    } else {
+        policy->unwrap_compatible = address_unwraps_compatible(&config->mastodon);
+        look_up(r, &looking, &proxies);
+        judge_resolver(r);
+    }
+    proxies_clear(&proxies);
+    free(policy);
 }
 
 /* --- does the key sign? --- */
@@ -359,12 +384,9 @@ static void find_broken(struct rehearsal *r)
 
 void rehearsal_run(struct rehearsal *r)
 {
-    const char *proxy = r->session->config->http_proxy;
-
     if (r->postgres != NULL)
         ask_availability(r);
-    if (proxy == NULL || proxy[0] == '\0')
-        resolve(r);
+    resolve(r);
     sign(r);
     if (r->postgres != NULL)
         prove(r);

@@ -28,7 +28,7 @@ void trial_clear(struct trial *t)
 
 bool trial_is_sent(const struct trial *t)
 {
-    return t->job.kind == JOB_DELIVERY && t->has_url && !t->unavailable;
+    return t->job.kind == JOB_DELIVERY && t->has_url && !t->unavailable && !t->hidden;
 }
 
 static struct str copy_to(char **at, struct str text)
@@ -82,6 +82,8 @@ enum trial_fate trial_fate(const struct trial *t)
         return FATE_SKIP;
     if (!t->has_url)
         return FATE_RETRY;
+    if (t->hidden)
+        return FATE_DROP;
     enum trial_fate fate = t->answered ? fate_of_answer(t) : FATE_BROKEN;
     if (fate != FATE_DELIVER || !t->looked_up)
         return fate;
@@ -137,8 +139,9 @@ void trial_put_reason(struct buf *out, const struct trial *t)
         buf_put_str(out, STR("its host is marked unavailable, so that Ruby skips it as well"));
         break;
     case FATE_DROP:
-        buf_put_str(out, STR("private addresses only, so that Ruby drops it as well: see "
-                             "ALLOWED_PRIVATE_ADDRESSES"));
+        buf_printf(out, "%s, so that Ruby drops it as well: see %s",
+                   t->hidden ? "a hidden service" : "private addresses only",
+                   t->hidden ? "ALLOW_ACCESS_TO_HIDDEN_SERVICE" : "ALLOWED_PRIVATE_ADDRESSES");
         break;
     case FATE_RETRY:
         put_retry_reason(out, t);

@@ -36,6 +36,7 @@ struct trial {
     struct url url;
     char *tracker_host;    /* NULL unless a delivery */
     bool unavailable;      /* and nothing in the job says that it goes out all the same */
+    bool hidden;           /* a hidden service, and those are not allowed */
     bool looked_up;        /* false through a proxy, which resolves itself */
     struct dns_result dns; /* of the URL's host: the allowed addresses, when looked_up */
     size_t refused;        /* addresses that Mastodon doesn't connect to */

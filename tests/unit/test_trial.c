@@ -61,6 +61,10 @@ static void test_a_delivery_needs_everything(void **state)
     expect(&trial, FATE_DROP, "ALLOWED_PRIVATE_ADDRESSES");
     trial.dns.count = 1;
     expect(&trial, FATE_DELIVER, "");
+    trial.hidden = true;
+    assert_false(trial_is_sent(&trial));
+    expect(&trial, FATE_DROP, "ALLOW_ACCESS_TO_HIDDEN_SERVICE");
+    trial.hidden = false;
     trial.unavailable = true;
     assert_false(trial_is_sent(&trial));
     expect(&trial, FATE_SKIP, "unavailable");
