@@ -69,12 +69,14 @@ static size_t request_lines(const struct trial *trial, const struct config *conf
         return 0;
     struct curl_slist *headers = headers_of(trial, config);
     lines[count++] = mem_printf("POST %.*s HTTP/1.1", STR_ARG(trial->url.target));
-    for (const struct curl_slist *header = headers; header != NULL && count < MAX_LINES - 1;
+    for (const struct curl_slist *header = headers; header != NULL && count < MAX_LINES - 2;
          header = header->next) {
         size_t len = strlen(header->data);
         if (header->data[len - 1] != ':') /* not one that libcurl is told to leave out */
             lines[count++] = safe((struct str){header->data, len}, LINE_BYTES);
     }
+    if (trial->job.synchronize_followers && !config->followers_synchronization_off)
+        lines[count++] = mem_printf("Collection-Synchronization: (signed, too; counted when sent)");
     lines[count++] = mem_printf("Content-Length: %zu", trial->job.body.len);
     free(headers);
     return count;

@@ -127,7 +127,7 @@ def test_it_says_what_would_become_of_each(known):
 
 
 def test_the_request_is_the_one_that_would_be_sent(known):
-    job = delivery(1, known.fediverse.inbox("ok-1", "/users/x/inbox"))
+    job = delivery(1, known.fediverse.inbox("ok-1", "/users/x/inbox"), options={"synchronize_followers": True})
     push(known.redis, [job])
     code, found = rehearse(known, "--sample", "1")
     shown = found["jobs"][0]
@@ -135,6 +135,7 @@ def test_the_request_is_the_one_that_would_be_sent(known):
     assert code == 0 and shown["fate"] == "deliver" and shown["signature_holds"] is True
     assert shown["request"][0] == "POST /users/x/inbox HTTP/1.1"
     assert fields["Host"] == f"ok-1.fedi.test:{known.fediverse.port}"
+    assert "counted when sent" in fields["Collection-Synchronization"]
     assert fields["Content-Length"] == str(len(job["args"][0].encode()))
     assert f'keyId="https://{DOMAIN}/users/alice#main-key"' in fields["Signature"]
     assert fields["Signature"].endswith('..."'), "not one that could be used"
