@@ -109,11 +109,12 @@ static bool may_run_scripts(struct session *session, struct redis *redis, struct
     const struct str words[] = {
         STR("EVAL"),
         STR("redis.call('ZSCORE', KEYS[1], 'check') return redis.call('HLEN', KEYS[2]) + "
-            "redis.call('LLEN', KEYS[3])"),
-        STR("3"),
+            "redis.call('LLEN', KEYS[3]) + redis.call('LLEN', KEYS[4])"),
+        STR("4"),
         str_of(session->keys.identities),
         str_of(claimed),
-        str_of(session->keys.queue_push)};
+        str_of(session->keys.queue_push),
+        str_of(session->keys.queue_pull)};
     bool good =
         session_command(session, redis, sizeof(words) / sizeof(words[0]), words, NULL, NULL, err);
 
@@ -173,17 +174,37 @@ static void check_policy(struct report *report, const struct survey *s, const st
             s->policy);
 }
 
+static void check_consumers(struct report *report, const char *queue, const char *setting,
+                            int64_t consumers)
+{
+    if (consumers > 0)
+        report_line(report, GRADE_OK, "hand-off", "queue %s is served by %lld Sidekiq processes",
+                    queue, (long long)consumers);
+    else
+        report_line(report, GRADE_FAIL, "hand-off",
+                    "no live Sidekiq process serves queue %s: start one with -q %s, or set %s",
+                    queue, queue, setting);
+}
+
+static void check_pull(struct report *report, const struct survey *s, const struct config *config)
+{
+    struct buf age;
+
+    check_consumers(report, config->handoff_queue_pull, "FEDPUSH_HANDOFF_QUEUE_PULL",
+                    s->handoff_pull_consumers);
+    buf_init(&age, 64);
+    words_put_age(&age, s->pull_age_s);
+    report_line(report, GRADE_OK, "pull", "%lld jobs wait, the oldest for %s",
+                (long long)s->pull_length, buf_cstr(&age));
+    buf_clear(&age);
+}
+
 static void check_handoff(struct report *report, const struct survey *s,
                           const struct config *config)
 {
-    if (s->handoff_consumers > 0)
-        report_line(report, GRADE_OK, "hand-off", "queue %s is served by %lld Sidekiq processes",
-                    config->handoff_queue, (long long)s->handoff_consumers);
-    else
-        report_line(report, GRADE_FAIL, "hand-off",
-                    "no live Sidekiq process serves queue %s: start one with -q %s, or set "
-                    "FEDPUSH_HANDOFF_QUEUE",
-                    config->handoff_queue, config->handoff_queue);
+    check_consumers(report, config->handoff_queue, "FEDPUSH_HANDOFF_QUEUE", s->handoff_consumers);
+    if (config_takes_pull(config))
+        check_pull(report, s, config);
     if (s->dead_claims > 0)
         report_line(report, GRADE_WARN, "claims",
                     "%lld jobs are held by dead owners: a running fedpush returns them within "
@@ -217,7 +238,7 @@ static void check_redis(struct report *report, struct session *session)
         check_policy(report, s, session->redis[REDIS_ROLE_SIDEKIQ]);
         if (!may_run_scripts(session, session->redis[REDIS_ROLE_SIDEKIQ], &err))
             report_line(report, GRADE_FAIL, "scripts",
-                        "%s: its user needs +@scripting and ~fedpush:*", err.message);
+                        "%s: its user needs +@scripting, ~fedpush:* and ~queue:*", err.message);
         check_handoff(report, s, session->config);
         check_clock(report, s, &session->clock);
     }

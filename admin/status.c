@@ -43,28 +43,48 @@ static void show_machines(struct report *report, const struct survey *s)
                                           : "nobody serves push; systemctl start fedpush");
 }
 
-static void show_queues(struct report *report, const struct survey *s, const struct config *config)
+/* What waits in `pull` may wait: no age of it is a warning. */
+static void show_queue(struct report *report, const char *name, int64_t length, double age_s,
+                       bool may_wait)
 {
+    bool late = age_s > OLD_S && !may_wait;
     struct buf age;
 
     buf_init(&age, 64);
-    words_put_age(&age, s->push_age_s);
-    report_line(report, s->push_age_s > OLD_S ? GRADE_WARN : GRADE_OK, "push",
-                "%lld jobs wait, the oldest for %s%s", (long long)s->push_length, buf_cstr(&age),
-                s->push_age_s > OLD_S ? ": fedpush stats" : "");
-    report_line(report, GRADE_OK, "later", "%lld in retry, %lld scheduled, %lld dead",
-                (long long)s->retry_count, (long long)s->schedule_count, (long long)s->dead_count);
-    if (s->handoff_consumers > 0)
+    words_put_age(&age, age_s);
+    report_line(report, late ? GRADE_WARN : GRADE_OK, name, "%lld jobs wait, the oldest for %s%s",
+                (long long)length, buf_cstr(&age), late ? ": fedpush stats" : "");
+    buf_clear(&age);
+}
+
+static void show_handoff(struct report *report, const char *queue, const char *setting,
+                         int64_t length, int64_t consumers)
+{
+    if (consumers > 0)
         report_line(report, GRADE_OK, "hand-off",
-                    "queue %s: %lld jobs, served by %lld Sidekiq processes", config->handoff_queue,
-                    (long long)s->handoff_length, (long long)s->handoff_consumers);
+                    "queue %s: %lld jobs, served by %lld Sidekiq processes", queue,
+                    (long long)length, (long long)consumers);
     else
         report_line(report, GRADE_FAIL, "hand-off",
                     "no live Sidekiq process serves queue %s (%lld jobs wait): start one with -q "
-                    "%s, or set "
-                    "FEDPUSH_HANDOFF_QUEUE",
-                    config->handoff_queue, (long long)s->handoff_length, config->handoff_queue);
-    buf_clear(&age);
+                    "%s, or set %s",
+                    queue, (long long)length, queue, setting);
+}
+
+static void show_queues(struct report *report, const struct survey *s, const struct config *config)
+{
+    bool pull = config_takes_pull(config);
+
+    show_queue(report, "push", s->push_length, s->push_age_s, false);
+    if (pull)
+        show_queue(report, "pull", s->pull_length, s->pull_age_s, true);
+    report_line(report, GRADE_OK, "later", "%lld in retry, %lld scheduled, %lld dead",
+                (long long)s->retry_count, (long long)s->schedule_count, (long long)s->dead_count);
+    show_handoff(report, config->handoff_queue, "FEDPUSH_HANDOFF_QUEUE", s->handoff_length,
+                 s->handoff_consumers);
+    if (pull)
+        show_handoff(report, config->handoff_queue_pull, "FEDPUSH_HANDOFF_QUEUE_PULL",
+                     s->handoff_pull_length, s->handoff_pull_consumers);
 }
 
 static void show_balance(struct report *report, const struct session *session, const char *whose,

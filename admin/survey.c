@@ -129,25 +129,48 @@ static double enqueued_at_s(struct str payload)
     return seconds;
 }
 
+static bool take_waiting(struct taking *t, const char *key, int64_t *length, double *age_s)
+{
+    const struct str oldest[] = {STR("LINDEX"), str_of(key), STR("-1")};
+
+    if (!ask_number(t, STR("LLEN"), str_of(key), length) || !ask(t, on_text, 3, oldest))
+        return false;
+    if (t->text.len > 0) {
+        double since_s = enqueued_at_s(buf_str(&t->text));
+        *age_s = since_s > 0 ? t->survey->redis_now_s - since_s : 0;
+    }
+    return true;
+}
+
+static bool take_handoff(struct taking *t, const char *queue, int64_t *length)
+{
+    char *key = keys_queue(&t->session->keys, str_of(queue));
+    bool good = ask_number(t, STR("LLEN"), str_of(key), length);
+
+    free(key);
+    return good;
+}
+
+static bool take_pull(struct taking *t)
+{
+    const struct config *config = t->session->config;
+    struct survey *s = t->survey;
+
+    return !config_takes_pull(config) ||
+           (take_waiting(t, t->session->keys.queue_pull, &s->pull_length, &s->pull_age_s) &&
+            take_handoff(t, config->handoff_queue_pull, &s->handoff_pull_length));
+}
+
 static bool take_queues(struct taking *t)
 {
     struct survey *s = t->survey;
     const struct keys *keys = &t->session->keys;
-    char *handoff = keys_queue(keys, str_of(t->session->config->handoff_queue));
-    const struct str oldest[] = {STR("LINDEX"), str_of(keys->queue_push), STR("-1")};
-    bool good = ask_number(t, STR("LLEN"), str_of(keys->queue_push), &s->push_length) &&
-                ask_number(t, STR("ZCARD"), str_of(keys->retry), &s->retry_count) &&
-                ask_number(t, STR("ZCARD"), str_of(keys->schedule), &s->schedule_count) &&
-                ask_number(t, STR("ZCARD"), str_of(keys->dead), &s->dead_count) &&
-                ask_number(t, STR("LLEN"), str_of(handoff), &s->handoff_length) &&
-                ask(t, on_text, 3, oldest);
 
-    free(handoff);
-    if (good && t->text.len > 0) {
-        double since_s = enqueued_at_s(buf_str(&t->text));
-        s->push_age_s = since_s > 0 ? s->redis_now_s - since_s : 0;
-    }
-    return good;
+    return take_waiting(t, keys->queue_push, &s->push_length, &s->push_age_s) &&
+           ask_number(t, STR("ZCARD"), str_of(keys->retry), &s->retry_count) &&
+           ask_number(t, STR("ZCARD"), str_of(keys->schedule), &s->schedule_count) &&
+           ask_number(t, STR("ZCARD"), str_of(keys->dead), &s->dead_count) &&
+           take_handoff(t, t->session->config->handoff_queue, &s->handoff_length) && take_pull(t);
 }
 
 static void on_processes(void *arg, const redisReply *reply)
@@ -162,8 +185,12 @@ static void on_processes(void *arg, const redisReply *reply)
 
 static void count_consumer(struct taking *t, struct str info)
 {
-    t->survey->handoff_consumers +=
-        consumer_serves(info, str_of(t->session->config->handoff_queue));
+    const struct config *config = t->session->config;
+
+    t->survey->handoff_consumers += consumer_serves(info, str_of(config->handoff_queue));
+    if (config_takes_pull(config))
+        t->survey->handoff_pull_consumers +=
+            consumer_serves(info, str_of(config->handoff_queue_pull));
     t->survey->push_consumers += consumer_serves(info, STR("push"));
 }
 

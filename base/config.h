@@ -60,7 +60,9 @@ struct config {
     int concurrency;          /* FEDPUSH_CONCURRENCY, advertised in `processes`, 60 */
     int key_cache;            /* FEDPUSH_KEY_CACHE, accounts, 4,096 */
     bool double_knock;        /* FEDPUSH_DOUBLE_KNOCK, true */
+    char *queues;             /* FEDPUSH_QUEUES, "push" or "push,pull" */
     char *handoff_queue;      /* FEDPUSH_HANDOFF_QUEUE, "default" */
+    char *handoff_queue_pull; /* FEDPUSH_HANDOFF_QUEUE_PULL; set when pull is consumed */
     char *resolvers;          /* FEDPUSH_RESOLVERS, "" = the system's */
     char *ca_file;            /* FEDPUSH_CA_FILE: CAs for remote hosts instead of the system's */
     enum log_level log_level; /* FEDPUSH_LOG_LEVEL, "info". Reloadable */
@@ -78,6 +80,8 @@ struct config {
 enum fp_err config_load(struct config *config, char *const environment[], const char *mastodon_dir,
                         struct err *err) FP_MUST_CHECK;
 void config_clear(struct config *config); /* wipes secrets */
+/* True when the queue `pull` is consumed beside `push`. */
+bool config_takes_pull(const struct config *config);
 
 /* What `role` may see, as bytes for CONTROL_CONFIG: scheduler: Redis, PostgreSQL (mastodon,
  * fedpush), no keys database when that is its own URL; signer: postgres_keys, web_domain, version;

@@ -15,8 +15,8 @@ char *conclude_queue(struct scheduler *s, const struct claim *claim)
     struct buf name;
     char *copy;
 
-    if (claim->origin == ORIGIN_QUEUE)
-        return str_dup(STR("push"));
+    if (claim_is_queued(claim->origin))
+        return str_dup(claim->origin == ORIGIN_PULL ? STR("pull") : STR("push"));
     buf_init(&name, 256);
     bool found = job_queue(s->json, (struct str){claim->payload, claim->payload_bytes}, &name);
     copy = str_dup(found && !name.overflow ? buf_str(&name) : STR("push"));
@@ -134,7 +134,7 @@ static void hold(struct scheduler *s, struct claim *claim)
     if (wait_ms > CONCLUDE_LONGEST_HOLD_MS)
         wait_ms = CONCLUDE_LONGEST_HOLD_MS;
     claim->holds++;
-    if (s->held_count >= (unsigned)s->process.config.lookahead_jobs / 2) {
+    if (s->held_count >= (unsigned)s->process.config.lookahead_jobs / (claim->low ? 8 : 2)) {
         conclude_book(s, claim, CONCLUDE_LONGEST_HOLD_MS);
         return;
     }

@@ -17,6 +17,7 @@ void keys_init(struct keys *keys, struct str redis_namespace)
     keys->schemes = keys_prefixed(keys, STR("fedpush:schemes"));
     keys->queues = keys_prefixed(keys, STR("queues"));
     keys->queue_push = keys_prefixed(keys, STR("queue:push"));
+    keys->queue_pull = keys_prefixed(keys, STR("queue:pull"));
     keys->retry = keys_prefixed(keys, STR("retry"));
     keys->schedule = keys_prefixed(keys, STR("schedule"));
     keys->dead = keys_prefixed(keys, STR("dead"));
@@ -32,6 +33,7 @@ void keys_clear(struct keys *keys)
     free(keys->schemes);
     free(keys->queues);
     free(keys->queue_push);
+    free(keys->queue_pull);
     free(keys->retry);
     free(keys->schedule);
     free(keys->dead);

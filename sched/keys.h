@@ -5,8 +5,8 @@
  * fedpush:identities  sorted set: identity -> Redis TIME of its last beat in seconds; <= 0: it is
  *                     condemned, its claims are being recovered
  * fedpush:claimed:ID  hash: field "seq" the counter, fields "1", "2", ... the claims:
- * "ORIGIN\nJOB", JOB the job's own bytes, ORIGIN "q" (popped from queue:push), or "r<score>" /
- *                     "s<score>" (a due entry of `retry` / `schedule`)
+ * "ORIGIN\nJOB", JOB the job's own bytes, ORIGIN "q" (popped from queue:push), "p" (from
+ *                     queue:pull), or "r<score>" / "s<score>" (a due entry of `retry` / `schedule`)
  * fedpush:wait:ID     list: jobs that BLMOVE took from queue:push; the next claim drains it
  * fedpush:ledger:ID   hash: "claimed" and each word of ledger.h -> how many claims; when the
  *                     identity ends it is added to fedpush:ledger
@@ -28,6 +28,7 @@ struct keys {
     char *schemes;
     char *queues;     /* Sidekiq's set of queue names */
     char *queue_push; /* "queue:push" */
+    char *queue_pull; /* "queue:pull" */
     char *retry;
     char *schedule;
     char *dead;

@@ -204,6 +204,7 @@ static void give_back(struct recovery *r)
     script_key(call, r->keys->recoveries);
     script_key(call, r->ledger_key);
     script_key(call, r->keys->ledger);
+    script_key(call, r->keys->queue_pull);
     script_arg(call, str_of(r->identity));
     script_arg_number(call, clock_wall_us(&r->clock) / 1000000);
     for (size_t i = 0; i < r->chunk_count; i++) {

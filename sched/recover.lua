@@ -1,6 +1,6 @@
 -- Returns a condemned owner's jobs to where they came from; the caller sends claims from the highest seq down, so that the oldest is
 -- served first. The wait list holds what was taken last, so it goes back before any claim.
--- KEYS: identities, claimed:ID, wait:ID, queue, retry, schedule, dead, recoveries, ledger:ID, ledger
+-- KEYS: identities, claimed:ID, wait:ID, queue, retry, schedule, dead, recoveries, ledger:ID, ledger, queue:pull
 -- ARGV: identity, now, then for each claim: seq, jid ("" when unknown), bytes for the dead set ("" to return it)
 -- Answer: "ALIVE", or {returned, put into dead, claims left}
 redis.call('HDEL', KEYS[2], '')
@@ -36,7 +36,7 @@ if redis.call('LLEN', KEYS[3]) == 0 then
         elseif kind == 's' then
           redis.call('ZADD', KEYS[6], at, job)
         else
-          redis.call('RPUSH', KEYS[4], job)
+          redis.call('RPUSH', KEYS[kind == 'p' and 11 or 4], job)
         end
         returned = returned + 1
       end

@@ -92,6 +92,20 @@ static void put_hostname(struct buf *out)
     json_put_string(out, str_of(name));
 }
 
+/* [] or {} of the queues: names alone, or each with weight 0, as Sidekiq shows a strict order. */
+static void put_queues(const struct registration *r, struct buf *out, bool weights)
+{
+    buf_put_char(out, weights ? '{' : '[');
+    for (const char *const *queue = r->o.queues; *queue != NULL; queue++) {
+        if (queue != r->o.queues)
+            buf_put_char(out, ',');
+        json_put_string(out, str_of(*queue));
+        if (weights)
+            buf_put_str(out, STR(":0"));
+    }
+    buf_put_char(out, weights ? '}' : ']');
+}
+
 /* The union of what 6.5 to 8.1 look for: without `capsules` 8.0's busy page fails, without
  * `concurrency` in the JSON the scheduler that cleans up old posts fails on 6.5 to 8.0. */
 static void put_info(struct registration *r, struct buf *out)
@@ -104,12 +118,15 @@ static void put_info(struct registration *r, struct buf *out)
     put_hostname(out);
     buf_printf(out, ",\"started_at\":%.6f,\"pid\":%.*s,\"tag\":\"fedpush\",\"concurrency\":%d",
                (double)r->o.started_us / 1e6, STR_ARG(pid), r->o.concurrency);
-    buf_printf(
-        out,
-        ",\"capsules\":{\"default\":{\"concurrency\":%d,\"mode\":\"strict\",\"weights\":{\"push\":"
-        "0}}}"
-        ",\"queues\":[\"push\"],\"weights\":[{\"push\":0}],\"labels\":[\"fedpush\"],\"identity\":",
-        r->o.concurrency);
+    buf_printf(out,
+               ",\"capsules\":{\"default\":{\"concurrency\":%d,\"mode\":\"strict\",\"weights\":",
+               r->o.concurrency);
+    put_queues(r, out, true);
+    buf_put_str(out, STR("}},\"queues\":"));
+    put_queues(r, out, false);
+    buf_put_str(out, STR(",\"weights\":["));
+    put_queues(r, out, true);
+    buf_put_str(out, STR("],\"labels\":[\"fedpush\"],\"identity\":"));
     json_put_string(out, identity);
     buf_put_str(out, STR(",\"version\":"));
     json_put_string(out, str_of(r->o.sidekiq_version));

@@ -16,7 +16,8 @@ struct register_options {
     struct redis *redis;
     const struct keys *keys;
     struct membership *membership;
-    int concurrency; /* advertised */
+    int concurrency;           /* advertised */
+    const char *const *queues; /* bare names of what is consumed; NULL ends them */
     const char *sidekiq_version;
     int64_t started_us;
     void (*quiet)(void *arg); /* TSTP: stop taking jobs */

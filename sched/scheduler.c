@@ -71,7 +71,7 @@ static void add_work(void *arg, struct claim *claim)
     struct work_list *list = arg;
 
     if (list->count < MAX_WORK && !claim->orphan)
-        list->entries[list->count++] = (struct work){claim, STR("push")};
+        list->entries[list->count++] = (struct work){claim, claim->low ? STR("pull") : STR("push")};
 }
 
 static void beat_registration(struct scheduler *s)
@@ -119,6 +119,13 @@ static void on_policy(void *arg, enum redis_status status, const redisReply *rep
         role_exit(&s->process, FP_EXIT_CONFIG);
 }
 
+static void look_for_consumers(struct scheduler *s)
+{
+    consumer_look(s->consumer);
+    if (s->consumer_pull != NULL)
+        consumer_look(s->consumer_pull);
+}
+
 static void on_joined(void *arg)
 {
     struct scheduler *s = arg;
@@ -129,7 +136,7 @@ static void on_joined(void *arg)
                   LOG_STR("identity", membership_identity(s->membership)));
     }
     beat_registration(s);
-    consumer_look(s->consumer);
+    look_for_consumers(s);
     reconcile_run(s->reconcile, on_reconciled, s);
     send_ready(s);
 }
@@ -323,7 +330,7 @@ static void on_tick(void *arg)
         quarantine_prune(s);
     if (s->ticks % RECONCILE_TICKS == 0) {
         reconcile_run(s->reconcile, NULL, NULL);
-        consumer_look(s->consumer);
+        look_for_consumers(s);
     }
 }
 
@@ -408,6 +415,7 @@ static void make_claiming(struct scheduler *s)
                                           .holdings = &s->holdings,
                                           .claim_rate = p->config.claim_rate,
                                           .room = admit_room,
+                                          .pull_room = s->takes_pull ? admit_pull_room : NULL,
                                           .accept = on_claim,
                                           .arg = s};
     s->intake = intake_create(&intake);
@@ -451,8 +459,22 @@ static void make_followers(struct scheduler *s)
         s->followers = followers_create(&followers);
 }
 
+static void make_consumers(struct scheduler *s)
+{
+    const struct role_process *p = &s->process;
+
+    s->consumer = consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue,
+                                  "FEDPUSH_HANDOFF_QUEUE");
+    if (s->takes_pull)
+        s->consumer_pull =
+            consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue_pull,
+                            "FEDPUSH_HANDOFF_QUEUE_PULL");
+}
+
 static void make_recording(struct scheduler *s)
 {
+    static const char *const push[] = {"push", NULL};
+    static const char *const both[] = {"push", "pull", NULL};
     struct role_process *p = &s->process;
     const struct availability_options availability = {
         .base = p->base,
@@ -481,6 +503,7 @@ static void make_recording(struct scheduler *s)
                                                   .keys = &s->keys,
                                                   .membership = s->membership,
                                                   .concurrency = p->config.concurrency,
+                                                  .queues = s->takes_pull ? both : push,
                                                   .sidekiq_version = p->config.sidekiq_version,
                                                   .started_us = clock_wall_us(&p->clock),
                                                   .quiet = on_quiet,
@@ -489,7 +512,7 @@ static void make_recording(struct scheduler *s)
     s->registration = register_create(&registration);
     if (p->config.double_knock)
         s->schemes = schemes_create(&p->clock, s->redis, &s->keys);
-    s->consumer = consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue);
+    make_consumers(s);
 }
 
 static void make_lanes(struct scheduler *s)
@@ -560,6 +583,7 @@ static void on_start(void *arg)
     TAILQ_INIT(&s->quarantine.waiting);
     s->json = json_create();
     s->integer_ms = s->process.config.sidekiq_major >= 8;
+    s->takes_pull = config_takes_pull(&s->process.config);
     connect_stores(s);
     make_claiming(s);
     make_recording(s);

@@ -11,7 +11,7 @@ enum {
     BATCH_BYTES = 1024 * 1024,
     BATCH_WAIT_MS = 3,
     REPLAY_MS = 1000,
-    FIXED_KEYS = 8,
+    FIXED_KEYS = 9,
 };
 
 struct settle_item {
@@ -19,6 +19,7 @@ struct settle_item {
     struct settlement what;
     char *queue_key; /* of a hand-off */
     char *queue_name;
+    char *queue_word; /* "INDEX NAME": where its key stands in the script's call */
 };
 
 /*
@@ -51,6 +52,7 @@ static void batch_free(struct batch *batch)
         buf_clear(&batch->items[i].what.bytes);
         free(batch->items[i].queue_key);
         free(batch->items[i].queue_name);
+        free(batch->items[i].queue_word);
     }
     free(batch);
 }
@@ -65,7 +67,7 @@ static const char *word_of(const struct settlement *what)
     return ledger_word(what->entry == LEDGER_BY_VERB ? by_verb[what->verb] : what->entry);
 }
 
-static void put_item(struct script_call *call, const struct settle_item *item, unsigned *queues)
+static void put_item(struct script_call *call, struct settle_item *item, unsigned *queues)
 {
     static const char *const verbs[] = {"done", "retry", "schedule", "dead", "return", "handoff"};
     const struct settlement *what = &item->what;
@@ -88,8 +90,10 @@ static void put_item(struct script_call *call, const struct settle_item *item, u
         script_arg(call, STR_NULL);
         break;
     case SETTLE_HANDOFF:
-        script_arg_number(call, FIXED_KEYS + ++*queues);
-        script_arg(call, str_of(item->queue_name));
+        free(item->queue_word); /* of a call that was lost */
+        item->queue_word = mem_printf("%u %s", FIXED_KEYS + ++*queues, item->queue_name);
+        script_arg(call, str_of(item->queue_word));
+        script_arg(call, buf_str(&what->bytes));
         break;
     }
     bool forget = item->claim->recoveries > 0 && what->verb != SETTLE_RETURN;
@@ -115,6 +119,7 @@ static void send_batch(struct batch *batch)
     script_key(call, keys->queues);
     script_key(call, keys->recoveries);
     script_key(call, membership_ledger_key(settle->o.membership));
+    script_key(call, keys->queue_pull);
     for (unsigned i = 0; i < batch->count; i++) {
         if (batch->items[i].what.verb == SETTLE_HANDOFF)
             script_key(call, batch->items[i].queue_key);

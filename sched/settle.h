@@ -18,7 +18,7 @@ enum settle_verb {
     SETTLE_SCHEDULE, /* into `schedule` at `score`, as `bytes` */
     SETTLE_DEAD,     /* into `dead`, as `bytes` */
     SETTLE_RETURN,   /* back to where it was claimed from, unchanged */
-    SETTLE_HANDOFF,  /* the claim's own bytes to queue `handoff_queue` */
+    SETTLE_HANDOFF,  /* to queue `handoff_queue`: `bytes`, or the claim's own when there are none */
 };
 
 struct settlement {

@@ -87,6 +87,7 @@ struct scheduler {
     struct poller *poller;
     struct registration *registration;
     struct consumer *consumer;
+    struct consumer *consumer_pull; /* NULL: pull isn't consumed */
     struct availability *availability;
     struct followers *followers; /* NULL: no synchronization is sent */
     struct health *health;
@@ -107,6 +108,7 @@ struct scheduler {
     char *identity_text;                  /* CONTROL_IDENTITY's, until start */
     bool ready_sent;
     bool integer_ms; /* times as Sidekiq 8 writes them */
+    bool takes_pull; /* FEDPUSH_QUEUES */
     struct loop_timer *tick;
     uint64_t ticks;
     uint64_t asked_generation; /* bumped by a fence: answers from before are stale */
@@ -132,6 +134,7 @@ void admit_counted(void *scheduler);
 /* availability's `answered`. */
 void admit_answered(void *scheduler);
 struct room admit_room(void *scheduler);
+struct room admit_pull_room(void *scheduler);
 
 /* conclude.c: what an attempt led to. */
 void conclude_outcome(struct scheduler *s, struct claim *claim,

@@ -161,10 +161,12 @@ OTHERS = [
 
 
 def test_other_classes_are_handed_on_byte_for_byte(world, machine):
+    """But for one member of a locked job: see test_classes."""
     for payload in OTHERS:
         push_raw(world, payload)
     wait_settled(world)
-    assert sorted(world.redis_client.lrange("queue:default", 0, -1)) == sorted(p.encode() for p in OTHERS)
+    expected = [p[:-1] + ',"retry_queue":"push"}' if "lock_digest" in p else p for p in OTHERS]
+    assert sorted(world.redis_client.lrange("queue:default", 0, -1)) == sorted(p.encode() for p in expected)
 
 
 def test_a_delivery_with_key_material_is_handed_on(world, machine):

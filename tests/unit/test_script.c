@@ -96,7 +96,13 @@ static const char *beat(struct fixture *f, const char *how)
 static const char *claim(struct fixture *f, const char *jobs, const char *bytes)
 {
     return run(f, SCRIPT_CLAIM, IDENTITIES, CLAIMED, WAIT, "queue:push", RECOVERIES, LEDGER, END,
-               "me", jobs, bytes, END);
+               "me", jobs, bytes, "q", END);
+}
+
+static const char *claim_pull(struct fixture *f, const char *jobs)
+{
+    return run(f, SCRIPT_CLAIM, IDENTITIES, CLAIMED, WAIT, "queue:pull", RECOVERIES, LEDGER, END,
+               "me", jobs, "1000000", "p", END);
 }
 
 static const char *due(struct fixture *f, const char *zset, const char *kind, const char *now)
@@ -109,14 +115,15 @@ static const char *settle(struct fixture *f, const char *seq, const char *verb, 
                           const char *b, const char *jid)
 {
     return run(f, SCRIPT_SETTLE, CLAIMED, "queue:push", "retry", "schedule", "dead", "queues",
-               RECOVERIES, LEDGER, "queue:fedpush_ruby", END, "1800000000.000001", seq, verb, a, b,
-               jid, verb, END);
+               RECOVERIES, LEDGER, "queue:pull", "queue:fedpush_ruby", END, "1800000000.000001",
+               seq, verb, a, b, jid, verb, END);
 }
 
 static const char *recover(struct fixture *f, const char *seq, const char *jid, const char *poison)
 {
     return run(f, SCRIPT_RECOVER, IDENTITIES, CLAIMED, WAIT, "queue:push", "retry", "schedule",
-               "dead", RECOVERIES, LEDGER, TOTAL, END, "me", "1800000000", seq, jid, poison, END);
+               "dead", RECOVERIES, LEDGER, TOTAL, "queue:pull", END, "me", "1800000000", seq, jid,
+               poison, END);
 }
 
 static const char *condemn(struct fixture *f, const char *how)
@@ -237,7 +244,7 @@ static void test_settle_writes_where_the_job_goes_on(void **state)
     assert_string_equal(settle(f, "3", "schedule", "6", "S", ""), "1");
     assert_string_equal(settle(f, "4", "dead", "D", "", ""), "1");
     assert_string_equal(settle(f, "5", "return", "", "", ""), "1");
-    assert_string_equal(settle(f, "6", "handoff", "9", "fedpush_ruby", ""), "1");
+    assert_string_equal(settle(f, "6", "handoff", "10 fedpush_ruby", "", ""), "1");
     store_expect(&f->store, "j2|b", "HGETALL " RECOVERIES);
     store_expect(&f->store, "R", "ZRANGEBYSCORE retry 5 5.1");
     store_expect(&f->store, "S", "ZRANGEBYSCORE schedule 6 6");
@@ -262,12 +269,37 @@ static void test_settle_answers_for_each(void **state)
     push(f, "queue:push", JOB("2"));
     claim(f, "10", "1000000");
     assert_string_equal(run(f, SCRIPT_SETTLE, CLAIMED, "queue:push", "retry", "schedule", "dead",
-                            "queues", RECOVERIES, LEDGER, END, "1800000000.000001", "2", "done", "",
-                            "", "", "delivered", "7", "retry", "5", "X", "", "retried", "1",
-                            "return", "", "", "", "returned", END),
+                            "queues", RECOVERIES, LEDGER, "queue:pull", END, "1800000000.000001",
+                            "2", "done", "", "", "", "delivered", "7", "retry", "5", "X", "",
+                            "retried", "1", "return", "", "", "", "returned", END),
                         "1|0|1");
     store_expect(&f->store, "0", "EXISTS retry");
     store_expect(&f->store, JOB("1"), "LRANGE queue:push 0 -1");
+}
+
+/* The wait list is push's: a claim of pull leaves it alone. */
+static void test_pull_is_claimed_and_returned_apart(void **state)
+{
+    struct fixture *f = *state;
+
+    beat(f, "join");
+    push(f, WAIT, "waiting");
+    push(f, "queue:push", "other");
+    for (int i = 1; i <= 4; i++)
+        store_expect(&f->store, NULL, "LPUSH queue:pull %d", i);
+    assert_string_equal(claim_pull(f, "3"), "0|1|1|2|2|3|3");
+    store_expect(&f->store, "p\n1|p\n3", "HMGET " CLAIMED " 1 3");
+    store_expect(&f->store, "waiting", "LRANGE " WAIT " 0 -1");
+    assert_string_equal(settle(f, "3", "return", "", "", ""), "1");
+    store_expect(&f->store, "4|3", "LRANGE queue:pull 0 -1");
+    assert_string_equal(settle(f, "2", "handoff", "10 fedpush_ruby", "edited", ""), "1");
+    store_expect(&f->store, "edited", "LRANGE queue:fedpush_ruby 0 -1");
+    assert_string_equal(claim(f, "1", "1000"), "0|4|waiting");
+    condemn(f, "own");
+    recover(f, "4", "", "");
+    assert_string_equal(recover(f, "1", "", ""), "1|0|0");
+    store_expect(&f->store, "4|3|1", "LRANGE queue:pull 0 -1");
+    store_expect(&f->store, "other|waiting", "LRANGE queue:push 0 -1");
 }
 
 static void test_dead_set_forgets_what_is_old(void **state)
@@ -569,6 +601,7 @@ int main(void)
         cmocka_unit_test_setup(test_due_takes_plain_deliveries_that_are_due, clean),
         cmocka_unit_test_setup(test_settle_writes_where_the_job_goes_on, clean),
         cmocka_unit_test_setup(test_settle_answers_for_each, clean),
+        cmocka_unit_test_setup(test_pull_is_claimed_and_returned_apart, clean),
         cmocka_unit_test_setup(test_dead_set_forgets_what_is_old, clean),
         cmocka_unit_test_setup(test_recovery_keeps_the_order, clean),
         cmocka_unit_test_setup(test_recovery_returns_due_entries_and_counts, clean),
