@@ -63,19 +63,31 @@ static bool take_sample(struct rehearsal *r, const struct wishes *wishes, struct
 }
 
 /* What is handed off must find somebody. */
-static void look_at_consumers(struct rehearsal *r)
+static void need_consumers(struct rehearsal *r, int64_t consumers, const char *queue,
+                           const char *setting)
 {
-    struct survey *survey = mem_alloc(sizeof(*survey));
-    const char *queue = r->session->config->handoff_queue;
-    struct err err;
-
-    if (!survey_take(survey, r->session, &err))
-        rehearsal_problem(r, "Redis", "%s: fedpush check", err.message);
-    else if (survey->handoff_consumers == 0)
+    if (consumers == 0)
         rehearsal_problem(r, "hand-off",
                           "no live Sidekiq process serves queue %s: start one with -q %s, or set "
-                          "FEDPUSH_HANDOFF_QUEUE",
-                          queue, queue);
+                          "%s",
+                          queue, queue, setting);
+}
+
+static void look_at_consumers(struct rehearsal *r)
+{
+    const struct config *config = r->session->config;
+    struct survey *survey = mem_alloc(sizeof(*survey));
+    struct err err;
+
+    if (!survey_take(survey, r->session, &err)) {
+        rehearsal_problem(r, "Redis", "%s: fedpush check", err.message);
+    } else {
+        need_consumers(r, survey->handoff_consumers, config->handoff_queue,
+                       "FEDPUSH_HANDOFF_QUEUE");
+        if (config_takes_pull(config))
+            need_consumers(r, survey->handoff_pull_consumers, config->handoff_queue_pull,
+                           "FEDPUSH_HANDOFF_QUEUE_PULL");
+    }
     free(survey);
 }
 

@@ -91,12 +91,14 @@ static bool is_new(struct sample *s, struct str payload)
 }
 
 /* `retry` is everybody's: what belongs to other queues is none of ours. */
-static bool is_ours(struct sample *s, struct str payload)
+static bool is_ours(struct sample *s, const struct config *config, struct str payload)
 {
     struct buf queue;
 
     buf_init(&queue, 256);
-    bool ours = job_queue(s->json, payload, &queue) && str_equal(buf_str(&queue), STR("push"));
+    bool ours = job_queue(s->json, payload, &queue) &&
+                (str_equal(buf_str(&queue), STR("push")) ||
+                 (config_takes_pull(config) && str_equal(buf_str(&queue), STR("pull"))));
     buf_clear(&queue);
     return ours;
 }
@@ -105,7 +107,7 @@ static void look_at(struct sample *s, enum trial_source source, struct str paylo
 {
     struct trial trial;
 
-    if ((source == TRIAL_RETRY && !is_ours(s, payload)) || !is_new(s, payload))
+    if (!is_new(s, payload))
         return;
     trial_init(&trial, source, payload, s->json);
     count_class(s, &trial.job);
@@ -119,6 +121,7 @@ static void look_at(struct sample *s, enum trial_source source, struct str paylo
 
 struct answer {
     struct sample *sample;
+    const struct config *config;
     enum trial_source source;
     size_t jobs;
     bool from_the_end;
@@ -131,8 +134,10 @@ static void on_jobs(void *arg, const redisReply *reply)
     answer->jobs = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
     for (size_t i = 0; i < answer->jobs; i++) {
         const redisReply *job = reply->element[answer->from_the_end ? answer->jobs - 1 - i : i];
-        if (job->type == REDIS_REPLY_STRING)
-            look_at(answer->sample, answer->source, (struct str){job->str, (size_t)job->len});
+        struct str payload = {job->str, (size_t)job->len};
+        if (job->type == REDIS_REPLY_STRING &&
+            (answer->source != TRIAL_RETRY || is_ours(answer->sample, answer->config, payload)))
+            look_at(answer->sample, answer->source, payload);
     }
 }
 
@@ -148,24 +153,43 @@ static bool peek(struct answer *answer, struct session *session, const char *com
     return redis != NULL && session_command(session, redis, 4, words, on_jobs, answer, err);
 }
 
-bool sample_waiting(struct sample *s, struct session *session, struct err *err)
+/* From the consuming end. */
+static bool peek_queue(struct answer *queue, struct session *session, const char *key,
+                       struct err *err)
 {
-    struct answer queue = {.sample = s, .source = TRIAL_PUSH, .from_the_end = true};
-    struct answer retry = {.sample = s, .source = TRIAL_RETRY};
     int64_t at = 0;
 
-    do { /* from the consuming end */
-        if (!peek(&queue, session, "LRANGE", session->keys.queue_push, -at - AT_ONCE, -at - 1, err))
-            return false;
-        at += AT_ONCE;
-    } while (queue.jobs == AT_ONCE && s->count < s->wanted);
-    at = 0;
     do {
-        if (!peek(&retry, session, "ZRANGE", session->keys.retry, at, at + AT_ONCE - 1, err))
+        if (!peek(queue, session, "LRANGE", key, -at - AT_ONCE, -at - 1, err))
             return false;
         at += AT_ONCE;
-    } while (retry.jobs == AT_ONCE && s->count < s->wanted && at < FURTHEST);
+    } while (queue->jobs == AT_ONCE && queue->sample->count < queue->sample->wanted);
     return true;
+}
+
+static bool peek_retries(struct answer *retry, struct session *session, struct err *err)
+{
+    int64_t at = 0;
+
+    do {
+        if (!peek(retry, session, "ZRANGE", session->keys.retry, at, at + AT_ONCE - 1, err))
+            return false;
+        at += AT_ONCE;
+    } while (retry->jobs == AT_ONCE && retry->sample->count < retry->sample->wanted &&
+             at < FURTHEST);
+    return true;
+}
+
+bool sample_waiting(struct sample *s, struct session *session, struct err *err)
+{
+    struct answer push = {.sample = s, .source = TRIAL_PUSH, .from_the_end = true};
+    struct answer pull = {.sample = s, .source = TRIAL_PULL, .from_the_end = true};
+    struct answer retry = {.sample = s, .source = TRIAL_RETRY, .config = session->config};
+
+    return peek_queue(&push, session, session->keys.queue_push, err) &&
+           (!config_takes_pull(session->config) ||
+            peek_queue(&pull, session, session->keys.queue_pull, err)) &&
+           peek_retries(&retry, session, err);
 }
 
 static void on_pause(void *arg)
@@ -176,13 +200,16 @@ static void on_pause(void *arg)
 
 bool sample_passing(struct sample *s, struct session *session, unsigned seconds, struct err *err)
 {
-    struct answer newest = {.sample = s, .source = TRIAL_PUSH};
+    struct answer push = {.sample = s, .source = TRIAL_PUSH};
+    struct answer pull = {.sample = s, .source = TRIAL_PULL};
     int64_t end_ms = clock_mono_ms(&session->clock) + (int64_t)seconds * 1000;
     struct loop_timer *pause = loop_timer_create(session->base, on_pause, session);
     bool good = true;
 
     while (good && clock_mono_ms(&session->clock) < end_ms) {
-        good = peek(&newest, session, "LRANGE", session->keys.queue_push, 0, AT_ONCE - 1, err);
+        good = peek(&push, session, "LRANGE", session->keys.queue_push, 0, AT_ONCE - 1, err) &&
+               (!config_takes_pull(session->config) ||
+                peek(&pull, session, "LRANGE", session->keys.queue_pull, 0, AT_ONCE - 1, err));
         session->done = false;
         loop_timer_set(pause, PEEK_MS);
         session_wait(session, 10 * PEEK_MS);

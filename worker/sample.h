@@ -31,7 +31,8 @@ struct sample {
 
 void sample_init(struct sample *sample, size_t wanted);
 void sample_clear(struct sample *sample);
-/* What waits: the queue's consuming end, then the next ones of `retry`. False: err. */
+/* What waits: the queue's consuming end (and that of `pull` when it is consumed), then the next
+ * ones of `retry`. False: err. */
 bool sample_waiting(struct sample *sample, struct session *session, struct err *err) FP_MUST_CHECK;
 /* The same for what passes through the queue within so many seconds. */
 bool sample_passing(struct sample *sample, struct session *session, unsigned seconds,

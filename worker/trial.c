@@ -101,7 +101,7 @@ const char *trial_fate_name(enum trial_fate fate)
 
 const char *trial_source_name(enum trial_source source)
 {
-    static const char *const names[TRIAL_SOURCES] = {"push", "retry", "pair"};
+    static const char *const names[TRIAL_SOURCES] = {"push", "pull", "retry", "pair"};
     return names[source];
 }
 

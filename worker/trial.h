@@ -12,6 +12,7 @@
 
 enum trial_source {
     TRIAL_PUSH = 0, /* waits in the queue, or passed through it */
+    TRIAL_PULL,     /* the same, of `pull` */
     TRIAL_RETRY,    /* stands in `retry` */
     TRIAL_PAIR,     /* made up of a local sender and a known inbox */
     TRIAL_SOURCES,

@@ -126,6 +126,19 @@ def test_it_says_what_would_become_of_each(known):
     assert shares["ActivityPub::DeliveryWorker"] == (7, 1)
 
 
+def test_pull_is_looked_at_where_it_is_consumed(known):
+    low = dict(delivery(1, known.fediverse.inbox("ok-1")), **{"class": "ActivityPub::LowPriorityDeliveryWorker"})
+    other = {"class": "LinkCrawlWorker", "args": [1]}
+    push(known.redis, [dict(job, queue="pull") for job in (low, other)])
+    assert rehearse(known, "--sample", "1")[1]["summary"]["seen"] == 0
+    taken = {"FEDPUSH_QUEUES": "push,pull", "FEDPUSH_HANDOFF_QUEUE_PULL": "pull_ruby"}
+    code, found = rehearse(known, "--sample", "2", **taken)
+    assert [(job["source"], job["fate"]) for job in found["jobs"]] == [("pull", "deliver"), ("pull", "hand off")]
+    assert code == 1 and "-q pull_ruby" in found["problems"][0]["text"], found["problems"]
+    sidekiq_process(known, ["default", "pull_ruby"])
+    assert rehearse(known, "--sample", "2", **taken)[0] == 0
+
+
 def test_the_request_is_the_one_that_would_be_sent(known):
     job = delivery(1, known.fediverse.inbox("ok-1", "/users/x/inbox"), options={"synchronize_followers": True})
     push(known.redis, [job])
