@@ -442,6 +442,18 @@ static void make_claiming(struct scheduler *s)
     s->poller = poller_create(&poller);
 }
 
+static void make_consumers(struct scheduler *s)
+{
+    const struct role_process *p = &s->process;
+
+    s->consumer = consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue,
+                                  "FEDPUSH_HANDOFF_QUEUE");
+    if (s->takes_pull)
+        s->consumer_pull =
+            consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue_pull,
+                            "FEDPUSH_HANDOFF_QUEUE_PULL");
+}
+
 static void make_followers(struct scheduler *s)
 {
     struct role_process *p = &s->process;
@@ -457,18 +469,6 @@ static void make_followers(struct scheduler *s)
                                                 .arg = s};
     if (s->postgres_followers != NULL)
         s->followers = followers_create(&followers);
-}
-
-static void make_consumers(struct scheduler *s)
-{
-    const struct role_process *p = &s->process;
-
-    s->consumer = consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue,
-                                  "FEDPUSH_HANDOFF_QUEUE");
-    if (s->takes_pull)
-        s->consumer_pull =
-            consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue_pull,
-                            "FEDPUSH_HANDOFF_QUEUE_PULL");
 }
 
 static void make_recording(struct scheduler *s)

@@ -93,6 +93,7 @@ NATIVE = [
     (DELIVERY, "push", None, {"retry": 16, "dead": False}),
     (DELIVERY, "push", {}, {"retry": 16, "dead": False}),
     (DELIVERY, "push", {"synchronize_followers": False}, {"retry": 16, "dead": False}),
+    (DELIVERY, "push", {"synchronize_followers": True}, {"retry": 16, "dead": False}),
     (DELIVERY, "push", {"bypass_availability": True}, {"retry": 16, "dead": False}),  # 4.3
     (DELIVERY, "push", None, {"retry": True}),
     (DELIVERY, "push", None, {"retry": 16, "retry_queue": "push"}),
