@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "admin/commands.h"
@@ -15,6 +16,40 @@
 #include "admin/words.h"
 #include "sched/followers.h"
 #include "sched/schema.h"
+
+/* `run` makes a missing one itself, where its parent lets it. */
+static bool may_make(const char *dir, uid_t uid)
+{
+    const char *slash = strrchr(dir, '/');
+    char *parent = slash == NULL || slash == dir
+                       ? str_dup(STR("/"))
+                       : str_dup((struct str){dir, (size_t)(slash - dir)});
+    struct stat status;
+    bool may = stat(parent, &status) == 0 && S_ISDIR(status.st_mode) &&
+               (uid == 0 || (status.st_mode & S_IWOTH) != 0 ||
+                (status.st_uid == uid && (status.st_mode & S_IWUSR) != 0));
+
+    free(parent);
+    return may;
+}
+
+/* Before the first start it isn't there, and needn't be. */
+static void check_missing_directory(struct report *report, const char *dir, uid_t uid,
+                                    const char *name)
+{
+    if (may_make(dir, uid))
+        report_line(report, GRADE_OK, "directory", "%s is made at the first start", dir);
+    else if (sd_booted() > 0 && strncmp(dir, "/run/", 5) == 0)
+        report_line(report, GRADE_OK, "directory",
+                    "%s is made by systemd when it starts the unit (RuntimeDirectory=); to run "
+                    "without the unit, make it, owned by %s",
+                    dir, name);
+    else
+        report_line(report, GRADE_FAIL, "directory",
+                    "%s doesn't exist, and %s can't make it: make it, owned by %s (systemd's unit "
+                    "does), or set FEDPUSH_RUNTIME_DIR",
+                    dir, name, name);
+}
 
 /* As `run` will ask: it becomes FEDPUSH_USER when root starts it. */
 static void check_directory(struct report *report, const struct config *config)
@@ -34,10 +69,10 @@ static void check_directory(struct report *report, const struct config *config)
     }
     if (becomes)
         uid = user->pw_uid;
-    if (stat(config->runtime_dir, &status) != 0)
-        report_line(report, GRADE_FAIL, "directory",
-                    "%s: %s: make it, owned by %s (systemd's unit does), or set "
-                    "FEDPUSH_RUNTIME_DIR",
+    if (stat(config->runtime_dir, &status) != 0 && errno == ENOENT)
+        check_missing_directory(report, config->runtime_dir, uid, name);
+    else if (stat(config->runtime_dir, &status) != 0)
+        report_line(report, GRADE_FAIL, "directory", "%s: %s: make it reachable for %s",
                     config->runtime_dir, strerror(errno), name);
     else if (!S_ISDIR(status.st_mode) || status.st_uid != uid || (status.st_mode & S_IWOTH) != 0)
         report_line(report, GRADE_FAIL, "directory",

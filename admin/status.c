@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/balance.h"
 #include "admin/commands.h"
 #include "admin/report.h"
 #include "admin/survey.h"
@@ -86,6 +87,39 @@ static void show_queues(struct report *report, const struct survey *s, const str
                      s->handoff_pull_length, s->handoff_pull_consumers);
 }
 
+static void show_balance(struct report *report, const struct session *session, const char *whose,
+                         const struct balance *balance)
+{
+    int64_t missing = balance_missing(balance);
+    struct buf text;
+
+    buf_init(&text, 1024);
+    balance_put(&text, balance);
+    if (missing == 0)
+        report_line(report, GRADE_OK, "ledger", "%s: %s", whose, buf_cstr(&text));
+    else
+        report_line(report, GRADE_FAIL, "ledger",
+                    "%s: %s: %+lld jobs don't add up; has Redis lost data, or has somebody changed "
+                    "fedpush's keys? Restart fedpush, then redis-cli DEL %s begins a new account",
+                    whose, buf_cstr(&text), (long long)missing, session->keys.ledger);
+    buf_clear(&text);
+}
+
+static void show_balances(struct report *report, struct session *session,
+                          const struct survey *survey)
+{
+    struct balances balances;
+    struct err err;
+
+    if (!balance_take(&balances, session, survey, &err)) {
+        report_line(report, GRADE_FAIL, "ledger", "%s: fedpush check", err.message);
+        return;
+    }
+    show_balance(report, session, "fleet", &balances.fleet);
+    if (balances.machine_found)
+        show_balance(report, session, "this machine", &balances.machine);
+}
+
 struct health_age {
     bool known;
     double seconds;
@@ -137,6 +171,7 @@ static int show(struct session *session)
         show_redis(&report, session->redis[REDIS_ROLE_SIDEKIQ]);
         show_machines(&report, survey);
         show_queues(&report, survey, session->config);
+        show_balances(&report, session, survey);
     } else {
         report_line(&report, GRADE_FAIL, "Redis", "%s: fedpush check", err.message);
     }

@@ -61,8 +61,10 @@ static bool known_unavailable(struct scheduler *s, const struct claim *claim)
 /* Ruby does nothing for a host that is marked unavailable, and counts the job as done. */
 static void skip_unavailable(struct scheduler *s, struct claim *claim)
 {
+    struct settlement what = {.verb = SETTLE_DONE, .entry = LEDGER_SKIPPED};
+
     register_count(s->registration, false);
-    conclude_simple(s, claim, SETTLE_DONE);
+    settle_add(s->settle, claim, &what);
 }
 
 bool admit_understand(struct scheduler *s, struct claim *claim)

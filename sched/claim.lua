@@ -1,6 +1,6 @@
 -- Claims jobs: what BLMOVE left in the wait list first, then from the queue's consuming end. Job by job: into the claim, then
 -- out of the list, so that stopping anywhere duplicates and never loses.
--- KEYS: identities, claimed:ID, wait:ID, queue, recoveries
+-- KEYS: identities, claimed:ID, wait:ID, queue, recoveries, ledger:ID
 -- ARGV: identity, max jobs, max bytes, the queue's letter: "q" (push), or "p" (pull, where nobody waits with BLMOVE)
 -- Answer: "FENCED", or {jobs under suspicion, seq, bytes, seq, bytes, ...}
 redis.call('HDEL', KEYS[2], '') -- a write that maxmemory never refuses lets the next ones pass
@@ -20,4 +20,5 @@ for k = ARGV[4] == 'q' and 3 or 4, 4 do
     out[#out + 1] = job
   end
 end
+if jobs > 0 then redis.pcall('HINCRBY', KEYS[6], 'claimed', jobs) end -- last: it may be wrong, a job may not
 return out

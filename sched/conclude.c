@@ -52,7 +52,8 @@ void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason)
 void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
 {
     bool failed_before = claim->job.retry_count >= 0;
-    struct settlement what = {.verb = failed_before ? SETTLE_RETRY : SETTLE_SCHEDULE};
+    struct settlement what = {.verb = failed_before ? SETTLE_RETRY : SETTLE_SCHEDULE,
+                              .entry = LEDGER_BOOKED};
 
     buf_init(&what.bytes, claim->payload_bytes);
     buf_put(&what.bytes, claim->payload, claim->payload_bytes);
@@ -78,6 +79,8 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
     buf_init(&what.bytes, claim->payload_bytes + (size_t)64 * 1024);
     job_put_retry(&what.bytes, s->json, job, &failure, &count);
     last = retry_exhausted(count, job->max_retries);
+    if (last)
+        what.entry = LEDGER_EXHAUSTED;
     if (last && (job->max_retries < 0 || !job->dead)) {
         what.verb = SETTLE_DONE;
         buf_clear(&what.bytes);
@@ -195,6 +198,13 @@ static void ask(struct scheduler *s, const struct claim *claim,
                    1, parameters);
 }
 
+static enum ledger_entry entry_of(const struct message_outcome *outcome, enum health_result result)
+{
+    if (outcome->kind == OUTCOME_REFUSED)
+        return LEDGER_REFUSED;
+    return result == HEALTH_DELIVERED ? LEDGER_DELIVERED : LEDGER_REJECTED;
+}
+
 /* `claim` is CLAIM_NEW and off every list. */
 static void act(struct scheduler *s, struct claim *claim, const struct message_outcome *outcome,
                 int sender_gone)
@@ -205,7 +215,8 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     log_attempt(claim, outcome, &j);
     switch (j.sentence) {
     case SENTENCE_DONE: {
-        struct settlement what = {.verb = SETTLE_DONE, .track = j.track};
+        struct settlement what = {
+            .verb = SETTLE_DONE, .track = j.track, .entry = entry_of(outcome, j.result)};
         register_count(s->registration, false);
         record(s, claim, outcome, &j, j.result);
         settle_add(s->settle, claim, &what);

@@ -297,6 +297,7 @@ static void send_claim(struct intake *intake, enum claim_origin origin, struct r
     script_key(call, membership_wait_key(intake->o.membership));
     script_key(call, origin == ORIGIN_PULL ? keys->queue_pull : keys->queue_push);
     script_key(call, keys->recoveries);
+    script_key(call, membership_ledger_key(intake->o.membership));
     script_arg(call, membership_identity(intake->o.membership));
     script_arg_number(call, room.jobs);
     script_arg_number(call, (int64_t)room.bytes);
@@ -440,6 +441,7 @@ void intake_due(struct intake *intake, enum claim_origin origin, struct room roo
     script_key(call, membership_claimed_key(intake->o.membership));
     script_key(call, origin == ORIGIN_RETRY ? intake->o.keys->retry : intake->o.keys->schedule);
     script_key(call, intake->o.keys->recoveries);
+    script_key(call, membership_ledger_key(intake->o.membership));
     script_arg(call, membership_identity(intake->o.membership));
     retry_score(now, clock_wall_us(intake->o.clock));
     script_arg(call, str_of(now));

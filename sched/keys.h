@@ -8,6 +8,8 @@
  * "ORIGIN\nJOB", JOB the job's own bytes, ORIGIN "q" (popped from queue:push), "p" (from
  *                     queue:pull), or "r<score>" / "s<score>" (a due entry of `retry` / `schedule`)
  * fedpush:wait:ID     list: jobs that BLMOVE took from queue:push; the next claim drains it
+ * fedpush:ledger:ID   hash: "claimed" and each word of ledger.h -> how many claims; when the
+ *                     identity ends it is added to fedpush:ledger
  * fedpush:recoveries  hash: jid -> "<count> <unix seconds>", with " alone" behind it while it runs
  * alone
  * fedpush:schemes     sorted set: "rfc9421 ORIGIN", "cavage ORIGIN" or "vain ORIGIN" -> Redis TIME
@@ -22,6 +24,7 @@ struct keys {
     char *prefix; /* "" or "NAMESPACE:" */
     char *identities;
     char *recoveries;
+    char *ledger;
     char *schemes;
     char *queues;     /* Sidekiq's set of queue names */
     char *queue_push; /* "queue:push" */
@@ -37,6 +40,7 @@ void keys_clear(struct keys *keys);
 /* New strings; free(). */
 char *keys_claimed(const struct keys *keys, struct str identity);
 char *keys_wait(const struct keys *keys, struct str identity);
+char *keys_ledger(const struct keys *keys, struct str identity);
 char *keys_queue(const struct keys *keys, struct str queue_name);
 char *keys_prefixed(const struct keys *keys, struct str name);
 

@@ -11,7 +11,7 @@ enum {
     BATCH_BYTES = 1024 * 1024,
     BATCH_WAIT_MS = 3,
     REPLAY_MS = 1000,
-    FIXED_KEYS = 8,
+    FIXED_KEYS = 9,
 };
 
 struct settle_item {
@@ -57,6 +57,16 @@ static void batch_free(struct batch *batch)
     free(batch);
 }
 
+static const char *word_of(const struct settlement *what)
+{
+    static const enum ledger_entry by_verb[] = {
+        [SETTLE_DONE] = LEDGER_DELIVERED,  [SETTLE_RETRY] = LEDGER_RETRIED,
+        [SETTLE_SCHEDULE] = LEDGER_BOOKED, [SETTLE_DEAD] = LEDGER_DEAD,
+        [SETTLE_RETURN] = LEDGER_RETURNED, [SETTLE_HANDOFF] = LEDGER_HANDED_OFF,
+    };
+    return ledger_word(what->entry == LEDGER_BY_VERB ? by_verb[what->verb] : what->entry);
+}
+
 static void put_item(struct script_call *call, struct settle_item *item, unsigned *queues)
 {
     static const char *const verbs[] = {"done", "retry", "schedule", "dead", "return", "handoff"};
@@ -88,6 +98,7 @@ static void put_item(struct script_call *call, struct settle_item *item, unsigne
     }
     bool forget = item->claim->recoveries > 0 && what->verb != SETTLE_RETURN;
     script_arg(call, forget ? str_of(item->claim->job.jid) : STR_NULL);
+    script_arg(call, str_of(word_of(what)));
 }
 
 static void on_settled(void *arg, enum redis_status status, const redisReply *reply);
@@ -107,6 +118,7 @@ static void send_batch(struct batch *batch)
     script_key(call, keys->dead);
     script_key(call, keys->queues);
     script_key(call, keys->recoveries);
+    script_key(call, membership_ledger_key(settle->o.membership));
     script_key(call, keys->queue_pull);
     for (unsigned i = 0; i < batch->count; i++) {
         if (batch->items[i].what.verb == SETTLE_HANDOFF)

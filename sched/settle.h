@@ -9,6 +9,7 @@
 
 #include "sched/availability.h"
 #include "sched/holdings.h"
+#include "sched/ledger.h"
 #include "sched/membership.h"
 
 enum settle_verb {
@@ -26,6 +27,7 @@ struct settlement {
     struct buf bytes;          /* taken over (moved out) by settle_add */
     const char *handoff_queue; /* bare name; copied */
     enum track track;
+    enum ledger_entry entry; /* LEDGER_BY_VERB unless something else is meant */
 };
 
 struct settle_options {
