@@ -153,6 +153,7 @@ static enum fp_err set_sidekiq_version(struct config *config, const struct doten
     static const char name[] = "FEDPUSH_SIDEKIQ_VERSION";
     const char *value = dotenv_value(dotenv, name);
 
+    config->sidekiq_version_set = value != NULL;
     if (value == NULL)
         value = mastodon_sidekiq_version(&config->mastodon);
     if (!parse_sidekiq_version(str_of(value), &config->sidekiq_major))

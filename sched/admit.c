@@ -39,7 +39,7 @@ static bool known_unavailable(struct scheduler *s, const struct claim *claim)
 /* Ruby does nothing for a host that is marked unavailable, and counts the job as done. */
 static void skip_unavailable(struct scheduler *s, struct claim *claim)
 {
-    register_count(s->registration, false);
+    register_count(s->registration, claim->job.class_name, false, 0);
     conclude_simple(s, claim, SETTLE_DONE);
 }
 
@@ -50,6 +50,9 @@ bool admit_understand(struct scheduler *s, struct claim *claim)
     if (!claim->parsed) {
         job_parse(&claim->job, s->json, (struct str){claim->payload, claim->payload_bytes});
         claim->parsed = true;
+        if (claim->origin == ORIGIN_QUEUE && claim->job.retry_count < 0 &&
+            claim->job.created_at_s > 0)
+            incumbent_saw_job(s->incumbent, claim->job.integer_ms_times);
     }
     if (claim->job.kind == JOB_MALFORMED) {
         conclude_dead(s, claim, claim->job.reason);

@@ -75,7 +75,7 @@ static void put_item(struct script_call *call, const struct settle_item *item, u
         break;
     case SETTLE_DEAD:
         script_arg(call, buf_str(&what->bytes));
-        script_arg(call, STR_NULL);
+        script_arg(call, str_of(what->score));
         break;
     case SETTLE_HANDOFF:
         script_arg_number(call, FIXED_KEYS + ++*queues);
@@ -273,6 +273,8 @@ void settle_add(struct settle *settle, struct claim *claim, struct settlement *s
     item->claim = claim;
     item->what = *settlement;
     settlement->bytes = (struct buf){0};
+    if (settlement->verb == SETTLE_DEAD)
+        retry_score(item->what.score, clock_wall_us(settle->o.clock));
     if (settlement->verb == SETTLE_HANDOFF) {
         item->queue_key = keys_queue(settle->o.keys, str_of(settlement->handoff_queue));
         item->queue_name = str_dup(str_of(settlement->handoff_queue));

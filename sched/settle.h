@@ -15,7 +15,7 @@ enum settle_verb {
     SETTLE_DONE = 0,
     SETTLE_RETRY,    /* into `retry` at `score`, as `bytes` */
     SETTLE_SCHEDULE, /* into `schedule` at `score`, as `bytes` */
-    SETTLE_DEAD,     /* into `dead`, as `bytes` */
+    SETTLE_DEAD,     /* into `dead`, as `bytes`; its score is the time of settle_add */
     SETTLE_RETURN,   /* back to where it was claimed from, unchanged */
     SETTLE_HANDOFF,  /* the claim's own bytes to queue `handoff_queue` */
 };

@@ -11,6 +11,7 @@
 #include "sched/consumer.h"
 #include "sched/dispatch.h"
 #include "sched/health.h"
+#include "sched/incumbent.h"
 #include "sched/intake.h"
 #include "sched/lane.h"
 #include "sched/observer.h"
@@ -84,6 +85,7 @@ struct scheduler {
     struct poller *poller;
     struct registration *registration;
     struct consumer *consumer;
+    struct incumbent *incumbent;
     struct availability *availability;
     struct health *health;
     struct lanes *lanes;
@@ -101,7 +103,6 @@ struct scheduler {
     int worker_fds[DISPATCH_MAX_WORKERS]; /* until start: -1 or a channel */
     char *identity_text;                  /* CONTROL_IDENTITY's, until start */
     bool ready_sent;
-    bool integer_ms; /* times as Sidekiq 8 writes them */
     struct loop_timer *tick;
     uint64_t ticks;
     uint64_t asked_generation; /* bumped by a fence: answers from before are stale */
