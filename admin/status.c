@@ -105,6 +105,7 @@ static int show(struct session *session)
 
     if (survey_take(survey, session, &err)) {
         show_machines(&report, survey);
+        survey_report_sidekiq(&report, survey);
         show_queues(&report, survey, session->config);
     } else {
         report_line(&report, GRADE_FAIL, "Redis", "%s: fedpush check", err.message);
