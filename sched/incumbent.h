@@ -1,7 +1,7 @@
 /*
  * Which Sidekiq runs here: it decides the units of times, the jitter of retries, the pace of the
  * heartbeat and the names of metrics. Mastodon may be upgraded or rolled back under a running
- * fedpush, so what runs is looked at each quarter of a minute. In order: FEDPUSH_SIDEKIQ_VERSION;
+ * fedpush, so what runs is looked at each five seconds. In order: FEDPUSH_SIDEKIQ_VERSION;
  * the live process that was started last (`version` in its info from Sidekiq 7 on; 6 has neither
  * `version` nor `weights` there), remembered when all of them are gone; the form of created_at in
  * the job taken last (an integer from Sidekiq 8 on); the Sidekiq of Mastodon's version.

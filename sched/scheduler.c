@@ -10,7 +10,7 @@
 enum {
     TICK_MS = 1000,
     SILENT_MS = 10000,
-    LOOK_TICKS = 15,
+    LOOK_TICKS = 5,
     RECONCILE_TICKS = 60,
     SWEEP_TICKS = 600,
     PRUNE_TICKS = 3600,

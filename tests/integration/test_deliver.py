@@ -4,12 +4,11 @@ Sidekiq and Mastodon look for it."""
 import json
 import subprocess
 import time
-import urllib.request
 
 import pytest
 from jobs import DELIVERY, account_for, delivery, payloads, push, push_fanout, sidekiq, unsettled, wait_settled
 from machine import DOMAIN
-from servers import FEDIVERSE, PgBouncer, Redis, Server, free_port, wait_for
+from servers import Redis, wait_for
 
 
 def push_raw(world, payload):
@@ -266,27 +265,6 @@ def test_through_pgbouncer_in_transaction_mode(world, machines, pgbouncer):
     wait_settled(world)
     assert account_for(world, jobs).places == {"delivered": 100}
     wait_for(lambda: len(health(world)) == 100, 20, "health through PgBouncer")
-
-
-@pytest.fixture
-def web(world, tmp_path):
-    server = Server(str(tmp_path / "web"))
-    port = free_port()
-    server.spawn(["ruby", f"{FEDIVERSE}/webui.rb", world.redis.url, str(port)])
-
-    def page(path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/sidekiq{path}", timeout=20) as answer:
-            return answer.read().decode()
-
-    def up():
-        try:
-            return page("/")
-        except OSError:
-            return None
-
-    server.await_ready(up)
-    yield page
-    server.stop()
 
 
 def test_sidekiqs_web_ui_shows_machine_and_retries(world, machine, web):
