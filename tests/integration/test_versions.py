@@ -74,6 +74,8 @@ class Site:
         self.push("trace", "ok-2", backtrace=True)
         for i in range(3):
             self.push(f"fine{i}", f"ok-{i}")
+        self.scheduled = f'{{"class":"Other","args":[],"queue":"mailers","jid":"due","created_at":{self.now()}}}'
+        self.client.zadd("schedule", {self.scheduled: time.time()})
 
     def watch(self):
         """Notes each beat and what is shown as being at work. True when there is nothing more to see."""
@@ -88,7 +90,8 @@ class Site:
                 self.client.zadd("retry", {entry: score + 3600}, xx=True)
         if "slow" not in self.pushed and len(self.beats) == 2 and time.time() > beat + 3:
             self.push("slow", f"slow{SLOW_MS}-1")  # it will be at work when the next beat comes
-        return self.sets and len(self.beats) >= 3 and "slow" in self.pushed and unsettled(self.world) == 0
+        return (self.sets and len(self.beats) >= 3 and "slow" in self.pushed and unsettled(self.world) == 0
+                and self.client.llen("queue:mailers") == 1)
 
     def entry(self, key, jid):
         """(score, bytes) of a job in a sorted set."""
@@ -192,6 +195,13 @@ def test_what_only_ruby_knows_is_handed_off_byte_for_byte(site):
     waiting = [entry.decode() for entry in site.client.lrange("queue:default", 0, -1)]
     assert sorted(waiting) == sorted([site.pushed["until"], site.pushed["trace"]])
     assert b"default" in site.client.smembers("queues")
+
+
+def test_what_falls_due_for_others_is_enqueued_as_by_its_poller(site):
+    pushed = site.client.lindex("queue:mailers", 0).decode()
+    added = re.fullmatch(re.escape(site.scheduled[:-1]) + r',"enqueued_at":([\d.]+)}', pushed)
+    assert added and is_time(site, added[1]), pushed
+    assert b"mailers" in site.client.smembers("queues")
 
 
 def test_the_process_is_shown_to_every_version(site):
