@@ -214,32 +214,50 @@ static bool is_presentable(const struct claim *claim)
     return claim->job.jid[0] != '\0' && claim->job.created_at_s > 0;
 }
 
-static void put_work(struct registration *r, const char *key, const struct work *work, size_t count)
-{
-    struct str words[2 + 2 * REGISTER_MAX_WORK] = {STR("HSET"), str_of(key)};
+struct shown {
+    struct str words[2 + 2 * REGISTER_MAX_WORK];
     struct buf values[REGISTER_MAX_WORK];
     char names[REGISTER_MAX_WORK][24];
-    const struct str expire[] = {STR("EXPIRE"), str_of(key), STR("60")};
-    size_t put = 0;
-    size_t bytes = 0;
+    size_t count;
+    size_t bytes;
+};
 
-    for (size_t i = 0; i < count && put < REGISTER_MAX_WORK; i++) {
-        const struct claim *claim = work[i].claim;
-        if (!is_presentable(claim) || claim->payload_bytes > REGISTER_MAX_WORK_BYTES - bytes)
-            continue;
-        bytes += claim->payload_bytes;
-        put_value(&values[put], &work[i]);
-        snprintf(names[put], sizeof(names[put]), "%" PRIx64, claim->seq);
-        words[2 + 2 * put] = str_of(names[put]);
-        words[3 + 2 * put] = buf_str(&values[put]);
-        put++;
+static void add_work(struct shown *shown, const struct work *work)
+{
+    size_t n = shown->count;
+
+    if (n == REGISTER_MAX_WORK || !is_presentable(work->claim) ||
+        work->claim->payload_bytes > REGISTER_MAX_WORK_BYTES - shown->bytes)
+        return;
+    shown->bytes += work->claim->payload_bytes;
+    put_value(&shown->values[n], work);
+    snprintf(shown->names[n], sizeof(shown->names[n]), "%" PRIx64, work->claim->seq);
+    shown->words[2 + 2 * n] = str_of(shown->names[n]);
+    shown->words[3 + 2 * n] = buf_str(&shown->values[n]);
+    shown->count++;
+}
+
+/* Jobs with a lock first: the reaper takes a lock whose job it sees nowhere for an orphan. */
+static void put_work(struct registration *r, const char *key, const struct work *work, size_t count)
+{
+    struct shown *shown = mem_alloc(sizeof(*shown));
+    const struct str expire[] = {STR("EXPIRE"), str_of(key), STR("60")};
+
+    shown->words[0] = STR("HSET");
+    shown->words[1] = str_of(key);
+    for (int locked = 1; locked >= 0; locked--) {
+        for (size_t i = 0; i < count; i++) {
+            if (work[i].claim->job.has_lock == locked)
+                add_work(shown, &work[i]);
+        }
     }
-    if (put > 0) {
-        redis_send(r->o.redis, NULL, NULL, 2 + 2 * put, words);
+    if (shown->count > 0) {
+        redis_send(r->o.redis, NULL, NULL, 2 + 2 * shown->count, shown->words);
         redis_send(r->o.redis, NULL, NULL, 3, expire);
     }
-    for (size_t i = 0; i < put; i++)
-        buf_clear(&values[i]);
+    for (size_t i = 0; i < shown->count; i++)
+        buf_clear(&shown->values[i]);
+    free(shown);
 }
 
 static void put_process(struct registration *r, const char *key)

@@ -45,8 +45,8 @@ struct work {
     struct str queue;
 };
 /* At once when the identity is new, then each register_beat_s. `busy`: jobs in flight; `work`: of
- * them, the oldest first; as many are published as the limits above allow. Takes one order from
- * the Web UI. */
+ * them, the oldest first; those with a lock and as many others are published as the limits above
+ * allow. Takes one order from the Web UI. */
 void register_beat(struct registration *registration, unsigned busy, const struct work *work,
                    size_t work_count);
 /* Seconds between beats: 5 for Sidekiq 6, 10 later. */

@@ -289,6 +289,11 @@ static void what_is_shown_is_bounded(void **state)
     finish(f);
     store_expect(&f->store, "200", "HLEN " SELF ":work");
     store_expect(&f->store, "0", "HEXISTS " SELF ":work c9"); /* the oldest come first */
+    copies[JOBS - 1].job.has_lock = true;
+    register_beat(f->registration, JOBS, work, JOBS);
+    finish(f);
+    store_expect(&f->store, "200", "HLEN " SELF ":work");
+    store_expect(&f->store, "1", "HEXISTS " SELF ":work cd"); /* locked: always */
     for (unsigned i = 0; i < 3; i++)
         work[i].claim = big;
     register_beat(f->registration, 4, work, 4);
