@@ -306,16 +306,19 @@ static void show(struct registration *r, const struct work *work, size_t work_co
     free(key);
 }
 
-/* Out of the list: what was shown goes, too, but for what ends by itself in a minute. */
+/* What was shown goes, but for the hash, which ends by itself in a minute. */
 static void hide(struct registration *r)
 {
-    char *work_key = keys_prefixed(r->o.keys, membership_identity(r->o.membership));
-    char *name = mem_printf("%s:work", work_key);
-    const struct str unlink_work[] = {STR("UNLINK"), str_of(name)};
+    char *key = keys_prefixed(r->o.keys, membership_identity(r->o.membership));
+    char *work_key = mem_printf("%s:work", key);
+    const struct str leave[] = {STR("SREM"), str_of(r->o.keys->processes),
+                                membership_identity(r->o.membership)};
+    const struct str unlink_work[] = {STR("UNLINK"), str_of(work_key)};
 
+    redis_send(r->o.redis, NULL, NULL, 3, leave);
     redis_send(r->o.redis, NULL, NULL, 2, unlink_work);
-    free(name);
     free(work_key);
+    free(key);
 }
 
 static void on_registered(void *arg, enum redis_status status, const redisReply *reply)
@@ -356,13 +359,15 @@ void register_beat(struct registration *r, unsigned busy, const struct work *wor
     redis_send(r->o.redis, on_processes, r, 2, card);
 }
 
+void register_fenced(struct registration *r)
+{
+    hide(r);
+    r->presence = PRESENCE_UNKNOWN;
+}
+
 void register_leave(struct registration *r)
 {
-    const struct str leave[] = {STR("SREM"), str_of(r->o.keys->processes),
-                                membership_identity(r->o.membership)};
-
-    r->presence = PRESENCE_LEFT;
     flush_statistics(r);
-    redis_send(r->o.redis, NULL, NULL, 3, leave);
     hide(r);
+    r->presence = PRESENCE_LEFT;
 }

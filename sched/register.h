@@ -51,6 +51,8 @@ void register_beat(struct registration *registration, unsigned busy, const struc
                    size_t work_count);
 /* Seconds between beats: 5 for Sidekiq 6, 10 later. */
 unsigned register_beat_s(const struct registration *registration);
+/* The identity is lost: what is shown of it goes; the next beat is another one's. */
+void register_fenced(struct registration *registration);
 /* Flushes the statistics and leaves `processes`. */
 void register_leave(struct registration *registration);
 void register_set_quiet(struct registration *registration);

@@ -171,6 +171,7 @@ static void on_fenced(void *arg)
     struct scheduler *s = arg;
 
     s->asked_generation++;
+    register_fenced(s->registration);
     settle_forget(s->settle);
     intake_forget(s->intake);
     dispatch_cancel(s->dispatch);

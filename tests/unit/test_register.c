@@ -377,6 +377,20 @@ static void leaving_takes_it_off_the_list(void **state)
     claim_destroy(claim);
 }
 
+static void a_lost_identity_is_shown_no_more(void **state)
+{
+    struct fixture *f = *state;
+
+    beat(f);
+    register_fenced(f->registration);
+    f->joined = false;
+    membership_adopt(f->membership, STR("vm:42:ffffffffffff"));
+    server_wait(f->store.base, &f->joined);
+    beat(f);
+    store_expect(&f->store, "vm:42:ffffffffffff", "SMEMBERS processes");
+    store_expect(&f->store, "7", "HLEN vm:42:ffffffffffff");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +403,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_order_a_beat_is_obeyed, start, end),
         cmocka_unit_test_setup_teardown(four_machines_register_and_a_fifth_waits, start, end),
         cmocka_unit_test_setup_teardown(leaving_takes_it_off_the_list, start, end),
+        cmocka_unit_test_setup_teardown(a_lost_identity_is_shown_no_more, start, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
