@@ -19,6 +19,7 @@ enum script {
     SCRIPT_ENQUEUE,
     SCRIPT_LEAVE,
     SCRIPT_REGISTER,
+    SCRIPT_SCHEMES,
     SCRIPT_COUNT,
 };
 

@@ -12,5 +12,6 @@ extern const char script_due[];
 extern const char script_enqueue[];
 extern const char script_leave[];
 extern const char script_register[];
+extern const char script_schemes[];
 
 #endif

@@ -18,6 +18,7 @@
 #include "sched/poller.h"
 #include "sched/reconcile.h"
 #include "sched/register.h"
+#include "sched/schemes.h"
 #include "sched/settle.h"
 
 /*
@@ -88,6 +89,7 @@ struct scheduler {
     struct incumbent *incumbent;
     struct availability *availability;
     struct health *health;
+    struct schemes *schemes; /* NULL: FEDPUSH_DOUBLE_KNOCK is false */
     struct lanes *lanes;
     struct dispatch *dispatch;
     struct quarantine quarantine;
