@@ -13,6 +13,7 @@
 #include "admin/report.h"
 #include "admin/survey.h"
 #include "admin/words.h"
+#include "sched/followers.h"
 #include "sched/schema.h"
 
 /* As `run` will ask: it becomes FEDPUSH_USER when root starts it. */
@@ -250,6 +251,16 @@ static const char key_rights[] =
     "'requested_deletion_at')"
     " AND NOT has_column_privilege(attrelid, attnum, 'SELECT') HAVING count(*) > 0";
 
+static void check_mastodon(struct report *report, struct session *session)
+{
+    bool counts = !session->config->followers_synchronization_off;
+    char *sql = mem_printf("%s%s%s", mastodon_rights, counts ? " UNION ALL " : "",
+                           counts ? followers_rights : "");
+
+    check_rights(report, session, POSTGRES_ROLE_MASTODON, "PostgreSQL", sql);
+    free(sql);
+}
+
 struct schema_answer {
     struct session *session;
     enum fp_err code;
@@ -356,7 +367,7 @@ static int check(struct session *session)
 
     check_machine(&report, session->config);
     check_redis(&report, session);
-    check_rights(&report, session, POSTGRES_ROLE_MASTODON, "PostgreSQL", mastodon_rights);
+    check_mastodon(&report, session);
     check_rights(&report, session, POSTGRES_ROLE_KEYS, "signer", key_rights);
     check_keys(&report, session);
     check_schema(&report, session);
