@@ -88,8 +88,8 @@ static void check_machine(struct report *report, const struct config *config)
     struct rlimit files;
     unsigned long needed = (unsigned long)config->max_in_flight * 2 + 256;
 
-    report_line(report, GRADE_OK, "config", "Mastodon %s, Sidekiq %s, https://%s/",
-                config->mastodon.text, config->sidekiq_version, config->web_domain);
+    report_line(report, GRADE_OK, "config", "Mastodon %s, https://%s/", config->mastodon.text,
+                config->web_domain);
     check_directory(report, config);
     files_check(report, config);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max < needed)
@@ -239,6 +239,7 @@ static void check_redis(struct report *report, struct session *session)
         if (!may_run_scripts(session, session->redis[REDIS_ROLE_SIDEKIQ], &err))
             report_line(report, GRADE_FAIL, "scripts",
                         "%s: its user needs +@scripting, ~fedpush:* and ~queue:*", err.message);
+        survey_report_sidekiq(report, s);
         check_handoff(report, s, session->config);
         check_clock(report, s, &session->clock);
     }

@@ -170,6 +170,7 @@ static int show(struct session *session)
     if (survey_take(survey, session, &err)) {
         show_redis(&report, session->redis[REDIS_ROLE_SIDEKIQ]);
         show_machines(&report, survey);
+        survey_report_sidekiq(&report, survey);
         show_queues(&report, survey, session->config);
         show_balances(&report, session, survey);
     } else {

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/words.h"
 #include "base/json.h"
 #include "sched/consumer.h"
+#include "sched/job.h"
 
 enum { STALE_S = 60 };
 
@@ -129,6 +131,18 @@ static double enqueued_at_s(struct str payload)
     return seconds;
 }
 
+static void look_at_job(struct incumbent_evidence *evidence, struct str payload)
+{
+    struct json *json = json_create();
+    struct job job;
+
+    job_parse(&job, json, payload);
+    evidence->job_seen = job.created_at_s > 0 && job.retry_count < 0;
+    evidence->job_integer_ms = job.integer_ms_times;
+    job_clear(&job);
+    json_destroy(json);
+}
+
 static bool take_waiting(struct taking *t, const char *key, int64_t *length, double *age_s)
 {
     const struct str oldest[] = {STR("LINDEX"), str_of(key), STR("-1")};
@@ -166,8 +180,11 @@ static bool take_queues(struct taking *t)
     struct survey *s = t->survey;
     const struct keys *keys = &t->session->keys;
 
-    return take_waiting(t, keys->queue_push, &s->push_length, &s->push_age_s) &&
-           ask_number(t, STR("ZCARD"), str_of(keys->retry), &s->retry_count) &&
+    if (!take_waiting(t, keys->queue_push, &s->push_length, &s->push_age_s))
+        return false;
+    if (t->text.len > 0)
+        look_at_job(&s->sidekiq, buf_str(&t->text));
+    return ask_number(t, STR("ZCARD"), str_of(keys->retry), &s->retry_count) &&
            ask_number(t, STR("ZCARD"), str_of(keys->schedule), &s->schedule_count) &&
            ask_number(t, STR("ZCARD"), str_of(keys->dead), &s->dead_count) &&
            take_handoff(t, t->session->config->handoff_queue, &s->handoff_length) && take_pull(t);
@@ -183,10 +200,11 @@ static void on_processes(void *arg, const redisReply *reply)
     }
 }
 
-static void count_consumer(struct taking *t, struct str info)
+static void count_consumer(struct taking *t, struct str identity, struct str info)
 {
     const struct config *config = t->session->config;
 
+    incumbent_see_process(&t->survey->sidekiq, identity, info);
     t->survey->handoff_consumers += consumer_serves(info, str_of(config->handoff_queue));
     if (config_takes_pull(config))
         t->survey->handoff_pull_consumers +=
@@ -205,10 +223,12 @@ static bool take_processes(struct taking *t)
         const struct str info[] = {STR("HGET"), str_of(key), STR("info")};
         good = good && ask(t, on_text, 3, info);
         if (good && t->text.len > 0)
-            count_consumer(t, buf_str(&t->text));
+            count_consumer(t, str_of(t->processes[i]), buf_str(&t->text));
         free(key);
         free(t->processes[i]);
     }
+    if (t->survey->sidekiq.process_seen) /* it says more than a job that may be older */
+        t->survey->sidekiq.job_seen = false;
     return good;
 }
 
@@ -246,6 +266,8 @@ bool survey_take(struct survey *survey, struct session *session, struct err *err
     bool good;
 
     *survey = (struct survey){.live = 0};
+    incumbent_evidence_init(&survey->sidekiq, session->config->sidekiq_version,
+                            session->config->sidekiq_version_set);
     t.redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
     if (t.redis == NULL)
         return false;
@@ -253,4 +275,18 @@ bool survey_take(struct survey *survey, struct session *session, struct err *err
     good = take_identities(&t) && take_queues(&t) && take_processes(&t) && take_server(&t);
     buf_clear(&t.text);
     return good;
+}
+
+void survey_report_sidekiq(struct report *report, const struct survey *survey)
+{
+    struct buf found;
+    struct buf safe;
+
+    buf_init(&found, 512);
+    buf_init(&safe, 512);
+    incumbent_describe(&survey->sidekiq, &found);
+    words_put_safe(&safe, buf_str(&found), 120);
+    report_line(report, GRADE_OK, "Sidekiq", "%s", buf_cstr(&safe));
+    buf_clear(&safe);
+    buf_clear(&found);
 }

@@ -5,7 +5,9 @@
 #ifndef FEDPUSH_ADMIN_SURVEY_H
 #define FEDPUSH_ADMIN_SURVEY_H
 
+#include "admin/report.h"
 #include "admin/session.h"
+#include "sched/incumbent.h"
 
 enum { SURVEY_MAX_IDENTITIES = 200 };
 
@@ -31,12 +33,15 @@ struct survey {
                                   queue */
     int64_t handoff_pull_length;
     int64_t handoff_pull_consumers;
-    int64_t push_consumers; /* the same for `push` */
-    char policy[64];        /* maxmemory_policy */
+    int64_t push_consumers;            /* the same for `push` */
+    struct incumbent_evidence sidekiq; /* which one runs */
+    char policy[64];                   /* maxmemory_policy */
     char redis_version[32];
 };
 
 /* False with err filled when Redis doesn't answer. */
 bool survey_take(struct survey *survey, struct session *session, struct err *err) FP_MUST_CHECK;
+/* One line about the Sidekiq that runs. */
+void survey_report_sidekiq(struct report *report, const struct survey *survey);
 
 #endif

@@ -138,8 +138,8 @@ static enum fp_err set_version(struct config *config, const struct dotenv *doten
     return code;
 }
 
-/* "8.1.6": three numbers; the first decides the units of times. */
-static bool parse_sidekiq_version(struct str text, int *major)
+/* "8.1.6": three numbers. */
+static bool is_sidekiq_version(struct str text)
 {
     int64_t parts[3];
 
@@ -149,7 +149,6 @@ static bool parse_sidekiq_version(struct str text, int *major)
             return false;
         text = str_slice(text, end + 1);
     }
-    *major = (int)parts[0];
     return parts[0] >= 6 && parts[0] <= 8;
 }
 
@@ -159,9 +158,10 @@ static enum fp_err set_sidekiq_version(struct config *config, const struct doten
     static const char name[] = "FEDPUSH_SIDEKIQ_VERSION";
     const char *value = dotenv_value(dotenv, name);
 
+    config->sidekiq_version_set = value != NULL;
     if (value == NULL)
         value = mastodon_sidekiq_version(&config->mastodon);
-    if (!parse_sidekiq_version(str_of(value), &config->sidekiq_major))
+    if (!is_sidekiq_version(str_of(value)))
         return refuse(dotenv, name, err, "is not a version of Sidekiq 6, 7 or 8 like 8.0.9");
     config->sidekiq_version = str_dup(str_of(value));
     return FP_OK;

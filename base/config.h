@@ -27,11 +27,10 @@ struct config {
     char *mastodon_dir;
     char *web_domain; /* WEB_DOMAIN, else LOCAL_DOMAIN */
     struct mastodon_version mastodon;
-    int sidekiq_major; /* 6, 7 or 8: decides units and retry jitter. FEDPUSH_SIDEKIQ_VERSION, else
-                          by Mastodon's version */
-    char *sidekiq_version; /* full text, for `processes` */
-    char *redis_namespace; /* legal up to 4.3; "" otherwise */
-    char *redis_base_url;  /* roles resolved by Mastodon's precedence, always as a URL */
+    char *sidekiq_version;   /* like "8.0.9": FEDPUSH_SIDEKIQ_VERSION, else by Mastodon's version */
+    int sidekiq_version_set; /* 1: by FEDPUSH_SIDEKIQ_VERSION, which wins over what is seen */
+    char *redis_namespace;   /* legal up to 4.3; "" otherwise */
+    char *redis_base_url;    /* roles resolved by Mastodon's precedence, always as a URL */
     char *redis_sidekiq_url;
     char *redis_cache_url;
     char *redis_ca_file;     /* FEDPUSH_REDIS_CA_FILE */

@@ -63,7 +63,7 @@ static void skip_unavailable(struct scheduler *s, struct claim *claim)
 {
     struct settlement what = {.verb = SETTLE_DONE, .entry = LEDGER_SKIPPED};
 
-    register_count(s->registration, false);
+    register_count(s->registration, claim->job.class_name, false, 0);
     settle_add(s->settle, claim, &what);
 }
 
@@ -75,6 +75,9 @@ bool admit_understand(struct scheduler *s, struct claim *claim)
         job_parse(&claim->job, s->json, (struct str){claim->payload, claim->payload_bytes});
         claim->parsed = true;
         claim->low = claim->origin == ORIGIN_PULL || claim->job.low_priority;
+        if (claim->origin == ORIGIN_QUEUE && claim->job.retry_count < 0 &&
+            claim->job.created_at_s > 0)
+            incumbent_saw_job(s->incumbent, claim->job.integer_ms_times);
     }
     if (claim->job.kind == JOB_MALFORMED) {
         conclude_dead(s, claim, claim->job.reason);

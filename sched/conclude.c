@@ -67,12 +67,13 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
 {
     struct settlement what = {.verb = SETTLE_RETRY, .track = track};
     const struct job *job = &claim->job;
+    const struct incumbent_version *sidekiq = incumbent_version(s->incumbent);
     char *queue = conclude_queue(s, claim);
     struct job_failure failure = {.queue = str_of(queue),
                                   .error_class = error_class,
                                   .error_message = message,
                                   .now_us = clock_wall_us(&s->process.clock),
-                                  .integer_ms = s->integer_ms};
+                                  .integer_ms = sidekiq->major >= 8};
     int64_t count = 0;
     bool last;
 
@@ -87,10 +88,10 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
     } else if (last) {
         what.verb = SETTLE_DEAD;
     } else {
-        int64_t delay_s = retry_delay_s(count, s->process.config.sidekiq_major, &s->process.rng);
+        int64_t delay_s = retry_delay_s(count, sidekiq->major, &s->process.rng);
         retry_score(what.score, failure.now_us + delay_s * 1000000);
     }
-    register_count(s->registration, true);
+    register_count(s->registration, job->class_name, true, 0);
     settle_add(s->settle, claim, &what);
     free(queue);
     return last;
@@ -217,7 +218,7 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     case SENTENCE_DONE: {
         struct settlement what = {
             .verb = SETTLE_DONE, .track = j.track, .entry = entry_of(outcome, j.result)};
-        register_count(s->registration, false);
+        register_count(s->registration, claim->job.class_name, false, outcome->total_ms);
         record(s, claim, outcome, &j, j.result);
         settle_add(s->settle, claim, &what);
         break;

@@ -10,13 +10,12 @@
 enum {
     TICK_MS = 1000,
     SILENT_MS = 10000,
-    REGISTER_TICKS = 10,
+    LOOK_TICKS = 5,
     RECONCILE_TICKS = 60,
     SWEEP_TICKS = 600,
     PRUNE_TICKS = 3600,
     READY_TICKS = 10,
     HISTORY_MS = 3000,
-    MAX_WORK = 200,
 };
 
 /* --- the workers --- */
@@ -62,25 +61,35 @@ static void on_stuck(void *arg, unsigned worker)
 /* --- membership --- */
 
 struct work_list {
-    struct work entries[MAX_WORK];
+    struct work *entries;
     size_t count;
+    size_t capacity;
 };
 
 static void add_work(void *arg, struct claim *claim)
 {
     struct work_list *list = arg;
 
-    if (list->count < MAX_WORK && !claim->orphan)
+    if (list->count < list->capacity && !claim->orphan)
         list->entries[list->count++] = (struct work){claim, claim->low ? STR("pull") : STR("push")};
+}
+
+static int by_age(const void *a, const void *b)
+{
+    int64_t left = ((const struct work *)a)->claim->dispatched_us;
+    int64_t right = ((const struct work *)b)->claim->dispatched_us;
+    return (left > right) - (left < right);
 }
 
 static void beat_registration(struct scheduler *s)
 {
-    struct work_list *list = mem_alloc(sizeof(*list));
+    unsigned busy = dispatch_in_flight(s->dispatch);
+    struct work_list list = {mem_alloc((busy + 1) * sizeof(struct work)), 0, busy};
 
-    dispatch_each(s->dispatch, add_work, list);
-    register_beat(s->registration, dispatch_in_flight(s->dispatch), list->entries, list->count);
-    free(list);
+    dispatch_each(s->dispatch, add_work, &list);
+    qsort(list.entries, list.count, sizeof(struct work), by_age);
+    register_beat(s->registration, busy, list.entries, list.count);
+    free(list.entries);
 }
 
 static void send_ready(struct scheduler *s)
@@ -135,6 +144,7 @@ static void on_joined(void *arg)
         log_event(LOG_LEVEL_INFO, "joined",
                   LOG_STR("identity", membership_identity(s->membership)));
     }
+    incumbent_look(s->incumbent);
     beat_registration(s);
     look_for_consumers(s);
     reconcile_run(s->reconcile, on_reconciled, s);
@@ -170,6 +180,7 @@ static void on_fenced(void *arg)
     struct scheduler *s = arg;
 
     s->asked_generation++;
+    register_fenced(s->registration);
     settle_forget(s->settle);
     intake_forget(s->intake);
     dispatch_cancel(s->dispatch);
@@ -324,8 +335,10 @@ static void on_tick(void *arg)
         lanes_sweep(s->lanes, clock_mono_ms(&s->process.clock));
     if (membership_state(s->membership) != MEMBER_PRESENT)
         return;
-    if (s->ticks % REGISTER_TICKS == 0)
+    if (s->ticks % register_beat_s(s->registration) == 0)
         beat_registration(s);
+    if (s->ticks % LOOK_TICKS == 0)
+        incumbent_look(s->incumbent);
     if (s->ticks % PRUNE_TICKS == 0)
         quarantine_prune(s);
     if (s->ticks % RECONCILE_TICKS == 0) {
@@ -436,7 +449,7 @@ static void make_claiming(struct scheduler *s)
                                           .keys = &s->keys,
                                           .membership = s->membership,
                                           .intake = s->intake,
-                                          .integer_ms = s->integer_ms,
+                                          .sidekiq = incumbent_version(s->incumbent),
                                           .room = room_for_due,
                                           .arg = s};
     s->poller = poller_create(&poller);
@@ -473,6 +486,7 @@ static void make_followers(struct scheduler *s)
 
 static void make_recording(struct scheduler *s)
 {
+    /* What Sidekiq's Web UI and Mastodon's own checks find served by this process. */
     static const char *const push[] = {"push", NULL};
     static const char *const both[] = {"push", "pull", NULL};
     struct role_process *p = &s->process;
@@ -502,9 +516,9 @@ static void make_recording(struct scheduler *s)
                                                   .redis = s->redis,
                                                   .keys = &s->keys,
                                                   .membership = s->membership,
-                                                  .concurrency = p->config.concurrency,
+                                                  .sidekiq = incumbent_version(s->incumbent),
                                                   .queues = s->takes_pull ? both : push,
-                                                  .sidekiq_version = p->config.sidekiq_version,
+                                                  .concurrency = p->config.concurrency,
                                                   .started_us = clock_wall_us(&p->clock),
                                                   .quiet = on_quiet,
                                                   .stop = on_stop,
@@ -582,9 +596,10 @@ static void on_start(void *arg)
     TAILQ_INIT(&s->held);
     TAILQ_INIT(&s->quarantine.waiting);
     s->json = json_create();
-    s->integer_ms = s->process.config.sidekiq_major >= 8;
     s->takes_pull = config_takes_pull(&s->process.config);
     connect_stores(s);
+    s->incumbent = incumbent_create(s->redis, &s->keys, s->process.config.sidekiq_version,
+                                    s->process.config.sidekiq_version_set);
     make_claiming(s);
     make_recording(s);
     make_followers(s);

@@ -87,7 +87,7 @@ static void put_item(struct script_call *call, struct settle_item *item, unsigne
         break;
     case SETTLE_DEAD:
         script_arg(call, buf_str(&what->bytes));
-        script_arg(call, STR_NULL);
+        script_arg(call, str_of(what->score));
         break;
     case SETTLE_HANDOFF:
         free(item->queue_word); /* of a call that was lost */
@@ -288,6 +288,8 @@ void settle_add(struct settle *settle, struct claim *claim, struct settlement *s
     item->claim = claim;
     item->what = *settlement;
     settlement->bytes = (struct buf){0};
+    if (settlement->verb == SETTLE_DEAD)
+        retry_score(item->what.score, clock_wall_us(settle->o.clock));
     if (settlement->verb == SETTLE_HANDOFF) {
         item->queue_key = keys_queue(settle->o.keys, str_of(settlement->handoff_queue));
         item->queue_name = str_dup(str_of(settlement->handoff_queue));

@@ -4,7 +4,7 @@
 -- ARGV: now, then for each job: seq, verb, a, b, jid ("" unless it is under suspicion), word for the ledger
 --   done                  nothing is left of it
 --   retry|schedule  score, bytes
---   dead            bytes, ""
+--   dead            bytes, score: the time it died, each its own, since the Web UI finds entries by it
 --   return          back to where it was claimed from, unchanged
 --   handoff         "INDEX NAME" of the queue (of its key in KEYS), bytes ("": the claim's own)
 -- Answer: for each job 1, or 0 when its claim was gone
@@ -20,7 +20,7 @@ for i = 2, #ARGV, 6 do
     elseif verb == 'schedule' then
       redis.call('ZADD', KEYS[4], a, b)
     elseif verb == 'dead' then
-      redis.call('ZADD', KEYS[5], ARGV[1], a)
+      redis.call('ZADD', KEYS[5], b, a)
       redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', tonumber(ARGV[1]) - 15552000))
       redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -10000)
     elseif verb == 'return' or verb == 'handoff' then

@@ -12,6 +12,7 @@
 #include "sched/dispatch.h"
 #include "sched/followers.h"
 #include "sched/health.h"
+#include "sched/incumbent.h"
 #include "sched/intake.h"
 #include "sched/lane.h"
 #include "sched/observer.h"
@@ -88,6 +89,7 @@ struct scheduler {
     struct registration *registration;
     struct consumer *consumer;
     struct consumer *consumer_pull; /* NULL: pull isn't consumed */
+    struct incumbent *incumbent;
     struct availability *availability;
     struct followers *followers; /* NULL: no synchronization is sent */
     struct health *health;
@@ -107,7 +109,6 @@ struct scheduler {
     int worker_fds[DISPATCH_MAX_WORKERS]; /* until start: -1 or a channel */
     char *identity_text;                  /* CONTROL_IDENTITY's, until start */
     bool ready_sent;
-    bool integer_ms; /* times as Sidekiq 8 writes them */
     bool takes_pull; /* FEDPUSH_QUEUES */
     struct loop_timer *tick;
     uint64_t ticks;

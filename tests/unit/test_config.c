@@ -254,11 +254,10 @@ static void versions_decide_what_others_need(void **state)
 {
     static const struct {
         const char *version, *sidekiq, *http_rb;
-        int sidekiq_major;
     } cases[] = {
-        {"4.2.29", "6.5.12", "5.1.1", 6}, {"4.3.23", "6.5.12", "5.2.0", 6},
-        {"4.4.22", "7.3.9", "5.3.1", 7},  {"4.5.15+glitch", "8.0.9", "5.3.1", 8},
-        {"4.6.5", "8.1.6", "5.3.1", 8},   {"4.7.0-alpha.2", "8.1.6", "5.3.1", 8},
+        {"4.2.29", "6.5.12", "5.1.1"}, {"4.3.23", "6.5.12", "5.2.0"},
+        {"4.4.22", "7.3.9", "5.3.1"},  {"4.5.15+glitch", "8.0.9", "5.3.1"},
+        {"4.6.5", "8.1.6", "5.3.1"},   {"4.7.0-alpha.2", "8.1.6", "5.3.1"},
     };
     (void)state;
 
@@ -269,13 +268,13 @@ static void versions_decide_what_others_need(void **state)
         assert_string_equal(config.mastodon.text, cases[i].version);
         assert_string_equal(config.mastodon.http_rb, cases[i].http_rb);
         assert_string_equal(config.sidekiq_version, cases[i].sidekiq);
-        assert_int_equal(config.sidekiq_major, cases[i].sidekiq_major);
+        assert_int_equal(config.sidekiq_version_set, 0);
         config_clear(&config);
         free(lines);
     }
     struct config config = load(BASICS "FEDPUSH_SIDEKIQ_VERSION=7.1.0");
     assert_string_equal(config.sidekiq_version, "7.1.0");
-    assert_int_equal(config.sidekiq_major, 7);
+    assert_int_equal(config.sidekiq_version_set, 1);
     assert_true(mastodon_version_compare(&config.mastodon, 4, 5, 15) == 0);
     assert_true(mastodon_version_compare(&config.mastodon, 4, 5, 16) < 0);
     assert_true(mastodon_version_compare(&config.mastodon, 4, 4, 99) > 0);
@@ -508,7 +507,7 @@ static void a_role_gets_what_was_loaded(void **state)
     assert_string_equal(copy.mastodon.text, "4.5.15");
     assert_string_equal(copy.mastodon.http_rb, "5.3.1");
     assert_string_equal(copy.sidekiq_version, "8.0.9");
-    assert_int_equal(copy.sidekiq_major, 8);
+    assert_int_equal(copy.sidekiq_version_set, config.sidekiq_version_set);
     assert_string_equal(copy.redis_sidekiq_url, config.redis_sidekiq_url);
     assert_string_equal(copy.postgres_mastodon, config.postgres_mastodon);
     assert_string_equal(copy.resolvers, "127.0.0.1:53");

@@ -242,13 +242,13 @@ static void test_settle_writes_where_the_job_goes_on(void **state)
     assert_string_equal(settle(f, "1", "done", "", "", "j1"), "1");
     assert_string_equal(settle(f, "2", "retry", "5.000001", "R", ""), "1");
     assert_string_equal(settle(f, "3", "schedule", "6", "S", ""), "1");
-    assert_string_equal(settle(f, "4", "dead", "D", "", ""), "1");
+    assert_string_equal(settle(f, "4", "dead", "D", "1800000000.5", ""), "1");
     assert_string_equal(settle(f, "5", "return", "", "", ""), "1");
     assert_string_equal(settle(f, "6", "handoff", "10 fedpush_ruby", "", ""), "1");
     store_expect(&f->store, "j2|b", "HGETALL " RECOVERIES);
     store_expect(&f->store, "R", "ZRANGEBYSCORE retry 5 5.1");
     store_expect(&f->store, "S", "ZRANGEBYSCORE schedule 6 6");
-    store_expect(&f->store, "D", "ZRANGEBYSCORE dead 1800000000 1800000001");
+    store_expect(&f->store, "D", "ZRANGEBYSCORE dead 1800000000.5 1800000000.5");
     store_expect(&f->store, "{\"id\":" BIG_ID ",\"n\":5}", "LRANGE queue:push 0 -1");
     store_expect(&f->store, "{\"id\":" BIG_ID ",\"n\":6}", "LRANGE queue:fedpush_ruby 0 -1");
     store_expect(&f->store, "fedpush_ruby", "SMEMBERS queues");
@@ -310,7 +310,7 @@ static void test_dead_set_forgets_what_is_old(void **state)
     push(f, "queue:push", JOB("1"));
     claim(f, "10", "1000000");
     store_expect(&f->store, NULL, "ZADD dead 1780000000 old 1790000000 young");
-    settle(f, "1", "dead", "D", "", "");
+    settle(f, "1", "dead", "D", "1800000000", "");
     store_expect(&f->store, "young|D", "ZRANGE dead 0 -1");
 }
 
