@@ -150,6 +150,8 @@ static void ask_signer(struct delivery *d)
     struct message_sign request = {.id = d->id,
                                    .ticket = d->ticket,
                                    .method = d->get ? SIGN_GET : SIGN_POST,
+                                   .reread =
+                                       rereads_take(d->context->rereads, d->ticket.account_id),
                                    .target = d->url.target};
 
     d->state = DELIVERY_SIGNING;
@@ -347,6 +349,8 @@ static void answered(struct delivery *d, const struct http_result *result)
 {
     bool strict_body = mastodon_version_compare(&d->context->config->mastodon, 4, 4, 0) < 0;
 
+    if (result->end == HTTP_ANSWERED && result->status == 401)
+        rereads_note(d->context->rereads, d->ticket.account_id);
     if (result->end != HTTP_ANSWERED || result->status == 0) {
         classify_http(&d->failure, result, d->url.text);
         end(d, result->end == HTTP_REFUSED_ADDRESS ? OUTCOME_REFUSED : OUTCOME_TRANSPORT, 0);

@@ -37,6 +37,7 @@ struct fixture {
     X509_STORE *store;
     struct http *http;
     struct delivery_context context;
+    struct rereads rereads;
     struct delivery *delivery;
 
     enum sign_status answer;
@@ -44,6 +45,7 @@ struct fixture {
     bool withhold; /* the signer's answer */
     unsigned asked;
     uint8_t method;
+    uint8_t reread;
     char target[256];
 
     bool done;
@@ -220,6 +222,7 @@ static bool ask_signer(void *arg, const struct message_sign *request)
     assert_int_equal(request->ticket.account_id, 116543210987654321);
     f->asked++;
     f->method = request->method;
+    f->reread = request->reread;
     snprintf(f->target, sizeof(f->target), "%.*s", STR_ARG(request->target));
     if (!f->no_signer && !f->withhold)
         loop_defer(f->base, on_signing, f);
@@ -276,6 +279,7 @@ static int start(void **state)
                                                  .policy = &f->policy,
                                                  .max_connections = 10});
     f->context = (struct delivery_context){.clock = &f->clock,
+                                           .rereads = &f->rereads,
                                            .config = &f->config,
                                            .policy = &f->policy,
                                            .resolver = f->resolver,
@@ -382,6 +386,18 @@ static void test_statuses_are_final(void **state)
         assert_string_equal(f->error_class, "");
         assert_int_equal(f->requests, 1);
     }
+}
+
+static void test_a_key_is_read_again_after_a_401(void **state)
+{
+    struct fixture *f = *state;
+
+    deliver(f, "/status/401");
+    assert_int_equal(f->reread, 0);
+    deliver(f, "/status/403");
+    assert_int_equal(f->reread, 1);
+    deliver(f, "/status/202");
+    assert_int_equal(f->reread, 0);
 }
 
 static void test_redirects_within_the_origin(void **state)
@@ -615,6 +631,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_request_is_as_signed),
         TEST(test_statuses_are_final),
+        TEST(test_a_key_is_read_again_after_a_401),
         TEST(test_redirects_within_the_origin),
         TEST(test_redirects_that_are_not_followed),
         TEST(test_broken_answers),

@@ -4,20 +4,15 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <openssl/evp.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "base/secret.h"
+#include "seal.h"
 #include "sig/encryption.h"
 
 /* Rails' own classes made these values (7.2.2; 8.1.3 has the same form). */
-static const char primary_key[] = "fedpush-primary-key-000000000000";
-static const char salt[] = "fedpush-key-derivation-salt-0000";
-static const char key_by_sha256[] =
-    "6f1c82373f99c67bfc16e6d75f424883f11adf3b9b3e964a63502b24297c27fd";
 static const char brief[] = "fedpush known answer (short, not compressed)";
 static const char of_brief[] =
     "{\"p\":\"JVLR6Nzbcj5JwkrhaK6eAP4VFTN24V7vKmksGjz3nonYzqs0ZKnPtweA41w=\",\"h\":{\"iv\":"
@@ -37,7 +32,7 @@ static const char of_long_as_binary[] =
 
 static struct encryption *make(void)
 {
-    struct encryption *encryption = encryption_create(str_of(primary_key), str_of(salt));
+    struct encryption *encryption = encryption_create(str_of(SEAL_PRIMARY_KEY), str_of(SEAL_SALT));
     assert_non_null(encryption);
     return encryption;
 }
@@ -100,83 +95,27 @@ static void known_answers_are_opened(void **state)
 
 /* ---- values that the test makes ---- */
 
-struct made {
-    struct str plain;
-    bool deflated;
-    size_t iv_bytes, tag_bytes;
-    const char *more; /* further header members, with a leading comma */
-};
-
-static char *base64(const unsigned char *bytes, size_t len)
-{
-    char *text = mem_alloc(sodium_base64_ENCODED_LEN(len, sodium_base64_VARIANT_ORIGINAL));
-    sodium_bin2base64(text, sodium_base64_ENCODED_LEN(len, sodium_base64_VARIANT_ORIGINAL), bytes,
-                      len, sodium_base64_VARIANT_ORIGINAL);
-    return text;
-}
-
-/* free() it. */
-static char *seal(const struct made *made)
-{
-    enum { ROOM = 64 * 1024 };
-    unsigned char key[ENCRYPTION_KEY_BYTES];
-    unsigned char iv[16] = "initialization!";
-    unsigned char tag[16];
-    unsigned char *packed = mem_alloc(ROOM);
-    unsigned char *bytes = mem_alloc(ROOM);
-    uLongf packed_len = ROOM;
-    EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
-    int len;
-
-    sodium_hex2bin(key, sizeof(key), key_by_sha256, strlen(key_by_sha256), NULL, NULL, NULL);
-    if (made->deflated) {
-        assert_int_equal(
-            compress(packed, &packed_len, (const Bytef *)made->plain.ptr, made->plain.len), Z_OK);
-    } else {
-        memcpy(packed, made->plain.ptr, made->plain.len);
-        packed_len = made->plain.len;
-    }
-    EVP_EncryptInit_ex(context, EVP_aes_256_gcm(), NULL, NULL, NULL);
-    EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_SET_IVLEN, (int)made->iv_bytes, NULL);
-    EVP_EncryptInit_ex(context, NULL, NULL, key, iv);
-    EVP_EncryptUpdate(context, bytes, &len, packed, (int)packed_len);
-    EVP_EncryptFinal_ex(context, bytes + len, &len);
-    EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_GCM_GET_TAG, (int)made->tag_bytes, tag);
-    EVP_CIPHER_CTX_free(context);
-    char *p = base64(bytes, packed_len);
-    char *i = base64(iv, made->iv_bytes);
-    char *t = base64(tag, made->tag_bytes);
-    char *sealed =
-        mem_printf("{\"p\":\"%s\",\"h\":{\"iv\":\"%s\",\"at\":\"%s\"%s}}", p, i, t, made->more);
-    free(p);
-    free(i);
-    free(t);
-    free(packed);
-    free(bytes);
-    return sealed;
-}
-
-static const struct made good = {
+static const struct seal good = {
     .plain = {brief, sizeof(brief) - 1}, .iv_bytes = 12, .tag_bytes = 16, .more = ""};
 
-static void assert_made_opens(struct encryption *encryption, const struct made *made)
+static void assert_made_opens(struct encryption *encryption, const struct seal *made)
 {
-    char *sealed = seal(made);
+    char *sealed = seal_make(made);
     assert_opens(encryption, sealed, made->plain);
     free(sealed);
 }
 
-static void assert_made_refused(struct encryption *encryption, const struct made *made,
+static void assert_made_refused(struct encryption *encryption, const struct seal *made,
                                 const char *reason)
 {
-    char *sealed = seal(made);
+    char *sealed = seal_make(made);
     assert_refused(encryption, sealed, FP_INVALID, reason);
     free(sealed);
 }
 
 static void unknown_headers_are_passed_over(void **state)
 {
-    struct made made = good;
+    struct seal made = good;
 
     assert_made_opens(*state, &made);
     made.more = ",\"e\":\"VVMtQVNDSUk=\",\"x\":{\"y\":1},\"c\":false";
@@ -185,7 +124,7 @@ static void unknown_headers_are_passed_over(void **state)
 
 static void forms_that_mastodon_does_not_use_are_refused(void **state)
 {
-    struct made made = good;
+    struct seal made = good;
 
     made.more = ",\"k\":{\"p\":\"AAAA\",\"h\":{}}";
     assert_made_refused(*state, &made, "data key of its own");
@@ -209,7 +148,7 @@ static void what_is_not_encrypted_is_refused(void **state)
 
 static void short_tags_and_other_vectors_are_refused(void **state)
 {
-    struct made made = good;
+    struct seal made = good;
 
     made.tag_bytes = 12; /* GCM itself would take it */
     assert_made_refused(*state, &made, "authentication tag of 16 bytes");
@@ -221,7 +160,7 @@ static void short_tags_and_other_vectors_are_refused(void **state)
 static void a_value_inflates_to_what_a_key_may_have_and_no_more(void **state)
 {
     char *zeros = mem_alloc(64 * 1024);
-    struct made made = good;
+    struct seal made = good;
 
     made.plain = (struct str){zeros, ENCRYPTION_MAX_PLAIN_BYTES};
     made.deflated = true;
@@ -271,13 +210,13 @@ static void every_changed_bit_is_noticed(void **state)
 
 static void another_primary_key_or_salt_opens_nothing(void **state)
 {
-    struct encryption *encryption = encryption_create(STR("another"), str_of(salt));
+    struct encryption *encryption = encryption_create(STR("another"), str_of(SEAL_SALT));
     (void)state;
 
     assert_refused(encryption, of_brief, FP_DENIED, "ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY");
     assert_refused(encryption, of_brief_by_sha1, FP_DENIED, "KEY_DERIVATION_SALT");
     encryption_destroy(encryption);
-    encryption = encryption_create(str_of(primary_key), STR("another"));
+    encryption = encryption_create(str_of(SEAL_PRIMARY_KEY), STR("another"));
     assert_refused(encryption, of_brief, FP_DENIED, "another key");
     encryption_destroy(encryption);
 }
