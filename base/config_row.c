@@ -260,6 +260,11 @@ void config_clear(struct config *config)
     *config = (struct config){0};
 }
 
+bool config_encryption_is_set(const struct config *config)
+{
+    return config->encryption_primary_key[0] != '\0' && config->encryption_salt[0] != '\0';
+}
+
 bool config_is_known(const char *name)
 {
     for (size_t i = 0; i < ROW_COUNT; i++) {

@@ -182,7 +182,12 @@ bool columns_usable(const struct columns *columns, const PGresult *result, struc
 
 /* ---- reading ---- */
 
-void columns_put_load_sql(const struct columns *columns, struct buf *sql)
+/* Of the account `a`. */
+static const char usable_keypair[] =
+    "WHERE account_id = a.id AND type = 0 AND revoked = false AND (expires_at IS NULL OR "
+    "expires_at > (now() AT TIME ZONE 'utc'))";
+
+void columns_put_select_sql(const struct columns *columns, struct buf *sql)
 {
     buf_put_str(sql, STR("SELECT a.id, a.username, a.domain IS NULL, a.private_key, "
                          "a.suspended_at IS NOT NULL"));
@@ -190,14 +195,23 @@ void columns_put_load_sql(const struct columns *columns, struct buf *sql)
         buf_put_str(sql, STR(" OR a.requested_deletion_at IS NOT NULL"));
     buf_put_str(sql,
                 columns->exists[COLUMN_ID_SCHEME] ? STR(", coalesce(a.id_scheme, 0)") : STR(", 0"));
-    buf_put_str(sql, columns->keypairs
-                         ? STR(", k.id IS NOT NULL, k.local_fragment, k.uri, k.private_key "
-                               "FROM accounts a LEFT JOIN LATERAL (SELECT id, local_fragment, uri, "
-                               "private_key FROM keypairs WHERE account_id = a.id AND type = 0 "
-                               "AND revoked = false AND (expires_at IS NULL OR expires_at > "
-                               "(now() AT TIME ZONE 'utc')) ORDER BY id LIMIT 1) k ON true")
-                         : STR(", false, NULL, NULL, NULL FROM accounts a"));
-    buf_put_str(sql, STR(" WHERE a.id = ANY($1::bigint[])"));
+    if (columns->keypairs)
+        buf_printf(sql,
+                   ", k.id IS NOT NULL, k.local_fragment, k.uri, k.private_key FROM accounts a "
+                   "LEFT JOIN LATERAL (SELECT id, local_fragment, uri, private_key FROM keypairs "
+                   "%s ORDER BY id LIMIT 1) k ON true",
+                   usable_keypair);
+    else
+        buf_put_str(sql, STR(", false, NULL, NULL, NULL FROM accounts a"));
+}
+
+void columns_put_count_sql(const struct columns *columns, struct buf *sql)
+{
+    buf_put_str(sql, STR("SELECT count(*) FILTER (WHERE has), count(*) FILTER (WHERE NOT has) FROM "
+                         "(SELECT a.private_key IS NOT NULL"));
+    if (columns->keypairs)
+        buf_printf(sql, " OR EXISTS (SELECT FROM keypairs %s)", usable_keypair);
+    buf_put_str(sql, STR(" AS has FROM accounts a WHERE a.domain IS NULL) found"));
 }
 
 bool columns_row(const PGresult *result, int i, struct account_row *row)

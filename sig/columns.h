@@ -29,12 +29,14 @@ bool columns_usable(const struct columns *columns, const PGresult *result,
                     struct buf *remedy) FP_MUST_CHECK;
 
 /*
- * Appends the statement that reads accounts by id ($1: an array literal). Where there are keypairs,
- * the row that Mastodon signs with comes along: of type RSA, neither revoked nor expired, the
- * lowest id. One statement is one snapshot: a key that moves from one table to the other meanwhile
- * is seen in one of them.
+ * Appends the start of a statement that reads accounts (as `a`); a WHERE goes behind it. Where
+ * there are keypairs, the row that Mastodon signs with comes along: of type RSA, neither revoked
+ * nor expired, the lowest id. One statement is one snapshot: a key that moves from one table to the
+ * other meanwhile is seen in one of them.
  */
-void columns_put_load_sql(const struct columns *columns, struct buf *sql);
+void columns_put_select_sql(const struct columns *columns, struct buf *sql);
+/* Appends a statement that counts local accounts with a key, and those without. */
+void columns_put_count_sql(const struct columns *columns, struct buf *sql);
 /* Row `i` of its result; slices borrow the result. False: it is none. */
 bool columns_row(const PGresult *result, int i, struct account_row *row) FP_MUST_CHECK;
 

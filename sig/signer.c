@@ -369,7 +369,7 @@ static void derive_encryption(struct signer *s)
 {
     struct config *config = &s->process.config;
 
-    if (config->encryption_primary_key[0] != '\0' && config->encryption_salt[0] != '\0') {
+    if (config_encryption_is_set(config)) {
         s->encryption = encryption_create(str_of(config->encryption_primary_key),
                                           str_of(config->encryption_salt));
         if (s->encryption == NULL) {

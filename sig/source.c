@@ -173,7 +173,8 @@ static void load(struct source *source)
 
     source->state = SOURCE_LOADING;
     buf_init(&sql, COLUMNS_MAX_SQL_BYTES);
-    columns_put_load_sql(&source->columns, &sql);
+    columns_put_select_sql(&source->columns, &sql);
+    buf_put_str(&sql, STR(" WHERE a.id = ANY($1::bigint[])"));
     postgres_query(source->postgres, on_rows, source, KEYRING_WAIT_MS, buf_cstr(&sql), 1, &ids);
     buf_clear(&sql);
 }

@@ -113,11 +113,13 @@ def account_for(world, jobs):
 def unsettled(world):
     """How many jobs wait in the queue or are claimed."""
     client = world.redis_client
+    # In the order that jobs go, so that none slips past between two looks.
+    queued = client.llen("queue:push")
+    waiting = sum(client.llen(key) for key in client.scan_iter("fedpush:wait:*"))
     claimed = sum(
         client.hlen(key) - client.hexists(key, "seq") for key in client.scan_iter("fedpush:claimed:*")
     )
-    waiting = sum(client.llen(key) for key in client.scan_iter("fedpush:wait:*"))
-    return client.llen("queue:push") + claimed + waiting
+    return queued + waiting + claimed
 
 
 def wait_settled(world, seconds=60):
