@@ -2,18 +2,16 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
     LENGTH_BYTES = 4,
     TYPE_BYTES = 2,
-    TURN_BYTES = 256 * 1024, /* read or written at most in one call */
-    INPUT_BYTES = IPC_MAX_FRAME_BYTES + LENGTH_BYTES + TURN_BYTES,
+    TURN_BYTES = 256 * 1024, /* written at most in one call */
+    INPUT_BYTES = 64 * 1024, /* what both buffers usually have; more only while a frame needs it */
 };
 
 enum ipc_state {
@@ -22,31 +20,102 @@ enum ipc_state {
     IPC_CLOSED, /* `closed` was called */
 };
 
+/* Bytes from `start` to `end`, in a buffer that is given back when a large one runs empty. */
+struct queue {
+    char *bytes;
+    size_t capacity;
+    size_t start;
+    size_t end;
+};
+
+/* A socket of our own instead of a bufferevent: that asks the kernel twice for each read and each
+ * write, and there are four messages a delivery. */
 struct ipc {
-    struct bufferevent *stream;
+    int fd;
     enum ipc_state state;
+    struct event *readable;
+    struct event *writable; /* only while the socket is full */
+    struct event *flush;    /* at the end of the turn */
+    struct queue in;
+    struct queue out;
     struct ipc_handlers handlers;
     void *arg;
 };
 
+/* --- queues --- */
+
+static size_t queue_len(const struct queue *queue)
+{
+    return queue->end - queue->start;
+}
+
+/* Makes room for `len` more bytes behind `end`. */
+static void queue_reserve(struct queue *queue, size_t len)
+{
+    size_t held = queue_len(queue);
+
+    if (queue->capacity - queue->end >= len)
+        return;
+    if (queue->start > 0)
+        memmove(queue->bytes, queue->bytes + queue->start, held);
+    queue->start = 0;
+    queue->end = held;
+    if (queue->capacity - held >= len)
+        return;
+    size_t capacity = queue->capacity > 0 ? queue->capacity : INPUT_BYTES;
+    while (capacity - held < len)
+        capacity += capacity / 2;
+    queue->bytes = mem_realloc(queue->bytes, capacity);
+    queue->capacity = capacity;
+}
+
+static void queue_put(struct queue *queue, const void *bytes, size_t len)
+{
+    if (len == 0)
+        return;
+    queue_reserve(queue, len);
+    memcpy(queue->bytes + queue->end, bytes, len);
+    queue->end += len;
+}
+
+static void queue_clear(struct queue *queue)
+{
+    free(queue->bytes);
+    *queue = (struct queue){0};
+}
+
+static void queue_take(struct queue *queue, size_t len)
+{
+    queue->start += len;
+    if (queue->start < queue->end)
+        return;
+    queue->start = queue->end = 0;
+    if (queue->capacity > INPUT_BYTES)
+        queue_clear(queue);
+}
+
+/* --- reading --- */
+
 /* The caller must not touch `ipc` afterwards: `closed` may have destroyed it. */
 static void close_with(struct ipc *ipc, const char *reason)
 {
-    if (ipc->state == IPC_CLOSED)
-        return;
     ipc->state = IPC_CLOSED;
-    bufferevent_disable(ipc->stream, EV_READ | EV_WRITE);
+    event_del(ipc->readable);
+    event_del(ipc->writable);
     ipc->handlers.closed(ipc->arg, ipc, reason);
 }
 
 enum take { TAKE_FRAME = 0, TAKE_MORE, TAKE_BAD };
 
-/* A slice of the whole frame at the head of `input`, which must be drained after use. */
-static enum take take_frame(struct evbuffer *input, struct str *frame, const char **reason)
+/* A slice of the whole frame at the head of the input; with TAKE_MORE, *missing is what it still
+ * lacks. */
+static enum take take_frame(const struct queue *in, struct str *frame, size_t *missing,
+                            const char **reason)
 {
-    unsigned char head[LENGTH_BYTES];
+    const unsigned char *head = (const unsigned char *)in->bytes + in->start;
 
-    if (evbuffer_copyout(input, head, sizeof(head)) < (ev_ssize_t)sizeof(head))
+    *missing = 1;
+    if (queue_len(in) < LENGTH_BYTES)
         return TAKE_MORE;
     size_t len =
         (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 | (size_t)head[3] << 24;
@@ -58,12 +127,11 @@ static enum take take_frame(struct evbuffer *input, struct str *frame, const cha
         *reason = "frame too large";
         return TAKE_BAD;
     }
-    if (evbuffer_get_length(input) < LENGTH_BYTES + len)
+    if (queue_len(in) < LENGTH_BYTES + len) {
+        *missing = LENGTH_BYTES + len - queue_len(in);
         return TAKE_MORE;
-    const unsigned char *bytes = evbuffer_pullup(input, (ev_ssize_t)(LENGTH_BYTES + len));
-    if (bytes == NULL)
-        abort();
-    *frame = (struct str){(const char *)bytes + LENGTH_BYTES, len};
+    }
+    *frame = (struct str){in->bytes + in->start + LENGTH_BYTES, len};
     return TAKE_FRAME;
 }
 
@@ -83,80 +151,76 @@ static bool handle_frame(struct ipc *ipc, struct str frame, const char **reason)
     return true;
 }
 
-static void on_read(struct bufferevent *stream, void *arg)
+/* All whole frames; false when the channel was closed over one of them. */
+static bool handle_frames(struct ipc *ipc)
 {
-    struct ipc *ipc = arg;
-    struct evbuffer *input = bufferevent_get_input(stream);
     const char *reason = NULL;
+    struct str frame;
+    size_t missing;
 
-    while (ipc->state != IPC_CLOSED) {
-        struct str frame;
-        enum take take = take_frame(input, &frame, &reason);
-        if (take == TAKE_MORE)
-            return;
+    while (queue_len(&ipc->in) > 0) {
+        enum take take = take_frame(&ipc->in, &frame, &missing, &reason);
+        if (take == TAKE_MORE) {
+            queue_reserve(&ipc->in, missing);
+            return true;
+        }
         if (take == TAKE_BAD || !handle_frame(ipc, frame, &reason)) {
             close_with(ipc, reason);
-            return;
+            return false;
         }
-        evbuffer_drain(input, LENGTH_BYTES + frame.len);
+        queue_take(&ipc->in, LENGTH_BYTES + frame.len);
+    }
+    return true;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+    struct ipc *ipc = arg;
+
+    (void)what;
+    queue_reserve(&ipc->in, 1);
+    ssize_t len = recv(fd, ipc->in.bytes + ipc->in.end, ipc->in.capacity - ipc->in.end, 0);
+    if (len > 0) {
+        ipc->in.end += (size_t)len;
+        handle_frames(ipc);
+    } else if (len == 0) {
+        close_with(ipc, queue_len(&ipc->in) > 0 ? "closed by the other side within a frame"
+                                                : "closed by the other side");
+    } else if (errno != EAGAIN && errno != EINTR) {
+        close_with(ipc, strerror(errno));
     }
 }
+
+/* --- writing --- */
 
 /* A process that ended may have written its last frames before: they are read up to the end of the
  * stream, although ours reach it no more. */
 static void become_deaf(struct ipc *ipc)
 {
-    struct evbuffer *output = bufferevent_get_output(ipc->stream);
-
     ipc->state = IPC_DEAF;
-    bufferevent_disable(ipc->stream, EV_WRITE);
-    evbuffer_unfreeze(output, 1); /* libevent keeps the head of a socket's output frozen */
-    evbuffer_drain(output, evbuffer_get_length(output));
+    event_del(ipc->writable);
+    queue_clear(&ipc->out);
 }
 
-static void on_event(struct bufferevent *stream, short what, void *arg)
+static void on_flush(evutil_socket_t fd, short what, void *arg)
 {
     struct ipc *ipc = arg;
-    int error = EVUTIL_SOCKET_ERROR();
+    size_t len = queue_len(&ipc->out);
 
-    if (what & BEV_EVENT_ERROR && what & BEV_EVENT_WRITING && ipc->state == IPC_OPEN) {
+    (void)fd;
+    (void)what;
+    if (ipc->state != IPC_OPEN || len == 0)
+        return;
+    ssize_t written = send(ipc->fd, ipc->out.bytes + ipc->out.start,
+                           len < TURN_BYTES ? len : TURN_BYTES, MSG_NOSIGNAL);
+    if (written < 0 && errno != EAGAIN && errno != EINTR) {
         become_deaf(ipc);
         return;
     }
-    if (what & BEV_EVENT_ERROR)
-        close_with(ipc, strerror(error));
-    else if (evbuffer_get_length(bufferevent_get_input(stream)) > 0)
-        close_with(ipc, "closed by the other side within a frame");
-    else
-        close_with(ipc, "closed by the other side");
-}
-
-struct ipc *ipc_create(struct event_base *base, int fd, const struct ipc_handlers *handlers,
-                       void *arg)
-{
-    struct ipc *ipc = mem_alloc(sizeof(*ipc));
-
-    ipc->handlers = *handlers;
-    ipc->arg = arg;
-    if (evutil_make_socket_nonblocking(fd) != 0 || evutil_make_socket_closeonexec(fd) != 0)
-        abort();
-    ipc->stream = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
-    if (ipc->stream == NULL)
-        abort();
-    bufferevent_setcb(ipc->stream, on_read, NULL, on_event, ipc);
-    bufferevent_setwatermark(ipc->stream, EV_READ, 0, INPUT_BYTES);
-    bufferevent_set_max_single_read(ipc->stream, TURN_BYTES);
-    bufferevent_set_max_single_write(ipc->stream, TURN_BYTES);
-    bufferevent_enable(ipc->stream, EV_READ | EV_WRITE);
-    return ipc;
-}
-
-void ipc_destroy(struct ipc *ipc)
-{
-    if (ipc == NULL)
-        return;
-    bufferevent_free(ipc->stream);
-    free(ipc);
+    if (written > 0)
+        queue_take(&ipc->out, (size_t)written);
+    if (queue_len(&ipc->out) > 0)
+        event_add(ipc->writable, NULL);
 }
 
 void ipc_send(struct ipc *ipc, uint16_t type, struct str payload)
@@ -170,13 +234,47 @@ void ipc_send(struct ipc *ipc, uint16_t type, struct str payload)
         (unsigned char)len,         (unsigned char)(len >> 8), (unsigned char)(len >> 16),
         (unsigned char)(len >> 24), (unsigned char)type,       (unsigned char)(type >> 8),
     };
-    struct evbuffer *output = bufferevent_get_output(ipc->stream);
-    if (evbuffer_add(output, head, sizeof(head)) != 0 ||
-        evbuffer_add(output, payload.ptr, payload.len) != 0)
-        abort();
+    if (queue_len(&ipc->out) == 0)
+        event_active(ipc->flush, EV_TIMEOUT, 0); /* behind all that this turn still has to do */
+    queue_put(&ipc->out, head, sizeof(head));
+    queue_put(&ipc->out, payload.ptr, payload.len);
 }
 
 size_t ipc_pending_bytes(const struct ipc *ipc)
 {
-    return evbuffer_get_length(bufferevent_get_output(ipc->stream));
+    return queue_len(&ipc->out);
+}
+
+/* --- life --- */
+
+struct ipc *ipc_create(struct event_base *base, int fd, const struct ipc_handlers *handlers,
+                       void *arg)
+{
+    struct ipc *ipc = mem_alloc(sizeof(*ipc));
+
+    ipc->fd = fd;
+    ipc->handlers = *handlers;
+    ipc->arg = arg;
+    if (evutil_make_socket_nonblocking(fd) != 0 || evutil_make_socket_closeonexec(fd) != 0)
+        abort();
+    ipc->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, ipc);
+    ipc->writable = event_new(base, fd, EV_WRITE, on_flush, ipc);
+    ipc->flush = event_new(base, -1, 0, on_flush, ipc);
+    if (ipc->readable == NULL || ipc->writable == NULL || ipc->flush == NULL ||
+        event_add(ipc->readable, NULL) != 0)
+        abort();
+    return ipc;
+}
+
+void ipc_destroy(struct ipc *ipc)
+{
+    if (ipc == NULL)
+        return;
+    event_free(ipc->readable);
+    event_free(ipc->writable);
+    event_free(ipc->flush);
+    close(ipc->fd);
+    queue_clear(&ipc->in);
+    queue_clear(&ipc->out);
+    free(ipc);
 }

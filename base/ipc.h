@@ -1,7 +1,7 @@
 /*
  * A framed, typed, bounded channel between two processes over a stream socket pair.
  * Frame: u32 length of what follows (little endian), u16 type, payload. Writes of one loop turn
- * leave in one system call (the output is flushed once, by libevent, when the turn ends).
+ * leave in one system call, when the turn ends.
  * A bad frame from the other side closes the channel and is reported as `closed`; it never ends the
  * receiver. The process must ignore SIGPIPE, as every role does.
  */

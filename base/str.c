@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+enum { CALLOC_BYTES = 64 * 1024 };
+
 struct str str_of(const char *text)
 {
     return text != NULL ? (struct str){text, strlen(text)} : STR_NULL;
@@ -61,11 +63,19 @@ size_t str_find(struct str s, char c)
     return at != NULL ? (size_t)(at - s.ptr) : s.len;
 }
 
+static void *or_abort(void *ptr)
+{
+    if (ptr == NULL)
+        abort();
+    return ptr;
+}
+
 char *str_dup(struct str s)
 {
-    char *copy = mem_alloc(s.len + 1);
+    char *copy = or_abort(malloc(s.len + 1));
     if (s.len > 0)
         memcpy(copy, s.ptr, s.len);
+    copy[s.len] = '\0';
     return copy;
 }
 
@@ -93,16 +103,13 @@ bool str_to_i64(struct str s, int64_t min, int64_t max, int64_t *out)
     return true;
 }
 
-static void *or_abort(void *ptr)
-{
-    if (ptr == NULL)
-        abort();
-    return ptr;
-}
-
+/* glibc's calloc passes over each thread's cache of freed blocks, and what is small comes and goes
+ * here; of large blocks it gets zeroed pages from the kernel. */
 void *mem_alloc(size_t size)
 {
-    return or_abort(calloc(1, size > 0 ? size : 1));
+    if (size == 0 || size > CALLOC_BYTES)
+        return or_abort(calloc(1, size > 0 ? size : 1));
+    return memset(or_abort(malloc(size)), 0, size);
 }
 
 void *mem_realloc(void *ptr, size_t size)

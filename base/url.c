@@ -253,6 +253,7 @@ static enum fp_err build(struct url *url, struct buf *text, const struct parts *
     put_encoded(text, parts->query);
     if (text->overflow)
         return refuse(err, "longer than 2,048 bytes when encoded");
+    (void)buf_cstr(text); /* so that `text` and `target` end in NUL */
     url->memory = text->ptr;
     url->host = between(text, host, host_end);
     url->authority = between(text, host, target);

@@ -8,7 +8,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* Owns its strings (one allocation); url_clear() frees. All ASCII, no control byte anywhere. */
+/* Owns its strings (one allocation); url_clear() frees. All ASCII, no control byte anywhere. `text`
+ * and `target` end in NUL. */
 struct url {
     bool https;
     uint16_t port;        /* the effective port, never 0 */

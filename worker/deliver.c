@@ -249,7 +249,6 @@ static bool exchange(struct work *w)
         .address_count = proxy == NULL && !w->url.ip_literal ? w->addresses.count : 0,
         .proxy = proxy,
         .keep_body_bytes = SHOWN_BODY_BYTES};
-    w->headers = NULL; /* taken over */
     w->err.message[0] = '\0';
     w->session.done = false;
     http_start(http, &request, on_answer, w);
@@ -294,7 +293,7 @@ int command_deliver(const struct config *config, int argc, char **argv)
                                                         : session_fail(&w.err, FP_EXIT_CONFIG);
         session_close(&w.session);
     }
-    curl_slist_free_all(w.headers);
+    free(w.headers);
     url_clear(&w.url);
     buf_clear(&w.body);
     return code;

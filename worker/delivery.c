@@ -16,10 +16,9 @@ struct delivery {
     const struct delivery_context *context;
     enum delivery_state state;
     uint64_t id;
-    struct ticket ticket; /* its strings are owned */
+    struct ticket ticket; /* its strings, and the body, stand in `memory` */
     struct url url;       /* of the present hop */
-    char *body;
-    size_t body_bytes;
+    struct str body;
     bool get;
     unsigned hops;
     const char *proxy;
@@ -31,7 +30,9 @@ struct delivery {
     struct dns_address addresses[2 * MAX_OF_FAMILY];
     struct resolve_wait *wait;
     struct http_transfer *transfer;
+    struct curl_slist *headers; /* the transfer's */
     struct failure failure;
+    char memory[];
 };
 
 enum event_kind {
@@ -62,19 +63,12 @@ enum delivery_state delivery_state(const struct delivery *d)
     return d->state;
 }
 
-static char *own(struct str *s)
+static void keep(char **at, struct str *s)
 {
-    char *copy = str_dup(*s);
-    s->ptr = copy;
-    return copy;
-}
-
-/* Slices are const; these were made by own(). */
-static void disown(struct str s)
-{
-    char *text;
-    memcpy(&text, &s.ptr, sizeof(text));
-    free(text);
+    if (s->len > 0)
+        memcpy(*at, s->ptr, s->len);
+    s->ptr = *at;
+    *at += s->len;
 }
 
 void delivery_destroy(struct delivery *d)
@@ -85,11 +79,8 @@ void delivery_destroy(struct delivery *d)
         resolver_cancel(d->wait);
     if (d->transfer != NULL)
         http_abort(d->transfer);
+    free(d->headers);
     url_clear(&d->url);
-    disown(d->ticket.origin);
-    disown(d->ticket.content_type);
-    disown(d->ticket.synchronization);
-    free(d->body);
     free(d);
 }
 
@@ -103,7 +94,7 @@ static void end(struct delivery *d, enum outcome_kind kind, unsigned status)
         .sender_suspended = d->sender_suspended,
         .status = (uint16_t)status,
         .total_ms = (uint32_t)(clock_mono_ms(d->context->clock) - d->started_ms),
-        .sent_bytes = d->sent ? (uint32_t)d->body_bytes : 0,
+        .sent_bytes = d->sent ? (uint32_t)d->body.len : 0,
     };
 
     if (kind != OUTCOME_RESPONSE && kind != OUTCOME_NOT_TRIED) {
@@ -243,11 +234,12 @@ static void send_request(struct delivery *d, const struct message_signed *answer
                                               d->get ? STR_NULL : d->ticket.content_type,
                                           .synchronization = d->ticket.synchronization,
                                           .signature = answer->signature};
+    free(d->headers);
+    d->headers = request_headers(&context->config->mastodon, &values);
     const struct http_request request = {.url = &d->url,
                                          .get = d->get,
-                                         .headers =
-                                             request_headers(&context->config->mastodon, &values),
-                                         .body = {d->body, d->body_bytes},
+                                         .headers = d->headers,
+                                         .body = d->body,
                                          .addresses = d->url.ip_literal ? NULL : d->addresses,
                                          .address_count = d->url.ip_literal ? 0 : d->address_count,
                                          .proxy = d->proxy};
@@ -411,21 +403,24 @@ static void step(struct delivery *d, const struct event_of_delivery *event)
 struct delivery *delivery_start(const struct delivery_context *context,
                                 const struct message_job *job)
 {
-    struct delivery *d = mem_alloc(sizeof(*d));
+    size_t bytes = job->body.len + job->ticket.origin.len + job->ticket.content_type.len +
+                   job->ticket.synchronization.len;
+    struct url url;
     struct err err;
 
-    if (url_parse(&d->url, job->url, &err) != FP_OK) {
-        free(d);
+    if (url_parse(&url, job->url, &err) != FP_OK)
         return NULL;
-    }
+    struct delivery *d = mem_alloc(sizeof(*d) + bytes);
+    char *at = d->memory;
     d->context = context;
     d->id = job->id;
+    d->url = url;
     d->ticket = job->ticket;
-    own(&d->ticket.origin);
-    own(&d->ticket.content_type);
-    own(&d->ticket.synchronization);
-    d->body = str_dup(job->body);
-    d->body_bytes = job->body.len;
+    keep(&at, &d->ticket.origin);
+    keep(&at, &d->ticket.content_type);
+    keep(&at, &d->ticket.synchronization);
+    d->body = job->body;
+    keep(&at, &d->body);
     d->started_ms = clock_mono_ms(context->clock);
     return d;
 }

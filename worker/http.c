@@ -20,7 +20,8 @@ enum {
     CONNECTIONS_PER_SHARD = 1000,
     MAX_SHARDS = 16,
     MAX_POOLED = 512,
-    MAX_SOCKETS = 4, /* as many addresses are tried */
+    READ_BYTES = 4096, /* at once: answers are short */
+    MAX_SOCKETS = 4,   /* as many addresses are tried */
 };
 
 struct http {
@@ -40,7 +41,6 @@ struct http_transfer {
     struct http *http;
     struct multi *shard;
     CURL *easy;
-    struct curl_slist *headers;
     struct curl_slist *resolve;
     struct pin *pin; /* NULL: an IP literal, or through a proxy */
     http_fn *fn;
@@ -153,21 +153,30 @@ static CURLcode on_ssl_context(CURL *easy, void *context, void *arg)
 
 /* --- the end of a transfer --- */
 
+/* What pointed into a transfer or its request, so that the handle can be used again. */
+static void unset_request(CURL *easy)
+{
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(easy, CURLOPT_RESOLVE, NULL);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, NULL);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, NULL);
+}
+
 static void release(struct http_transfer *t)
 {
     struct http *http = t->http;
 
     multi_remove(t->shard, t->easy);
-    if (http->pooled < MAX_POOLED) {
-        curl_easy_reset(t->easy);
+    if (http->pooled < MAX_POOLED && t->direct) {
+        unset_request(t->easy);
         http->pool[http->pooled++] = t->easy;
     } else {
-        curl_easy_cleanup(t->easy);
+        curl_easy_cleanup(t->easy); /* what a proxy asked for must not reach another transfer */
     }
     t->easy = NULL;
-    curl_slist_free_all(t->headers);
     curl_slist_free_all(t->resolve);
-    t->headers = t->resolve = NULL;
+    t->resolve = NULL;
     if (t->pin != NULL)
         pin_release(t->pin);
     t->pin = NULL;
@@ -352,29 +361,40 @@ static struct multi *shard_of(struct http *http, struct str authority)
     return http->shards[hash % http->shard_count];
 }
 
-static void set_limits(CURL *easy, struct http_transfer *t)
+/* What is the same for every transfer is set once: it costs more than the rest of a request's
+ * preparation. */
+static CURL *make_handle(struct http *http)
 {
+    CURL *easy = curl_easy_init();
+
+    if (easy == NULL)
+        abort();
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)ATTEMPT_MS);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_S);
-    if (t->direct) /* what is pinned needs no look at its age; a proxy's name does */
-        curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)READ_BYTES);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* Mastodon knows no exceptions */
     curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_ssl_context);
-    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, t->http);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, http);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t);
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_connected);
-    curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    return easy;
+}
+
+static void set_transfer(CURL *easy, struct http_transfer *t)
+{
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, t->error);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
@@ -382,16 +402,14 @@ static void set_limits(CURL *easy, struct http_transfer *t)
 
 static void set_request(CURL *easy, const struct http_request *request, struct http_transfer *t)
 {
-    char *url = str_dup(request->url->text);
-    char *target = str_dup(request->url->target);
-
-    curl_easy_setopt(easy, CURLOPT_URL, url);
+    curl_easy_setopt(easy, CURLOPT_URL, request->url->text.ptr);
     if (request->proxy == NULL ||
         request->url->https) /* through a proxy http needs the absolute form */
-        curl_easy_setopt(easy, CURLOPT_REQUEST_TARGET, target);
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->headers);
+        curl_easy_setopt(easy, CURLOPT_REQUEST_TARGET, request->url->target.ptr);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->headers);
     curl_easy_setopt(easy, CURLOPT_PROXY, request->proxy != NULL ? request->proxy : "");
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* Mastodon knows no exceptions */
+    if (t->direct) /* what is pinned needs no look at its age; a proxy's name does */
+        curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
     if (t->resolve != NULL)
         curl_easy_setopt(easy, CURLOPT_RESOLVE, t->resolve);
     if (request->get) {
@@ -402,8 +420,6 @@ static void set_request(CURL *easy, const struct http_request *request, struct h
                          request->body.ptr != NULL ? request->body.ptr : "");
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
     }
-    free(target);
-    free(url);
 }
 
 /* Black holes hold a place no longer than with Mastodon, which tries all addresses at once. */
@@ -426,14 +442,11 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
                                  void *arg)
 {
     struct http_transfer *t = mem_alloc(sizeof(*t));
-    CURL *easy = http->pooled > 0 ? http->pool[--http->pooled] : curl_easy_init();
+    CURL *easy = http->pooled > 0 ? http->pool[--http->pooled] : make_handle(http);
 
-    if (easy == NULL)
-        abort();
     t->http = http;
     t->shard = shard_of(http, request->url->authority);
     t->easy = easy;
-    t->headers = request->headers;
     t->direct = request->proxy == NULL;
     if (t->direct && request->address_count > 0)
         t->pin = pin_take(multi_pins(t->shard), request->url, request->addresses,
@@ -447,7 +460,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     buf_init(&t->body, request->keep_body_bytes);
     buf_init(&t->header, HTTP_MAX_HEADER_BYTES);
     TAILQ_INSERT_TAIL(&http->active, t, entry);
-    set_limits(easy, t);
+    set_transfer(easy, t);
     set_request(easy, request, t);
     multi_add(t->shard, easy);
     return t;

@@ -37,7 +37,7 @@ struct http_options {
 struct http_request {
     const struct url *url;      /* borrowed until the result */
     bool get;                   /* else POST */
-    struct curl_slist *headers; /* all of them, Host included; taken over */
+    struct curl_slist *headers; /* all of them, Host included; borrowed until the result */
     struct str body;            /* POST; borrowed until the result */
     const struct dns_address
         *addresses; /* to connect to, copied; none for an IP literal or through a proxy */

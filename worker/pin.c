@@ -2,23 +2,27 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/queue.h>
 
 #include "base/table.h"
 #include "worker/address.h"
 
-enum { MAX_ENTRY_BYTES = 4096 };
+enum { MAX_KEY_BYTES = 320, MAX_ENTRY_BYTES = 1024 };
 
 struct pin {
-    TAILQ_ENTRY(pin) entry; /* in `idle`, while users is 0 */
+    TAILQ_ENTRY(pin) entry; /* in `idle`, while users is 0; the longest idle first */
     struct pins *pins;
-    char *key; /* "host:port" */
     unsigned users;
+    size_t count; /* 0: libcurl doesn't know it yet */
+    struct dns_address addresses[PIN_MAX_ADDRESSES];
+    char key[]; /* "host:port" */
 };
 
 struct pins {
     struct table *by_key;
     TAILQ_HEAD(, pin) idle;
+    size_t idle_count;
 };
 
 struct pins *pins_create(void)
@@ -30,11 +34,16 @@ struct pins *pins_create(void)
     return pins;
 }
 
-static void drop(struct pin *pin)
+static void leave_idle(struct pin *pin)
 {
     TAILQ_REMOVE(&pin->pins->idle, pin, entry);
+    pin->pins->idle_count--;
+}
+
+static void drop(struct pin *pin)
+{
+    leave_idle(pin);
     table_remove(pin->pins->by_key, str_of(pin->key));
-    free(pin->key);
     free(pin);
 }
 
@@ -59,30 +68,47 @@ static void append(struct curl_slist **list, const char *text)
 
 static void take_out_idle(struct pins *pins, struct curl_slist **list)
 {
-    struct pin *pin;
+    char text[MAX_KEY_BYTES + 1];
 
-    while ((pin = TAILQ_FIRST(&pins->idle)) != NULL) {
-        char *text = mem_printf("-%s", pin->key);
+    while (pins->idle_count > PINS_MAX_IDLE) {
+        struct pin *pin = TAILQ_FIRST(&pins->idle);
+        snprintf(text, sizeof(text), "-%s", pin->key);
         append(list, text);
-        free(text);
         drop(pin);
     }
 }
 
 static struct pin *pin_of(struct pins *pins, const struct url *url)
 {
-    char *key = mem_printf("%.*s:%u", STR_ARG(url->host), url->port);
-    struct pin *pin = table_get(pins->by_key, str_of(key));
+    char key[MAX_KEY_BYTES];
+    int len = snprintf(key, sizeof(key), "%.*s:%u", STR_ARG(url->host), url->port);
+    assert(len > 0 && len < (int)sizeof(key)); /* a host has at most 253 bytes */
+    struct pin *pin = table_get(pins->by_key, (struct str){key, (size_t)len});
 
-    if (pin != NULL) {
-        free(key);
-        return pin;
+    if (pin == NULL) {
+        pin = mem_alloc(sizeof(*pin) + (size_t)len + 1);
+        pin->pins = pins;
+        memcpy(pin->key, key, (size_t)len + 1);
+        table_put(pins->by_key, str_of(pin->key), pin);
+    } else if (pin->users == 0) {
+        leave_idle(pin);
     }
-    pin = mem_alloc(sizeof(*pin));
-    pin->pins = pins;
-    pin->key = key;
-    table_put(pins->by_key, str_of(key), pin);
+    pin->users++;
     return pin;
+}
+
+static bool knows(const struct pin *pin, const struct dns_address *addresses, size_t count)
+{
+    if (pin->count != count)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        const struct dns_address *a = &pin->addresses[i];
+        const struct dns_address *b = &addresses[i];
+        size_t bytes = a->family == AF_INET ? sizeof(a->ip.v4) : sizeof(a->ip.v6);
+        if (a->family != b->family || memcmp(&a->ip, &b->ip, bytes) != 0)
+            return false;
+    }
+    return true;
 }
 
 struct pin *pin_take(struct pins *pins, const struct url *url, const struct dns_address *addresses,
@@ -90,10 +116,13 @@ struct pin *pin_take(struct pins *pins, const struct url *url, const struct dns_
 {
     struct buf entry;
 
-    assert(count > 0);
-    take_out_idle(pins, list);
+    assert(count > 0 && count <= PIN_MAX_ADDRESSES);
     struct pin *pin = pin_of(pins, url);
-    pin->users++;
+    take_out_idle(pins, list);
+    if (knows(pin, addresses, count))
+        return pin;
+    memcpy(pin->addresses, addresses, count * sizeof(addresses[0]));
+    pin->count = count;
     buf_init(&entry, MAX_ENTRY_BYTES);
     buf_printf(&entry, "%s:", pin->key);
     for (size_t i = 0; i < count; i++) {
@@ -109,8 +138,10 @@ struct pin *pin_take(struct pins *pins, const struct url *url, const struct dns_
 void pin_release(struct pin *pin)
 {
     assert(pin->users > 0);
-    if (--pin->users == 0)
-        TAILQ_INSERT_TAIL(&pin->pins->idle, pin, entry);
+    if (--pin->users > 0)
+        return;
+    TAILQ_INSERT_TAIL(&pin->pins->idle, pin, entry);
+    pin->pins->idle_count++;
 }
 
 size_t pins_held(const struct pins *pins)

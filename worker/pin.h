@@ -1,7 +1,7 @@
 /*
- * The addresses that libcurl may connect to, pinned for as long as a transfer needs them: it never
- * resolves a name itself, and its table of pinned names holds those in use and those of a moment
- * ago, not every host that was ever delivered to.
+ * The addresses that libcurl may connect to: it never resolves a name itself. A name's addresses
+ * are told to it once, and again when they change; names that weren't needed for long are taken
+ * out, so that its table doesn't hold every host that was ever delivered to.
  */
 #ifndef FEDPUSH_WORKER_PIN_H
 #define FEDPUSH_WORKER_PIN_H
@@ -11,6 +11,11 @@
 #include "base/dns.h"
 #include "base/url.h"
 
+enum {
+    PIN_MAX_ADDRESSES = 4,
+    PINS_MAX_IDLE = 1000, /* names that nobody uses, as many as connections of a multi handle */
+};
+
 struct pins; /* of one multi handle */
 struct pin;
 
@@ -18,10 +23,10 @@ struct pins *pins_create(void);
 void pins_destroy(struct pins *pins); /* NULL is fine; all pins have been released */
 
 /*
- * Pins url's host and port to `addresses` (count > 0) until pin_release. *list is for this
- * transfer's CURLOPT_RESOLVE, the caller's to free: it first takes out the names that nobody uses
- * any more. A name stays while any transfer uses it: libcurl looks it up again when it repeats a
- * request on a fresh connection.
+ * Pins url's host and port to `addresses` (1 to PIN_MAX_ADDRESSES). *list is for this transfer's
+ * CURLOPT_RESOLVE, the caller's to free with curl_slist_free_all; it stays as it is (NULL) when
+ * libcurl knows all that already. A name stays while any transfer uses it: libcurl looks it up
+ * again when it repeats a request on a fresh connection.
  */
 struct pin *pin_take(struct pins *pins, const struct url *url, const struct dns_address *addresses,
                      size_t count, struct curl_slist **list);

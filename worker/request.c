@@ -1,6 +1,8 @@
 #include "worker/request.h"
 
-#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_HEADER_BYTES = 8 * MESSAGE_MAX_TEXT_BYTES };
 
 void request_put_user_agent(struct buf *out, const struct mastodon_version *version,
                             struct str web_domain)
@@ -13,33 +15,54 @@ void request_put_user_agent(struct buf *out, const struct mastodon_version *vers
                    STR_ARG(web_domain));
 }
 
-static void add(struct curl_slist **list, const char *name, struct str value)
+/* The lines of a list, each ending in NUL. */
+struct lines {
+    struct buf text;
+    size_t count;
+};
+
+static void add(struct lines *list, const char *name, struct str value)
 {
     if (value.len == 0)
         return;
-    char *line = mem_printf("%s: %.*s", name, STR_ARG(value));
-    struct curl_slist *longer = curl_slist_append(*list, line);
-    free(line);
-    if (longer == NULL)
-        abort();
-    *list = longer;
+    buf_put_str(&list->text, str_of(name));
+    buf_put_str(&list->text, STR(": "));
+    buf_put_str(&list->text, value);
+    buf_put_char(&list->text, '\0');
+    list->count++;
 }
 
 /* A name with a colon and nothing behind it: libcurl leaves its own field of that name out. */
-static void leave_out(struct curl_slist **list, const char *name_and_colon)
+static void leave_out(struct lines *list, const char *name_and_colon)
 {
-    struct curl_slist *longer = curl_slist_append(*list, name_and_colon);
-    if (longer == NULL)
-        abort();
-    *list = longer;
+    buf_put(&list->text, name_and_colon, strlen(name_and_colon) + 1);
+    list->count++;
+}
+
+/* The nodes and behind them their lines. */
+static struct curl_slist *finish(struct lines *list)
+{
+    size_t nodes_bytes = list->count * sizeof(struct curl_slist);
+    struct curl_slist *nodes = mem_alloc(nodes_bytes + list->text.len);
+    char *line = (char *)nodes + nodes_bytes;
+
+    memcpy(line, list->text.ptr, list->text.len);
+    for (size_t i = 0; i < list->count; i++) {
+        nodes[i].data = line;
+        nodes[i].next = i + 1 < list->count ? &nodes[i + 1] : NULL;
+        line += strlen(line) + 1;
+    }
+    buf_clear(&list->text);
+    return nodes;
 }
 
 struct curl_slist *request_headers(const struct mastodon_version *version,
                                    const struct request_values *values)
 {
     bool digest_late = mastodon_version_compare(version, 4, 7, 0) >= 0;
-    struct curl_slist *list = NULL;
+    struct lines list = {.count = 0};
 
+    buf_init(&list.text, MAX_HEADER_BYTES);
     leave_out(&list, "Host:"); /* which libcurl would put first; ours then stays where it stands */
     add(&list, "User-Agent", values->user_agent);
     add(&list, "Host", values->host);
@@ -58,5 +81,5 @@ struct curl_slist *request_headers(const struct mastodon_version *version,
         add(&list, "Connection", STR("Keep-Alive"));
     leave_out(&list, "Accept:");
     leave_out(&list, "Expect:");
-    return list;
+    return finish(&list);
 }

@@ -22,7 +22,7 @@ struct request_values {
     struct str synchronization; /* or empty */
     struct str signature;
 };
-/* All fields but Content-Length, which libcurl adds; free with curl_slist_free_all. */
+/* All fields but Content-Length, which libcurl adds: one block of memory, free(). */
 struct curl_slist *request_headers(const struct mastodon_version *version,
                                    const struct request_values *values);
 

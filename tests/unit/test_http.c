@@ -243,6 +243,11 @@ static void on_result(void *arg, const struct http_result *result)
     snprintf(f->body, sizeof(f->body), "%.*s", STR_ARG(result->body));
 }
 
+static char expect_line[] = "Expect:";
+static char signature_line[] = "Signature: x";
+static struct curl_slist expect_none = {expect_line, NULL};
+static struct curl_slist signature = {signature_line, &expect_none};
+
 static const struct dns_address loopback = {.family = AF_INET, .ip.v4 = {0x0100007f}};
 
 /* An example name is pinned to loopback; an address stands for itself. */
@@ -255,9 +260,8 @@ static struct http_request request_to(struct fixture *f, const char *scheme, con
     url_clear(&f->url);
     snprintf(text, sizeof(text), "%s://%s:%u%s", scheme, host, f->port, path);
     assert_int_equal(url_parse(&f->url, str_of(text), &err), FP_OK);
-    struct curl_slist *headers = curl_slist_append(NULL, "Signature: x");
     return (struct http_request){.url = &f->url,
-                                 .headers = curl_slist_append(headers, "Expect:"),
+                                 .headers = &signature,
                                  .body = STR("{}"),
                                  .addresses = &loopback,
                                  .address_count = f->url.ip_literal ? 0 : 1,

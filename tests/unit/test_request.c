@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -42,7 +43,7 @@ static void expect_names(const struct mastodon_version *version, struct request_
     }
     assert_string_equal(buf_cstr(&names), expected);
     buf_clear(&names);
-    curl_slist_free_all(list);
+    free(list);
 }
 
 static void fields_stand_in_mastodons_order(void **state)
@@ -94,7 +95,7 @@ static void values_are_byte_for_byte(void **state)
     assert_true(has_line(list, "Expect:")); /* left out */
     assert_true(has_line(list, "Accept:"));
     assert_string_equal(list->data, "Host:"); /* before ours: libcurl's own place for it */
-    curl_slist_free_all(list);
+    free(list);
 }
 
 static void expect_agent(const struct mastodon_version *version, const char *expected)
