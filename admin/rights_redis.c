@@ -28,6 +28,10 @@ static const struct {
     [REDIS_ROLE_CACHE] = {"cache", "+del +ping +select +unlink", {"unavailable_domains"}},
 };
 
+struct servers {
+    struct redis_endpoint of[REDIS_ROLES];
+};
+
 /* A user of Redis is the server's, for all its databases. */
 static bool same_server(const struct redis_endpoint *a, const struct redis_endpoint *b)
 {
@@ -74,18 +78,18 @@ static void put_name(struct buf *out, const struct redis_endpoint *endpoint)
     buf_put_str(out, named ? str_of(endpoint->user) : STR("fedpush"));
 }
 
-static void put_server(struct buf *out, const struct config *config,
-                       const struct redis_endpoint *endpoints, int first)
+static void put_server(struct buf *out, const struct config *config, const struct servers *servers,
+                       int first)
 {
     const char *separator = "# ";
     struct buf line;
 
     buf_init(&line, RIGHTS_MAX_BYTES);
     buf_put_str(&line, STR("ACL SETUSER "));
-    put_name(&line, &endpoints[first]);
+    put_name(&line, &servers->of[first]);
     buf_put_str(&line, STR(" reset on >PASSWORD resetchannels"));
     for (int role = first; role < REDIS_ROLES; role++) {
-        if (!same_server(&endpoints[role], &endpoints[first]))
+        if (!same_server(&servers->of[role], &servers->of[first]))
             continue;
         buf_printf(out, "%s%s", separator, roles[role].name);
         separator = ", ";
@@ -93,19 +97,19 @@ static void put_server(struct buf *out, const struct config *config,
     }
     buf_put_char(&line, ' ');
     for (int role = first; role < REDIS_ROLES; role++) {
-        if (same_server(&endpoints[role], &endpoints[first]))
+        if (same_server(&servers->of[role], &servers->of[first]))
             put_commands(&line, roles[role].commands);
     }
     buf_put_str(out, STR(": "));
-    redis_endpoint_describe(&endpoints[first], out);
+    redis_endpoint_describe(&servers->of[first], out);
     buf_printf(out, "\n%.*s\n", STR_ARG(str_trim(buf_str(&line))));
     buf_clear(&line);
 }
 
-static bool is_first_of_its_server(const struct redis_endpoint *endpoints, int role)
+static bool is_first_of_its_server(const struct servers *servers, int role)
 {
     for (int before = 0; before < role; before++) {
-        if (same_server(&endpoints[before], &endpoints[role]))
+        if (same_server(&servers->of[before], &servers->of[role]))
             return false;
     }
     return true;
@@ -115,11 +119,11 @@ enum fp_err rights_put_redis_acl(const struct config *config, struct buf *out, s
 {
     const char *const urls[REDIS_ROLES] = {config->redis_sidekiq_url, config->redis_base_url,
                                            config->redis_cache_url};
-    struct redis_endpoint endpoints[REDIS_ROLES] = {{0}};
+    struct servers servers = {0};
     enum fp_err code = FP_OK;
 
     for (int role = 0; role < REDIS_ROLES && code == FP_OK; role++)
-        code = redis_endpoint_parse(&endpoints[role], str_of(urls[role]),
+        code = redis_endpoint_parse(&servers.of[role], str_of(urls[role]),
                                     str_of(config->redis_ca_file), err);
     if (code == FP_OK)
         buf_put_str(out,
@@ -127,10 +131,10 @@ enum fp_err rights_put_redis_acl(const struct config *config, struct buf *out, s
                         "and no others.\n# Put a password in place of PASSWORD and run it with "
                         "redis-cli, then ACL SAVE.\n"));
     for (int role = 0; role < REDIS_ROLES && code == FP_OK; role++) {
-        if (is_first_of_its_server(endpoints, role))
-            put_server(out, config, endpoints, role);
+        if (is_first_of_its_server(&servers, role))
+            put_server(out, config, &servers, role);
     }
     for (int role = 0; role < REDIS_ROLES; role++)
-        redis_endpoint_clear(&endpoints[role]);
+        redis_endpoint_clear(&servers.of[role]);
     return code;
 }

@@ -25,25 +25,25 @@ enum column {
 };
 
 static const struct {
-    enum table table;
     const char *name;
+    enum table table;
     bool optional; /* not in every release, and nothing else depends on it */
 } specs[COLUMNS_COUNT] = {
-    [COLUMN_ID] = {TABLE_ACCOUNTS, "id", false},
-    [COLUMN_USERNAME] = {TABLE_ACCOUNTS, "username", false},
-    [COLUMN_DOMAIN] = {TABLE_ACCOUNTS, "domain", false},
-    [COLUMN_PRIVATE_KEY] = {TABLE_ACCOUNTS, "private_key", false},
-    [COLUMN_SUSPENDED_AT] = {TABLE_ACCOUNTS, "suspended_at", false},
-    [COLUMN_ID_SCHEME] = {TABLE_ACCOUNTS, "id_scheme", true},
-    [COLUMN_REQUESTED_DELETION_AT] = {TABLE_ACCOUNTS, "requested_deletion_at", true},
-    [COLUMN_LOCAL_FRAGMENT] = {TABLE_KEYPAIRS, "local_fragment", true},
-    [COLUMN_KEYPAIR_ID] = {TABLE_KEYPAIRS, "id", false},
-    [COLUMN_KEYPAIR_ACCOUNT_ID] = {TABLE_KEYPAIRS, "account_id", false},
-    [COLUMN_KEYPAIR_TYPE] = {TABLE_KEYPAIRS, "type", false},
-    [COLUMN_KEYPAIR_REVOKED] = {TABLE_KEYPAIRS, "revoked", false},
-    [COLUMN_KEYPAIR_EXPIRES_AT] = {TABLE_KEYPAIRS, "expires_at", false},
-    [COLUMN_KEYPAIR_URI] = {TABLE_KEYPAIRS, "uri", false},
-    [COLUMN_KEYPAIR_PRIVATE_KEY] = {TABLE_KEYPAIRS, "private_key", false},
+    [COLUMN_ID] = {"id", TABLE_ACCOUNTS, false},
+    [COLUMN_USERNAME] = {"username", TABLE_ACCOUNTS, false},
+    [COLUMN_DOMAIN] = {"domain", TABLE_ACCOUNTS, false},
+    [COLUMN_PRIVATE_KEY] = {"private_key", TABLE_ACCOUNTS, false},
+    [COLUMN_SUSPENDED_AT] = {"suspended_at", TABLE_ACCOUNTS, false},
+    [COLUMN_ID_SCHEME] = {"id_scheme", TABLE_ACCOUNTS, true},
+    [COLUMN_REQUESTED_DELETION_AT] = {"requested_deletion_at", TABLE_ACCOUNTS, true},
+    [COLUMN_LOCAL_FRAGMENT] = {"local_fragment", TABLE_KEYPAIRS, true},
+    [COLUMN_KEYPAIR_ID] = {"id", TABLE_KEYPAIRS, false},
+    [COLUMN_KEYPAIR_ACCOUNT_ID] = {"account_id", TABLE_KEYPAIRS, false},
+    [COLUMN_KEYPAIR_TYPE] = {"type", TABLE_KEYPAIRS, false},
+    [COLUMN_KEYPAIR_REVOKED] = {"revoked", TABLE_KEYPAIRS, false},
+    [COLUMN_KEYPAIR_EXPIRES_AT] = {"expires_at", TABLE_KEYPAIRS, false},
+    [COLUMN_KEYPAIR_URI] = {"uri", TABLE_KEYPAIRS, false},
+    [COLUMN_KEYPAIR_PRIVATE_KEY] = {"private_key", TABLE_KEYPAIRS, false},
 };
 
 /* Where things stand in the results. */
