@@ -175,6 +175,11 @@ def test_the_printed_acl_suffices(world, machines, user):
     back = fedpush(world, "handback", "--own", runtime_dir=first.runtime_dir, **user)
     assert back.returncode == 0 and world.redis_client.llen("queue:push") == 4, back.stderr
     identity = first.start().identity()
+    wait_for(lambda: world.redis_client.hlen(f"fedpush:claimed:{identity}") > 1, 20, "a claim")
+    first.kill()
+    first.start()  # returns by itself what its former self held
+    wait_for(lambda: not world.redis_client.exists(f"fedpush:claimed:{identity}"), 20, "recovery")
+    identity = first.identity()
     first.stop()
     assert "NOPERM" not in first.log()
     assert not world.redis_client.sismember("processes", identity)
