@@ -8,7 +8,18 @@
 #include "base/log.h"
 #include "base/table.h"
 
-enum { SLOT_COUNT = DISPATCH_MAX_WORKERS + 1, QUARANTINE_SLOT = DISPATCH_MAX_WORKERS };
+enum {
+    SLOT_COUNT = DISPATCH_MAX_WORKERS + 1,
+    QUARANTINE_SLOT = DISPATCH_MAX_WORKERS,
+    KNOWN_BODIES = 4,
+    KNOWN_BODY_BYTES = 64 * 1024, /* longer ones are not remembered */
+};
+
+/* A post to thousands of hosts is one body: comparing it costs far less than hashing it. */
+struct known_body {
+    struct buf body;
+    unsigned char sha256[BODY_DIGEST_BYTES];
+};
 
 struct flight {
     uint64_t id;
@@ -32,6 +43,8 @@ struct dispatch {
     uint64_t next_id;
     unsigned in_flight;
     struct buf scratch;
+    struct known_body bodies[KNOWN_BODIES];
+    unsigned next_body; /* to be overwritten */
 };
 
 static struct channel *channel_of(struct dispatch *d, unsigned worker)
@@ -47,6 +60,8 @@ struct dispatch *dispatch_create(const struct dispatch_options *options)
     d->by_id = table_create();
     d->next_id = 1;
     buf_init(&d->scratch, IPC_MAX_FRAME_BYTES);
+    for (unsigned i = 0; i < KNOWN_BODIES; i++)
+        buf_init(&d->bodies[i].body, KNOWN_BODY_BYTES);
     for (unsigned i = 0; i < SLOT_COUNT; i++) {
         d->channels[i].dispatch = d;
         d->channels[i].worker = i == QUARANTINE_SLOT ? CONTROL_QUARANTINE_INDEX : i;
@@ -74,6 +89,8 @@ void dispatch_destroy(struct dispatch *d)
     for (unsigned i = 0; i < SLOT_COUNT; i++)
         ipc_destroy(d->channels[i].ipc);
     table_destroy(d->by_id);
+    for (unsigned i = 0; i < KNOWN_BODIES; i++)
+        buf_clear(&d->bodies[i].body);
     buf_clear(&d->scratch);
     free(d);
 }
@@ -168,6 +185,23 @@ bool dispatch_is_idle(const struct dispatch *d, unsigned worker)
     return dispatch_has_credit(d, worker) && d->channels[slot].in_flight == 0;
 }
 
+static void put_digest(struct dispatch *d, struct str body, unsigned char sha256[BODY_DIGEST_BYTES])
+{
+    for (unsigned i = 0; i < KNOWN_BODIES; i++) {
+        if (body.len > 0 && str_equal(buf_str(&d->bodies[i].body), body)) {
+            memcpy(sha256, d->bodies[i].sha256, BODY_DIGEST_BYTES);
+            return;
+        }
+    }
+    digest_sha256(body, sha256);
+    if (body.len > KNOWN_BODY_BYTES)
+        return;
+    struct known_body *known = &d->bodies[d->next_body++ % KNOWN_BODIES];
+    buf_reset(&known->body);
+    buf_put_str(&known->body, body);
+    memcpy(known->sha256, sha256, BODY_DIGEST_BYTES);
+}
+
 static void make_ticket(struct dispatch *d, const struct claim *claim, struct ticket *ticket)
 {
     *ticket = (struct ticket){
@@ -178,7 +212,7 @@ static void make_ticket(struct dispatch *d, const struct claim *claim, struct ti
         .origin = claim->url.origin,
         .content_type = STR("application/activity+json"),
     };
-    digest_sha256(claim->job.body, ticket->body_sha256);
+    put_digest(d, claim->job.body, ticket->body_sha256);
     ticket_seal(ticket, d->o.ticket_key);
 }
 

@@ -234,7 +234,7 @@ static bool exchange(struct work *w)
     store = trust_store_create(str_of(w->config->ca_file), &w->err);
     if (store == NULL)
         return false;
-    curl_global_init(CURL_GLOBAL_DEFAULT);
+    http_global_init();
     const struct http_options options = {.base = w->session.base,
                                          .clock = &w->session.clock,
                                          .store = store,

@@ -312,6 +312,23 @@ static void on_sweep(void *arg)
         multi_tick(http->shards[i], now_ms);
 }
 
+/* As malloc, which keeps freed blocks at hand, and calloc doesn't: libcurl asks for many small
+ * ones. */
+static void *cleared(size_t count, size_t size)
+{
+    size_t bytes;
+
+    if (__builtin_mul_overflow(count, size, &bytes))
+        return NULL;
+    void *block = malloc(bytes > 0 ? bytes : 1);
+    return block != NULL ? memset(block, 0, bytes) : NULL;
+}
+
+void http_global_init(void)
+{
+    curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, free, realloc, strdup, cleared);
+}
+
 /* --- the start of a transfer --- */
 
 struct http *http_create(const struct http_options *options)

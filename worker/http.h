@@ -69,6 +69,7 @@ typedef void http_fn(void *arg, const struct http_result *result);
 
 struct http;
 struct http_transfer;
+void http_global_init(void); /* once a process, before all else here */
 struct http *http_create(const struct http_options *options);
 void http_destroy(struct http *http); /* transfers end without callback */
 /* fn is called from the loop, never from here; it may start others. */

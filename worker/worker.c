@@ -297,7 +297,7 @@ static void on_start(void *arg)
         return;
     }
     raise_descriptor_limit();
-    curl_global_init(CURL_GLOBAL_DEFAULT);
+    http_global_init();
     buf_init(&w->scratch, IPC_MAX_FRAME_BYTES);
     w->deliveries = table_create();
     w->credits = (unsigned)((config->max_in_flight + workers - 1) / workers);
