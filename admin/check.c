@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "admin/commands.h"
+#include "admin/files.h"
 #include "admin/report.h"
 #include "admin/signer_check.h"
 #include "admin/survey.h"
@@ -55,6 +56,7 @@ static void check_machine(struct report *report, const struct config *config)
     report_line(report, GRADE_OK, "config", "Mastodon %s, Sidekiq %s, https://%s/",
                 config->mastodon.text, config->sidekiq_version, config->web_domain);
     check_directory(report, config);
+    files_check(report, config);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max < needed)
         report_line(report, GRADE_WARN, "descriptors",
                     "%llu may be open, %lu could be needed: raise LimitNOFILE or lower "
@@ -93,25 +95,37 @@ static void check_redis_roles(struct report *report, struct session *session)
         if (redis_endpoint_equal(&session->endpoints[role],
                                  &session->endpoints[REDIS_ROLE_SIDEKIQ]))
             continue;
-        if (session_redis(session, (enum redis_role)role, &err) != NULL)
-            report_line(report, GRADE_OK, "Redis", "role %s answers", names[role]);
-        else
+        struct redis *redis = session_redis(session, (enum redis_role)role, &err);
+        if (redis != NULL) {
+            struct buf where;
+            buf_init(&where, 512);
+            redis_describe(redis, &where);
+            report_line(report, GRADE_OK, "Redis", "role %s answers at %s", names[role],
+                        buf_cstr(&where));
+            buf_clear(&where);
+        } else {
             report_line(report, GRADE_FAIL, "Redis",
                         "%s: check its address, password and TLS settings", err.message);
+        }
     }
 }
 
-static void check_policy(struct report *report, const struct survey *s)
+static void check_policy(struct report *report, const struct survey *s, const struct redis *redis)
 {
     int major = 0;
     int minor = 0;
+    struct buf where;
 
+    buf_init(&where, 512);
+    redis_describe(redis, &where);
     if (sscanf(s->redis_version, "%d.%d", &major, &minor) == 2 &&
         (major < 6 || (major == 6 && minor < 2)))
-        report_line(report, GRADE_FAIL, "Redis", "version %s: 6.2 or later is needed",
-                    s->redis_version);
+        report_line(report, GRADE_FAIL, "Redis", "version %s at %s: 6.2 or later is needed",
+                    s->redis_version, buf_cstr(&where));
     else
-        report_line(report, GRADE_OK, "Redis", "version %s", s->redis_version);
+        report_line(report, GRADE_OK, "Redis", "version %s at %s", s->redis_version,
+                    buf_cstr(&where));
+    buf_clear(&where);
     if (s->policy[0] == '\0')
         report_line(report, GRADE_WARN, "eviction",
                     "maxmemory-policy can't be read: make sure that it is noeviction");
@@ -161,10 +175,11 @@ static void check_redis(struct report *report, struct session *session)
 
     if (!survey_take(s, session, &err)) {
         report_line(report, GRADE_FAIL, "Redis",
-                    "%s: check REDIS_URL or SIDEKIQ_REDIS_URL, the password and TLS settings",
+                    "%s: check REDIS_URL (or what else of REDIS_* and SIDEKIQ_REDIS_* is set), the "
+                    "password and TLS settings",
                     err.message);
     } else {
-        check_policy(report, s);
+        check_policy(report, s, session->redis[REDIS_ROLE_SIDEKIQ]);
         if (!may_run_scripts(session, session->redis[REDIS_ROLE_SIDEKIQ], &err))
             report_line(report, GRADE_FAIL, "scripts",
                         "%s: its user needs +@scripting and ~fedpush:*", err.message);

@@ -7,7 +7,7 @@
 
 #include "base/loop.h"
 
-enum { CONNECT_MS = 6000, ANSWER_MS = 20000 };
+enum { CONNECT_MS = 6000, ANSWER_MS = 20000, LOOK_MS = 50 };
 
 static const char *url_of(const struct config *config, enum redis_role role)
 {
@@ -43,6 +43,8 @@ bool session_open(struct session *session, const struct config *config, struct e
                                  str_of(url_of(config, (enum redis_role)role)),
                                  str_of(config->redis_ca_file), err) != FP_OK)
             return false;
+        redis_endpoint_set_certificate(&session->endpoints[role], str_of(config->redis_cert_file),
+                                       str_of(config->redis_key_file));
     }
     return true;
 }
@@ -119,10 +121,10 @@ struct redis *session_redis(struct session *session, enum redis_role role, struc
     }
     if (redis_is_ready(session->redis[role]))
         return session->redis[role];
+    buf_init(&where, 1024);
+    redis_describe(session->redis[role], &where);
     redis_destroy(session->redis[role]); /* it would try again and again */
     session->redis[role] = NULL;
-    buf_init(&where, 256);
-    redis_endpoint_describe(&session->endpoints[role], &where);
     err_set(err, FP_UNAVAILABLE, "Redis (%s, %s): %s", redis_names[role], buf_cstr(&where),
             session->redis_problem[0] != '\0' ? session->redis_problem
                                               : "no connection within 6 s");
@@ -166,11 +168,17 @@ struct postgres *session_postgres(struct session *session, enum postgres_role ro
     }
     session->done = false;
     postgres_query(*postgres, on_first, session, CONNECT_MS, "SELECT 1", 0, NULL);
-    if (session_wait(session, CONNECT_MS + 1000) && session->good)
+    for (int64_t waited_ms = 0;
+         !session->done && waited_ms < CONNECT_MS + 1000 && postgres_failed_rounds(*postgres) == 0;
+         waited_ms += LOOK_MS)
+        session_wait(session, LOOK_MS);
+    if (session->done && session->good)
         return *postgres;
     const char *problem = postgres_problem(*postgres);
     err_set(err, FP_UNAVAILABLE, "PostgreSQL (%s): %s", postgres_names[role],
             problem[0] != '\0' ? problem : "no answer within 6 s");
+    postgres_destroy(*postgres); /* it would try again and again, and answer later */
+    *postgres = NULL;
     return NULL;
 }
 

@@ -8,6 +8,16 @@
 
 enum { OLD_S = 60 };
 
+static void show_redis(struct report *report, const struct redis *redis)
+{
+    struct buf where;
+
+    buf_init(&where, 512);
+    redis_describe(redis, &where);
+    report_line(report, GRADE_OK, "Redis", "%s", buf_cstr(&where));
+    buf_clear(&where);
+}
+
 static void show_machines(struct report *report, const struct survey *s)
 {
     for (size_t i = 0; i < s->identity_count; i++) {
@@ -104,6 +114,7 @@ static int show(struct session *session)
     struct err err;
 
     if (survey_take(survey, session, &err)) {
+        show_redis(&report, session->redis[REDIS_ROLE_SIDEKIQ]);
         show_machines(&report, survey);
         show_queues(&report, survey, session->config);
     } else {

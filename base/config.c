@@ -7,6 +7,7 @@
 #include "base/conninfo.h"
 #include "base/dotenv.h"
 #include "base/mastodon.h"
+#include "base/proxy.h"
 #include "base/secret.h"
 
 /* Where a variable stands and its name, for an error. */
@@ -30,10 +31,15 @@ static enum fp_err refuse(const struct dotenv *dotenv, const char *name, struct 
 static enum fp_err refuse_value(const struct dotenv *dotenv, const struct config_row *row,
                                 const char *value, struct err *err)
 {
-    char *why = row->type == ROW_LEVEL
-                    ? mem_printf("\"%.40s\" is not error, warn, info or debug", value)
-                    : mem_printf("\"%.40s\" is not a whole number from %lld to %lld", value,
-                                 (long long)row->min, (long long)row->max);
+    char *why;
+
+    if (row->type == ROW_LEVEL)
+        why = mem_printf("\"%.40s\" is not error, warn, info or debug", value);
+    else if (row->type == ROW_SWITCH)
+        why = mem_printf("\"%.40s\" is not true or false", value);
+    else
+        why = mem_printf("\"%.40s\" is not a whole number from %lld to %lld", value,
+                         (long long)row->min, (long long)row->max);
     enum fp_err code = refuse(dotenv, row->name, err, why);
     free(why);
     return code;
@@ -244,6 +250,16 @@ static enum fp_err set_databases(struct config *config, const struct dotenv *dot
     return code;
 }
 
+static enum fp_err check_proxies(const struct config *config, struct err *err)
+{
+    struct proxies proxies;
+    enum fp_err code = proxies_init(&proxies, config, err);
+
+    if (code == FP_OK)
+        proxies_clear(&proxies);
+    return code;
+}
+
 /* Values that are right alone, but not together. */
 static enum fp_err refuse_contradictions(struct config *config, const struct dotenv *dotenv,
                                          struct err *err)
@@ -255,6 +271,12 @@ static enum fp_err refuse_contradictions(struct config *config, const struct dot
     if (config->lookahead_jobs < config->max_in_flight)
         return refuse(dotenv, "FEDPUSH_LOOKAHEAD", err,
                       "must not be smaller than FEDPUSH_MAX_IN_FLIGHT");
+    if (config->redis_cert_file[0] != '\0' && config->redis_key_file[0] == '\0')
+        return refuse(dotenv, "FEDPUSH_REDIS_CERT_FILE", err,
+                      "needs its key, too: set FEDPUSH_REDIS_KEY_FILE (it may be the same file)");
+    if (config->redis_key_file[0] != '\0' && config->redis_cert_file[0] == '\0')
+        return refuse(dotenv, "FEDPUSH_REDIS_KEY_FILE", err,
+                      "needs its certificate, too: set FEDPUSH_REDIS_CERT_FILE");
     return FP_OK;
 }
 
@@ -287,6 +309,8 @@ static enum fp_err load(struct config *config, struct dotenv *dotenv, const char
         code = refuse_unknown(dotenv, err);
     if (code == FP_OK)
         code = set_direct(config, dotenv, err);
+    if (code == FP_OK)
+        code = check_proxies(config, err);
     if (code == FP_OK)
         code = set_version(config, dotenv, mastodon_dir, err);
     if (code == FP_OK)

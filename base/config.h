@@ -35,6 +35,8 @@ struct config {
     char *redis_sidekiq_url;
     char *redis_cache_url;
     char *redis_ca_file;     /* FEDPUSH_REDIS_CA_FILE */
+    char *redis_cert_file;   /* FEDPUSH_REDIS_CERT_FILE: both or none */
+    char *redis_key_file;    /* FEDPUSH_REDIS_KEY_FILE */
     char *postgres_mastodon; /* libpq conninfo, Mastodon's precedence */
     char *postgres_fedpush;  /* FEDPUSH_DATABASE_URL as conninfo, else as postgres_mastodon */
     char *postgres_keys; /* FEDPUSH_KEYS_DATABASE_URL as conninfo, else as postgres_mastodon: the
@@ -61,6 +63,7 @@ struct config {
     int drain_seconds;        /* FEDPUSH_DRAIN_SECONDS, 25. Reloadable */
     int concurrency;          /* FEDPUSH_CONCURRENCY, advertised in `processes`, 60 */
     int key_cache;            /* FEDPUSH_KEY_CACHE, accounts, 4,096 */
+    bool double_knock;        /* FEDPUSH_DOUBLE_KNOCK, true */
     char *handoff_queue;      /* FEDPUSH_HANDOFF_QUEUE, "default" */
     char *resolvers;          /* FEDPUSH_RESOLVERS, "" = the system's */
     char *ca_file;            /* FEDPUSH_CA_FILE: CAs for remote hosts instead of the system's */

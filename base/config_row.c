@@ -168,6 +168,12 @@ static const struct config_row rows[] = {
      .max = 65536,
      .otherwise = "4096",
      .help = "accounts whose keys are held in memory"},
+    {.name = "FEDPUSH_DOUBLE_KNOCK",
+     .offset = MEMBER(double_knock),
+     .type = ROW_SWITCH,
+     .roles = TO_SCHEDULER,
+     .otherwise = "true",
+     .help = "try the other signature scheme after a 400 or 401"},
     {.name = "FEDPUSH_HANDOFF_QUEUE",
      .offset = MEMBER(handoff_queue),
      .roles = TO_SCHEDULER,
@@ -185,6 +191,14 @@ static const struct config_row rows[] = {
      .offset = MEMBER(redis_ca_file),
      .roles = TO_SCHEDULER,
      .help = "file of CAs for Redis with TLS; default: the system's"},
+    {.name = "FEDPUSH_REDIS_CERT_FILE",
+     .offset = MEMBER(redis_cert_file),
+     .roles = TO_SCHEDULER,
+     .help = "PEM file of the certificate for a Redis that asks for one"},
+    {.name = "FEDPUSH_REDIS_KEY_FILE",
+     .offset = MEMBER(redis_key_file),
+     .roles = TO_SCHEDULER,
+     .help = "PEM file of that certificate's key"},
     {.name = "FEDPUSH_LOG_LEVEL",
      .offset = MEMBER(log_level),
      .type = ROW_LEVEL,
@@ -243,6 +257,9 @@ bool config_row_set(struct config *config, const struct config_row *row, struct 
     case ROW_TRUE:
         *(bool *)member = str_equal(text, STR("true"));
         return true;
+    case ROW_SWITCH:
+        *(bool *)member = str_equal(text, STR("true"));
+        return *(bool *)member || str_equal(text, STR("false"));
     case ROW_LEVEL:
         return log_level_parse(text, member);
     case ROW_VERSION:
@@ -296,6 +313,7 @@ static void put_value(const struct config *config, const struct config_row *row,
         buf_printf(out, "%lld", (long long)number_of(config, row));
         break;
     case ROW_TRUE:
+    case ROW_SWITCH:
         buf_printf(out, "%s", *(const bool *)member ? "true" : "false");
         break;
     case ROW_LEVEL:

@@ -12,6 +12,7 @@ enum config_row_type {
     ROW_INT,      /* int */
     ROW_INT64,    /* int64_t */
     ROW_TRUE,     /* bool: whether the text is exactly "true", as Mastodon reads it */
+    ROW_SWITCH,   /* bool: "true" or "false" */
     ROW_LEVEL,    /* enum log_level */
     ROW_VERSION,  /* struct mastodon_version */
 };

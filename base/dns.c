@@ -57,6 +57,7 @@ struct dns {
     int tick_ms;
     size_t unanswered;
     uint64_t queries_sent;
+    bool v4_only;
     bool closing;
     bool delivering; /* a callback is running: freeing waits for its return */
 };
@@ -332,14 +333,16 @@ static void ask(struct dns_query *query, struct str host)
     char name[MAX_NAME_BYTES + 1] = {0};
 
     memcpy(name, host.ptr, host.len);
-    query->unanswered = 2;
+    query->unanswered = dns->v4_only ? 1 : 2;
     query->v4.query = query;
     query->v6.query = query;
-    dns->unanswered += 2;
+    query->v6.answer = ANSWER_NONE;
+    dns->unanswered += (size_t)query->unanswered;
     if (!loop_timer_pending(dns->tick))
         loop_timer_set(dns->tick, dns->tick_ms);
     ares_query(dns->channel, name, ns_c_in, ns_t_a, on_answer_v4, &query->v4);
-    ares_query(dns->channel, name, ns_c_in, ns_t_aaaa, on_answer_v6, &query->v6);
+    if (!dns->v4_only)
+        ares_query(dns->channel, name, ns_c_in, ns_t_aaaa, on_answer_v6, &query->v6);
 }
 
 struct dns_query *dns_lookup(struct dns *dns, struct str host, dns_fn *fn, void *arg)
@@ -416,6 +419,7 @@ struct dns *dns_create(struct event_base *base, const struct dns_options *option
     dns->base = base;
     TAILQ_INIT(&dns->done);
     LIST_INIT(&dns->sockets);
+    dns->v4_only = options->v4_only;
     dns->tick_ms = options->timeout_ms < 1000 ? 10 + options->timeout_ms / 10 : 100;
     if (open_channel(dns, options, err) != FP_OK) {
         ares_library_cleanup();

@@ -43,6 +43,7 @@ typedef void dns_fn(void *arg, const struct dns_result *result);
 
 struct dns_options {
     struct str servers; /* "ADDRESS[:PORT],…"; empty: the system's resolv.conf */
+    bool v4_only;       /* no AAAA question: this machine couldn't use the answer */
     bool hosts_file;    /* look into /etc/hosts first (read once, at creation) */
     int timeout_ms;     /* for each server; one attempt each, as Mastodon does: 5,000 */
 };
@@ -51,8 +52,8 @@ struct dns_options {
 struct dns *dns_create(struct event_base *base, const struct dns_options *options, struct err *err);
 void dns_destroy(
     struct dns *dns); /* outstanding look-ups end as DNS_CANCELLED, before this returns */
-/* Asks for A and AAAA. IP literals (brackets allowed) are answered without asking. The answer comes
- * from the loop, never before dns_lookup returns. `host` is copied. */
+/* Asks for A and AAAA (unless v4_only). IP literals (brackets allowed) are answered without asking.
+ * The answer comes from the loop, never before dns_lookup returns. `host` is copied. */
 struct dns_query *dns_lookup(struct dns *dns, struct str host, dns_fn *fn, void *arg);
 /* The callback will not be called. Not allowed after it was. */
 void dns_cancel(struct dns_query *query);

@@ -18,7 +18,8 @@ enum fp_err mastodon_version_read(struct mastodon_version *version, const char *
 /* The Sidekiq that this version's newest release ships. A constant. */
 const char *mastodon_sidekiq_version(const struct mastodon_version *version);
 
-/* `prefix`: "" (base), "SIDEKIQ_" or "CACHE_". A new string in *url, with password: secret_free. */
+/* Where a role's Redis is, for redis_endpoint_parse, Sentinels included (since 4.3). `prefix`: ""
+ * (base), "SIDEKIQ_" or "CACHE_". A new string in *url, with password: secret_free. */
 enum fp_err mastodon_redis_url(const struct mastodon_version *version, const struct dotenv *dotenv,
                                const char *prefix, char **url, struct err *err) FP_MUST_CHECK;
 

@@ -151,6 +151,7 @@ void message_put_job(struct buf *out, const struct message_job *m)
 {
     put_u64(out, m->id);
     put_ticket(out, &m->ticket);
+    put_u8(out, m->knock);
     put_str(out, m->url);
     put_str(out, m->body);
 }
@@ -161,6 +162,7 @@ bool message_get_job(struct str payload, struct message_job *m)
 
     m->id = get_u64(&reader);
     get_ticket(&reader, &m->ticket);
+    m->knock = get_u8(&reader, KNOCK_RFC9421_FIRST);
     m->url = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
     m->body = get_str(&reader, MESSAGE_MAX_BODY_BYTES);
     return at_end(&reader);
@@ -197,6 +199,7 @@ void message_put_outcome(struct buf *out, const struct message_outcome *m)
     put_u64(out, m->id);
     put_u8(out, m->kind);
     put_u8(out, m->sender_suspended);
+    put_u8(out, m->learnt);
     put_u16(out, m->status);
     put_u32(out, m->total_ms);
     put_u32(out, m->sent_bytes);
@@ -218,6 +221,7 @@ bool message_get_outcome(struct str payload, struct message_outcome *m)
     m->id = get_u64(&reader);
     m->kind = get_u8(&reader, OUTCOME_NOT_TRIED);
     m->sender_suspended = get_u8(&reader, 1);
+    m->learnt = get_u8(&reader, LEARNT_NEITHER);
     m->status = get_u16(&reader);
     m->total_ms = get_u32(&reader);
     m->sent_bytes = get_u32(&reader);
@@ -232,6 +236,7 @@ void message_put_sign(struct buf *out, const struct message_sign *m)
     put_ticket(out, &m->ticket);
     put_u8(out, m->method);
     put_u8(out, m->reread);
+    put_u8(out, m->scheme);
     put_u64(out, (uint64_t)m->date_s);
     put_str(out, m->target);
 }
@@ -244,6 +249,7 @@ bool message_get_sign(struct str payload, struct message_sign *m)
     get_ticket(&reader, &m->ticket);
     m->method = get_u8(&reader, SIGN_GET);
     m->reread = get_u8(&reader, 1);
+    m->scheme = get_u8(&reader, SCHEME_RFC9421);
     m->date_s = get_i64(&reader);
     m->target = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
     return at_end(&reader);
@@ -258,6 +264,7 @@ void message_put_signed(struct buf *out, const struct message_signed *m)
     put_str(out, m->date);
     put_str(out, m->digest);
     put_str(out, m->signature);
+    put_str(out, m->signature_input);
     put_str(out, m->reason);
 }
 
@@ -272,6 +279,7 @@ bool message_get_signed(struct str payload, struct message_signed *m)
     m->date = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
     m->digest = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
     m->signature = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
+    m->signature_input = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
     m->reason = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
     return at_end(&reader);
 }

@@ -30,10 +30,21 @@ enum {
     MESSAGE_MAX_ERROR_BYTES = 1000,
 };
 
+/* How a request is signed; a remote server that doesn't know one knows the other. */
+enum sign_scheme { SCHEME_CAVAGE = 0 /* draft-cavage-http-signatures-12 */, SCHEME_RFC9421 };
+
+/* The scheme of a job's first request ("knock"), and whether a 400 or 401 is answered with another
+ * request in the other one (once, as Mastodon 4.7 does it). */
+enum knock { KNOCK_CAVAGE = 0, KNOCK_RFC9421, KNOCK_CAVAGE_FIRST, KNOCK_RFC9421_FIRST };
+
+/* What a second knock has shown about its origin. */
+enum learnt { LEARNT_NOTHING = 0, LEARNT_CAVAGE, LEARNT_RFC9421, LEARNT_NEITHER };
+
 /* Deliver this. Sent only against credit (HELLO's, and one for each OUTCOME). */
 struct message_job {
     uint64_t id; /* the scheduler's; unique within its life */
     struct ticket ticket;
+    uint8_t knock;   /* enum knock */
     struct str url;  /* url.text: already normal */
     struct str body; /* POST body, exact bytes */
 };
@@ -68,6 +79,7 @@ struct message_outcome {
     uint8_t kind;             /* enum outcome_kind */
     uint8_t sender_suspended; /* 1: accounts.suspended_at (or requested_deletion_at) is set: the 401
                                  rule */
+    uint8_t learnt;           /* enum learnt */
     uint16_t status;          /* OUTCOME_RESPONSE: 100..999, else 0 */
     uint32_t total_ms;        /* from taking up the job to this outcome */
     uint32_t sent_bytes;      /* of the body; 0 when nothing was sent */
@@ -82,6 +94,7 @@ struct message_sign {
     struct ticket ticket;
     uint8_t method;    /* enum sign_method */
     uint8_t reread;    /* 1: the account's latest signature got a 401, its key may be another now */
+    uint8_t scheme;    /* enum sign_scheme */
     int64_t date_s;    /* wall clock; at most 0 s ahead and 30 s behind the signer's own */
     struct str target; /* url.target on ticket.origin */
 };
@@ -101,9 +114,10 @@ struct message_signed {
     uint8_t sender_suspended;
     struct str host;
     struct str date;
-    struct str digest; /* empty for GET */
+    struct str digest; /* Digest, or Content-Digest with SCHEME_RFC9421; empty for GET */
     struct str signature;
-    struct str reason; /* not SIGN_OK: one line */
+    struct str signature_input; /* SCHEME_RFC9421 alone */
+    struct str reason;          /* not SIGN_OK: one line */
 };
 
 /* Encoders append to *out (reset by the caller); decoders return false on anything unusual. */

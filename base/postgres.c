@@ -67,6 +67,8 @@ struct postgres {
     struct event *io;
     struct loop_timer *limit; /* of the state */
     int64_t backoff_ms;
+    unsigned failed_rounds;
+    bool server_spoke; /* in this round: its refusal tells more than another address' silence */
     char problem[POSTGRES_FAULT_BYTES];
     char logged[POSTGRES_FAULT_BYTES]; /* the problem that was last written to the log */
 
@@ -177,6 +179,8 @@ static void wait_for_round(struct postgres *pg)
                   LOG_TEXT("reason", pg->problem));
         snprintf(pg->logged, sizeof(pg->logged), "%s", pg->problem);
     }
+    pg->failed_rounds++;
+    pg->server_spoke = false;
     set_state(pg, STATE_WAITING);
     loop_timer_set(pg->limit, delay);
 }
@@ -248,9 +252,13 @@ static void start_connecting(struct postgres *pg, const struct dns_address *addr
     watch(pg, EV_WRITE);
 }
 
-static void fail_attempt(struct postgres *pg, const char *reason)
+enum spoke { NOBODY_SPOKE = 0, SERVER_SPOKE };
+
+static void fail_attempt(struct postgres *pg, const char *reason, enum spoke spoke)
 {
-    set_problem(pg, reason);
+    if (spoke == SERVER_SPOKE || !pg->server_spoke)
+        set_problem(pg, reason);
+    pg->server_spoke = pg->server_spoke || spoke == SERVER_SPOKE;
     disconnect(pg);
     if (pg->address < pg->found.count)
         start_connecting(pg, &pg->found.addresses[pg->address++]);
@@ -272,7 +280,7 @@ static void take_addresses(struct postgres *pg)
         snprintf(text, sizeof(text), "host \"%.200s\" can't be resolved (%s): check DB_HOST and %s",
                  target->host, pg->found.status == DNS_NO_NAME ? "no such name" : "no answer",
                  "the resolver");
-        fail_attempt(pg, text);
+        fail_attempt(pg, text, NOBODY_SPOKE);
     }
 }
 
@@ -285,6 +293,8 @@ static void become_ready(struct postgres *pg)
                   LOG_TEXT("host", PQhost(pg->conn)));
         pg->logged[0] = '\0';
         pg->backoff_ms = BACKOFF_MIN_MS;
+        pg->failed_rounds = 0;
+        pg->server_spoke = false;
         pg->target = 0;
         set_problem(pg, "");
     }
@@ -361,7 +371,7 @@ static void step_connecting(struct postgres *pg, enum cause cause)
     char text[POSTGRES_FAULT_BYTES];
 
     if (cause == CAUSE_LIMIT && PQstatus(pg->conn) != CONNECTION_BAD) {
-        fail_attempt(pg, "no answer within 15 s: check host, port and firewall");
+        fail_attempt(pg, "no answer within 15 s: check host, port and firewall", NOBODY_SPOKE);
         return;
     }
     unwatch(pg);
@@ -379,8 +389,8 @@ static void step_connecting(struct postgres *pg, enum cause cause)
     case PGRES_POLLING_FAILED:
         break;
     }
-    postgres_fault_connect(text, pg->conn);
-    fail_attempt(pg, text);
+    bool spoke = postgres_fault_connect(text, pg->conn);
+    fail_attempt(pg, text, spoke ? SERVER_SPOKE : NOBODY_SPOKE);
 }
 
 /* --- results --- */
@@ -397,10 +407,12 @@ static void finish_checking(struct postgres *pg)
 
     if (!is_success(pg->result) || PQntuples(pg->result) != 1) {
         postgres_fault_statement(text, pg->result);
-        fail_attempt(pg, text);
+        fail_attempt(pg, text, SERVER_SPOKE);
     } else if (strcmp(PQgetvalue(pg->result, 0, 0), "t") == 0) {
-        fail_attempt(pg, "the server accepts no writes (a standby, or read-only): connect to the "
-                         "primary");
+        fail_attempt(pg,
+                     "the server accepts no writes (a standby, or read-only): connect to the "
+                     "primary",
+                     SERVER_SPOKE);
     } else {
         result_clear(pg);
         become_ready(pg);
@@ -673,6 +685,11 @@ bool postgres_is_ready(const struct postgres *pg)
 const char *postgres_problem(const struct postgres *pg)
 {
     return pg->problem;
+}
+
+unsigned postgres_failed_rounds(const struct postgres *pg)
+{
+    return pg->failed_rounds;
 }
 
 const char *postgres_user(const struct postgres *pg)

@@ -3,7 +3,8 @@
  * dns.h). One statement at a time, queued, without session state (PgBouncer in transaction mode):
  * only PQsendQueryParams, no prepared statement, no SET outside a statement's own transaction.
  * Reconnects with backoff (250 ms doubling to 10 s, jittered). A connection whose session is
- * read-only (after a fail-over) is dropped when the owner said it writes.
+ * read-only (after a fail-over) is dropped when the owner said it writes; of several hosts in the
+ * conninfo, each is tried in turn until one takes writes, with or without target_session_attrs.
  */
 #ifndef FEDPUSH_BASE_POSTGRES_H
 #define FEDPUSH_BASE_POSTGRES_H
@@ -47,6 +48,8 @@ void postgres_destroy(struct postgres *postgres);
 bool postgres_is_ready(const struct postgres *postgres);
 /* Why it isn't ready: one line, no secret; "" when it is. */
 const char *postgres_problem(const struct postgres *postgres);
+/* How often, since it last was ready, every host and address has been tried in vain. */
+unsigned postgres_failed_rounds(const struct postgres *postgres);
 /* The role it is connected as, for GRANTs in messages; "" when there is no connection. Borrowed
  * until the next turn of the loop. */
 const char *postgres_user(const struct postgres *postgres);

@@ -53,26 +53,33 @@ static int line_length(const char *text)
     return (int)strcspn(text, "\r\n\t");
 }
 
-void postgres_fault_connect(char out[POSTGRES_FAULT_BYTES], const PGconn *conn)
+bool postgres_fault_connect(char out[POSTGRES_FAULT_BYTES], const PGconn *conn)
 {
     const char *message = PQerrorMessage(conn);
     const char *sqlstate = find_sqlstate(message);
 
     if (sqlstate == NULL) {
         const char *remedy = "check host and port, and that the server runs";
+        bool spoke = true;
         if (PQconnectionNeedsPassword(conn))
             remedy = "set the password (DB_PASS, or the database URL)";
         else if (strstr(message, "certificate") != NULL || strstr(message, "SSL") != NULL)
             remedy = "check sslmode and sslrootcert";
+        else if (strstr(message, "session is") != NULL ||
+                 strstr(message, "hot standby mode") != NULL)
+            remedy = "connect to the primary, or check target_session_attrs";
+        else
+            spoke = false;
         if (message[0] == '\0')
             message = "connection failed";
         snprintf(out, POSTGRES_FAULT_BYTES, "%.*s: %s", line_length(message), message, remedy);
-        return;
+        return spoke;
     }
     const char *text = sqlstate + SQLSTATE_LEN + 1;
     text += strspn(text, " ");
     snprintf(out, POSTGRES_FAULT_BYTES, "%.*s (SQLSTATE %.5s): %s", line_length(text), text,
              sqlstate, remedy_for(sqlstate));
+    return true;
 }
 
 const char *postgres_sqlstate(const PGresult *result)

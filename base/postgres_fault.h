@@ -12,8 +12,9 @@
 enum { POSTGRES_FAULT_BYTES = 512 };
 
 /* Why a connection failed, and what to do. Wants PQERRORS_VERBOSE, which puts the SQLSTATE into the
- * message: libpq has no other way to learn it before a connection stands. */
-void postgres_fault_connect(char out[POSTGRES_FAULT_BYTES], const PGconn *conn);
+ * message: libpq has no other way to learn it before a connection stands. False: it is no refusal
+ * of the server's; it was not reached. */
+bool postgres_fault_connect(char out[POSTGRES_FAULT_BYTES], const PGconn *conn);
 /* SQLSTATE and primary message of an error result. */
 void postgres_fault_statement(char out[POSTGRES_FAULT_BYTES], const PGresult *result);
 /* "" when the result carries none. */

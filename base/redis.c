@@ -1,6 +1,5 @@
 #include "base/redis.h"
 
-#include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,27 +11,31 @@
 #include "base/dial.h"
 #include "base/log.h"
 #include "base/loop.h"
-#include "base/secret.h"
+#include "base/redis_sentinel.h"
+#include "base/redis_wire.h"
 #include "base/tls.h"
 
 enum {
     HANDSHAKE_TIMEOUT_MS = 5000,
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 5000,
+    STEADY_MS = 10 * 1000,   /* a master for so long: its demotion is a new one */
     TURN_BYTES = 256 * 1024, /* read or written at most in one call */
 };
 
 /*
- * BACKOFF -> CONNECTING -> [SECURING ->] [AUTH ->] [SELECT ->] READY
+ * BACKOFF -> [FINDING ->] CONNECTING -> [SECURING ->] [AUTH ->] [SELECT ->] [ROLE ->] READY
  * Each arrow is `step`; from each of them `lose` leads back to BACKOFF.
  */
 enum redis_state {
     REDIS_OFF = 0, /* destroyed */
     REDIS_BACKOFF,
+    REDIS_FINDING,    /* Sentinels are asked for the master */
     REDIS_CONNECTING, /* resolving, too: `dial` does both */
     REDIS_SECURING,
     REDIS_AUTH,
     REDIS_SELECT,
+    REDIS_ROLE, /* is it the master that the Sentinels believe it to be? */
     REDIS_READY,
 };
 
@@ -56,12 +59,18 @@ struct redis {
     struct rng rng;
     struct loop_timer *timer; /* the state's: end of the backoff, or time-out */
     int64_t backoff_ms;
+    int64_t unfit_backoff_ms; /* after replies that no master gives; only a steady one resets it */
+    int64_t ready_ms;         /* monotonic: since when this connection is READY */
 
+    struct redis_sentinel *sentinel;
+    size_t sentinel_first;    /* index of the one that answered last */
+    struct redis_place found; /* the master by the Sentinels' last answer; host NULL: none yet */
     struct dial *dial;
     int fd;       /* connected and not yet the stream's, or -1 */
-    SSL_CTX *tls; /* made at the first use */
+    SSL_CTX *tls; /* NULL while its files can't be read */
     struct bufferevent *stream;
     redisReader *reader;
+    bool answered; /* something, on this connection */
 
     struct command_list commands; /* sent, oldest first */
     size_t outstanding;
@@ -98,6 +107,7 @@ static void redis_free(struct redis *redis)
     loop_timer_destroy(redis->timer);
     loop_timer_destroy(redis->reporting);
     SSL_CTX_free(redis->tls);
+    free(redis->found.host);
     free(redis);
 }
 
@@ -116,6 +126,8 @@ static void leave(struct redis *redis)
 
 static void drop_connection(struct redis *redis)
 {
+    redis_sentinel_destroy(redis->sentinel);
+    redis->sentinel = NULL;
     dial_destroy(redis->dial);
     redis->dial = NULL;
     if (redis->fd >= 0)
@@ -165,8 +177,10 @@ static void log_state(const struct redis *redis, enum log_level level, const cha
 {
     struct buf where;
 
+    if (redis->name == NULL)
+        return;
     buf_init(&where, 1024);
-    redis_endpoint_describe(redis->endpoint, &where);
+    redis_describe(redis, &where);
     log_event(level, message, LOG_TEXT("redis", redis->name), LOG_STR("server", buf_str(&where)),
               LOG_TEXT("reason", reason));
     buf_clear(&where);
@@ -218,44 +232,56 @@ static void on_dialed(void *arg, int fd, const char *reason)
     leave(redis);
 }
 
-/* What the server says in short: the first word of an error ("WRONGPASS"), which is never data. */
-static void error_class(const redisReply *reply, char out[32])
-{
-    size_t len = 0;
-
-    while (len < reply->len && len < 31 && reply->str[len] >= 'A' && reply->str[len] <= 'Z') {
-        out[len] = reply->str[len];
-        len++;
-    }
-    out[len] = '\0';
-}
-
 static void handle_setup_reply(struct redis *redis, const redisReply *reply)
 {
-    char class[32];
+    bool asked_role = redis->state == REDIS_ROLE;
+    bool asked_auth = redis->state == REDIS_AUTH;
+    char class[REDIS_CLASS_BYTES];
     char reason[128];
 
-    if (reply->type == REDIS_REPLY_STATUS) {
+    if (asked_role ? redis_reply_is_master(reply) : reply->type == REDIS_REPLY_STATUS) {
         step(redis);
+        return;
+    }
+    if (asked_role && reply->type == REDIS_REPLY_ARRAY) {
+        lose(redis, "it is a replica, though the Sentinels call it the master");
         return;
     }
     bool refused = reply->type == REDIS_REPLY_ERROR;
     if (refused)
-        error_class(reply, class);
-    snprintf(reason, sizeof(reason), "%s: %s", redis->state == REDIS_AUTH ? "AUTH" : "SELECT",
+        redis_reply_class(reply, class);
+    snprintf(reason, sizeof(reason), "%s: %s",
+             asked_auth   ? "AUTH"
+             : asked_role ? "ROLE"
+                          : "SELECT",
              refused ? class : "unexpected reply");
     lose(redis, reason);
 }
 
+/* A fail-over left this server behind, or has not yet reached it. What answered before may have
+ * reset the backoff, so this one has its own. */
+static void lose_unfit(struct redis *redis, const redisReply *reply)
+{
+    char class[REDIS_CLASS_BYTES];
+
+    if (clock_mono_ms(&redis->clock) - redis->ready_ms >= STEADY_MS)
+        redis->unfit_backoff_ms = BACKOFF_MIN_MS;
+    redis->backoff_ms = redis->unfit_backoff_ms;
+    redis_reply_class(reply, class);
+    lose(redis, strcmp(class, "ERR") == 0 ? "READONLY" : class);
+    redis->unfit_backoff_ms = redis->backoff_ms;
+}
+
 static void handle_command_reply(struct redis *redis, const redisReply *reply)
 {
+    const struct bufferevent *stream = redis->stream;
     struct command *command = STAILQ_FIRST(&redis->commands);
-    char class[32] = "";
+    char class[REDIS_CLASS_BYTES] = "";
     char reason[128];
 
     if (command == NULL) {
         if (reply->type == REDIS_REPLY_ERROR)
-            error_class(reply, class);
+            redis_reply_class(reply, class);
         snprintf(reason, sizeof(reason), "a reply that nobody asked for %s", class);
         lose(redis, reason);
         return;
@@ -266,6 +292,8 @@ static void handle_command_reply(struct redis *redis, const redisReply *reply)
     if (command->fn != NULL)
         command->fn(command->arg, REDIS_REPLIED, reply);
     free(command);
+    if (reply->type == REDIS_REPLY_ERROR && redis->stream == stream && redis_reply_is_unfit(reply))
+        lose_unfit(redis, reply);
 }
 
 /* False: no whole reply is left. */
@@ -279,6 +307,7 @@ static bool handle_reply(struct redis *redis)
     }
     if (parsed == NULL)
         return false;
+    redis->answered = true;
     if (redis->state == REDIS_READY)
         handle_command_reply(redis, parsed);
     else
@@ -287,23 +316,12 @@ static bool handle_reply(struct redis *redis)
     return true;
 }
 
-static void feed(redisReader *reader, struct evbuffer *input)
-{
-    size_t len;
-
-    while ((len = evbuffer_get_contiguous_space(input)) > 0) {
-        const unsigned char *bytes = evbuffer_pullup(input, (ev_ssize_t)len);
-        redisReaderFeed(reader, (const char *)bytes, len); /* its error shows at the next reply */
-        evbuffer_drain(input, len);
-    }
-}
-
 static void on_read(struct bufferevent *stream, void *arg)
 {
     struct redis *redis = arg;
 
     enter(redis);
-    feed(redis->reader, bufferevent_get_input(stream));
+    redis_wire_feed(redis->reader, bufferevent_get_input(stream));
     /* A callback may drop this connection; the next one can't begin before the loop turns. */
     while (redis->stream == stream && handle_reply(redis))
         continue;
@@ -328,19 +346,34 @@ static void on_stream_event(struct bufferevent *stream, short what, void *arg)
     } else {
         buf_init(&reason, sizeof(redis->reason));
         tls_describe_failure(stream, what, &reason);
+        /* With TLS 1.3 the handshake is over before the server misses it, and may say so in vain.
+         */
+        if (redis->endpoint->tls && redis->endpoint->cert_file == NULL && !redis->answered &&
+            redis->state > REDIS_SECURING)
+            buf_put_str(&reason, STR(" (if it asks for a certificate: FEDPUSH_REDIS_CERT_FILE)"));
         lose(redis, buf_cstr(&reason));
         buf_clear(&reason);
     }
     leave(redis);
 }
 
+/* NULL, or why TLS can't be spoken. Files that are missing may come: each attempt looks. */
+static const char *prepare_tls(struct redis *redis)
+{
+    const char *problem = NULL;
+
+    if (redis->endpoint->tls && redis->tls == NULL)
+        redis->tls = redis_endpoint_tls(redis->endpoint, &problem);
+    return problem;
+}
+
 /* Turns the connected socket into a stream; false: lost. */
 static bool open_stream(struct redis *redis)
 {
-    if (redis->endpoint->tls && redis->tls == NULL)
-        redis->tls = tls_context_create(redis->endpoint->ca_file);
-    if (redis->endpoint->tls && redis->tls == NULL) {
-        lose(redis, "TLS: no CA certificates can be read; check FEDPUSH_REDIS_CA_FILE");
+    const char *problem = prepare_tls(redis);
+
+    if (problem != NULL) {
+        lose(redis, problem);
         return false;
     }
     redis->stream =
@@ -350,6 +383,7 @@ static bool open_stream(struct redis *redis)
     if (redis->stream == NULL)
         abort();
     redis->fd = -1;
+    redis->answered = false;
     redis->reader = redisReaderCreate();
     if (redis->reader == NULL)
         abort();
@@ -369,6 +403,10 @@ static enum redis_state state_after(const struct redis *redis)
 
     switch (redis->state) {
     case REDIS_BACKOFF:
+        if (endpoint->master != NULL)
+            return REDIS_FINDING;
+        /* fall through */
+    case REDIS_FINDING:
         return REDIS_CONNECTING;
     case REDIS_CONNECTING:
         if (endpoint->tls)
@@ -383,6 +421,10 @@ static enum redis_state state_after(const struct redis *redis)
             return REDIS_SELECT;
         /* fall through */
     case REDIS_SELECT:
+        if (endpoint->master != NULL)
+            return REDIS_ROLE;
+        /* fall through */
+    case REDIS_ROLE:
         return REDIS_READY;
     case REDIS_OFF:
     case REDIS_READY:
@@ -391,30 +433,37 @@ static enum redis_state state_after(const struct redis *redis)
     return redis->state;
 }
 
-/* Queues a command in the stream's output, which is written once, when this turn ends. */
-static void write_command(struct redis *redis, size_t word_count, const struct str *words)
+static void on_found(void *arg, const struct redis_sentinel_answer *answer)
 {
-    const char **texts = mem_alloc(word_count * sizeof(*texts));
-    size_t *lens = mem_alloc(word_count * sizeof(*lens));
-    char *command = NULL;
+    struct redis *redis = arg;
 
-    for (size_t i = 0; i < word_count; i++) {
-        texts[i] = words[i].len > 0 ? words[i].ptr : "";
-        lens[i] = words[i].len;
+    enter(redis);
+    if (answer->host != NULL) {
+        free(redis->found.host);
+        redis->found = (struct redis_place){str_dup(str_of(answer->host)), answer->port};
+        redis->sentinel_first = answer->sentinel;
+        step(redis);
+        redis_sentinel_destroy(redis->sentinel);
+        redis->sentinel = NULL;
+    } else {
+        lose(redis, answer->reason);
     }
-    int len = redisFormatCommandArgv(&command, (int)word_count, texts, lens);
-    if (len < 0 || bufferevent_write(redis->stream, command, (size_t)len) != 0)
-        abort();
-    secret_wipe(command, (size_t)len); /* AUTH's password is in it */
-    redisFreeCommand(command);
-    free(lens);
-    free(texts);
+    leave(redis);
+}
+
+static void start_finding(struct redis *redis)
+{
+    redis->sentinel = redis_sentinel_create(redis->base, redis->dns, redis->endpoint,
+                                            redis->sentinel_first, on_found, redis);
 }
 
 static void start_dial(struct redis *redis)
 {
     const struct redis_endpoint *endpoint = redis->endpoint;
-    const struct dial_target target = {endpoint->unix_path, endpoint->host, endpoint->port};
+    struct dial_target target = {endpoint->unix_path, endpoint->host, endpoint->port};
+
+    if (endpoint->master != NULL)
+        target = (struct dial_target){NULL, redis->found.host, redis->found.port};
 
     redis->dial = dial_create(redis->base, redis->dns, &target, on_dialed, redis);
 }
@@ -428,7 +477,7 @@ static void send_auth(struct redis *redis)
     if (endpoint->user != NULL)
         words[count++] = str_of(endpoint->user);
     words[count++] = str_of(endpoint->password);
-    write_command(redis, count, words);
+    redis_wire_write(redis->stream, count, words);
 }
 
 static void send_select(struct redis *redis)
@@ -437,12 +486,13 @@ static void send_select(struct redis *redis)
 
     snprintf(db, sizeof(db), "%d", redis->endpoint->db);
     const struct str words[] = {STR("SELECT"), str_of(db)};
-    write_command(redis, 2, words);
+    redis_wire_write(redis->stream, 2, words);
 }
 
 static void become_ready(struct redis *redis)
 {
     loop_timer_clear(redis->timer);
+    redis->ready_ms = clock_mono_ms(&redis->clock);
     redis->loss_logged = false;
     log_state(redis, LOG_LEVEL_INFO, "connected to Redis", "");
     if (redis->handlers.ready != NULL)
@@ -457,8 +507,12 @@ static void step(struct redis *redis)
         return;
     loop_timer_set(redis->timer, HANDSHAKE_TIMEOUT_MS);
     switch (redis->state) {
+    case REDIS_FINDING:
+        loop_timer_clear(redis->timer); /* it has its own, as a dial has */
+        start_finding(redis);
+        break;
     case REDIS_CONNECTING:
-        loop_timer_clear(redis->timer); /* a dial has its own time-out */
+        loop_timer_clear(redis->timer);
         start_dial(redis);
         break;
     case REDIS_SECURING:
@@ -468,6 +522,9 @@ static void step(struct redis *redis)
         break;
     case REDIS_SELECT:
         send_select(redis);
+        break;
+    case REDIS_ROLE:
+        redis_wire_write(redis->stream, 1, &STR("ROLE"));
         break;
     case REDIS_READY:
         become_ready(redis);
@@ -496,7 +553,11 @@ static void on_timer(void *arg)
     case REDIS_SELECT:
         lose(redis, "time-out waiting for SELECT");
         break;
+    case REDIS_ROLE:
+        lose(redis, "time-out waiting for ROLE");
+        break;
     case REDIS_OFF:
+    case REDIS_FINDING:
     case REDIS_CONNECTING:
     case REDIS_READY:
         break;
@@ -522,7 +583,9 @@ struct redis *redis_create(struct event_base *base, struct dns *dns,
     redis->clock = clock_system();
     redis->rng = rng_system();
     redis->backoff_ms = BACKOFF_MIN_MS;
+    redis->unfit_backoff_ms = BACKOFF_MIN_MS;
     redis->fd = -1;
+    (void)prepare_tls(redis); /* now, while files can be read; what is wrong is told later */
     STAILQ_INIT(&redis->commands);
     STAILQ_INIT(&redis->lost);
     redis->timer = loop_timer_create(base, on_timer, redis);
@@ -548,6 +611,20 @@ bool redis_is_ready(const struct redis *redis)
     return redis->state == REDIS_READY;
 }
 
+void redis_describe(const struct redis *redis, struct buf *out)
+{
+    struct redis_endpoint there = *redis->endpoint;
+
+    if (redis->found.host == NULL) {
+        redis_endpoint_describe(redis->endpoint, out);
+        return;
+    }
+    there.host = redis->found.host;
+    there.port = redis->found.port;
+    redis_endpoint_describe(&there, out);
+    buf_printf(out, ", master %s", there.master);
+}
+
 void redis_reconnect(struct redis *redis, const char *reason)
 {
     lose(redis, reason);
@@ -570,7 +647,7 @@ void redis_send(struct redis *redis, redis_fn *fn, void *arg, size_t word_count,
     if (!redis->batching)
         redis->round_trips++;
     redis->batching = true;
-    write_command(redis, word_count, words);
+    redis_wire_write(redis->stream, word_count, words);
 }
 
 size_t redis_outstanding(const struct redis *redis)

@@ -24,6 +24,26 @@ SSL_CTX *tls_context_create(const char *ca_file)
     return NULL;
 }
 
+/* OpenSSL's own would ask at the terminal. */
+static int no_password(char *out, int size, int writing, void *arg)
+{
+    (void)out;
+    (void)size;
+    (void)writing;
+    (void)arg;
+    return -1;
+}
+
+bool tls_context_add_certificate(SSL_CTX *context, const char *cert_file, const char *key_file)
+{
+    SSL_CTX_set_default_passwd_cb(context, no_password);
+    bool added = SSL_CTX_use_certificate_chain_file(context, cert_file) == 1 &&
+                 SSL_CTX_use_PrivateKey_file(context, key_file, SSL_FILETYPE_PEM) == 1 &&
+                 SSL_CTX_check_private_key(context) == 1;
+    ERR_clear_error(); /* as above */
+    return added;
+}
+
 static bool is_address(const char *host)
 {
     struct in6_addr ignored;

@@ -8,6 +8,9 @@
 
 enum { MAX_HOST_BYTES = 253, MAX_LABEL_BYTES = 63 };
 
+/* Bytes that some receivers encode before they verify, and others don't. */
+#define DOUBTFUL " \"<>\\^`{|}"
+
 /* A URL's text taken apart; slices of the input. */
 struct parts {
     bool https;
@@ -190,11 +193,11 @@ static enum fp_err put_host(struct url *url, struct buf *out, struct str host, s
 }
 
 /* Existing escapes stay as they are: receivers compare what was signed with what they got. */
-static void put_encoded(struct buf *out, struct str text)
+static void put_encoded(struct buf *out, struct str text, const char *doubtful)
 {
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
-        if (c >= 0x80 || strchr(" \"<>\\^`{|}", c) != NULL)
+        if (c >= 0x80 || strchr(doubtful, c) != NULL)
             buf_printf(out, "%%%02X", c);
         else
             buf_put_char(out, (char)c);
@@ -222,7 +225,7 @@ static void put_path(struct buf *out, struct str path)
                 buf_put_char(out, '/');
         } else {
             buf_put_char(out, '/');
-            put_encoded(out, segment);
+            put_encoded(out, segment, DOUBTFUL);
         }
         path = str_slice(path, segment.len + 1);
     }
@@ -250,7 +253,7 @@ static enum fp_err build(struct url *url, struct buf *text, const struct parts *
     size_t target = text->len;
     put_path(text, parts->path);
     size_t path_end = text->len;
-    put_encoded(text, parts->query);
+    put_encoded(text, parts->query, DOUBTFUL "'"); /* which WHATWG's parsers encode there alone */
     if (text->overflow)
         return refuse(err, "longer than 2,048 bytes when encoded");
     (void)buf_cstr(text); /* so that `text` and `target` end in NUL */

@@ -30,11 +30,11 @@ enum { URL_MAX_BYTES = 2048 };
  * Parses and normalizes. http and https only. Lower-cases scheme and host; IDNA: a host with
  * non-ASCII labels becomes A-labels (UTS 46, by the library that libcurl links; see hostname.h);
  * drops default ports and fragments; removes dot segments; percent-encodes raw bytes >= 0x80, space
- * and "<>\^`{|} in path and query (upper-case hex); leaves existing escapes as they are; empty path
- * becomes "/"; a lone "?" stays. Refuses (FP_INVALID): userinfo, bytes < 0x20 or 0x7f, empty host,
- * a host with bytes other than letters, digits, '-', '_' or labels longer than 63 bytes, port 0 or
- * > 65535, a trailing dot, numeric oddities ("0x7f.1", "127.1", "2130706433"), longer than
- * URL_MAX_BYTES, before or after encoding.
+ * and "<>\^`{|} in path and query, ' in the query (upper-case hex); leaves existing escapes as they
+ * are; empty path becomes "/"; a lone "?" stays. Refuses (FP_INVALID): userinfo, bytes < 0x20 or
+ * 0x7f, empty host, a host with bytes other than letters, digits, '-', '_' or labels longer than 63
+ * bytes, port 0 or > 65535, a trailing dot, numeric oddities ("0x7f.1", "127.1", "2130706433"),
+ * longer than URL_MAX_BYTES, before or after encoding.
  */
 enum fp_err url_parse(struct url *url, struct str text, struct err *err) FP_MUST_CHECK;
 void url_clear(struct url *url);

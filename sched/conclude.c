@@ -257,6 +257,8 @@ void conclude_outcome(struct scheduler *s, struct claim *claim,
                       const struct message_outcome *outcome)
 {
     take_from_worker(s, claim, outcome);
+    if (s->schemes != NULL)
+        schemes_learn(s->schemes, claim->url.origin, (enum learnt)outcome->learnt);
     if (claim->orphan) {
         claim_destroy(claim);
         return;

@@ -220,11 +220,14 @@ void dispatch_send(struct dispatch *d, unsigned worker, struct claim *claim)
 {
     struct channel *channel = channel_of(d, worker);
     struct flight *flight = mem_alloc(sizeof(*flight));
-    struct message_job job = {.url = claim->url.text, .body = claim->job.body};
+    struct message_job job = {
+        .knock = KNOCK_CAVAGE, .url = claim->url.text, .body = claim->job.body};
 
     claim->dispatched_us = clock_wall_us(d->o.clock);
     claim->due_ms = clock_mono_ms(d->o.clock) + DISPATCH_DEADLINE_MS;
     claim->worker = worker;
+    if (d->o.schemes != NULL)
+        job.knock = (uint8_t)schemes_knock(d->o.schemes, claim->url.origin);
     make_ticket(d, claim, &job.ticket);
     job.id = claim->flight_id = d->next_id++;
     *flight = (struct flight){claim->flight_id, claim};

@@ -9,6 +9,7 @@
 #include "base/ipc.h"
 #include "base/message.h"
 #include "sched/claim.h"
+#include "sched/schemes.h"
 
 enum {
     DISPATCH_MAX_WORKERS = 64,
@@ -20,6 +21,7 @@ struct dispatch_options {
     struct event_base *base;
     const struct clock *clock;
     unsigned char ticket_key[TICKET_KEY_BYTES];
+    const struct schemes *schemes; /* NULL: draft-cavage alone, no second knock */
     void (*credit)(void *arg,
                    unsigned worker); /* it can take jobs: at HELLO and after each outcome */
     /* The claim is off the worker's list, still CLAIM_FLIGHT. */

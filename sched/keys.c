@@ -13,6 +13,7 @@ void keys_init(struct keys *keys, struct str redis_namespace)
         redis_namespace.len > 0 ? mem_printf("%.*s:", STR_ARG(redis_namespace)) : str_dup(STR_NULL);
     keys->identities = keys_prefixed(keys, STR("fedpush:identities"));
     keys->recoveries = keys_prefixed(keys, STR("fedpush:recoveries"));
+    keys->schemes = keys_prefixed(keys, STR("fedpush:schemes"));
     keys->queues = keys_prefixed(keys, STR("queues"));
     keys->queue_push = keys_prefixed(keys, STR("queue:push"));
     keys->retry = keys_prefixed(keys, STR("retry"));
@@ -26,6 +27,7 @@ void keys_clear(struct keys *keys)
     free(keys->prefix);
     free(keys->identities);
     free(keys->recoveries);
+    free(keys->schemes);
     free(keys->queues);
     free(keys->queue_push);
     free(keys->retry);

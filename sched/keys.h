@@ -10,6 +10,8 @@
  * fedpush:wait:ID     list: jobs that BLMOVE took from queue:push; the next claim drains it
  * fedpush:recoveries  hash: jid -> "<count> <unix seconds>", with " alone" behind it while it runs
  * alone
+ * fedpush:schemes     sorted set: "rfc9421 ORIGIN", "cavage ORIGIN" or "vain ORIGIN" -> Redis TIME
+ *                     at which a second knock showed it
  */
 #ifndef FEDPUSH_SCHED_KEYS_H
 #define FEDPUSH_SCHED_KEYS_H
@@ -20,6 +22,7 @@ struct keys {
     char *prefix; /* "" or "NAMESPACE:" */
     char *identities;
     char *recoveries;
+    char *schemes;
     char *queues;     /* Sidekiq's set of queue names */
     char *queue_push; /* "queue:push" */
     char *retry;

@@ -63,8 +63,6 @@ static void on_beat(void *arg, enum redis_status status, const redisReply *reply
     }
     if (reply->type == REDIS_REPLY_ERROR) {
         log_event(LOG_LEVEL_WARN, "beat refused", LOG_STR("error", reply_error(status, reply)));
-        if (str_starts_with(reply_error(status, reply), STR("READONLY")))
-            redis_reconnect(m->redis, "READONLY");
         return;
     }
     m->acked_ms = beat.sent_ms;

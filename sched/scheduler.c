@@ -181,6 +181,8 @@ static void on_redis_ready(void *arg)
     script_load(s->redis);
     redis_send(s->redis, on_policy, s, 2, words);
     membership_redis_ready(s->membership);
+    if (s->schemes != NULL)
+        schemes_redis_ready(s->schemes);
 }
 
 static void on_redis_lost(void *arg, const char *reason)
@@ -298,6 +300,8 @@ static void on_tick(void *arg)
     release_held(s);
     dispatch_tick(s->dispatch);
     observer_tick(s->observer);
+    if (s->schemes != NULL)
+        schemes_tick(s->schemes);
     quarantine_step(s);
     if (s->state == SCHEDULER_RUNNING) {
         poller_tick(s->poller, register_processes(s->registration));
@@ -336,6 +340,8 @@ static struct redis *connect_role(struct scheduler *s, size_t index, const char 
                   LOG_TEXT("error", err.message));
         exit(FP_EXIT_CONFIG);
     }
+    redis_endpoint_set_certificate(&s->endpoints[index], str_of(s->process.config.redis_cert_file),
+                                   str_of(s->process.config.redis_key_file));
     if (index > 0 && redis_endpoint_equal(&s->endpoints[0], &s->endpoints[index]))
         return s->redis;
     return redis_create(s->process.base, s->dns, &s->endpoints[index], name,
@@ -458,6 +464,8 @@ static void make_recording(struct scheduler *s)
                                                   .stop = on_stop,
                                                   .arg = s};
     s->registration = register_create(&registration);
+    if (p->config.double_knock)
+        s->schemes = schemes_create(&p->clock, s->redis, &s->keys);
     s->consumer = consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue);
 }
 
@@ -470,6 +478,7 @@ static void make_lanes(struct scheduler *s)
                                        .lookahead_jobs = (unsigned)p->config.lookahead_jobs};
     struct dispatch_options dispatch = {.base = p->base,
                                         .clock = &p->clock,
+                                        .schemes = s->schemes,
                                         .credit = on_credit,
                                         .outcome = on_outcome,
                                         .lost = on_lost,

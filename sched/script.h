@@ -18,6 +18,7 @@ enum script {
     SCRIPT_ADOPT,
     SCRIPT_ENQUEUE,
     SCRIPT_LEAVE,
+    SCRIPT_SCHEMES,
     SCRIPT_COUNT,
 };
 

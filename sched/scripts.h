@@ -11,5 +11,6 @@ extern const char script_adopt[];
 extern const char script_due[];
 extern const char script_enqueue[];
 extern const char script_leave[];
+extern const char script_schemes[];
 
 #endif

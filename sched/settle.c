@@ -160,9 +160,7 @@ static void on_settled(void *arg, enum redis_status status, const redisReply *re
     if (status == REDIS_REPLIED) {
         log_event(LOG_LEVEL_WARN, "settling refused: kept, tried again",
                   LOG_STR("error", reply_error(status, reply)), LOG_INT("jobs", batch->count));
-        if (str_starts_with(reply_error(status, reply), STR("READONLY")))
-            redis_reconnect(settle->o.redis, "READONLY");
-        else if (str_starts_with(reply_error(status, reply), STR("NOSCRIPT")))
+        if (str_starts_with(reply_error(status, reply), STR("NOSCRIPT")))
             script_load(settle->o.redis);
         if (!loop_timer_pending(settle->replay_timer))
             loop_timer_set(settle->replay_timer, REPLAY_MS);

@@ -17,6 +17,7 @@
 #include "sched/poller.h"
 #include "sched/reconcile.h"
 #include "sched/register.h"
+#include "sched/schemes.h"
 #include "sched/settle.h"
 
 /*
@@ -86,6 +87,7 @@ struct scheduler {
     struct consumer *consumer;
     struct availability *availability;
     struct health *health;
+    struct schemes *schemes; /* NULL: FEDPUSH_DOUBLE_KNOCK is false */
     struct lanes *lanes;
     struct dispatch *dispatch;
     struct quarantine quarantine;

@@ -1,7 +1,6 @@
 #include "sig/cavage.h"
 
-#include <openssl/evp.h>
-#include <stdlib.h>
+#include "base/base64.h"
 
 static const char *const component_names[CAVAGE_COMPONENTS] = {
     [CAVAGE_REQUEST_TARGET] = "(request-target)",
@@ -138,15 +137,6 @@ void cavage_put_signing_string(struct buf *out, const struct cavage_style *style
     }
 }
 
-static void put_base64(struct buf *out, const unsigned char *bytes, size_t len)
-{
-    char *text = mem_alloc(4 * ((len + 2) / 3) + 1);
-
-    EVP_EncodeBlock((unsigned char *)text, bytes, (int)len);
-    buf_put_str(out, str_of(text));
-    free(text);
-}
-
 void cavage_put_header(struct buf *out, const struct cavage_style *style, struct str key_id,
                        const unsigned char *signature, size_t signature_len)
 {
@@ -160,6 +150,6 @@ void cavage_put_header(struct buf *out, const struct cavage_style *style, struct
         buf_put_str(out, str_of(component_names[style->covered[i]]));
     }
     buf_put_str(out, STR("\",signature=\""));
-    put_base64(out, signature, signature_len);
+    base64_put(out, signature, signature_len);
     buf_put_char(out, '"');
 }

@@ -179,6 +179,11 @@ void key_destroy(struct key *key)
     free(key);
 }
 
+unsigned key_bits(const struct key *key)
+{
+    return (unsigned)EVP_PKEY_get_bits(key->original);
+}
+
 static EVP_PKEY *take_pkey(struct key *key)
 {
     if (atomic_flag_test_and_set(&key->original_taken))

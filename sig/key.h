@@ -29,6 +29,8 @@ struct key *key_create(struct str pem, unsigned copies, struct err *err);
 /* No thread may be signing with it any more. NULL is fine. */
 void key_destroy(struct key *key);
 
+unsigned key_bits(const struct key *key); /* of its modulus */
+
 /*
  * Signs a SHA-256 (RSASSA-PKCS1-v1_5). `copy` < copies; a copy is one thread's at a time. False
  * when the key can't sign, or there was no memory for the copy.

@@ -28,6 +28,7 @@ struct pool {
     size_t queued_count;
     struct pool_queue finished;
     size_t finished_count;
+    bool woken; /* the loop was woken and has not looked yet */
     bool stopping;
     /* Below: the loop's, or unchanged once the threads run. */
     size_t max_queued;
@@ -46,7 +47,8 @@ static void finish_job(struct pool *pool, struct pool_job *job)
 
     STAILQ_INSERT_TAIL(&pool->finished, job, link);
     pool->finished_count++;
-    if (pool->queued_count == 0 || pool->finished_count >= WAKE_EVERY) {
+    if (!pool->woken && (pool->queued_count == 0 || pool->finished_count >= WAKE_EVERY)) {
+        pool->woken = true;
         /* Fails only when the counter is full, and then the loop is awake anyway. */
         ssize_t ignored = write(pool->event_fd, &one, sizeof(one));
         (void)ignored;
@@ -90,6 +92,7 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
     pthread_mutex_lock(&pool->mutex);
     STAILQ_CONCAT(&finished, &pool->finished);
     pool->finished_count = 0;
+    pool->woken = false;
     pthread_mutex_unlock(&pool->mutex);
     while ((job = STAILQ_FIRST(&finished)) != NULL) {
         STAILQ_REMOVE_HEAD(&finished, link);

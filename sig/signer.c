@@ -12,13 +12,13 @@
 #include "base/message.h"
 #include "base/role.h"
 #include "base/secret.h"
-#include "sig/cavage.h"
 #include "sig/date.h"
 #include "sig/digest.h"
 #include "sig/encryption.h"
 #include "sig/heap.h"
 #include "sig/keyring.h"
 #include "sig/pool.h"
+#include "sig/scheme.h"
 #include "sig/source.h"
 #include "sig/uses.h"
 
@@ -70,11 +70,12 @@ struct request {
     uint64_t generation;
     uint64_t id;
     enum sign_method method;
-    struct cavage_style style;
+    enum sign_scheme scheme;
     struct str target;
-    struct str host;
+    struct str origin;
     struct str content_type;
     struct str synchronization;
+    int64_t date_s;
     char date[DATE_BYTES];
     char digest[DIGEST_HEADER_BYTES];
     struct account *account;
@@ -188,7 +189,6 @@ static struct request *request_create(struct channel *channel, const struct mess
 {
     struct signer *s = channel->signer;
     struct request *r = mem_alloc(sizeof(*r));
-    struct str host = host_of(m->ticket.origin);
     char *at;
 
     r->signer = s;
@@ -196,31 +196,42 @@ static struct request *request_create(struct channel *channel, const struct mess
     r->generation = channel->generation;
     r->id = m->id;
     r->method = (enum sign_method)m->method;
-    r->style =
-        cavage_style_for(&s->process.config.mastodon, r->method, m->ticket.synchronization.len > 0);
-    at = r->memory = mem_alloc(m->target.len + host.len + m->ticket.content_type.len +
+    r->scheme = (enum sign_scheme)m->scheme;
+    at = r->memory = mem_alloc(m->target.len + m->ticket.origin.len + m->ticket.content_type.len +
                                m->ticket.synchronization.len + 1);
     r->target = copy_to(&at, m->target);
-    r->host = copy_to(&at, host);
+    r->origin = copy_to(&at, m->ticket.origin);
     r->content_type = copy_to(&at, m->ticket.content_type);
     r->synchronization = copy_to(&at, m->ticket.synchronization);
+    r->date_s = m->date_s;
     date_format(m->date_s, r->date);
-    if (r->method == SIGN_POST)
+    if (r->method == SIGN_POST && r->scheme == SCHEME_RFC9421)
+        digest_content_header(m->ticket.body_sha256, r->digest);
+    else if (r->method == SIGN_POST)
         digest_header(m->ticket.body_sha256, r->digest);
     LIST_INSERT_HEAD(&s->open, r, link);
     s->open_count++;
     return r;
 }
 
-static struct cavage_request values_of(const struct request *r)
+static struct scheme_request values_of(const struct request *r)
 {
-    return (struct cavage_request){.method = r->method,
-                                   .target = r->target,
-                                   .host = r->host,
-                                   .date = str_of(r->date),
-                                   .digest = str_of(r->digest),
-                                   .content_type = r->content_type,
-                                   .synchronization = r->synchronization};
+    const struct mastodon_version *version = &r->signer->process.config.mastodon;
+
+    return (struct scheme_request){
+        .scheme = r->scheme,
+        .style = cavage_style_for(version, r->method, r->synchronization.len > 0),
+        .plain = {.method = r->method,
+                  .target = r->target,
+                  .host = host_of(r->origin),
+                  .date = str_of(r->date),
+                  .digest = str_of(r->digest),
+                  .content_type = r->content_type,
+                  .synchronization = r->synchronization},
+        .origin = r->origin,
+        .date_s = r->date_s,
+        .key_id = str_of(r->account->key_id),
+        .key_bits = key_bits(r->account->key)};
 }
 
 static void fail(struct request *r, enum sign_status status, const char *reason)
@@ -233,7 +244,6 @@ static void fail(struct request *r, enum sign_status status, const char *reason)
 static void on_key(void *arg, enum sign_status status, struct account *account, const char *reason)
 {
     struct request *r = arg;
-    struct cavage_request values = values_of(r);
     struct buf text;
     struct err err;
 
@@ -241,15 +251,16 @@ static void on_key(void *arg, enum sign_status status, struct account *account, 
         fail(r, status, reason);
         return;
     }
-    if (cavage_check(&r->style, &values, &err) != FP_OK) {
+    r->account = account_ref(account);
+    struct scheme_request values = values_of(r);
+    buf_init(&text, MAX_SIGNING_STRING_BYTES);
+    enum fp_err code = scheme_put_text(&text, &values, &err);
+    digest_sha256(buf_str(&text), r->job.sha256);
+    buf_clear(&text);
+    if (code != FP_OK) {
         fail(r, SIGN_REFUSED, err.message);
         return;
     }
-    r->account = account_ref(account);
-    buf_init(&text, MAX_SIGNING_STRING_BYTES);
-    cavage_put_signing_string(&text, &r->style, &values);
-    digest_sha256(buf_str(&text), r->job.sha256);
-    buf_clear(&text);
     r->job.key = account->key;
     if (!pool_submit(r->signer->pool, &r->job))
         fail(r, SIGN_UNAVAILABLE, "too many signatures are waiting");
@@ -273,23 +284,27 @@ static void on_signed(void *arg, struct pool_job *job)
     struct signer *s = arg;
     struct request *r = (struct request *)(void *)((char *)job - offsetof(struct request, job));
     struct buf header;
+    struct buf input;
 
     if (!job->good) {
         on_failed(r);
         return;
     }
     buf_init(&header, MESSAGE_MAX_TEXT_BYTES);
-    cavage_put_header(&header, &r->style, str_of(r->account->key_id), job->signature,
-                      job->signature_len);
+    buf_init(&input, MESSAGE_MAX_TEXT_BYTES);
+    struct scheme_request values = values_of(r);
+    scheme_put_fields(&header, &input, &values, job->signature, job->signature_len);
     const struct message_signed message = {.id = r->id,
                                            .status = SIGN_OK,
                                            .sender_suspended = r->account->suspended,
-                                           .host = r->host,
+                                           .host = host_of(r->origin),
                                            .date = str_of(r->date),
                                            .digest = str_of(r->digest),
-                                           .signature = buf_str(&header)};
+                                           .signature = buf_str(&header),
+                                           .signature_input = buf_str(&input)};
     answer(s, r->channel, r->generation, &message);
     buf_clear(&header);
+    buf_clear(&input);
     request_free(r);
 }
 

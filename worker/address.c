@@ -37,27 +37,58 @@ static bool in_range(const unsigned char *bytes, const unsigned char *network, u
     return rest == 0 || ((bytes[whole] ^ network[whole]) & mask) == 0;
 }
 
+/* An address's text, perhaps in brackets. */
+static bool parse_address(struct str text, int *family, unsigned char bytes[16])
+{
+    char copy[64];
+
+    if (text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
+        text = (struct str){text.ptr + 1, text.len - 2};
+    if (text.len == 0 || text.len >= sizeof(copy))
+        return false;
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    *family = strchr(copy, ':') != NULL ? AF_INET6 : AF_INET;
+    return inet_pton(*family, copy, bytes) == 1;
+}
+
+/* The bits of a mask like 255.0.0.0; false when ones follow zeros. */
+static bool bits_of_mask(const unsigned char *mask, size_t len, unsigned *bits)
+{
+    *bits = 0;
+    while (*bits < len * 8 && (mask[*bits / 8] & 0x80u >> *bits % 8) != 0)
+        (*bits)++;
+    for (size_t i = *bits; i < len * 8; i++) {
+        if ((mask[i / 8] & 0x80u >> i % 8) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* What Ruby's IPAddr takes behind the slash: a number of bits, or a mask. */
+static bool parse_prefix(struct str text, int family, unsigned *bits)
+{
+    unsigned char mask[16];
+    int64_t number;
+    int mask_family;
+
+    if (str_to_i64(text, 0, (int64_t)family_bytes(family) * 8, &number)) {
+        *bits = (unsigned)number;
+        return true;
+    }
+    return parse_address(text, &mask_family, mask) && mask_family == family &&
+           bits_of_mask(mask, family_bytes(family), bits);
+}
+
 static enum fp_err parse_range(struct address_range *range, struct str text, struct err *err)
 {
-    char host[64];
-    struct str address = text;
-    int64_t bits = -1;
     size_t slash = str_find(text, '/');
 
-    if (slash < text.len) {
-        address.len = slash;
-        if (!str_to_i64(str_slice(text, slash + 1), 0, 128, &bits))
-            bits = 999;
-    }
-    if (address.len < sizeof(host) && bits != 999) {
-        memcpy(host, address.ptr, address.len);
-        host[address.len] = '\0';
-        range->family = strchr(host, ':') != NULL ? AF_INET6 : AF_INET;
-        int64_t most = (int64_t)family_bytes(range->family) * 8;
-        if (inet_pton(range->family, host, range->bytes) == 1 && bits <= most) {
-            range->prefix_bits = (unsigned)(bits < 0 ? most : bits);
+    if (parse_address((struct str){text.ptr, slash}, &range->family, range->bytes)) {
+        range->prefix_bits = (unsigned)family_bytes(range->family) * 8;
+        if (slash == text.len ||
+            parse_prefix(str_slice(text, slash + 1), range->family, &range->prefix_bits))
             return FP_OK;
-        }
     }
     return err_set(
         err, FP_INVALID,
@@ -92,6 +123,15 @@ enum fp_err address_policy_init(struct address_policy *policy, struct str allowe
         at++;
     }
     return FP_OK;
+}
+
+bool address_unwraps_compatible(const struct mastodon_version *version)
+{
+    if (version->major == 4 && version->minor == 4)
+        return version->patch >= 21;
+    if (version->major == 4 && version->minor == 5)
+        return version->patch >= 14;
+    return mastodon_version_compare(version, 4, 6, 4) >= 0;
 }
 
 static bool is_refused(int family, const unsigned char *bytes)

@@ -7,6 +7,7 @@
 
 #include <sys/socket.h>
 
+#include "base/config.h"
 #include "base/dns.h"
 
 enum { ADDRESS_MAX_ALLOWED = 256 };
@@ -20,13 +21,15 @@ struct address_range {
 struct address_policy {
     struct address_range allowed[ADDRESS_MAX_ALLOWED];
     size_t allowed_count;
-    bool unwrap_compatible; /* ::a.b.c.d counts as a.b.c.d: Mastodon from 4.4.21, 4.5.14, 4.6.4 */
+    bool unwrap_compatible; /* ::a.b.c.d counts as a.b.c.d; true when initialized */
 };
 
-/* `allowed`: addresses and CIDR ranges between commas and blanks. FP_INVALID names the one that
- * isn't. */
+/* `allowed`: addresses and ranges ("10.0.0.0/8", "10.0.0.0/255.0.0.0") between commas and blanks.
+ * FP_INVALID names the one that isn't. */
 enum fp_err address_policy_init(struct address_policy *policy, struct str allowed,
                                 struct err *err) FP_MUST_CHECK;
+/* Whether this Mastodon looks into ::a.b.c.d. */
+bool address_unwraps_compatible(const struct mastodon_version *version);
 bool address_is_allowed(const struct address_policy *policy, const struct dns_address *address);
 /* The same for what a socket is about to connect to; other families than IPv4 and IPv6 are refused.
  */

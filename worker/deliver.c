@@ -39,6 +39,8 @@ struct work {
     struct curl_slist *headers;
     struct dns_result addresses;
     struct address_policy policy;
+    struct proxies proxies;
+    const struct proxy *proxy; /* NULL: direct */
     int exit_code;
     struct err err;
 };
@@ -199,14 +201,17 @@ static void on_addresses(void *arg, const struct dns_result *result)
 
 static bool resolve(struct work *w)
 {
+    struct str host = w->proxy != NULL ? w->proxy->url.host : w->url.host;
     size_t allowed = 0;
 
     w->session.done = false;
-    dns_lookup(w->session.dns, w->url.host, on_addresses, w);
+    dns_lookup(w->session.dns, host, on_addresses, w);
     if (!session_wait(&w->session, LOOKUP_MS) || w->addresses.status != DNS_FOUND) {
-        err_set(&w->err, FP_UNAVAILABLE, "deliver: %.*s cannot be resolved", STR_ARG(w->url.host));
+        err_set(&w->err, FP_UNAVAILABLE, "deliver: %.*s cannot be resolved", STR_ARG(host));
         return false;
     }
+    if (w->proxy != NULL) /* it may be at any address */
+        return true;
     for (size_t i = 0; i < w->addresses.count; i++) {
         if (address_is_allowed(&w->policy, &w->addresses.addresses[i]))
             w->addresses.addresses[allowed++] = w->addresses.addresses[i];
@@ -219,17 +224,28 @@ static bool resolve(struct work *w)
     return allowed > 0;
 }
 
+static bool choose_way(struct work *w)
+{
+    if (address_policy_init(&w->policy, str_of(w->config->allowed_private_addresses), &w->err) !=
+            FP_OK ||
+        proxies_init(&w->proxies, w->config, &w->err) != FP_OK)
+        return false;
+    w->policy.unwrap_compatible = address_unwraps_compatible(&w->config->mastodon);
+    if (proxy_host_is_hidden(w->url.host) && !w->config->allow_hidden_service) {
+        err_set(&w->err, FP_DENIED,
+                "deliver: %.*s is a hidden service: see ALLOW_ACCESS_TO_HIDDEN_SERVICE",
+                STR_ARG(w->url.host));
+        return false;
+    }
+    w->proxy = proxy_for(&w->proxies, w->url.host);
+    return true;
+}
+
 static bool exchange(struct work *w)
 {
-    const char *proxy = w->config->http_proxy != NULL && w->config->http_proxy[0] != '\0'
-                            ? w->config->http_proxy
-                            : NULL;
     X509_STORE *store;
 
-    if (address_policy_init(&w->policy, str_of(w->config->allowed_private_addresses), &w->err) !=
-        FP_OK)
-        return false;
-    if (proxy == NULL && !resolve(w))
+    if (!resolve(w))
         return false;
     store = trust_store_create(str_of(w->config->ca_file), &w->err);
     if (store == NULL)
@@ -241,14 +257,14 @@ static bool exchange(struct work *w)
                                          .policy = &w->policy,
                                          .max_connections = 1};
     struct http *http = http_create(&options);
-    const struct http_request request = {
-        .url = &w->url,
-        .headers = w->headers,
-        .body = buf_str(&w->body),
-        .addresses = w->addresses.addresses,
-        .address_count = proxy == NULL && !w->url.ip_literal ? w->addresses.count : 0,
-        .proxy = proxy,
-        .keep_body_bytes = SHOWN_BODY_BYTES};
+    bool literal = w->proxy != NULL ? w->proxy->url.ip_literal : w->url.ip_literal;
+    const struct http_request request = {.url = &w->url,
+                                         .headers = w->headers,
+                                         .body = buf_str(&w->body),
+                                         .addresses = w->addresses.addresses,
+                                         .address_count = literal ? 0 : w->addresses.count,
+                                         .proxy = w->proxy,
+                                         .keep_body_bytes = SHOWN_BODY_BYTES};
     w->err.message[0] = '\0';
     w->session.done = false;
     http_start(http, &request, on_answer, w);
@@ -274,7 +290,7 @@ static int deliver(struct work *w)
     show_request(w);
     if (!w->send)
         return FP_EXIT_OK;
-    if (!exchange(w))
+    if (!choose_way(w) || !exchange(w))
         return session_fail(&w->err, FP_EXIT_FAILURE);
     return w->exit_code;
 }
@@ -294,6 +310,7 @@ int command_deliver(const struct config *config, int argc, char **argv)
         session_close(&w.session);
     }
     free(w.headers);
+    proxies_clear(&w.proxies);
     url_clear(&w.url);
     buf_clear(&w.body);
     return code;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "worker/classify.h"
+#include "worker/knock.h"
 #include "worker/request.h"
 
 enum { MAX_OF_FAMILY = 2 };
@@ -20,8 +21,9 @@ struct delivery {
     struct url url;       /* of the present hop */
     struct str body;
     bool get;
+    struct knocking knocking;
     unsigned hops;
-    const char *proxy;
+    const struct proxy *proxy;
     int64_t started_ms;
     int64_t date_s;
     bool sender_suspended;
@@ -41,6 +43,7 @@ enum event_kind {
     EVENT_SIGNED,
     EVENT_ANSWERED,
     EVENT_CANCEL,
+    EVENT_STALE,
     EVENT_LIMIT
 };
 
@@ -92,6 +95,7 @@ static void end(struct delivery *d, enum outcome_kind kind, unsigned status)
         .id = d->id,
         .kind = (uint8_t)kind,
         .sender_suspended = d->sender_suspended,
+        .learnt = (uint8_t)knock_learnt(&d->knocking, status),
         .status = (uint16_t)status,
         .total_ms = (uint32_t)(clock_mono_ms(d->context->clock) - d->started_ms),
         .sent_bytes = d->sent ? (uint32_t)d->body.len : 0,
@@ -121,19 +125,10 @@ static void on_resolved(void *arg, const struct dns_result *result)
     step(d, &(struct event_of_delivery){.kind = EVENT_RESOLVED, .resolved = result});
 }
 
-static bool is_hidden(const struct delivery *d)
+/* Where the connection goes. */
+static const struct url *connected_to(const struct delivery *d)
 {
-    return str_ends_with(d->url.host, STR(".onion")) || str_ends_with(d->url.host, STR(".i2p"));
-}
-
-static const char *proxy_for(const struct delivery *d)
-{
-    const struct config *config = d->context->config;
-    const char *proxy = config->http_proxy;
-
-    if (is_hidden(d) && config->http_hidden_proxy != NULL && config->http_hidden_proxy[0] != '\0')
-        proxy = config->http_hidden_proxy;
-    return proxy != NULL && proxy[0] != '\0' ? proxy : NULL;
+    return d->proxy != NULL ? &d->proxy->url : &d->url;
 }
 
 static void ask_signer(struct delivery *d)
@@ -143,6 +138,7 @@ static void ask_signer(struct delivery *d)
                                    .method = d->get ? SIGN_GET : SIGN_POST,
                                    .reread =
                                        rereads_take(d->context->rereads, d->ticket.account_id),
+                                   .scheme = (uint8_t)d->knocking.scheme,
                                    .target = d->url.target};
 
     d->state = DELIVERY_SIGNING;
@@ -154,21 +150,18 @@ static void ask_signer(struct delivery *d)
 
 static void begin(struct delivery *d)
 {
-    if (is_hidden(d) && !d->context->config->allow_hidden_service) {
+    if (proxy_host_is_hidden(d->url.host) && !d->context->config->allow_hidden_service) {
         classify_text(&d->failure, STR("Mastodon::HostValidationError"),
                       "Instance does not support hidden service connections", d->url.text);
         end(d, OUTCOME_REFUSED, 0);
         return;
     }
-    d->proxy = proxy_for(d);
-    if (d->proxy != NULL)
-        ask_signer(d);
-    else
-        d->wait = resolver_ask(d->context->resolver, d->url.host, on_resolved, d);
+    d->proxy = proxy_for(d->context->proxies, d->url.host);
+    d->wait = resolver_ask(d->context->resolver, connected_to(d)->host, on_resolved, d);
 }
 
 /* At most two IPv6 and then two IPv4 addresses, as Mastodon tries them; refused ones are passed
- * over. */
+ * over. A proxy may have any. */
 static void choose_addresses(struct delivery *d, const struct dns_result *result, bool *all_refused)
 {
     static const int families[] = {AF_INET6, AF_INET};
@@ -181,10 +174,11 @@ static void choose_addresses(struct delivery *d, const struct dns_result *result
             const struct dns_address *address = &result->addresses[i];
             if (address->family != families[f])
                 continue;
-            if (!address_is_allowed(d->context->policy, address))
+            if (d->proxy == NULL && !address_is_allowed(d->context->policy, address))
                 continue;
             *all_refused = false;
-            if (address->family == AF_INET6 && !d->context->use_ipv6 && !d->url.ip_literal)
+            if (address->family == AF_INET6 && !d->context->use_ipv6 &&
+                !connected_to(d)->ip_literal)
                 continue;
             d->addresses[d->address_count++] = *address;
             of_family++;
@@ -196,6 +190,10 @@ static void resolved(struct delivery *d, const struct dns_result *result)
 {
     bool all_refused;
 
+    if (result->status != DNS_FOUND && d->proxy != NULL) {
+        end_failed(d, "HTTP::ConnectionError", "failed to connect: the proxy cannot be resolved");
+        return;
+    }
     if (result->status != DNS_FOUND) {
         classify_dns(&d->failure, result, d->url.text);
         end(d, OUTCOME_TRANSPORT, 0);
@@ -226,6 +224,7 @@ static void on_answered(void *arg, const struct http_result *result)
 static void send_request(struct delivery *d, const struct message_signed *answer)
 {
     const struct delivery_context *context = d->context;
+    bool literal = connected_to(d)->ip_literal;
     const struct request_values values = {.user_agent = context->user_agent,
                                           .host = answer->host,
                                           .date = answer->date,
@@ -233,27 +232,37 @@ static void send_request(struct delivery *d, const struct message_signed *answer
                                           .content_type =
                                               d->get ? STR_NULL : d->ticket.content_type,
                                           .synchronization = d->ticket.synchronization,
-                                          .signature = answer->signature};
+                                          .signature = answer->signature,
+                                          .signature_input = answer->signature_input};
     free(d->headers);
     d->headers = request_headers(&context->config->mastodon, &values);
     const struct http_request request = {.url = &d->url,
                                          .get = d->get,
                                          .headers = d->headers,
                                          .body = d->body,
-                                         .addresses = d->url.ip_literal ? NULL : d->addresses,
-                                         .address_count = d->url.ip_literal ? 0 : d->address_count,
+                                         .addresses = literal ? NULL : d->addresses,
+                                         .address_count = literal ? 0 : d->address_count,
                                          .proxy = d->proxy};
 
     d->state = DELIVERY_SENDING;
     d->transfer = http_start(context->http, &request, on_answered, d);
 }
 
+static int64_t signature_age_s(const struct delivery *d)
+{
+    return clock_wall_us(d->context->clock) / 1000000 - d->date_s;
+}
+
 static void signed_or_not(struct delivery *d, const struct message_signed *answer)
 {
+    if (answer->status != SIGN_OK && d->knocking.first_status != 0) {
+        end(d, OUTCOME_RESPONSE, knock_give_up(&d->knocking));
+        return;
+    }
     d->sender_suspended = answer->sender_suspended != 0;
     switch ((enum sign_status)answer->status) {
     case SIGN_OK:
-        if (clock_wall_us(d->context->clock) / 1000000 - d->date_s > DELIVERY_SIGNATURE_AGE_S)
+        if (signature_age_s(d) > DELIVERY_SIGNATURE_AGE_S)
             ask_signer(d);
         else
             send_request(d, answer);
@@ -346,6 +355,8 @@ static void answered(struct delivery *d, const struct http_result *result)
     if (result->end != HTTP_ANSWERED || result->status == 0) {
         classify_http(&d->failure, result, d->url.text);
         end(d, result->end == HTTP_REFUSED_ADDRESS ? OUTCOME_REFUSED : OUTCOME_TRANSPORT, 0);
+    } else if (!d->get && knock_again(&d->knocking, result->status)) {
+        ask_signer(d);
     } else if (is_redirect(result->status)) {
         redirect(d, result->status, result->location);
     } else if (result->body_cut && strict_body) {
@@ -394,6 +405,11 @@ static void step(struct delivery *d, const struct event_of_delivery *event)
     case EVENT_CANCEL:
         cancel(d);
         break;
+    case EVENT_STALE:
+        http_abort(d->transfer);
+        d->transfer = NULL;
+        ask_signer(d);
+        break;
     case EVENT_LIMIT:
         limit(d);
         break;
@@ -414,6 +430,7 @@ struct delivery *delivery_start(const struct delivery_context *context,
     char *at = d->memory;
     d->context = context;
     d->id = job->id;
+    knock_begin(&d->knocking, (enum knock)job->knock);
     d->url = url;
     d->ticket = job->ticket;
     keep(&at, &d->ticket.origin);
@@ -450,4 +467,7 @@ void delivery_tick(struct delivery *d)
 {
     if (clock_mono_ms(d->context->clock) - d->started_ms > DELIVERY_LIMIT_MS)
         step(d, &(struct event_of_delivery){.kind = EVENT_LIMIT});
+    else if (d->transfer != NULL && !http_is_on_the_wire(d->transfer) &&
+             signature_age_s(d) >= DELIVERY_WIRE_AGE_S - 1)
+        step(d, &(struct event_of_delivery){.kind = EVENT_STALE});
 }

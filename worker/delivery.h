@@ -5,10 +5,11 @@
  *       |                      ^  |                    |
  *       |                      |  +-- signer gone: asked again when it is back
  *       |                      +--------- 303/307/308 to the same origin, at most three times
+ *       |                      +--------- 400/401: in the other signature scheme, at most once
  *       +-- failure, refusal, cancellation, deadline: from every state --> DONE
  *
- * A proxy or an IP literal goes straight to SIGNING. Each event is translated by a callback and
- * handed to step(), the one function that changes the state.
+ * Through a proxy it is the proxy's name that is resolved. Each event is translated by a callback
+ * and handed to step(), the one function that changes the state.
  */
 #ifndef FEDPUSH_WORKER_DELIVERY_H
 #define FEDPUSH_WORKER_DELIVERY_H
@@ -28,6 +29,7 @@ struct delivery_context {
     const struct clock *clock;
     const struct config *config;
     const struct address_policy *policy;
+    const struct proxies *proxies;
     struct resolver *resolver;
     struct http *http;
     struct rereads *rereads; /* accounts that got a 401 */
@@ -40,7 +42,15 @@ struct delivery_context {
     void *arg;
 };
 
-enum { DELIVERY_LIMIT_MS = 60000, DELIVERY_MAX_HOPS = 3, DELIVERY_SIGNATURE_AGE_S = 30 };
+enum {
+    DELIVERY_LIMIT_MS = 60000,
+    DELIVERY_MAX_HOPS = 3,
+    /* A signature is at most so old when its request reaches the wire: receivers don't accept any
+     * age, and what lies between is their clocks' share. */
+    DELIVERY_WIRE_AGE_S = 30,
+    /* So old when its connection begins; what has not got one by the wire's age is signed again. */
+    DELIVERY_SIGNATURE_AGE_S = DELIVERY_WIRE_AGE_S - HTTP_CONNECT_MS / 1000,
+};
 
 /* Copies the job. NULL when its URL isn't what url_parse makes of it: the sender doesn't keep to
  * the protocol. */
@@ -58,7 +68,8 @@ void delivery_signed(struct delivery *delivery, const struct message_signed *ans
 void delivery_signer_back(struct delivery *delivery);
 /* Ends as OUTCOME_NOT_TRIED unless it may have reached the wire. */
 void delivery_cancel(struct delivery *delivery);
-/* Each second: ends what is past its limit. */
+/* Each second: ends what is past its limit, and signs again what waits too long for a connection.
+ */
 void delivery_tick(struct delivery *delivery);
 
 #endif

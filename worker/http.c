@@ -10,8 +10,7 @@
 #include "worker/multi.h"
 
 enum {
-    CONNECT_MS = 10000, /* TLS included */
-    TCP_MS = 5000,      /* for each address of a family, which libcurl tries in turn */
+    TCP_MS = 5000, /* for each address of a family, which libcurl tries in turn */
     SILENCE_MS = 10000,
     RESPONSE_MS = 30000,
     ATTEMPT_MS = 55000,
@@ -42,7 +41,8 @@ struct http_transfer {
     struct multi *shard;
     CURL *easy;
     struct curl_slist *resolve;
-    struct pin *pin; /* NULL: an IP literal, or through a proxy */
+    struct curl_slist *proxy_headers;
+    struct pin *pin; /* NULL: an IP literal */
     http_fn *fn;
     void *arg;
     bool is_finished;
@@ -176,7 +176,8 @@ static void release(struct http_transfer *t)
     }
     t->easy = NULL;
     curl_slist_free_all(t->resolve);
-    t->resolve = NULL;
+    curl_slist_free_all(t->proxy_headers);
+    t->resolve = t->proxy_headers = NULL;
     if (t->pin != NULL)
         pin_release(t->pin);
     t->pin = NULL;
@@ -387,9 +388,10 @@ static CURL *make_handle(struct http *http)
     if (easy == NULL)
         abort();
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_MS);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)ATTEMPT_MS);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)IDLE_S);
+    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L); /* what is pinned has no age */
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)READ_BYTES);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -417,6 +419,18 @@ static void set_transfer(CURL *easy, struct http_transfer *t)
     curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
 }
 
+/* They go to the proxy alone: with CONNECT, or beside those of an absolute-form request. */
+static void set_proxy_headers(CURL *easy, const struct proxy *proxy, struct http_transfer *t)
+{
+    t->proxy_headers = curl_slist_append(NULL, "Proxy-Connection:"); /* libcurl's own: left out */
+    if (t->proxy_headers == NULL)
+        abort();
+    if (proxy->authorization != NULL &&
+        curl_slist_append(t->proxy_headers, proxy->authorization) == NULL)
+        abort();
+    curl_easy_setopt(easy, CURLOPT_PROXYHEADER, t->proxy_headers);
+}
+
 static void set_request(CURL *easy, const struct http_request *request, struct http_transfer *t)
 {
     curl_easy_setopt(easy, CURLOPT_URL, request->url->text.ptr);
@@ -424,9 +438,9 @@ static void set_request(CURL *easy, const struct http_request *request, struct h
         request->url->https) /* through a proxy http needs the absolute form */
         curl_easy_setopt(easy, CURLOPT_REQUEST_TARGET, request->url->target.ptr);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->headers);
-    curl_easy_setopt(easy, CURLOPT_PROXY, request->proxy != NULL ? request->proxy : "");
-    if (t->direct) /* what is pinned needs no look at its age; a proxy's name does */
-        curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, -1L);
+    curl_easy_setopt(easy, CURLOPT_PROXY, request->proxy != NULL ? request->proxy->address : "");
+    if (request->proxy != NULL)
+        set_proxy_headers(easy, request->proxy, t);
     if (t->resolve != NULL)
         curl_easy_setopt(easy, CURLOPT_RESOLVE, t->resolve);
     if (request->get) {
@@ -465,9 +479,9 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     t->shard = shard_of(http, request->url->authority);
     t->easy = easy;
     t->direct = request->proxy == NULL;
-    if (t->direct && request->address_count > 0)
-        t->pin = pin_take(multi_pins(t->shard), request->url, request->addresses,
-                          request->address_count, &t->resolve);
+    if (request->address_count > 0)
+        t->pin = pin_take(multi_pins(t->shard), t->direct ? request->url : &request->proxy->url,
+                          request->addresses, request->address_count, &t->resolve);
     t->fn = fn;
     t->arg = arg;
     t->started_ms = clock_mono_ms(http->o.clock);

@@ -17,10 +17,12 @@
 #include <openssl/x509_vfy.h>
 
 #include "base/clock.h"
+#include "base/proxy.h"
 #include "base/url.h"
 #include "worker/address.h"
 
 enum {
+    HTTP_CONNECT_MS = 10000, /* TLS included */
     HTTP_MAX_HEADER_BYTES = 64 * 1024,
     HTTP_MAX_HEADER_LINES = 200,
     HTTP_MAX_BODY_BYTES = 1024 * 1024
@@ -40,9 +42,10 @@ struct http_request {
     struct curl_slist *headers; /* all of them, Host included; borrowed until the result */
     struct str body;            /* POST; borrowed until the result */
     const struct dns_address
-        *addresses; /* to connect to, copied; none for an IP literal or through a proxy */
+        *addresses; /* of the URL's host, or of the proxy's; copied; none for an IP literal */
     size_t address_count;
-    const char *proxy; /* URL, or NULL: direct; then only allowed addresses are connected to */
+    const struct proxy *proxy; /* NULL: direct; then only allowed addresses are connected to.
+                                  Borrowed until the result */
     size_t keep_body_bytes;
 };
 

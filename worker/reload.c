@@ -14,6 +14,8 @@ static const struct {
     {"Redis (Sidekiq)", offsetof(struct config, redis_sidekiq_url)},
     {"Redis (cache)", offsetof(struct config, redis_cache_url)},
     {"FEDPUSH_REDIS_CA_FILE", offsetof(struct config, redis_ca_file)},
+    {"FEDPUSH_REDIS_CERT_FILE", offsetof(struct config, redis_cert_file)},
+    {"FEDPUSH_REDIS_KEY_FILE", offsetof(struct config, redis_key_file)},
     {"PostgreSQL (Mastodon)", offsetof(struct config, postgres_mastodon)},
     {"FEDPUSH_DATABASE_URL", offsetof(struct config, postgres_fedpush)},
     {"FEDPUSH_KEYS_DATABASE_URL", offsetof(struct config, postgres_keys)},
@@ -75,6 +77,8 @@ void reload_merge(struct config *config, const struct config *fresh, struct buf 
     }
     if (strcmp(config->mastodon.text, fresh->mastodon.text) != 0)
         put_name(restart, "Mastodon's version");
+    if (config->double_knock != fresh->double_knock)
+        put_name(restart, "FEDPUSH_DOUBLE_KNOCK");
     if (config->allow_hidden_service != fresh->allow_hidden_service)
         put_name(restart, "ALLOW_ACCESS_TO_HIDDEN_SERVICE");
     if (config->followers_synchronization_off != fresh->followers_synchronization_off)

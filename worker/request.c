@@ -59,7 +59,8 @@ static struct curl_slist *finish(struct lines *list)
 struct curl_slist *request_headers(const struct mastodon_version *version,
                                    const struct request_values *values)
 {
-    bool digest_late = mastodon_version_compare(version, 4, 7, 0) >= 0;
+    bool rfc9421 = values->signature_input.len > 0;
+    bool digest_late = rfc9421 || mastodon_version_compare(version, 4, 7, 0) >= 0;
     struct lines list = {.count = 0};
 
     buf_init(&list.text, MAX_HEADER_BYTES);
@@ -73,10 +74,11 @@ struct curl_slist *request_headers(const struct mastodon_version *version,
     add(&list, "Content-Type", values->content_type);
     add(&list, "Collection-Synchronization", values->synchronization);
     if (digest_late)
-        add(&list, "Digest", values->digest);
+        add(&list, rfc9421 ? "content-digest" : "Digest", values->digest);
     if (digest_late)
         add(&list, "Connection", STR("Keep-Alive"));
-    add(&list, "Signature", values->signature);
+    add(&list, rfc9421 ? "signature" : "Signature", values->signature);
+    add(&list, "signature-input", values->signature_input);
     if (!digest_late)
         add(&list, "Connection", STR("Keep-Alive"));
     leave_out(&list, "Accept:");

@@ -17,10 +17,11 @@ struct request_values {
     struct str user_agent;
     struct str host;
     struct str date;
-    struct str digest;          /* empty for GET */
-    struct str content_type;    /* empty for GET */
+    struct str digest;       /* Digest, or Content-Digest beside a signature_input; empty for GET */
+    struct str content_type; /* empty for GET */
     struct str synchronization; /* or empty */
     struct str signature;
+    struct str signature_input; /* RFC 9421 alone */
 };
 /* All fields but Content-Length, which libcurl adds: one block of memory, free(). */
 struct curl_slist *request_headers(const struct mastodon_version *version,

@@ -23,6 +23,7 @@ struct worker {
     struct delivery_context context;
     struct rereads rereads;
     struct address_policy policy;
+    struct proxies proxies;
     struct dns *dns;
     X509_STORE *store;
     struct ipc *scheduler;
@@ -243,12 +244,17 @@ static void make_network(struct worker *w)
     const struct config *config = &w->process.config;
     struct role_process *p = &w->process;
     struct err err;
+    bool use_ipv6 = has_global_ipv6();
     const struct dns_options dns = {.servers = str_of(config->resolvers),
+                                    .v4_only = !use_ipv6,
                                     .hosts_file =
                                         mastodon_version_compare(&config->mastodon, 4, 6, 0) >= 0,
                                     .timeout_ms = DNS_TIMEOUT_MS};
 
     if (address_policy_init(&w->policy, str_of(config->allowed_private_addresses), &err) != FP_OK)
+        refuse_start(&err);
+    w->policy.unwrap_compatible = address_unwraps_compatible(&config->mastodon);
+    if (proxies_init(&w->proxies, config, &err) != FP_OK)
         refuse_start(&err);
     w->store = trust_store_create(str_of(config->ca_file), &err);
     if (w->store == NULL)
@@ -265,9 +271,10 @@ static void make_network(struct worker *w)
                                            .rereads = &w->rereads,
                                            .config = config,
                                            .policy = &w->policy,
+                                           .proxies = &w->proxies,
                                            .resolver = resolver_create(p->base, &p->clock, w->dns),
                                            .http = http_create(&http),
-                                           .use_ipv6 = has_global_ipv6(),
+                                           .use_ipv6 = use_ipv6,
                                            .ask_signer = ask_signer,
                                            .done = on_done,
                                            .arg = w};

@@ -1,6 +1,7 @@
 // What a host of the simulated fediverse does with a delivery that it has read. A name is a word
 // and a number: "slow300" answers after 300 ms, "status503" with 503, "late503" so but slowly,
-// "later60" with 429 and Retry-After, "redirect307" to another path.
+// "later60" with 429 and Retry-After, "redirect307" to another path; "rfc" and "draft" know one
+// signature scheme and answer 401 to the other.
 'use strict';
 
 const DRIP_MS = 500;
@@ -19,6 +20,8 @@ function until(socket, ms, act) {
 }
 
 const behaviours = {
+  rfc: (request, response) => answer(response, 202),
+  draft: (request, response) => answer(response, 202),
   ok: (request, response) => answer(response, 202),
   slow: (request, response, ms) => setTimeout(() => answer(response, 202), ms),
   status: (request, response, status) => answer(response, status),
@@ -50,11 +53,13 @@ const behaviours = {
   },
 };
 
+const only = { rfc: 'rfc9421', draft: 'cavage' };
+
 // Splits "slow300" into its function and 300; null when there is no such behaviour.
 function find(name) {
   const parts = /^([a-z]+)(\d*)$/.exec(name);
   if (parts === null || !Object.hasOwn(behaviours, parts[1])) return null;
-  return { act: behaviours[parts[1]], number: Number(parts[2] || 0) };
+  return { act: behaviours[parts[1]], number: Number(parts[2] || 0), only: only[parts[1]] };
 }
 
 module.exports = { find };

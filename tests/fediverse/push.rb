@@ -5,11 +5,14 @@
 # and prints the jid of each job, one a line.
 #
 #   ruby push.rb REDIS_URL [CA_FILE] < JOBS
+#
+# With REDIS_NAMESPACE set it pushes into that namespace, as Mastodon up to 4.3 does.
 require 'json'
 require 'sidekiq'
 
 Sidekiq.logger.level = Logger::WARN
 redis = { url: ARGV.fetch(0), network_timeout: 30 } # machines that run tests can be slow
+redis[:namespace] = ENV['REDIS_NAMESPACE'] unless ENV['REDIS_NAMESPACE'].to_s.empty?
 redis[:ssl_params] = { ca_file: ARGV[1] } if ARGV[1]
 Sidekiq.configure_client { |config| config.redis = redis }
 

@@ -18,13 +18,13 @@ const http = require('node:http');
 const https = require('node:https');
 const { find } = require('./behaviours');
 const { Ledger } = require('./ledger');
-const { LIBRARIES, verify } = require('./verifier');
+const { librariesFor, schemeOf, verify } = require('./verifier');
 
 const settings = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
 const ledger = new Ledger();
 const changed = new Map(); // host -> behaviour that was set
 const seen = new Map(); // host -> deliveries
-let turn = 0; // of the libraries
+const turns = { cavage: 0, rfc9421: 0 }; // of the libraries
 let every = settings.verify;
 let keys = settings.keys;
 
@@ -53,7 +53,8 @@ async function check(request, host, body) {
   const count = (seen.get(host) ?? 0) + 1;
   seen.set(host, count);
   if (every === 0 || (count - 1) % every !== 0) return true;
-  const library = LIBRARIES[turn++ % LIBRARIES.length];
+  const libraries = librariesFor(request);
+  const library = libraries[turns[schemeOf(request)]++ % libraries.length];
   try {
     await verify(library, request, body, keys);
     ledger.checked(library, null);
@@ -71,11 +72,12 @@ async function receive(request, response) {
   response.once('close', left);
   const body = await readBody(request);
   ledger.arrived(request, host + request.url, activityId(body), body.length);
-  if (request.method === 'POST' && !(await check(request, host, body))) {
+  const { act, number, only } = behaviourOf(host);
+  const unknown = only !== undefined && only !== schemeOf(request);
+  if (request.method === 'POST' && (unknown || !(await check(request, host, body)))) {
     response.writeHead(401, { 'Content-Length': 0 }).end();
     return;
   }
-  const { act, number } = behaviourOf(host);
   act(request, response, number);
 }
 

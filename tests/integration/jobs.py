@@ -31,13 +31,14 @@ def delivery(number, inbox, account=1, options=None, bytes_of_content=200, **mor
     return {"class": DELIVERY, "args": args, **more}
 
 
-def push(redis, jobs):
+def push(redis, jobs, namespace=None):
     """Pushes with Sidekiq's client; returns the jids."""
     command = ["ruby", os.path.join(FEDIVERSE, "push.rb"), redis.url]
     if redis.certificate:
         command.append(redis.certificate.ca)
     lines = "".join(json.dumps(job) + "\n" for job in jobs)
-    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "REDIS_NAMESPACE": namespace or ""}
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

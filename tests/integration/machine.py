@@ -104,7 +104,9 @@ class Machine:
     def identity(self):
         """Its registered identity: its own processes' prefix is `host:pid:`."""
         marker = f":{self.process.pid}:"
-        for name in self.world.redis_client.zrange("fedpush:identities", 0, -1):
+        space = self.settings.get("REDIS_NAMESPACE")
+        key = f"{space}:fedpush:identities" if space else "fedpush:identities"
+        for name in self.world.redis_client.zrange(key, 0, -1):
             if marker in name.decode():
                 return name.decode()
         return None

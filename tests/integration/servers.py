@@ -17,6 +17,7 @@ import redis
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FEDIVERSE = os.path.join(HERE, "..", "fediverse")
+MODULES = os.path.join(HERE, "..", "node_modules")
 PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
@@ -37,6 +38,13 @@ def wait_for(condition, seconds=30, what="condition", every=0.05):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what() if callable(what) else what}")
         time.sleep(every)
+
+
+def node():
+    """Node 22 out of tests/node_modules: Fedify finds every signature wrong on an older one."""
+    found = glob.glob(os.path.join(MODULES, "node-linux-*", "bin", "node"))
+    assert found, "no tests/node_modules: run deploy/dependencies"
+    return found[0]
 
 
 def _die_with_parent():
@@ -97,17 +105,20 @@ class Server:
 
 
 class Redis(Server):
-    """With `tls`, a password and an ACL user `fedpush`, or plain. Data survive a restart."""
+    """With `tls`, a password and an ACL user `fedpush`, or plain. Data survive a restart. `options`
+    are lines of its configuration."""
 
-    def __init__(self, folder, certificate=None):
+    def __init__(self, folder, certificate=None, options=None, address="127.0.0.1", port=None):
         super().__init__(folder)
-        self.port = free_port()
+        self.port = port or free_port()
         self.certificate = certificate
+        self.options = options or {}
+        self.address = address
         self.start()
 
     def start(self):
         options = {
-            "bind": "127.0.0.1", "dir": self.folder, "save": "", "appendonly": "yes",
+            "bind": self.address, "dir": self.folder, "save": "", "appendonly": "yes",
             "appendfsync": "no", "maxmemory-policy": "noeviction", "enable-debug-command": "yes",
             "port": self.port,
         }
@@ -118,8 +129,9 @@ class Redis(Server):
                 "tls-cert-file": self.certificate.cert, "tls-key-file": self.certificate.key,
                 "tls-ca-cert-file": self.certificate.ca,
             })
+        options.update(self.options)
         for name, value in options.items():
-            command += [f"--{name}", str(value)]
+            command += [f"--{name}", *str(value).split()]
         if self.certificate:
             command += ["--user", "default", "off", "--user", "fedpush", "on", ">sec:ret/42", "~*", "&*", "+@all"]
         self.spawn(command)
@@ -129,11 +141,13 @@ class Redis(Server):
     def url(self):
         if self.certificate:
             return f"rediss://fedpush:sec%3Aret%2F42@localhost:{self.port}/0"
-        return f"redis://127.0.0.1:{self.port}/0"
+        password = self.options.get("requirepass")
+        return f"redis://{f':{password}@' if password else ''}{self.address}:{self.port}/0"
 
     def client(self, **options):
         if self.certificate:
-            options["ssl_ca_certs"] = self.certificate.ca
+            options.update(ssl_ca_certs=self.certificate.ca, ssl_certfile=self.certificate.cert,
+                           ssl_keyfile=self.certificate.key)
         return redis.Redis.from_url(self.url, **options)
 
     def is_up(self):
@@ -147,6 +161,38 @@ class Redis(Server):
         with self.client() as client:
             client.config_set("maxmemory", 0)
             client.flushall()
+
+
+class Sentinel(Server):
+    """Watches `master` under the name `main`; clients need the password `password`."""
+
+    def __init__(self, folder, master, password):
+        super().__init__(folder)
+        self.port = free_port()
+        self.password = password
+        settings = os.path.join(folder, "sentinel.conf")
+        with open(settings, "w") as file:
+            file.write(
+                f"bind 127.0.0.1\nport {self.port}\ndir {folder}\nrequirepass {password}\n"
+                f"sentinel monitor main {master.address} {master.port} 1\n"
+                f"sentinel auth-pass main {master.options['requirepass']}\n"
+                "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n"
+            )
+        self.spawn(["redis-server", settings, "--sentinel"])
+        self.await_ready(lambda: self.replicas() == 1)
+
+    def client(self):
+        return redis.Redis(port=self.port, password=self.password, decode_responses=True)
+
+    def replicas(self):
+        try:
+            told = self.client().execute_command("SENTINEL", "MASTER", "main")
+            return int(told[told.index("num-slaves") + 1])
+        except redis.exceptions.RedisError:
+            return None
+
+    def master_port(self):
+        return int(self.client().execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main")[1])
 
 
 class Postgres(Server):
@@ -172,6 +218,31 @@ class Postgres(Server):
 
     def stop(self, how=signal.SIGINT, seconds=20):  # SIGINT: fast shutdown
         super().stop(how, seconds)
+
+    def standby(self, folder):
+        """A new server that follows this one."""
+        other = object.__new__(Postgres)
+        Server.__init__(other, folder)
+        os.chmod(folder, 0o755)
+        give_away(folder)
+        other.port, other.bin, other.data = free_port(), self.bin, os.path.join(folder, "data")
+        subprocess.run(
+            unprivileged() + [f"{self.bin}/pg_basebackup", "-h", "127.0.0.1", "-p", str(self.port), "-U", "mastodon",
+                              "-D", other.data, "-R", "--no-sync", "--checkpoint=fast", "-X", "stream"],
+            check=True, cwd="/",
+        )
+        other.start()
+        return other
+
+    def set(self, name, value):
+        """A setting from now on; None: its default. Sessions follow when they get to it."""
+        connection = self.connect("postgres")
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
+            cursor.execute(f"ALTER SYSTEM SET {name} = '{value}'" if value else f"ALTER SYSTEM RESET {name}")
+            cursor.execute("SELECT pg_reload_conf()")
+        connection.close()
+        wait_for(lambda: not value or self.query("postgres", f"SHOW {name}")[0][0] == value, 10, f"{name} is set")
 
     def url(self, database, port=None):
         return f"postgresql://mastodon@127.0.0.1:{port or self.port}/{database}"
@@ -311,7 +382,7 @@ class Fediverse(Server):
                 "tls_port": self.tls_port, "keys": keys, "verify": verify,
                 "tls_cert": certificate and certificate.cert, "tls_key": certificate and certificate.key,
             }, file)
-        self.spawn(["node", os.path.join(FEDIVERSE, "receiver.js"), settings], stdout=subprocess.PIPE)
+        self.spawn([node(), os.path.join(FEDIVERSE, "receiver.js"), settings], stdout=subprocess.PIPE)
         assert self.process.stdout.readline() == b"ready\n", self.log()
 
     def inbox(self, host, path="/inbox", tls=False):

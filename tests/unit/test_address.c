@@ -118,9 +118,20 @@ static void test_edges_of_refused_ranges(void **state)
 
 static void test_compatible_addresses_by_version(void **state)
 {
+    static const struct {
+        struct mastodon_version version;
+        bool unwraps;
+    } cases[] = {
+        {{4, 2, 99, "", ""}, false}, {{4, 3, 99, "", ""}, false}, {{4, 4, 20, "", ""}, false},
+        {{4, 4, 21, "", ""}, true},  {{4, 5, 13, "", ""}, false}, {{4, 5, 14, "", ""}, true},
+        {{4, 6, 3, "", ""}, false},  {{4, 6, 4, "", ""}, true},   {{4, 7, 0, "", ""}, true},
+        {{5, 0, 0, "", ""}, true},
+    };
     struct address_policy policy;
     (void)state;
 
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(address_unwraps_compatible(&cases[i].version), cases[i].unwraps);
     init(&policy, "");
     assert_false(allows(&policy, "::10.0.0.1"));
     assert_true(allows(&policy, "::8.8.8.8"));
@@ -148,6 +159,16 @@ static void test_exceptions(void **state)
     assert_true(allows(&policy, "::1"));
     assert_true(allows(&policy, "::ffff:10.1.2.3")); /* in disguise */
     assert_false(allows(&policy, "::ffff:10.2.2.3"));
+    init(&policy, "10.0.0.0/255.0.0.0, 172.16.0.0/255.240.0.0 [fd00::]/ffff:: [::1] "
+                  "127.0.0.1/255.255.255.255");
+    assert_true(allows(&policy, "10.255.255.255"));
+    assert_true(allows(&policy, "172.31.0.1"));
+    assert_false(allows(&policy, "192.168.0.1"));
+    assert_true(allows(&policy, "fd00:1::"));
+    assert_false(allows(&policy, "fd01::"));
+    assert_true(allows(&policy, "::1"));
+    assert_true(allows(&policy, "127.0.0.1"));
+    assert_false(allows(&policy, "127.0.0.2"));
     init(&policy, "0.0.0.0/0");
     assert_true(allows(&policy, "10.2.0.0"));
     assert_false(allows(&policy, "fe80::1"));
@@ -155,8 +176,12 @@ static void test_exceptions(void **state)
 
 static void test_bad_exceptions_are_named(void **state)
 {
-    static const char *const bad[] = {"10.0.0.0/33", "10.0.0",    "localhost",  "fe80::/129",
-                                      "10.0.0.0/-1", "10.0.0.0/", "10.0.0.0/x", "::1/64/2"};
+    static const char *const bad[] = {"10.0.0.0/33",     "10.0.0",           "localhost",
+                                      "fe80::/129",      "10.0.0.0/-1",      "10.0.0.0/",
+                                      "10.0.0.0/x",      "::1/64/2",         "10.0.0.0/255.0.255.0",
+                                      "10.0.0.0/ffff::", "fd00::/255.0.0.0", "[]",
+                                      "[10.0.0.1",       "0x0a.0.0.1",       "012.0.0.1",
+                                      "167772161"};
     struct address_policy policy;
     struct err err;
     struct buf many;

@@ -93,6 +93,7 @@ static void defaults_are_those_of_mastodon_and_the_help(void **state)
     assert_int_equal(config.lookahead_jobs, 4096);
     assert_true(config.lookahead_bytes == INT64_C(64) << 20);
     assert_int_equal(config.host_window, 4);
+    assert_true(config.double_knock);
     assert_int_equal(config.claim_rate, 0);
     assert_int_equal(config.drain_seconds, 25);
     assert_int_equal(config.concurrency, 60);
@@ -144,6 +145,10 @@ static void unusable_values_are_refused(void **state)
          "FEDPUSH_MAX_IN_FLIGHT: \"0\" is not a whole number from 1 to 65536"},
         {BASICS "FEDPUSH_LOG_LEVEL=loud",
          "FEDPUSH_LOG_LEVEL: \"loud\" is not error, warn, info or debug"},
+        {BASICS "http_proxy=socks5://me:secret@proxy.test",
+         "http_proxy: is not a URL like http://proxy.example:3128 (with user:password@ before the "
+         "host if the proxy wants them)"},
+        {BASICS "FEDPUSH_DOUBLE_KNOCK=no", "FEDPUSH_DOUBLE_KNOCK: \"no\" is not true or false"},
         {BASICS "FEDPUSH_WORKER=2", "FEDPUSH_WORKER: is no setting of fedpush: correct its name "
                                     "(`fedpush run --help` lists them) "
                                     "or remove it"},
@@ -165,13 +170,26 @@ static void unusable_values_are_refused(void **state)
          "one: remove it"},
         {BASICS "FEDPUSH_SIDEKIQ_VERSION=9.0.0",
          "FEDPUSH_SIDEKIQ_VERSION: is not a version of Sidekiq 6, 7 or 8 like 8.0.9"},
-        {BASICS "SIDEKIQ_REDIS_SENTINELS=one.test",
-         "SIDEKIQ_REDIS_SENTINELS: fedpush does not ask Sentinels: set SIDEKIQ_REDIS_URL to an "
-         "address that always leads to the master"},
-        {BASICS "REDIS_SENTINEL_MASTER=masto",
-         "REDIS_SENTINEL_MASTER: fedpush does not ask Sentinels: set REDIS_URL to an address that "
-         "always leads to the master"},
-        {BASICS "REDIS_PORT=0", "REDIS_PORT: \"0\" is not a whole number from 1 to 65535"},
+        {BASICS "REDIS_SENTINEL_MASTER=m\nREDIS_SENTINELS=one.test:x",
+         "REDIS_SENTINELS: is not a list of at most 16 like one.example,two.example:26379 "
+         "(REDIS_SENTINEL_PORT for those without a port)"},
+        {BASICS "CACHE_REDIS_SENTINEL_MASTER=m\nCACHE_REDIS_SENTINELS=one.test\n"
+                "CACHE_REDIS_SENTINEL_PORT=many",
+         "CACHE_REDIS_SENTINEL_PORT: \"many\" is not a whole number from 1 to 65535"},
+        {BASICS "SIDEKIQ_REDIS_HOST=s.test\nSIDEKIQ_REDIS_DB=first",
+         "SIDEKIQ_REDIS_DB: \"first\" is not a whole number from 0 to 65535"},
+        {BASICS "FEDPUSH_REDIS_CERT_FILE=/c",
+         "FEDPUSH_REDIS_CERT_FILE: needs its key, too: set FEDPUSH_REDIS_KEY_FILE (it may be the "
+         "same file)"},
+        {BASICS "FEDPUSH_REDIS_KEY_FILE=/k",
+         "FEDPUSH_REDIS_KEY_FILE: needs its certificate, too: set FEDPUSH_REDIS_CERT_FILE"},
+        {BASICS "SIDEKIQ_REDIS_URL=redis://:hidden@s.test:first",
+         "SIDEKIQ_REDIS_URL: bad port; expected redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DB] or "
+         "unix://PATH[?db=N]"},
+        {BASICS "REDIS_PASSWORD=hidden\nCACHE_REDIS_HOST=c.test/1",
+         "CACHE_REDIS_HOST: is not a host name or an address"},
+        {BASICS "REDIS_URL=redis+sentinel://:hidden@a.test/m/0",
+         "REDIS_URL: is not a URL that starts with redis://, rediss:// or unix://"},
         {BASICS "REDIS_URL=http://:hidden@redis.test",
          "REDIS_URL: is not a URL that starts with redis://, rediss:// or unix://"},
         {BASICS "FEDPUSH_DATABASE_URL=postgres://u:hidden@db.test/x?pool=5",
@@ -191,7 +209,7 @@ static void unusable_values_are_refused(void **state)
 
 static void values_that_no_role_could_be_sent_are_refused(void **state)
 {
-    static const char *const names[] = {"DB_PASS", "REDIS_PASSWORD", "http_proxy",
+    static const char *const names[] = {"DB_PASS", "REDIS_PASSWORD", "FEDPUSH_CA_FILE",
                                         "FEDPUSH_RESOLVERS"};
     char long_text[40000];
     (void)state;
@@ -277,7 +295,39 @@ static void redis_roles_follow_mastodons_precedence(void **state)
          "redis://a.test", "redis://a.test"},
         {"4.5.15", "REDIS_HOST=::1", "redis://[::1]:6379/0", "redis://[::1]:6379/0",
          "redis://[::1]:6379/0"},
+        /* All the parts of a role of its own; nothing of the base's is inherited. */
+        {"4.5.15",
+         "REDIS_PASSWORD=p\nREDIS_DB=3\nSIDEKIQ_REDIS_HOST=s.test\nCACHE_REDIS_HOST=c.test\n"
+         "CACHE_REDIS_PORT=7\nCACHE_REDIS_DB=4\nCACHE_REDIS_USER=u\nCACHE_REDIS_PASSWORD=q",
+         "redis://:p@localhost:6379/3", "redis://s.test:6379/0", "redis://u:q@c.test:7/4"},
+        {"4.3.0", "REDIS_URL=redis://a.test\nSIDEKIQ_REDIS_PORT=7\nCACHE_REDIS_DB=1",
+         "redis://a.test", "redis://a.test", "redis://a.test"},
+        /* Sentinels, since 4.3: both variables, and no URL; the credentials default to the role's.
+         */
+        {"4.3.0", "REDIS_SENTINELS=one.test,two.test:7\nREDIS_SENTINEL_MASTER=m/1",
+         "redis+sentinel://one.test:26379,two.test:7/m%2F1/0?",
+         "redis+sentinel://one.test:26379,two.test:7/m%2F1/0?",
+         "redis+sentinel://one.test:26379,two.test:7/m%2F1/0?"},
+        {"4.5.15",
+         "SIDEKIQ_REDIS_SENTINELS=one.test, [::1]\nSIDEKIQ_REDIS_SENTINEL_MASTER=m\n"
+         "SIDEKIQ_REDIS_SENTINEL_PORT=9\nSIDEKIQ_REDIS_DB=5\nSIDEKIQ_REDIS_USER=u\n"
+         "SIDEKIQ_REDIS_PASSWORD=p:\nSIDEKIQ_REDIS_HOST=ignored.test",
+         "redis://localhost:6379/0", "redis+sentinel://u:p%3A@one.test:9,[::1]:9/m/5?u:p%3A",
+         "redis://localhost:6379/0"},
+        {"4.7.0",
+         "REDIS_SENTINELS=one.test\nREDIS_SENTINEL_MASTER=m\nREDIS_PASSWORD=p\n"
+         "REDIS_SENTINEL_USERNAME=su\nREDIS_SENTINEL_PASSWORD=sp\nCACHE_REDIS_HOST=c.test",
+         "redis+sentinel://:p@one.test:26379/m/0?su:sp",
+         "redis+sentinel://:p@one.test:26379/m/0?su:sp", "redis://c.test:6379/0"},
+        {"4.5.15", "REDIS_HOST=r.test\nREDIS_SENTINELS=one.test\nSIDEKIQ_REDIS_SENTINEL_MASTER=m",
+         "redis://r.test:6379/0", "redis://r.test:6379/0", "redis://r.test:6379/0"},
+        {"4.5.15", "REDIS_URL=redis://a.test\nREDIS_SENTINELS=one.test\nREDIS_SENTINEL_MASTER=m",
+         "redis://a.test", "redis://a.test", "redis://a.test"},
         /* 4.2: any of four makes a server; no users, no sentinels. */
+        {"4.2.29", "SIDEKIQ_REDIS_PORT=7\nCACHE_REDIS_DB=2\nREDIS_HOST=a.test",
+         "redis://a.test:6379/0", "redis://localhost:7/0", "redis://localhost:6379/2"},
+        {"4.2.29", "REDIS_SENTINELS=one.test\nREDIS_SENTINEL_MASTER=m\nSIDEKIQ_REDIS_USER=u",
+         "redis://localhost:6379/0", "redis://localhost:6379/0", "redis://localhost:6379/0"},
         {"4.2.29", "REDIS_URL=redis://a.test\nSIDEKIQ_REDIS_PASSWORD=p", "redis://a.test",
          "redis://:p@localhost:6379/0", "redis://a.test"},
         {"4.2.29", "REDIS_USER=u\nREDIS_PASSWORD=p\nREDIS_SENTINELS=one.test",
@@ -678,7 +728,7 @@ static void the_help_lists_every_variable_of_ours(void **state)
         assert_true(str_starts_with(str_of(line), STR("  FEDPUSH_")));
         line += len + 1;
     }
-    assert_int_equal(lines, 22);
+    assert_int_equal(lines, 25);
     buf_clear(&help);
 }
 

@@ -32,6 +32,7 @@ struct fixture {
     int64_t ahead_ms;
     struct config config;
     struct address_policy policy;
+    struct proxies proxies;
     struct dns *dns;
     struct resolver *resolver;
     X509_STORE *store;
@@ -44,8 +45,11 @@ struct fixture {
     bool no_signer;
     bool withhold; /* the signer's answer */
     unsigned asked;
+    enum knock knock;
     uint8_t method;
     uint8_t reread;
+    uint8_t scheme;
+    int64_t date_s;
     char target[256];
 
     bool done;
@@ -92,11 +96,22 @@ static void put_headers(struct bufferevent *bev, int count, size_t bytes)
     answer(bev, "Content-Length: 0\r\n\r\n");
 }
 
-static void behave(struct bufferevent *bev, const char *path)
+/* A server that knows one signature scheme, and says `status` to the other. */
+static void accept_scheme(struct bufferevent *bev, struct fixture *f, bool rfc9421, int status)
+{
+    bool given = strstr(buf_cstr(&f->received), "\r\nsignature-input: ") != NULL;
+    answer(bev, "HTTP/1.1 %d Words\r\nContent-Length: 0\r\n\r\n", given == rfc9421 ? 202 : status);
+}
+
+static void behave(struct bufferevent *bev, struct fixture *f, const char *path)
 {
     int status;
 
-    if (sscanf(path, "/status/%d", &status) == 1)
+    if (sscanf(path, "/rfc9421/%d", &status) == 1)
+        accept_scheme(bev, f, true, status);
+    else if (sscanf(path, "/cavage/%d", &status) == 1)
+        accept_scheme(bev, f, false, status);
+    else if (sscanf(path, "/status/%d", &status) == 1)
         answer(bev, "HTTP/1.1 %d Words\r\nContent-Length: 2\r\n\r\nok", status);
     else if (sscanf(path, "/redirect/%d", &status) == 1)
         redirect_to(bev, status, "../status/202?after");
@@ -154,7 +169,7 @@ static void on_request(struct bufferevent *bev, void *arg)
     else if (strcmp(path, "/close") == 0)
         bufferevent_free(bev);
     else
-        behave(bev, path);
+        behave(bev, f, path);
 }
 
 static void on_written(struct bufferevent *bev, void *arg)
@@ -201,15 +216,16 @@ static void listen_on_loopback(struct fixture *f)
 static void on_signing(void *arg)
 {
     struct fixture *f = arg;
-    const struct message_signed message = {.id = 7,
-                                           .status = (uint8_t)f->answer,
-                                           .sender_suspended = 1,
-                                           .host = STR("127.0.0.1"),
-                                           .date = STR("Wed, 25 Nov 2026 15:00:00 GMT"),
-                                           .digest = f->method == SIGN_GET ? STR_NULL
-                                                                           : STR("SHA-256=abc"),
-                                           .signature = STR("keyId=\"x\""),
-                                           .reason = STR("no reason")};
+    const struct message_signed message = {
+        .id = 7,
+        .status = (uint8_t)f->answer,
+        .sender_suspended = 1,
+        .host = STR("127.0.0.1"),
+        .date = STR("Wed, 25 Nov 2026 15:00:00 GMT"),
+        .digest = f->method == SIGN_GET ? STR_NULL : STR("SHA-256=abc"),
+        .signature = STR("keyId=\"x\""),
+        .signature_input = f->scheme == SCHEME_RFC9421 ? STR("sig1=()") : STR_NULL,
+        .reason = STR("no reason")};
     if (f->delivery != NULL)
         delivery_signed(f->delivery, &message);
 }
@@ -223,6 +239,8 @@ static bool ask_signer(void *arg, const struct message_sign *request)
     f->asked++;
     f->method = request->method;
     f->reread = request->reread;
+    f->scheme = request->scheme;
+    f->date_s = request->date_s;
     snprintf(f->target, sizeof(f->target), "%.*s", STR_ARG(request->target));
     if (!f->no_signer && !f->withhold)
         loop_defer(f->base, on_signing, f);
@@ -282,6 +300,7 @@ static int start(void **state)
                                            .rereads = &f->rereads,
                                            .config = &f->config,
                                            .policy = &f->policy,
+                                           .proxies = &f->proxies,
                                            .resolver = f->resolver,
                                            .http = f->http,
                                            .user_agent = STR("Mastodon/4.5.15"),
@@ -314,6 +333,7 @@ static void begin_url(struct fixture *f, const char *url)
     struct message_job job = {.id = 7,
                               .ticket = {.account_id = 116543210987654321,
                                          .content_type = STR("application/activity+json")},
+                              .knock = (uint8_t)f->knock,
                               .url = str_of(url),
                               .body = STR("{\"type\":\"Create\"}")};
     f->done = false;
@@ -392,12 +412,67 @@ static void test_a_key_is_read_again_after_a_401(void **state)
 {
     struct fixture *f = *state;
 
+    f->knock = KNOCK_CAVAGE;
     deliver(f, "/status/401");
     assert_int_equal(f->reread, 0);
     deliver(f, "/status/403");
     assert_int_equal(f->reread, 1);
     deliver(f, "/status/202");
     assert_int_equal(f->reread, 0);
+    f->knock = KNOCK_CAVAGE_FIRST;
+    deliver(f, "/rfc9421/401");
+    assert_int_equal(f->requests, 2);
+    assert_int_equal(f->reread, 1); /* of the second knock */
+}
+
+static void expect_knocks(struct fixture *f, enum knock knock, const char *path, unsigned requests,
+                          unsigned status, enum learnt learnt)
+{
+    f->knock = knock;
+    deliver(f, path);
+    assert_int_equal(f->outcome.kind, OUTCOME_RESPONSE);
+    assert_int_equal(f->outcome.status, status);
+    assert_int_equal(f->requests, requests);
+    assert_int_equal(f->asked, requests);
+    assert_int_equal(f->outcome.learnt, learnt);
+}
+
+static void test_double_knock_reaches_who_knows_one_scheme(void **state)
+{
+    struct fixture *f = *state;
+
+    expect_knocks(f, KNOCK_CAVAGE_FIRST, "/cavage/401", 1, 202, LEARNT_NOTHING);
+    expect_knocks(f, KNOCK_CAVAGE_FIRST, "/rfc9421/401", 2, 202, LEARNT_RFC9421);
+    expect_knocks(f, KNOCK_CAVAGE_FIRST, "/rfc9421/400", 2, 202, LEARNT_RFC9421);
+    expect_knocks(f, KNOCK_RFC9421_FIRST, "/rfc9421/401", 1, 202, LEARNT_NOTHING);
+    expect_knocks(f, KNOCK_RFC9421_FIRST, "/cavage/401", 2, 202, LEARNT_CAVAGE);
+    assert_null(strstr(buf_cstr(&f->received), "signature-input"));
+}
+
+static void test_knocks_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+
+    expect_knocks(f, KNOCK_CAVAGE_FIRST, "/status/401", 2, 401, LEARNT_NEITHER);
+    expect_knocks(f, KNOCK_CAVAGE_FIRST, "/rfc9421/403", 1, 403, LEARNT_NOTHING);
+    expect_knocks(f, KNOCK_RFC9421_FIRST, "/status/503", 1, 503, LEARNT_NOTHING);
+    expect_knocks(f, KNOCK_CAVAGE, "/rfc9421/401", 1, 401, LEARNT_NOTHING);
+    expect_knocks(f, KNOCK_RFC9421, "/cavage/401", 1, 401, LEARNT_NOTHING);
+}
+
+static void test_first_answer_stands_when_nothing_is_signed_again(void **state)
+{
+    struct fixture *f = *state;
+
+    f->knock = KNOCK_CAVAGE_FIRST;
+    begin(f, "/rfc9421/401");
+    server_wait(f->base, &f->arrived);
+    f->answer = SIGN_REFUSED; /* the ticket was used up */
+    server_wait(f->base, &f->done);
+    assert_int_equal(f->asked, 2);
+    assert_int_equal(f->outcome.kind, OUTCOME_RESPONSE);
+    assert_int_equal(f->outcome.status, 401);
+    assert_int_equal(f->outcome.learnt, LEARNT_NOTHING);
 }
 
 static void test_redirects_within_the_origin(void **state)
@@ -576,6 +651,65 @@ static void test_old_signature_is_not_used(void **state)
     assert_int_equal(f->outcome.status, 202);
 }
 
+/* A port where connections are never accepted: its queue is full. */
+static int make_hole(int waiting[4], uint16_t *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    for (int i = 0; i < 4; i++) {
+        waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(waiting[i], (struct sockaddr *)&address, sizeof(address));
+    }
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
+static void test_signature_is_renewed_while_there_is_no_connection(void **state)
+{
+    struct fixture *f = *state;
+    char url[64];
+    int waiting[4];
+    uint16_t port;
+    int hole = make_hole(waiting, &port);
+
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/", port);
+    begin_url(f, url);
+    while (delivery_state(f->delivery) != DELIVERY_SENDING)
+        event_base_loop(f->base, EVLOOP_ONCE);
+    f->ahead_ms += (DELIVERY_WIRE_AGE_S - 2) * 1000;
+    delivery_tick(f->delivery);
+    assert_int_equal(f->asked, 1);
+    f->ahead_ms += 1000;
+    delivery_tick(f->delivery);
+    assert_int_equal(f->asked, 2);
+    assert_int_equal(delivery_state(f->delivery), DELIVERY_SIGNING);
+    while (delivery_state(f->delivery) != DELIVERY_SENDING) /* with a new date */
+        event_base_loop(f->base, EVLOOP_ONCE);
+    assert_true(f->date_s == 1800000000 + DELIVERY_WIRE_AGE_S - 1);
+    delivery_destroy(f->delivery);
+    f->delivery = NULL;
+    for (int i = 0; i < 4; i++)
+        close(waiting[i]);
+    close(hole);
+}
+
+static void test_signature_on_the_wire_is_let_be(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f, "/never");
+    server_wait(f->base, &f->arrived);
+    f->ahead_ms += DELIVERY_WIRE_AGE_S * 1000;
+    delivery_tick(f->delivery);
+    assert_int_equal(f->asked, 1);
+    assert_int_equal(delivery_state(f->delivery), DELIVERY_SENDING);
+}
+
 static void test_limit_of_a_delivery(void **state)
 {
     struct fixture *f = *state;
@@ -632,6 +766,9 @@ int main(void)
         TEST(test_request_is_as_signed),
         TEST(test_statuses_are_final),
         TEST(test_a_key_is_read_again_after_a_401),
+        TEST(test_double_knock_reaches_who_knows_one_scheme),
+        TEST(test_knocks_are_bounded),
+        TEST(test_first_answer_stands_when_nothing_is_signed_again),
         TEST(test_redirects_within_the_origin),
         TEST(test_redirects_that_are_not_followed),
         TEST(test_broken_answers),
@@ -642,6 +779,8 @@ int main(void)
         TEST(test_answers_of_the_signer),
         TEST(test_signer_that_comes_back),
         TEST(test_old_signature_is_not_used),
+        TEST(test_signature_is_renewed_while_there_is_no_connection),
+        TEST(test_signature_on_the_wire_is_let_be),
         TEST(test_limit_of_a_delivery),
         TEST(test_cancelling),
         TEST(test_url_must_be_one),

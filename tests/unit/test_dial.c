@@ -31,8 +31,8 @@ static int setup(void **state)
     struct err err;
 
     fixture->base = loop_create();
-    fixture->dns =
-        dns_create(fixture->base, &(struct dns_options){STR("127.0.0.1:9"), false, 100}, &err);
+    fixture->dns = dns_create(fixture->base,
+                              &(struct dns_options){STR("127.0.0.1:9"), false, false, 100}, &err);
     assert_non_null(fixture->dns);
     fixture->fd = -1;
     *state = fixture;

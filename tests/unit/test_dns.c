@@ -176,8 +176,9 @@ static int setup(void **state)
 
     fixture->base = loop_create();
     server_init(&fixture->server, fixture->base);
-    fixture->dns = dns_create(
-        fixture->base, &(struct dns_options){str_of(fixture->server.address), false, 200}, &err);
+    fixture->dns =
+        dns_create(fixture->base,
+                   &(struct dns_options){str_of(fixture->server.address), false, false, 200}, &err);
     assert_non_null(fixture->dns);
     *state = fixture;
     return 0;
@@ -275,6 +276,23 @@ static void addresses_are_those_of_the_answer(void **state)
     assert_string_equal(text, "2001:db8::1");
 }
 
+static void without_ipv6_only_addresses_of_use_are_asked_for(void **state)
+{
+    struct fixture *fixture = *state;
+    struct err err;
+    const struct dns_options options = {
+        .servers = str_of(fixture->server.address), .v4_only = true, .timeout_ms = 200};
+
+    dns_destroy(fixture->dns);
+    fixture->dns = dns_create(fixture->base, &options, &err);
+    look_up(fixture, STR("both.test"));
+    assert_int_equal(fixture->result.status, DNS_FOUND);
+    for (size_t i = 0; i < fixture->result.count; i++)
+        assert_int_equal(fixture->result.addresses[i].family, AF_INET);
+    assert_int_equal(fixture->result.count, 1);
+    assert_int_equal(dns_queries_sent(fixture->dns), 1);
+}
+
 static void literals_are_answered_without_asking(void **state)
 {
     static const struct {
@@ -359,10 +377,10 @@ static void unusable_servers_are_refused(void **state)
     struct err err;
 
     assert_null(
-        dns_create(fixture->base, &(struct dns_options){STR("resolver"), false, 200}, &err));
+        dns_create(fixture->base, &(struct dns_options){STR("resolver"), false, false, 200}, &err));
     assert_int_equal(err.code, FP_INVALID);
     struct dns *dns = dns_create(
-        fixture->base, &(struct dns_options){STR("[::1]:5353,192.0.2.1"), true, 200}, &err);
+        fixture->base, &(struct dns_options){STR("[::1]:5353,192.0.2.1"), false, true, 200}, &err);
     assert_non_null(dns);
     dns_destroy(dns);
 }
@@ -372,6 +390,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_answer_has_its_status, setup, teardown),
         cmocka_unit_test_setup_teardown(addresses_are_those_of_the_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_ipv6_only_addresses_of_use_are_asked_for, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(literals_are_answered_without_asking, setup, teardown),
         cmocka_unit_test_setup_teardown(names_that_can_not_be_asked_for, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cancelled_look_up_never_calls_back, setup, teardown),

@@ -496,27 +496,36 @@ static void an_aborted_request_has_no_result(void **state)
 static void proxies_get_what_they_need_and_no_more(void **state)
 {
     struct fixture *f = *state;
-    char proxy[64];
+    char url[64];
+    struct config config = {.http_proxy = url};
+    struct proxies proxies;
     struct err err;
 
     assert_int_equal(address_policy_init(&f->policy, STR(""), &err), FP_OK); /* the proxy's own */
-    snprintf(proxy, sizeof(proxy), "http://me:secret@127.0.0.1:%u", f->port);
+    snprintf(url, sizeof(url), "http://me:s%%41cret@127.0.0.1:%u", f->port);
+    assert_int_equal(proxies_init(&proxies, &config, &err), FP_OK);
     struct http_request request = request_to(f, "http", "a.example", "/inbox?x");
-    request.proxy = proxy;
+    request.address_count = 0;
+    request.proxy = &proxies.plain;
     begin(f, &request);
     server_wait(f->base, &f->done);
     expect_accepted(f);
     assert_memory_equal(buf_cstr(&f->received), "POST http://a.example:", 22);
     assert_non_null(strstr(buf_cstr(&f->received), "/inbox?x HTTP/1.1\r\n"));
-    assert_non_null(strstr(buf_cstr(&f->received), "Proxy-Authorization: Basic bWU6c2VjcmV0\r\n"));
+    assert_non_null(
+        strstr(buf_cstr(&f->received), "Proxy-Authorization: Basic bWU6cyU0MWNyZXQ=\r\n"));
+    assert_null(strstr(buf_cstr(&f->received), "Proxy-Connection"));
 
     request = request_to(f, "https", "b.example", "/inbox");
-    request.proxy = proxy;
+    request.address_count = 0;
+    request.proxy = &proxies.plain;
     begin(f, &request);
     server_wait(f->base, &f->arrived);
     assert_memory_equal(buf_cstr(&f->received), "CONNECT b.example:", 18);
+    assert_non_null(strstr(buf_cstr(&f->received), "Proxy-Authorization: Basic "));
     assert_null(strstr(buf_cstr(&f->received), "Signature"));
     http_abort(f->transfer);
+    proxies_clear(&proxies);
 }
 
 static void the_end_takes_everything_along(void **state)

@@ -107,6 +107,7 @@ static void a_job_survives_the_trip(void **state)
     struct message_job got;
     struct message_job m = {.id = 0x0102030405060708,
                             .ticket = some_ticket(),
+                            .knock = KNOCK_RFC9421_FIRST,
                             .url = STR("https://remote.example:8443/inbox"),
                             .body = STR("{\"a\":\"b\"}")};
     struct buf out;
@@ -119,6 +120,7 @@ static void a_job_survives_the_trip(void **state)
     assert_true(message_get_job(buf_str(&out), &got));
     assert_true(got.id == m.id);
     assert_ticket(&got.ticket);
+    assert_int_equal(got.knock, KNOCK_RFC9421_FIRST);
     assert_str(got.url, m.url);
     assert_str(got.body, m.body);
     buf_clear(&out);
@@ -149,11 +151,24 @@ static struct message_outcome some_outcome(void)
     return (struct message_outcome){.id = 5,
                                     .kind = OUTCOME_RESPONSE,
                                     .sender_suspended = 1,
+                                    .learnt = LEARNT_RFC9421,
                                     .status = 202,
                                     .total_ms = 123456,
                                     .sent_bytes = 4000,
                                     .error_class = STR("Mastodon::UnexpectedResponseError"),
                                     .error_message = STR("returned code 503")};
+}
+
+static void a_job_with_an_unknown_knock_is_refused(void **state)
+{
+    struct message_job m = {.knock = KNOCK_RFC9421_FIRST + 1};
+    struct buf out;
+    (void)state;
+
+    buf_init(&out, 4096);
+    message_put_job(&out, &m);
+    assert_false(decode_job(buf_str(&out)));
+    buf_clear(&out);
 }
 
 static void an_outcome_survives_the_trip(void **state)
@@ -168,6 +183,7 @@ static void an_outcome_survives_the_trip(void **state)
     assert_consumes_exactly(&out, decode_outcome);
     assert_true(message_get_outcome(buf_str(&out), &got));
     assert_true(got.id == 5 && got.kind == OUTCOME_RESPONSE && got.sender_suspended == 1);
+    assert_int_equal(got.learnt, LEARNT_RFC9421);
     assert_true(got.status == 202 && got.total_ms == 123456 && got.sent_bytes == 4000);
     assert_str(got.error_class, m.error_class);
     assert_str(got.error_message, m.error_message);
@@ -197,6 +213,9 @@ static void outcomes_that_mean_nothing_are_refused(void **state)
     m.sender_suspended = 2;
     assert_false(outcome_accepted(&m));
     m = some_outcome();
+    m.learnt = LEARNT_NEITHER + 1;
+    assert_false(outcome_accepted(&m));
+    m = some_outcome();
     m.status = 99;
     assert_false(outcome_accepted(&m));
     m.status = 1000;
@@ -218,6 +237,7 @@ static void sign_and_signed_survive_the_trip(void **state)
                                 .ticket = some_ticket(),
                                 .method = SIGN_GET,
                                 .reread = 1,
+                                .scheme = SCHEME_RFC9421,
                                 .date_s = 1790000001,
                                 .target = STR("/inbox?x=1")};
     struct message_signed answer = {.id = 9,
@@ -227,6 +247,7 @@ static void sign_and_signed_survive_the_trip(void **state)
                                     .date = STR("Sun, 06 Nov 1994 08:49:37 GMT"),
                                     .digest = STR_NULL,
                                     .signature = STR("keyId=…"),
+                                    .signature_input = STR("sig1=()"),
                                     .reason = STR("none")};
     struct message_sign got_sign;
     struct message_signed got_answer;
@@ -239,6 +260,7 @@ static void sign_and_signed_survive_the_trip(void **state)
     assert_true(message_get_sign(buf_str(&out), &got_sign));
     assert_true(got_sign.id == 9 && got_sign.method == SIGN_GET && got_sign.reread == 1 &&
                 got_sign.date_s == 1790000001);
+    assert_int_equal(got_sign.scheme, SCHEME_RFC9421);
     assert_ticket(&got_sign.ticket);
     assert_str(got_sign.target, sign.target);
 
@@ -252,6 +274,7 @@ static void sign_and_signed_survive_the_trip(void **state)
     assert_str(got_answer.date, answer.date);
     assert_str(got_answer.digest, answer.digest);
     assert_str(got_answer.signature, answer.signature);
+    assert_str(got_answer.signature_input, answer.signature_input);
     assert_str(got_answer.reason, answer.reason);
     buf_clear(&out);
 }
@@ -269,6 +292,11 @@ static void sign_and_signed_refuse_unknown_values(void **state)
     assert_false(decode_sign(buf_str(&out)));
     buf_reset(&out);
     sign.method = SIGN_POST;
+    sign.scheme = SCHEME_RFC9421 + 1;
+    message_put_sign(&out, &sign);
+    assert_false(decode_sign(buf_str(&out)));
+    buf_reset(&out);
+    sign.scheme = SCHEME_CAVAGE;
     sign.target = (struct str){text, sizeof(text)};
     message_put_sign(&out, &sign);
     assert_false(decode_sign(buf_str(&out)));
@@ -294,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_survives_the_trip),
+        cmocka_unit_test(a_job_with_an_unknown_knock_is_refused),
         cmocka_unit_test(hello_and_ping_survive_the_trip),
         cmocka_unit_test(an_outcome_survives_the_trip),
         cmocka_unit_test(outcomes_that_mean_nothing_are_refused),

@@ -258,7 +258,7 @@ static int setup(void **state)
     fixture->server = shared;
     fixture->base = loop_create();
     fixture->dns =
-        dns_create(fixture->base, &(struct dns_options){STR("127.0.0.1:9"), false, 200}, &err);
+        dns_create(fixture->base, &(struct dns_options){STR("127.0.0.1:9"), false, false, 200}, &err);
     assert_non_null(fixture->dns);
     *state = fixture;
     return 0;

@@ -29,6 +29,10 @@ static void urls_that_are_understood(void **state)
         {"redis://m%65:a@b:c@r.test", "me", "a@b:c", "redis://r.test:6379/0"},
         {"redis://a+b:c+d@[2001:db8::1]:7", "a+b", "c+d", "redis://[2001:db8::1]:7/0"},
         {"unix:///run/r.sock", "-", "-", "unix:///run/r.sock?db=0"},
+        {"redis+sentinel://one.test,[2001:db8::1]:7/m%2f1/3?su:sp", "-", "-",
+         "master m/1 of the Sentinels one.test:26379, [2001:db8::1]:7, database 3"},
+        {"redis+sentinel://u:p%40@one.test/m/", "u", "p@",
+         "master m of the Sentinels one.test:26379, database 0"},
         {"unix://u:p@/run/r.sock?db=4", "u", "p", "unix:///run/r.sock?db=4"},
     };
     (void)state;
@@ -56,6 +60,11 @@ static void urls_that_are_refused_without_showing_a_secret(void **state)
         "localhost:6379",
         "http://:secret@r.test",
         "redis:r.test",
+        "redis+sentinel:///m/0?:secret",
+        "redis+sentinel://:secret@one.test",
+        "redis+sentinel://one.test//0",
+        "redis+sentinel://one.test,two.test:secret/m/0",
+        "redis+sentinel://1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17/m/0",
         "redis://",
         "redis://:secret@",
         "redis://:secret@:6379",
@@ -94,9 +103,24 @@ static void urls_that_are_refused_without_showing_a_secret(void **state)
 static void every_part_counts_in_a_comparison(void **state)
 {
     static const char *const urls[] = {
-        "redis://u:p@h:1/2", "rediss://u:p@h:1/2", "redis://v:p@h:1/2", "redis://u:q@h:1/2",
-        "redis://u:p@i:1/2", "redis://u:p@h:3/2",  "redis://u:p@h:1/3", "redis://:p@h:1/2",
-        "unix:///a",         "unix:///b",
+        "redis://u:p@h:1/2",
+        "rediss://u:p@h:1/2",
+        "redis://v:p@h:1/2",
+        "redis://u:q@h:1/2",
+        "redis://u:p@i:1/2",
+        "redis://u:p@h:3/2",
+        "redis://u:p@h:1/3",
+        "redis://:p@h:1/2",
+        "unix:///a",
+        "unix:///b",
+        "redis+sentinel://a:1/m/0",
+        "redis+sentinel://b:1/m/0",
+        "redis+sentinel://a:2/m/0",
+        "redis+sentinel://a:1/n/0",
+        "redis+sentinel://a:1,b:1/m/0",
+        "redis+sentinel://a:1/m/0?u:p",
+        "redis+sentinel://a:1/m/0?u:q",
+        "redis+sentinel://a:1/m/0?v:p",
     };
     struct redis_endpoint a, b;
     struct err err;
@@ -114,6 +138,16 @@ static void every_part_counts_in_a_comparison(void **state)
     assert_int_equal(redis_endpoint_parse(&a, STR("redis://h"), STR("/ca"), &err), FP_OK);
     assert_int_equal(redis_endpoint_parse(&b, STR("redis://h"), STR("/cb"), &err), FP_OK);
     assert_false(redis_endpoint_equal(&a, &b));
+    redis_endpoint_clear(&a);
+    redis_endpoint_clear(&b);
+    assert_int_equal(redis_endpoint_parse(&a, STR("redis://h"), STR_NULL, &err), FP_OK);
+    assert_int_equal(redis_endpoint_parse(&b, STR("redis://h"), STR_NULL, &err), FP_OK);
+    redis_endpoint_set_certificate(&a, STR("/c"), STR("/k"));
+    assert_false(redis_endpoint_equal(&a, &b));
+    redis_endpoint_set_certificate(&b, STR("/c"), STR("/l"));
+    assert_false(redis_endpoint_equal(&a, &b));
+    redis_endpoint_set_certificate(&b, STR("/c"), STR("/k"));
+    assert_true(redis_endpoint_equal(&a, &b));
     redis_endpoint_clear(&a);
     redis_endpoint_clear(&b);
 }

@@ -12,6 +12,7 @@
 
 static const struct mastodon_version v4_2 = {4, 2, 0, "4.2.0", "5.1.1"};
 static const struct mastodon_version v4_3 = {4, 3, 23, "4.3.23", "5.2.0"};
+static const struct mastodon_version v4_4 = {4, 4, 22, "4.4.22", "5.3.1"};
 static const struct mastodon_version v4_5 = {4, 5, 15, "4.5.15+glitch", "5.3.1"};
 static const struct mastodon_version v4_6 = {4, 6, 5, "4.6.5", "5.3.1"};
 static const struct mastodon_version v4_7 = {4, 7, 0, "4.7.0-alpha.2", "5.3.1"};
@@ -54,6 +55,8 @@ static void fields_stand_in_mastodons_order(void **state)
 
     expect_names(&v4_2, post, older);
     expect_names(&v4_3, post, older);
+    expect_names(&v4_4, post, older);
+    expect_names(&v4_5, post, older);
     expect_names(&v4_6, post, older);
     expect_names(&v4_7, post,
                  "User-Agent Host Date Accept-Encoding Content-Type Collection-Synchronization "
@@ -71,6 +74,22 @@ static void what_is_empty_is_left_out(void **state)
     values.digest = values.content_type = STR_NULL; /* a GET */
     expect_names(&v4_5, values, "User-Agent Host Date Accept-Encoding Signature Connection ");
     expect_names(&v4_7, values, "User-Agent Host Date Accept-Encoding Connection Signature ");
+}
+
+static void an_rfc_9421_request_is_mastodons_second_knock(void **state)
+{
+    struct request_values values = post;
+    (void)state;
+
+    values.digest = STR("sha-256=:abc=:");
+    values.signature = STR("sig1=:abc=:");
+    values.signature_input = STR("sig1=();created=1");
+    expect_names(&v4_7, values,
+                 "User-Agent Host Date Accept-Encoding Content-Type Collection-Synchronization "
+                 "content-digest Connection signature signature-input ");
+    expect_names(&v4_3, values,
+                 "User-Agent Host Date Accept-Encoding Content-Type Collection-Synchronization "
+                 "content-digest Connection signature signature-input ");
 }
 
 static bool has_line(const struct curl_slist *list, const char *line)
@@ -113,6 +132,8 @@ static void the_agent_is_named_as_by_that_release(void **state)
     (void)state;
     expect_agent(&v4_2, "http.rb/5.1.1 (Mastodon/4.2.0; +https://social.example/)");
     expect_agent(&v4_3, "Mastodon/4.3.23 (http.rb/5.2.0; +https://social.example/)");
+    expect_agent(&v4_4, "Mastodon/4.4.22 (http.rb/5.3.1; +https://social.example/)");
+    expect_agent(&v4_6, "Mastodon/4.6.5 (http.rb/5.3.1; +https://social.example/)");
     expect_agent(&v4_5, "Mastodon/4.5.15+glitch (http.rb/5.3.1; +https://social.example/)");
     expect_agent(&v4_7, "Mastodon/4.7.0-alpha.2 (http.rb/5.3.1; +https://social.example/)");
 }
@@ -122,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fields_stand_in_mastodons_order),
         cmocka_unit_test(what_is_empty_is_left_out),
+        cmocka_unit_test(an_rfc_9421_request_is_mastodons_second_knock),
         cmocka_unit_test(values_are_byte_for_byte),
         cmocka_unit_test(the_agent_is_named_as_by_that_release),
     };

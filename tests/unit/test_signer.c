@@ -333,6 +333,32 @@ static void a_get_after_a_redirect_is_signed(void **state)
                     signing_string);
 }
 
+static void a_post_is_signed_after_rfc_9421(void **state)
+{
+    struct fixture *f = *state;
+    struct message_sign m = some_request(f, 1);
+    char signing_string[1024];
+    char input[512];
+    struct reply reply;
+
+    m.scheme = SCHEME_RFC9421;
+    sign(f->workers[0], &m, &reply);
+    assert_str(reply.m.host, "remote.example:8443");
+    assert_str(reply.m.digest, "sha-256=:k6I5cakU5erL8KjSUVTNownDwccvu5kU1Hxg88toFYg=:");
+    snprintf(input, sizeof(input),
+             "(\"@method\" \"@target-uri\" \"content-digest\");created=%lld;"
+             "keyid=\"https://social.test/users/Alice#main-key\"",
+             (long long)m.date_s);
+    assert_true(str_starts_with(reply.m.signature_input, STR("sig1=")));
+    assert_str(str_slice(reply.m.signature_input, 5), input);
+    snprintf(signing_string, sizeof(signing_string),
+             "\"@method\": POST\n\"@target-uri\": https://remote.example:8443/inbox?x=1\n"
+             "\"content-digest\": sha-256=:k6I5cakU5erL8KjSUVTNownDwccvu5kU1Hxg88toFYg=:\n"
+             "\"@signature-params\": %s",
+             input);
+    assert_verifies(&reply, "sig1=:", signing_string);
+}
+
 static void what_a_ticket_does_not_say_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -572,6 +598,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_signer(a_post_is_signed_as_its_ticket_says),
         with_signer(a_get_after_a_redirect_is_signed),
+        with_signer(a_post_is_signed_after_rfc_9421),
         with_signer(what_a_ticket_does_not_say_is_refused),
         with_signer(dates_out_of_time_are_refused),
         with_signer(targets_that_forge_lines_are_refused),
