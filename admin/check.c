@@ -14,6 +14,7 @@
 #include "admin/signer_check.h"
 #include "admin/survey.h"
 #include "admin/words.h"
+#include "sched/followers.h"
 #include "sched/schema.h"
 
 /* As `run` will ask: it becomes FEDPUSH_USER when root starts it. */
@@ -243,6 +244,16 @@ static const char mastodon_rights[] =
     "%I', current_user)"
     " WHERE NOT has_column_privilege('public.account_deletion_requests', 'account_id', 'SELECT')";
 
+static void check_mastodon(struct report *report, struct session *session)
+{
+    bool counts = !session->config->followers_synchronization_off;
+    char *sql = mem_printf("%s%s%s", mastodon_rights, counts ? " UNION ALL " : "",
+                           counts ? followers_rights : "");
+
+    check_rights(report, session, "PostgreSQL", sql);
+    free(sql);
+}
+
 struct schema_answer {
     struct session *session;
     enum fp_err code;
@@ -307,7 +318,7 @@ static int check(struct session *session)
 
     check_machine(&report, session->config);
     check_redis(&report, session);
-    check_rights(&report, session, "PostgreSQL", mastodon_rights);
+    check_mastodon(&report, session);
     signer_check(&report, session);
     check_schema(&report, session);
     check_dns(&report, session);

@@ -18,27 +18,33 @@ static const struct {
     [REDIS_ROLE_SIDEKIQ] =
         {"sidekiq",
          "+blmove +del +eval +evalsha +expire +hdel +hexists +hget +hgetall +hincrby +hkeys +hlen "
-         "+hmget +hset +hsetnx +incrby +info +lindex +llen +lmove +lpop +lpush +ping +rpop +rpush "
+         "+hmget +hset +hsetnx +incrby +info +lindex +llen +lmove +lpop +lpush +ping +role +rpop "
+         "+rpush "
          "+sadd +scard +script|load +select +smembers +srem +time +unlink +zadd +zcard +zrange "
          "+zrangebyscore +zrem +zremrangebyrank +zremrangebyscore +zscore",
          {"fedpush:*", "queue:*", "queues", "retry", "schedule", "dead", "processes",
           "stat:processed", "stat:processed:*", "stat:failed", "stat:failed:*", "*:[1-9]*:" NONCE,
           "*:[1-9]*:" NONCE ":work", "*:[1-9]*:" NONCE "-signals"}},
-    [REDIS_ROLE_BASE] = {"base", "+del +ping +sadd +scard +select", {"exhausted_deliveries:*"}},
-    [REDIS_ROLE_CACHE] = {"cache", "+del +ping +select +unlink", {"unavailable_domains"}},
+    [REDIS_ROLE_BASE] = {"base",
+                         "+del +ping +role +sadd +scard +select",
+                         {"exhausted_deliveries:*"}},
+    [REDIS_ROLE_CACHE] = {"cache", "+del +ping +role +select +unlink", {"unavailable_domains"}},
 };
 
 struct servers {
     struct redis_endpoint of[REDIS_ROLES];
 };
 
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
 /* A user of Redis is the server's, for all its databases. */
 static bool same_server(const struct redis_endpoint *a, const struct redis_endpoint *b)
 {
-    if (a->unix_path != NULL || b->unix_path != NULL)
-        return a->unix_path != NULL && b->unix_path != NULL &&
-               strcmp(a->unix_path, b->unix_path) == 0;
-    return a->port == b->port && strcmp(a->host, b->host) == 0;
+    return same_text(a->unix_path, b->unix_path) && same_text(a->master, b->master) &&
+           same_text(a->host, b->host) && a->port == b->port;
 }
 
 static void put_keys(struct buf *out, enum redis_role role, const char *redis_namespace)

@@ -304,6 +304,11 @@ static void become_ready(struct postgres *pg)
     start_next(pg);
 }
 
+static bool is_streamed(const struct postgres *pg)
+{
+    return pg->state == STATE_RUNNING && pg->running->row_fn != NULL;
+}
+
 /* True: sent, or on its way. */
 static bool submit(struct postgres *pg, const char *sql, size_t param_count, char *const *params)
 {
@@ -314,6 +319,8 @@ static bool submit(struct postgres *pg, const char *sql, size_t param_count, cha
                                        (const char *const *)params, NULL, NULL, 0);
     if (sent != 1)
         return false;
+    if (is_streamed(pg))
+        PQsetSingleRowMode(pg->conn);
     int flushed = PQflush(pg->conn);
     if (flushed < 0)
         return false;
@@ -458,11 +465,23 @@ static void finish_statement(struct postgres *pg)
     }
 }
 
+static void hand_row(struct postgres *pg, PGresult *row)
+{
+    pg->calling = true;
+    pg->running->row_fn(pg->running->arg, row);
+    pg->calling = false;
+    PQclear(row);
+}
+
 /* Keeps the first error of a statement string, else its last result. */
 static bool keep_result(struct postgres *pg, PGresult *result)
 {
     ExecStatusType status = PQresultStatus(result);
 
+    if (status == PGRES_SINGLE_TUPLE) {
+        hand_row(pg, result);
+        return true;
+    }
     if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
         PQclear(result);
         return false;
@@ -498,6 +517,8 @@ static void step_statement(struct postgres *pg, enum cause cause)
         lose(pg, "connection lost while a statement ran");
         return;
     }
+    if (is_streamed(pg))
+        loop_timer_set(pg->limit, STATEMENT_LIMIT_MS);
     int flushed = PQflush(pg->conn);
     while (!PQisBusy(pg->conn)) {
         PGresult *result = PQgetResult(pg->conn);
@@ -616,16 +637,25 @@ static void on_wake(void *arg)
     set_wake(pg);
 }
 
-void postgres_query(struct postgres *pg, postgres_fn *fn, void *arg, int64_t deadline_ms,
-                    const char *sql, size_t param_count, const struct str *params)
+void postgres_stream(struct postgres *pg, postgres_row_fn *row_fn, postgres_fn *fn, void *arg,
+                     int64_t deadline_ms, const char *sql, size_t param_count,
+                     const struct str *params)
 {
     struct statement *statement = statement_create(sql, param_count, params);
 
+    assert(row_fn == NULL || !pg->secret_results); /* rows are not wiped */
     statement->fn = fn;
+    statement->row_fn = row_fn;
     statement->arg = arg;
     statement->expires_ms = now_ms(pg) + deadline_ms;
     statements_push(pg->queue.count < MAX_QUEUED ? &pg->queue : &pg->refused, statement);
     set_wake(pg);
+}
+
+void postgres_query(struct postgres *pg, postgres_fn *fn, void *arg, int64_t deadline_ms,
+                    const char *sql, size_t param_count, const struct str *params)
+{
+    postgres_stream(pg, NULL, fn, arg, deadline_ms, sql, param_count, params);
 }
 
 /* --- life --- */

@@ -29,6 +29,8 @@ enum postgres_status {
  * Called from the loop only. */
 typedef void postgres_fn(void *arg, enum postgres_status status, PGresult *result,
                          const char *message);
+/* `row` holds one row and is borrowed for the call. */
+typedef void postgres_row_fn(void *arg, const PGresult *row);
 
 struct postgres_options {
     struct str conninfo; /* libpq keyword/value; copied; password and all */
@@ -58,6 +60,15 @@ const char *postgres_user(const struct postgres *postgres);
  * POSTGRES_LOST). fn may be NULL. */
 void postgres_query(struct postgres *postgres, postgres_fn *fn, void *arg, int64_t deadline_ms,
                     const char *sql, size_t param_count, const struct str *params);
+/*
+ * The same for results of any size: `row_fn` gets each row as it arrives, so that only one is in
+ * memory, and a slow reader slows the server down. Then fn, once, with an empty result. Rows that
+ * came before a POSTGRES_ERROR or POSTGRES_LOST are part of an unknown whole. The 30 s begin anew
+ * with whatever arrives. Not for secret results: rows are not wiped.
+ */
+void postgres_stream(struct postgres *postgres, postgres_row_fn *row_fn, postgres_fn *fn, void *arg,
+                     int64_t deadline_ms, const char *sql, size_t param_count,
+                     const struct str *params);
 
 /* Appends one element to a PostgreSQL array literal under construction: start with an empty buf,
  * end with postgres_array_end. Elements are quoted and escaped; NUL bytes and invalid UTF-8 are

@@ -8,7 +8,8 @@
 
 struct statement {
     struct statement *next;
-    postgres_fn *fn; /* may be NULL */
+    postgres_fn *fn;         /* may be NULL */
+    postgres_row_fn *row_fn; /* NULL: the result is kept whole */
     void *arg;
     int64_t expires_ms; /* monotonic: ends as POSTGRES_LOST when it hasn't begun by then */
     char *sql;

@@ -321,7 +321,7 @@ static void on_read(struct bufferevent *stream, void *arg)
     struct redis *redis = arg;
 
     enter(redis);
-    redis_wire_feed(redis->reader, bufferevent_get_input(stream));
+    redis_wire_read(redis->reader, stream, redis->tls == NULL);
     /* A callback may drop this connection; the next one can't begin before the loop turns. */
     while (redis->stream == stream && handle_reply(redis))
         continue;

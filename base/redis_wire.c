@@ -3,8 +3,15 @@
 #include <event2/buffer.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/secret.h"
+
+enum {
+    STREAM_READ_BYTES = 4096, /* of libevent at once: when it got that many there may be more */
+    REST_BYTES = 64 * 1024,
+    TURN_BYTES = 1024 * 1024,
+};
 
 void redis_wire_write(struct bufferevent *stream, size_t word_count, const struct str *words)
 {
@@ -25,8 +32,27 @@ void redis_wire_write(struct bufferevent *stream, size_t word_count, const struc
     free(texts);
 }
 
-void redis_wire_feed(redisReader *reader, struct evbuffer *input)
+/* libevent reads 4 KiB at a time, and asks the kernel twice for that; jobs come in hundreds of KiB.
+ */
+static void read_the_rest(redisReader *reader, int fd)
 {
+    char bytes[REST_BYTES];
+    ssize_t len;
+
+    for (size_t total = 0; total < TURN_BYTES; total += sizeof(bytes)) {
+        /* An end or an error shows again in the next turn, when the stream reads. */
+        len = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+        if (len > 0)
+            redisReaderFeed(reader, bytes, (size_t)len);
+        if (len < (ssize_t)sizeof(bytes))
+            return;
+    }
+}
+
+void redis_wire_read(redisReader *reader, struct bufferevent *stream, bool plain)
+{
+    struct evbuffer *input = bufferevent_get_input(stream);
+    size_t held = evbuffer_get_length(input);
     size_t len;
 
     while ((len = evbuffer_get_contiguous_space(input)) > 0) {
@@ -34,6 +60,8 @@ void redis_wire_feed(redisReader *reader, struct evbuffer *input)
         redisReaderFeed(reader, (const char *)bytes, len);
         evbuffer_drain(input, len);
     }
+    if (plain && held >= STREAM_READ_BYTES)
+        read_the_rest(reader, bufferevent_getfd(stream));
 }
 
 void redis_reply_class(const redisReply *reply, char out[REDIS_CLASS_BYTES])

@@ -13,8 +13,9 @@
 /* Queues a command in the stream's output, which is written once, when this turn ends. `words` are
  * copied, and wiped behind: there may be a password among them. */
 void redis_wire_write(struct bufferevent *stream, size_t word_count, const struct str *words);
-/* Takes all input. A reader that can't read it says so at the next reply. */
-void redis_wire_feed(redisReader *reader, struct evbuffer *input);
+/* Takes all input; of a plain stream also what its socket still holds, up to 1 MiB. A reader that
+ * can't read it says so at the next reply. */
+void redis_wire_read(redisReader *reader, struct bufferevent *stream, bool plain);
 
 enum { REDIS_CLASS_BYTES = 32 };
 /* What an error reply says in short: its first word ("WRONGPASS"), which is never data. */

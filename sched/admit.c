@@ -124,8 +124,34 @@ void admit_answered(void *scheduler)
     admit_dispatch_all(s);
 }
 
-/* A lane's next claim goes to its worker, unless its host turns out unavailable, or that must be
- * asked first. */
+bool admit_is_complete(struct scheduler *s, struct claim *claim)
+{
+    return !claim->job.synchronize_followers || s->followers == NULL ||
+           followers_lookup(s->followers, claim);
+}
+
+void admit_await_followers(struct scheduler *s, struct claim *claim)
+{
+    if (followers_waiting(s->followers) < (unsigned)s->process.config.lookahead_jobs / 2)
+        followers_wait(s->followers, claim);
+    else
+        conclude_book(s, claim, CONCLUDE_LONGEST_HOLD_MS);
+}
+
+void admit_released(void *scheduler, struct claim *claim)
+{
+    struct scheduler *s = scheduler;
+
+    if (!takes_jobs(s))
+        conclude_simple(s, claim, SETTLE_RETURN);
+    else if (claim->recoveries >= QUARANTINE_RECOVERIES)
+        quarantine_add(s, claim);
+    else
+        admit_to_lane(s, claim, true);
+}
+
+/* A lane's next claim goes to its worker, unless its host turns out unavailable, or something must
+ * be asked first. */
 static void launch(struct scheduler *s, struct claim *claim)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
@@ -142,6 +168,11 @@ static void launch(struct scheduler *s, struct claim *claim)
     if (unavailable) {
         lanes_landed(s->lanes, claim, false, false, 0, now_ms);
         skip_unavailable(s, claim);
+        return;
+    }
+    if (!admit_is_complete(s, claim)) {
+        lanes_landed(s->lanes, claim, false, false, 0, now_ms);
+        admit_await_followers(s, claim);
         return;
     }
     dispatch_send(s->dispatch, lane->worker, claim);
@@ -164,12 +195,18 @@ void admit_dispatch_all(struct scheduler *s)
     intake_room(s->intake);
 }
 
+void admit_counted(void *scheduler)
+{
+    admit_dispatch_all(scheduler);
+}
+
 /* Claims are wanted while little of what is held can go soon, and the look-ahead has space. */
 struct room admit_room(void *scheduler)
 {
     struct scheduler *s = scheduler;
     const struct config *config = &s->process.config;
-    unsigned waiting = lanes_waiting(s->lanes) + s->held_count + s->quarantine.count;
+    unsigned waiting = lanes_waiting(s->lanes) + s->held_count + s->quarantine.count +
+                       (s->followers != NULL ? followers_waiting(s->followers) : 0);
     unsigned in_flight = lanes_in_flight(s->lanes);
     unsigned lookahead = (unsigned)config->lookahead_jobs;
     unsigned slots = (unsigned)config->max_in_flight;

@@ -26,6 +26,7 @@ void claim_destroy(struct claim *claim)
     if (claim->has_url)
         url_clear(&claim->url);
     free(claim->tracker_host);
+    free(claim->synchronization);
     free(claim->payload);
     free(claim);
 }

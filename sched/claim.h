@@ -15,6 +15,7 @@ enum claim_state {
     CLAIM_LANE,       /* waits in its host's lane */
     CLAIM_FLIGHT,     /* with a worker */
     CLAIM_HELD,       /* waits for its key to become readable, until due_ms */
+    CLAIM_FOLLOWERS,  /* waits for the digest of its sender's followers */
     CLAIM_SUSPICIOUS, /* waits to run alone */
     CLAIM_SETTLING,   /* its outcome is decided, the script that writes it is queued or sent */
 };
@@ -22,6 +23,7 @@ enum claim_state {
 enum claim_origin { ORIGIN_QUEUE = 'q', ORIGIN_RETRY = 'r', ORIGIN_SCHEDULE = 's' };
 
 struct lane;
+struct sender;
 
 struct claim {
     TAILQ_ENTRY(claim) entry; /* of the list that `state` names */
@@ -40,6 +42,8 @@ struct claim {
     struct job job;
     struct url url;
     char *tracker_host;
+    char *synchronization; /* Collection-Synchronization's value at the last look-up, or NULL */
+    struct sender *sender; /* CLAIM_FOLLOWERS */
     struct lane *lane;     /* CLAIM_LANE, CLAIM_FLIGHT */
     unsigned worker;       /* CLAIM_FLIGHT: index */
     int64_t due_ms;        /* CLAIM_HELD: monotonic; CLAIM_FLIGHT: when it counts as stuck */

@@ -8,7 +8,7 @@
 #include "sched/retry.h"
 #include "sched/state.h"
 
-enum { FIRST_HOLD_MS = 1000, LONGEST_HOLD_MS = 30000, ASK_MS = 2000 };
+enum { FIRST_HOLD_MS = 1000, ASK_MS = 2000 };
 
 char *conclude_queue(struct scheduler *s, const struct claim *claim)
 {
@@ -128,11 +128,11 @@ static void hold(struct scheduler *s, struct claim *claim)
 {
     int64_t wait_ms = (int64_t)FIRST_HOLD_MS << (claim->holds < 5 ? claim->holds : 5);
 
-    if (wait_ms > LONGEST_HOLD_MS)
-        wait_ms = LONGEST_HOLD_MS;
+    if (wait_ms > CONCLUDE_LONGEST_HOLD_MS)
+        wait_ms = CONCLUDE_LONGEST_HOLD_MS;
     claim->holds++;
     if (s->held_count >= (unsigned)s->process.config.lookahead_jobs / 2) {
-        conclude_book(s, claim, LONGEST_HOLD_MS);
+        conclude_book(s, claim, CONCLUDE_LONGEST_HOLD_MS);
         return;
     }
     claim->state = CLAIM_HELD;

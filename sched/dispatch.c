@@ -211,6 +211,7 @@ static void make_ticket(struct dispatch *d, const struct claim *claim, struct ti
             claim->dispatched_us / 1000000 + (DISPATCH_DEADLINE_MS + DISPATCH_PONG_MS) / 1000,
         .origin = claim->url.origin,
         .content_type = STR("application/activity+json"),
+        .synchronization = str_of(claim->synchronization),
     };
     put_digest(d, claim->job.body, ticket->body_sha256);
     ticket_seal(ticket, d->o.ticket_key);

@@ -37,6 +37,9 @@ static bool unlist(struct scheduler *s, struct claim *claim)
         TAILQ_REMOVE(&s->held, claim, entry);
         s->held_count--;
         break;
+    case CLAIM_FOLLOWERS:
+        followers_remove(s->followers, claim);
+        return true;
     case CLAIM_SUSPICIOUS:
         TAILQ_REMOVE(&s->quarantine.waiting, claim, entry);
         s->quarantine.count--;

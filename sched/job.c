@@ -164,11 +164,10 @@ static const char *read_options(struct job *job, const struct json *json, struct
         return "args of another shape";
     if (json_length(json, options) != known)
         return "an unknown option";
-    if (is_truthy(synchronize))
-        return "synchronize_followers";
     if (is_truthy(bypass) && bypass.type != JSON_TRUE)
         return "an unknown option";
     job->bypass_availability = bypass.type == JSON_TRUE;
+    job->synchronize_followers = is_truthy(synchronize);
     return NULL;
 }
 

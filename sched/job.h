@@ -25,7 +25,8 @@ struct job {
     bool has_lock; /* has lock_digest */
     bool low_priority;
     bool bypass_availability;
-    bool dead; /* `dead` isn't false: exhausted jobs go to the dead set */
+    bool synchronize_followers; /* wants Collection-Synchronization */
+    bool dead;                  /* `dead` isn't false: exhausted jobs go to the dead set */
     bool has_failed_at;
     bool integer_ms_times; /* created_at is an integer above 1e11: written by Sidekiq 8 */
     const char *reason;    /* why it is handed off or malformed: a constant for logs and counters */
@@ -46,11 +47,10 @@ struct job {
 /*
  * Never fails: what isn't understood is JOB_HANDOFF or JOB_MALFORMED, and nothing is judged more
  * strictly than Ruby would. Handed off: other classes (decided by `class` alone, MigratedFollow
- * included), jobs with lock_digest, options other than synchronize_followers (false/null) /
- * bypass_availability, synchronize_followers truthy, sign_with, args of another shape, an account
- * id that isn't a 64-bit integer, payloads above JOB_MAX_PAYLOAD_BYTES, a `retry` or `retry_for`
- * that we don't know, `bid`, `backtrace` truthy, `log_level`, `profile`. `json` is scratch;
- * `payload` must outlive the job.
+ * included), jobs with lock_digest, options other than synchronize_followers and
+ * bypass_availability, sign_with, args of another shape, an account id that isn't a 64-bit integer,
+ * payloads above JOB_MAX_PAYLOAD_BYTES, a `retry` or `retry_for` that we don't know, `bid`,
+ * `backtrace` truthy, `log_level`, `profile`. `json` is scratch; `payload` must outlive the job.
  */
 void job_parse(struct job *job, struct json *json, struct str payload);
 void job_clear(struct job *job);

@@ -28,6 +28,25 @@ void quarantine_add(struct scheduler *s, struct claim *claim)
     quarantine_step(s);
 }
 
+/* The mark as it is while the job only waits. */
+static void put_mark(char value[64], const struct scheduler *s, const struct claim *claim)
+{
+    snprintf(value, 64, "%u %" PRId64, claim->recoveries,
+             clock_wall_us(&s->process.clock) / 1000000);
+}
+
+/* It won't run now: whoever finds it after a crash must not take it for the cause. */
+static void unmark(struct scheduler *s, struct claim *claim)
+{
+    char value[64];
+
+    claim->alone = false;
+    put_mark(value, s, claim);
+    const struct str words[] = {STR("HSET"), str_of(s->keys.recoveries), str_of(claim->job.jid),
+                                str_of(value)};
+    redis_send(s->redis, NULL, NULL, 4, words);
+}
+
 static void run_alone(struct scheduler *s, struct claim *claim)
 {
     struct quarantine *q = &s->quarantine;
@@ -41,9 +60,15 @@ static void run_alone(struct scheduler *s, struct claim *claim)
         return;
     }
     if (!dispatch_is_idle(s->dispatch, CONTROL_QUARANTINE_INDEX)) {
-        claim->alone = false;
+        unmark(s, claim);
         q->state = QUARANTINE_STARTING;
         quarantine_add(s, claim);
+        return;
+    }
+    if (!admit_is_complete(s, claim)) {
+        unmark(s, claim);
+        q->state = QUARANTINE_READY;
+        admit_await_followers(s, claim);
         return;
     }
     claim->state = CLAIM_FLIGHT;

@@ -149,6 +149,8 @@ static void drop_everything(struct scheduler *s)
         }
         if (claim->state == CLAIM_LANE)
             lanes_remove(s->lanes, claim);
+        if (claim->state == CLAIM_FOLLOWERS)
+            followers_remove(s->followers, claim);
         claim_destroy(claim);
     }
     TAILQ_INIT(&s->held);
@@ -358,6 +360,8 @@ static void connect_stores(struct scheduler *s)
         .conninfo = str_of(config->postgres_mastodon), .name = "mastodon", .writes = true};
     struct postgres_options fedpush = {
         .conninfo = str_of(config->postgres_fedpush), .name = "fedpush", .writes = true};
+    struct postgres_options followers = {.conninfo = str_of(config->postgres_mastodon),
+                                         .name = "followers"};
     struct err err;
 
     s->dns = dns_create(s->process.base, &dns, &err);
@@ -371,6 +375,8 @@ static void connect_stores(struct scheduler *s)
     s->redis_wait = redis_create(s->process.base, s->dns, &s->endpoints[0], "wait", &side, s);
     s->postgres = postgres_create(s->process.base, s->dns, &mastodon);
     s->postgres_fedpush = postgres_create(s->process.base, s->dns, &fedpush);
+    if (!config->followers_synchronization_off)
+        s->postgres_followers = postgres_create(s->process.base, s->dns, &followers);
 }
 
 static void on_claim(void *arg, struct claim *claim)
@@ -426,6 +432,23 @@ static void make_claiming(struct scheduler *s)
                                           .room = room_for_due,
                                           .arg = s};
     s->poller = poller_create(&poller);
+}
+
+static void make_followers(struct scheduler *s)
+{
+    struct role_process *p = &s->process;
+    const struct followers_options followers = {.base = p->base,
+                                                .clock = &p->clock,
+                                                .postgres = s->postgres_followers,
+                                                .web_domain = str_of(p->config.web_domain),
+                                                .page_rows = FOLLOWERS_PAGE_ROWS,
+                                                .tally_bytes = FOLLOWERS_TALLY_BYTES,
+                                                .total_bytes = FOLLOWERS_TOTAL_BYTES,
+                                                .release = admit_released,
+                                                .answered = admit_counted,
+                                                .arg = s};
+    if (s->postgres_followers != NULL)
+        s->followers = followers_create(&followers);
 }
 
 static void make_recording(struct scheduler *s)
@@ -540,6 +563,7 @@ static void on_start(void *arg)
     connect_stores(s);
     make_claiming(s);
     make_recording(s);
+    make_followers(s);
     make_lanes(s);
     for (unsigned i = 0; i < s->workers; i++)
         dispatch_connect(s->dispatch, i, s->worker_fds[i]);

@@ -10,6 +10,7 @@
 #include "sched/availability.h"
 #include "sched/consumer.h"
 #include "sched/dispatch.h"
+#include "sched/followers.h"
 #include "sched/health.h"
 #include "sched/intake.h"
 #include "sched/lane.h"
@@ -74,6 +75,7 @@ struct scheduler {
     struct redis *redis_cache;
     struct postgres *postgres; /* Mastodon's */
     struct postgres *postgres_fedpush;
+    struct postgres *postgres_followers; /* Mastodon's; NULL: no synchronization is sent */
     struct keys keys;
 
     struct membership *membership;
@@ -86,6 +88,7 @@ struct scheduler {
     struct registration *registration;
     struct consumer *consumer;
     struct availability *availability;
+    struct followers *followers; /* NULL: no synchronization is sent */
     struct health *health;
     struct schemes *schemes; /* NULL: FEDPUSH_DOUBLE_KNOCK is false */
     struct lanes *lanes;
@@ -119,6 +122,13 @@ bool admit_understand(struct scheduler *s, struct claim *claim);
 /* Jobs leave for this worker while it has credit and lanes have work. */
 void admit_dispatch(struct scheduler *s, unsigned worker);
 void admit_dispatch_all(struct scheduler *s);
+/* Whether all that the request of this claim (parsed) says is known; otherwise it must wait for its
+ * sender's followers to be counted, off every list (CLAIM_NEW). */
+bool admit_is_complete(struct scheduler *s, struct claim *claim);
+void admit_await_followers(struct scheduler *s, struct claim *claim);
+/* followers' `release` and `answered`. */
+void admit_released(void *scheduler, struct claim *claim);
+void admit_counted(void *scheduler);
 /* availability's `answered`. */
 void admit_answered(void *scheduler);
 struct room admit_room(void *scheduler);
@@ -134,6 +144,7 @@ void conclude_simple(struct scheduler *s, struct claim *claim, enum settle_verb 
 /* Into the dead set; with the reason when the payload is a JSON object, untouched otherwise. */
 void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason);
 /* Back into a zset at now + delay, unchanged: no attempt is counted. */
+enum { CONCLUDE_LONGEST_HOLD_MS = 30000 };
 void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms);
 /* The bare name of the queue that the job came from or belongs to; free(). */
 char *conclude_queue(struct scheduler *s, const struct claim *claim);

@@ -62,6 +62,7 @@ CREATE TABLE follows (
     languages varchar[]
 );
 CREATE UNIQUE INDEX ON follows (account_id, target_account_id);
+CREATE INDEX ON follows (target_account_id);
 
 CREATE TABLE unavailable_domains (
     id bigserial PRIMARY KEY,

@@ -57,14 +57,6 @@ def test_request_is_what_mastodon_sends(world, machine):
     )
 
 
-def test_a_followers_only_post_is_left_to_ruby(world, machine):
-    """Its Collection-Synchronization header is not fedpush's yet: without it nothing is sent."""
-    push(world.redis, [delivery(1, world.fediverse.inbox("ok-1"), options={"synchronize_followers": True})])
-    wait_settled(world)
-    assert world.fediverse.summary()["posts"] == 0
-    assert [place for place, _ in payloads(world.redis_client)] == ["queue:default"]
-
-
 def test_a_failure_waits_in_sidekiqs_retry_set(world, machine):
     jobs = [delivery(1, world.fediverse.inbox("status503-1")), delivery(2, world.fediverse.inbox("refused-1"))]
     jids = push(world.redis, jobs)

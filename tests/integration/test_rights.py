@@ -220,5 +220,5 @@ def test_each_server_has_its_own_line_and_namespaces_are_kept(world):
     first, second = [line for line in printed.splitlines() if not line.startswith("#")]
     assert "~m:queue:* " in first and "~m:exhausted_deliveries:* " in first and " ~queue:*" not in first
     assert second == ("ACL SETUSER joe reset on >PASSWORD resetchannels ~m_cache:unavailable_domains"
-                      " +del +ping +select +unlink")
+                      " +del +ping +role +select +unlink")
     assert "s3cret" not in printed

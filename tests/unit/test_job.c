@@ -246,9 +246,6 @@ static void arguments_of_another_shape_are_handed_off(void **state)
         "[\"b\",1,\"u\",[]]",
         "[\"b\",1,\"u\",{\"sign_with\":\"x\"}]",
         "[\"b\",1,\"u\",{\"sign_with\":null}]",
-        "[\"b\",1,\"u\",{\"synchronize_followers\":true}]",
-        "[\"b\",1,\"u\",{\"synchronize_followers\":0}]",
-        "[\"b\",1,\"u\",{\"synchronize_followers\":\"\"}]",
         "[\"b\",1,\"u\",{\"bypass_availability\":1}]",
         "[\"b\",1,\"u\",{\"other\":false}]",
         "[\"b\",1,\"u\",{\"bypass_availability\":true,\"bypass_availability\":false}]",
@@ -264,6 +261,31 @@ static void arguments_of_another_shape_are_handed_off(void **state)
         assert_kind_of_args(*state, refused[i], JOB_HANDOFF);
     for (size_t i = 0; i < COUNT(taken); i++)
         assert_kind_of_args(*state, taken[i], JOB_DELIVERY);
+}
+
+static void synchronize_followers_is_read_as_ruby_reads_it(void **state)
+{
+    static const struct {
+        const char *args;
+        bool wanted;
+    } cases[] = {
+        {"[\"b\",1,\"u\"]", false},
+        {"[\"b\",1,\"u\",{}]", false},
+        {"[\"b\",1,\"u\",{\"synchronize_followers\":false}]", false},
+        {"[\"b\",1,\"u\",{\"synchronize_followers\":null}]", false},
+        {"[\"b\",1,\"u\",{\"synchronize_followers\":true}]", true},
+        {"[\"b\",1,\"u\",{\"synchronize_followers\":0}]", true},
+        {"[\"b\",1,\"u\",{\"synchronize_followers\":\"\",\"bypass_availability\":true}]", true},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *payload = mem_printf(HEAD "%s" CLASS "}", cases[i].args);
+        struct job job = parse(*state, payload);
+        assert_int_equal(job.kind, JOB_DELIVERY);
+        assert_int_equal(job.synchronize_followers, cases[i].wanted);
+        job_clear(&job);
+        free(payload);
+    }
 }
 
 static void bypass_availability_is_read(void **state)
@@ -614,6 +636,7 @@ int main(void)
         cmocka_unit_test(retry_says_how_often),
         cmocka_unit_test(members_that_change_how_a_job_runs_are_handed_off),
         cmocka_unit_test(arguments_of_another_shape_are_handed_off),
+        cmocka_unit_test(synchronize_followers_is_read_as_ruby_reads_it),
         cmocka_unit_test(bypass_availability_is_read),
         cmocka_unit_test(other_classes_are_handed_off_with_what_is_known),
         cmocka_unit_test(what_no_ruby_could_run_is_malformed),

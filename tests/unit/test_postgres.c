@@ -174,6 +174,62 @@ static void large_results_arrive_whole(void **state)
     postgres_destroy(pg);
 }
 
+struct rows {
+    struct answer answer;
+    int count;
+    long long sum;
+};
+
+static void on_row(void *arg, const PGresult *row)
+{
+    struct rows *rows = arg;
+
+    assert_false(rows->answer.done);
+    assert_int_equal(PQntuples(row), 1);
+    rows->count++;
+    rows->sum += strtoll(PQgetvalue(row, 0, 0), NULL, 10);
+}
+
+static void on_rows_done(void *arg, enum postgres_status status, PGresult *result,
+                         const char *message)
+{
+    struct rows *rows = arg;
+
+    if (status == POSTGRES_OK)
+        assert_int_equal(PQntuples(result), 0);
+    on_answer(&rows->answer, status, result, message);
+}
+
+static struct rows stream(struct postgres *pg, const char *sql)
+{
+    struct rows rows = {.count = 0};
+
+    postgres_stream(pg, on_row, on_rows_done, &rows, DEADLINE_MS, sql, 0, NULL);
+    server_wait(base, &rows.answer.done);
+    assert_int_equal(rows.answer.calls, 1);
+    return rows;
+}
+
+static void rows_are_handed_over_one_by_one(void **state)
+{
+    struct postgres *pg = connect_plainly();
+    (void)state;
+
+    struct rows rows = stream(pg, "SELECT generate_series(1, 20000), repeat('x', 100)");
+    assert_int_equal(rows.answer.status, POSTGRES_OK);
+    assert_int_equal(rows.count, 20000);
+    assert_int_equal(rows.sum, 20000LL * 20001 / 2);
+    rows = stream(pg, "SELECT 10 / (3 - n) FROM generate_series(1, 4) AS n");
+    assert_int_equal(rows.answer.status, POSTGRES_ERROR);
+    assert_non_null(strstr(rows.answer.message, "22012"));
+    assert_int_equal(rows.count, 2);
+    rows = stream(pg, "SELECT pg_terminate_backend(pg_backend_pid())");
+    assert_int_equal(rows.answer.status, POSTGRES_LOST);
+    struct answer answer = ask(pg, "SELECT 1 UNION ALL SELECT 2", 0, NULL);
+    assert_int_equal(answer.status, POSTGRES_OK);
+    postgres_destroy(pg);
+}
+
 static void a_full_queue_refuses_from_the_loop(void **state)
 {
     enum { FITS = 256, ASKED = FITS + 1 };
@@ -473,6 +529,7 @@ int main(void)
         cmocka_unit_test(arrays_carry_any_bytes),
         cmocka_unit_test(errors_name_the_sqlstate_and_no_value),
         cmocka_unit_test(large_results_arrive_whole),
+        cmocka_unit_test(rows_are_handed_over_one_by_one),
         cmocka_unit_test(a_full_queue_refuses_from_the_loop),
         cmocka_unit_test(statements_run_in_the_order_they_came),
         cmocka_unit_test(a_terminated_session_is_lost_and_replaced),
