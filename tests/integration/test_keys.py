@@ -9,7 +9,7 @@ import threading
 import pytest
 from jobs import account_for, delivery, push, wait_settled
 from machine import DOMAIN, fedpush
-from servers import FEDIVERSE, HERE, wait_for
+from servers import FEDIVERSE, HERE, node, wait_for
 from test_cli import lines, sidekiq_process
 from world import ACCOUNTS, Keys
 
@@ -41,7 +41,7 @@ RELEASES = {
 def seal(texts, digest="sha256"):
     """As Rails would have encrypted them."""
     told = {"primary_key": PRIMARY_KEY, "salt": SALT, "digest": digest, "texts": texts}
-    done = subprocess.run(["node", os.path.join(FEDIVERSE, "seal.js")], input=json.dumps(told),
+    done = subprocess.run([node(), os.path.join(FEDIVERSE, "seal.js")], input=json.dumps(told),
                           capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
