@@ -12,6 +12,7 @@
 #include "admin/commands.h"
 #include "admin/files.h"
 #include "admin/report.h"
+#include "admin/signer_check.h"
 #include "admin/survey.h"
 #include "admin/words.h"
 #include "sched/followers.h"
@@ -270,12 +271,12 @@ static void on_rights(void *arg, PGresult *result)
     buf_clear(&missing);
 }
 
-static void check_rights(struct report *report, struct session *session, enum postgres_role role,
-                         const char *subject, const char *sql)
+static void check_rights(struct report *report, struct session *session, const char *subject,
+                         const char *sql)
 {
     struct rights rights = {.good = false};
     struct err err;
-    struct postgres *postgres = session_postgres(session, role, &err);
+    struct postgres *postgres = session_postgres(session, POSTGRES_ROLE_MASTODON, &err);
 
     if (postgres == NULL)
         report_line(report, GRADE_FAIL, subject, "%s", err.message);
@@ -287,7 +288,7 @@ static void check_rights(struct report *report, struct session *session, enum po
         report_line(report, GRADE_OK, subject, "answers, and its rights suffice");
 }
 
-/* Each returns the GRANTs that are missing, one a row. */
+/* The GRANTs that are missing, one a row. */
 static const char mastodon_rights[] =
     "SELECT format('GRANT %s ON public.unavailable_domains TO %I', string_agg(p, ', '), "
     "current_user)"
@@ -299,13 +300,6 @@ static const char mastodon_rights[] =
     " UNION ALL SELECT format('GRANT SELECT (account_id) ON public.account_deletion_requests TO "
     "%I', current_user)"
     " WHERE NOT has_column_privilege('public.account_deletion_requests', 'account_id', 'SELECT')";
-static const char key_rights[] =
-    "SELECT format('GRANT SELECT (%s) ON public.accounts TO %I', string_agg(quote_ident(attname), "
-    "', '), current_user)"
-    " FROM pg_attribute WHERE attrelid = 'public.accounts'::regclass AND NOT attisdropped"
-    " AND attname IN ('id', 'username', 'domain', 'private_key', 'suspended_at', 'id_scheme', "
-    "'requested_deletion_at')"
-    " AND NOT has_column_privilege(attrelid, attnum, 'SELECT') HAVING count(*) > 0";
 
 static void check_mastodon(struct report *report, struct session *session)
 {
@@ -313,7 +307,7 @@ static void check_mastodon(struct report *report, struct session *session)
     char *sql = mem_printf("%s%s%s", mastodon_rights, counts ? " UNION ALL " : "",
                            counts ? followers_rights : "");
 
-    check_rights(report, session, POSTGRES_ROLE_MASTODON, "PostgreSQL", sql);
+    check_rights(report, session, "PostgreSQL", sql);
     free(sql);
 }
 
@@ -353,48 +347,6 @@ static void check_schema(struct report *report, struct session *session)
         report_line(report, GRADE_FAIL, "schema", "%s", answer.message);
 }
 
-struct count {
-    int64_t with_key;
-    int64_t without;
-};
-
-static void on_keys(void *arg, PGresult *result)
-{
-    struct count *count = arg;
-    if (PQntuples(result) == 1) {
-        count->with_key = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-        count->without = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
-    }
-}
-
-/* Counts only: no key leaves the database for a check. */
-static void check_keys(struct report *report, struct session *session)
-{
-    struct count count = {0, 0};
-    struct err err;
-    struct postgres *postgres = session_postgres(session, POSTGRES_ROLE_KEYS, &err);
-
-    if (postgres == NULL)
-        return; /* said before */
-    if (!session_query(session, postgres,
-                       "SELECT count(*) FILTER (WHERE private_key IS NOT NULL), count(*) FILTER "
-                       "(WHERE private_key IS NULL)"
-                       " FROM accounts WHERE domain IS NULL",
-                       0, NULL, on_keys, &count, &err))
-        report_line(report, GRADE_FAIL, "keys", "%s", err.message);
-    else if (count.with_key == 0)
-        report_line(
-            report, GRADE_FAIL, "keys",
-            "no local account has accounts.private_key: this is not a database that can be served");
-    else if (count.without > 0)
-        report_line(report, GRADE_WARN, "keys",
-                    "%lld local accounts have a key, %lld have none: their deliveries will fail",
-                    (long long)count.with_key, (long long)count.without);
-    else
-        report_line(report, GRADE_OK, "keys", "%lld local accounts have one",
-                    (long long)count.with_key);
-}
-
 /* --- DNS --- */
 
 static void on_lookup(void *arg, const struct dns_result *result)
@@ -424,8 +376,7 @@ static int check(struct session *session)
     check_machine(&report, session->config);
     check_redis(&report, session);
     check_mastodon(&report, session);
-    check_rights(&report, session, POSTGRES_ROLE_KEYS, "signer", key_rights);
-    check_keys(&report, session);
+    signer_check(&report, session);
     check_schema(&report, session);
     check_dns(&report, session);
     puts(report.worst == GRADE_FAIL ? "`fedpush run` would not work yet: see the lines with FAIL"

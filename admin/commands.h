@@ -10,7 +10,8 @@
 
 int command_check(const struct config *config, int argc,
                   char **argv); /* 0 only if `run` would work */
-int command_setup(const struct config *config, int argc, char **argv); /* schema `fedpush` */
+int command_setup(const struct config *config, int argc,
+                  char **argv); /* schema `fedpush`; or prints rights to review */
 int command_stats(const struct config *config, int argc, char **argv); /* [HOST] [--json] */
 int command_status(const struct config *config, int argc,
                    char **argv); /* 0 good, 1 warning, 2 critical */

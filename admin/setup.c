@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "admin/commands.h"
+#include "admin/rights.h"
 #include "admin/session.h"
 #include "admin/words.h"
 #include "sched/schema.h"
@@ -42,15 +43,53 @@ static int set_up(struct session *session)
     return FP_EXIT_OK;
 }
 
-int command_setup(const struct config *config, int argc, char **argv)
+static int set_up_schema(const struct config *config)
 {
     struct session session;
     struct err err;
-
-    if (argc > 0)
-        return words_unknown("setup", argv[0]);
     int code = session_open(&session, config, &err) ? set_up(&session)
                                                     : session_fail(&err, FP_EXIT_CONFIG);
     session_close(&session);
     return code;
+}
+
+/* ---- what is only written ---- */
+
+static int print_sql(void)
+{
+    struct buf text;
+
+    buf_init(&text, RIGHTS_MAX_BYTES);
+    rights_put_sql(&text);
+    fputs(buf_cstr(&text), stdout);
+    buf_clear(&text);
+    return FP_EXIT_OK;
+}
+
+static int print_redis_acl(const struct config *config)
+{
+    struct buf text;
+    struct err err;
+    int code = FP_EXIT_OK;
+
+    buf_init(&text, RIGHTS_MAX_BYTES);
+    if (rights_put_redis_acl(config, &text, &err) == FP_OK)
+        fputs(buf_cstr(&text), stdout);
+    else
+        code = session_fail(&err, FP_EXIT_CONFIG);
+    buf_clear(&text);
+    return code;
+}
+
+int command_setup(const struct config *config, int argc, char **argv)
+{
+    if (argc == 0)
+        return set_up_schema(config);
+    if (argc == 2 && strcmp(argv[0], "--roles") == 0 && strcmp(argv[1], "--print") == 0)
+        return print_sql();
+    if (argc == 1 && strcmp(argv[0], "--print-redis-acl") == 0)
+        return print_redis_acl(config);
+    if (strcmp(argv[0], "--roles") == 0 && argc == 1)
+        return words_unknown("setup", "--roles without --print");
+    return words_unknown("setup", argv[argc - 1]);
 }

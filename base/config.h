@@ -40,7 +40,11 @@ struct config {
     char *postgres_fedpush;  /* FEDPUSH_DATABASE_URL as conninfo, else as postgres_mastodon */
     char *postgres_keys; /* FEDPUSH_KEYS_DATABASE_URL as conninfo, else as postgres_mastodon: the
                             signer's */
-    char *http_proxy;    /* as Mastodon: lower-case http_proxy */
+    /* ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY and …_KEY_DERIVATION_SALT, as they stand; the signer's
+     */
+    char *encryption_primary_key;
+    char *encryption_salt;
+    char *http_proxy; /* as Mastodon: lower-case http_proxy */
     char *http_hidden_proxy;
     bool allow_hidden_service;          /* ALLOW_ACCESS_TO_HIDDEN_SERVICE */
     bool followers_synchronization_off; /* DISABLE_FOLLOWERS_SYNCHRONIZATION */
@@ -81,9 +85,12 @@ enum fp_err config_load(struct config *config, char *const environment[], const 
 void config_clear(struct config *config); /* wipes secrets */
 /* True when the queue `pull` is consumed beside `push`. */
 bool config_takes_pull(const struct config *config);
+/* Whether both of ACTIVE_RECORD_ENCRYPTION_… are there. */
+bool config_encryption_is_set(const struct config *config);
 
 /* What `role` may see, as bytes for CONTROL_CONFIG: scheduler: Redis, PostgreSQL (mastodon,
- * fedpush), no keys database when that is its own URL; signer: postgres_keys, web_domain, version;
+ * fedpush), no keys database when that is its own URL; signer: postgres_keys, encryption,
+ * web_domain, version;
  * worker: no credential (proxies excepted). */
 void config_encode(const struct config *config, enum role role, struct buf *out);
 bool config_decode(struct config *config, struct str bytes) FP_MUST_CHECK;

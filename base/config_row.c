@@ -58,6 +58,12 @@ static const struct config_row rows[] = {
      .derived = true,
      .roles = TO_SCHEDULER},
     {.name = "postgres_keys", .offset = MEMBER(postgres_keys), .derived = true, .roles = TO_SIGNER},
+    {.name = "ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY",
+     .offset = MEMBER(encryption_primary_key),
+     .roles = TO_SIGNER},
+    {.name = "ACTIVE_RECORD_ENCRYPTION_KEY_DERIVATION_SALT",
+     .offset = MEMBER(encryption_salt),
+     .roles = TO_SIGNER},
     {.name = "http_proxy", .offset = MEMBER(http_proxy), .roles = TO_WORKER},
     {.name = "http_hidden_proxy", .offset = MEMBER(http_hidden_proxy), .roles = TO_WORKER},
     {.name = "ALLOW_ACCESS_TO_HIDDEN_SERVICE",
@@ -277,6 +283,11 @@ void config_clear(struct config *config)
             secret_free(*text_of(config, &rows[i]));
     }
     *config = (struct config){0};
+}
+
+bool config_encryption_is_set(const struct config *config)
+{
+    return config->encryption_primary_key[0] != '\0' && config->encryption_salt[0] != '\0';
 }
 
 bool config_is_known(const char *name)

@@ -235,6 +235,7 @@ void message_put_sign(struct buf *out, const struct message_sign *m)
     put_u64(out, m->id);
     put_ticket(out, &m->ticket);
     put_u8(out, m->method);
+    put_u8(out, m->reread);
     put_u8(out, m->scheme);
     put_u64(out, (uint64_t)m->date_s);
     put_str(out, m->target);
@@ -247,6 +248,7 @@ bool message_get_sign(struct str payload, struct message_sign *m)
     m->id = get_u64(&reader);
     get_ticket(&reader, &m->ticket);
     m->method = get_u8(&reader, SIGN_GET);
+    m->reread = get_u8(&reader, 1);
     m->scheme = get_u8(&reader, SCHEME_RFC9421);
     m->date_s = get_i64(&reader);
     m->target = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);

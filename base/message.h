@@ -93,6 +93,7 @@ struct message_sign {
     uint64_t id; /* the worker's */
     struct ticket ticket;
     uint8_t method;    /* enum sign_method */
+    uint8_t reread;    /* 1: the account's latest signature got a 401, its key may be another now */
     uint8_t scheme;    /* enum sign_scheme */
     int64_t date_s;    /* wall clock; at most 0 s ahead and 30 s behind the signer's own */
     struct str target; /* url.target on ticket.origin */

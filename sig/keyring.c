@@ -1,17 +1,16 @@
 #include "sig/keyring.h"
 
 #include <assert.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/log.h"
 #include "base/table.h"
 #include "sig/actor.h"
-#include "sig/cavage.h"
 
-enum { MAX_KEY_ID_BYTES = 1024, TRIM_SHARE = 8, EVICTIONS_WHEN_TIGHT = 16 };
+enum { TRIM_SHARE = 8, EVICTIONS_WHEN_TIGHT = 16 };
 
 struct waiter {
     keyring_fn *fn;
@@ -34,10 +33,9 @@ TAILQ_HEAD(lookup_list, lookup);
 
 struct keyring {
     const struct clock *clock;
-    const struct heap *heap;
+    struct account_maker maker;
     char *web_domain;
     size_t capacity;
-    unsigned copies;
     keyring_load_fn *load;
     void *load_arg;
     struct table *accounts; /* id -> struct account, with one reference each */
@@ -47,26 +45,10 @@ struct keyring {
     struct lookup_list asked;
     struct waiter_list waiters; /* all, oldest first */
     size_t waiting;
-    unsigned char fingerprint_key[crypto_generichash_KEYBYTES];
+    int64_t logged_ms; /* 0: never */
 };
 
 /* ---- accounts ---- */
-
-struct account *account_ref(struct account *account)
-{
-    account->references++;
-    return account;
-}
-
-void account_unref(struct account *account)
-{
-    assert(account->references > 0);
-    if (--account->references > 0)
-        return;
-    key_destroy(account->key);
-    free(account->key_id);
-    free(account);
-}
 
 static struct str account_table_key(const struct account *account)
 {
@@ -118,7 +100,7 @@ static void make_room(struct keyring *keyring)
     if (count >= keyring->capacity)
         drop_oldest(keyring, count - keyring->capacity + 1);
     /* One still in use gives its memory back later: no use in dropping everybody for it. */
-    if (heap_is_tight(keyring->heap))
+    if (heap_is_tight(keyring->maker.heap))
         drop_oldest(keyring, EVICTIONS_WHEN_TIGHT);
 }
 
@@ -222,7 +204,8 @@ static void add_waiter(struct keyring *keyring, struct lookup *lookup, keyring_f
     keyring->waiting++;
 }
 
-void keyring_ask(struct keyring *keyring, int64_t account_id, keyring_fn *fn, void *arg)
+void keyring_ask(struct keyring *keyring, int64_t account_id, bool reread, keyring_fn *fn,
+                 void *arg)
 {
     struct account *account = find_account(keyring, account_id);
     int64_t now_ms = clock_mono_ms(keyring->clock);
@@ -232,9 +215,10 @@ void keyring_ask(struct keyring *keyring, int64_t account_id, keyring_fn *fn, vo
         link_newest(keyring, account);
         int64_t age_ms = now_ms - account->read_ms;
         bool may_ask = now_ms >= account->retry_ms;
+        bool doubted = age_ms >= (reread ? KEYRING_REREAD_MS : KEYRING_STALE_MS);
         if (age_ms >= KEYRING_REFRESH_MS && may_ask)
             want(keyring, account_id);
-        if (age_ms < KEYRING_STALE_MS || !may_ask) {
+        if (!doubted || !may_ask) {
             fn(arg, SIGN_OK, account, NULL);
             start_batch(keyring);
             return;
@@ -271,84 +255,36 @@ void keyring_tick(struct keyring *keyring)
 
 /* ---- what the loader found ---- */
 
-static char *make_key_id(const struct keyring *keyring, const struct keyring_row *row)
-{
-    struct buf text;
-    char *key_id = NULL;
-
-    buf_init(&text, MAX_KEY_ID_BYTES);
-    actor_put_uri(&text, str_of(keyring->web_domain), row->id, row->username, row->id_scheme);
-    buf_put_str(&text, STR("#main-key"));
-    if (!text.overflow && cavage_key_id_valid(buf_str(&text)))
-        key_id = str_dup(buf_str(&text));
-    buf_clear(&text);
-    return key_id;
-}
-
-static enum fp_err check_row(const struct keyring_row *row, struct err *err)
-{
-    long long id = row->id;
-
-    if (!row->local)
-        return err_set(err, FP_INVALID, "account %lld is not a local one", id);
-    if (row->pem.len == 0 && row->has_keypairs)
-        return err_set(err, FP_INVALID,
-                       "account %lld: its key is in keypairs, which this version does not read",
-                       id);
-    if (row->pem.len == 0)
-        return err_set(err, FP_INVALID, "account %lld has no private key", id);
-    return FP_OK;
-}
-
-/* Takes key_id over. NULL with err filled when the key can't be used. */
-static struct account *make_account(struct keyring *keyring, const struct keyring_row *row,
-                                    char *key_id, const unsigned char fingerprint[32],
-                                    struct err *err)
-{
-    struct err problem = {0};
-
-    make_room(keyring);
-    struct key *key = key_create(row->pem, keyring->copies, &problem);
-    if (key == NULL) {
-        bool memory = problem.code == FP_UNAVAILABLE || heap_is_tight(keyring->heap);
-        err_set(err, memory ? FP_UNAVAILABLE : FP_INVALID, "account %lld: %s", (long long)row->id,
-                memory ? "no memory for its private key" : problem.message);
-        free(key_id);
-        return NULL;
-    }
-    struct account *account = mem_alloc(sizeof(*account));
-    *account = (struct account){.id = row->id, .key_id = key_id, .key = key, .references = 1};
-    memcpy(account->fingerprint, fingerprint, sizeof(account->fingerprint));
-    return account;
-}
-
 /* The known account when nothing but the suspension changed, so that a refresh parses nothing. */
-static struct account *refresh_account(struct keyring *keyring, const struct keyring_row *row,
+static struct account *refresh_account(struct keyring *keyring, const struct account_row *row,
                                        struct err *err)
 {
     struct account *known = find_account(keyring, row->id);
-    unsigned char fingerprint[32];
+    unsigned char fingerprint[ACCOUNT_FINGERPRINT_BYTES];
 
-    if (check_row(row, err) != FP_OK)
+    if (account_fingerprint(&keyring->maker, row, fingerprint, err) != FP_OK)
         return NULL;
-    char *key_id = make_key_id(keyring, row);
-    if (key_id == NULL) {
-        err_set(err, FP_INVALID, "account %lld: its user name makes no key id", (long long)row->id);
-        return NULL;
-    }
-    crypto_generichash(fingerprint, sizeof(fingerprint), (const unsigned char *)row->pem.ptr,
-                       row->pem.len, keyring->fingerprint_key, sizeof(keyring->fingerprint_key));
-    if (known != NULL && memcmp(known->fingerprint, fingerprint, sizeof(fingerprint)) == 0 &&
-        strcmp(known->key_id, key_id) == 0) {
-        free(key_id);
+    if (known != NULL && memcmp(known->fingerprint, fingerprint, sizeof(fingerprint)) == 0)
         return known;
-    }
     if (known != NULL)
         drop_account(keyring, known);
-    struct account *account = make_account(keyring, row, key_id, fingerprint, err);
+    make_room(keyring);
+    struct account *account = account_create(&keyring->maker, row, fingerprint, err);
     if (account != NULL)
         add_account(keyring, account);
     return account;
+}
+
+/* What an admin can mend, and deliveries wait for. */
+static void log_waiting(struct keyring *keyring, const char *reason)
+{
+    int64_t now_ms = clock_mono_ms(keyring->clock);
+
+    if (keyring->logged_ms != 0 && now_ms - keyring->logged_ms < KEYRING_LOG_MS)
+        return;
+    keyring->logged_ms = now_ms;
+    log_event(LOG_LEVEL_ERROR, "a private key cannot be used: its deliveries wait",
+              LOG_TEXT("reason", reason));
 }
 
 static struct lookup *find_asked(const struct keyring *keyring, int64_t account_id)
@@ -367,7 +303,7 @@ static void forget_account(struct keyring *keyring, int64_t id)
         drop_account(keyring, known);
 }
 
-void keyring_row(struct keyring *keyring, const struct keyring_row *row)
+void keyring_row(struct keyring *keyring, const struct account_row *row)
 {
     struct lookup *lookup = find_asked(keyring, row->id);
     struct err err = {0};
@@ -377,6 +313,8 @@ void keyring_row(struct keyring *keyring, const struct keyring_row *row)
     struct account *account = refresh_account(keyring, row, &err);
     if (account == NULL) {
         forget_account(keyring, row->id);
+        if (err.code == FP_UNAVAILABLE)
+            log_waiting(keyring, err.message);
         finish_lookup(keyring, lookup,
                       err.code == FP_UNAVAILABLE ? SIGN_UNAVAILABLE : SIGN_KEY_UNUSABLE, NULL,
                       err.message);
@@ -436,16 +374,18 @@ struct keyring *keyring_create(const struct keyring_options *options)
 
     assert(options->capacity > 0 && options->copies > 0);
     keyring->clock = options->clock;
-    keyring->heap = options->heap;
     keyring->web_domain = str_dup(options->web_domain);
+    keyring->maker = (struct account_maker){.web_domain = str_of(keyring->web_domain),
+                                            .copies = options->copies,
+                                            .heap = options->heap,
+                                            .encryption = options->encryption};
+    crypto_generichash_keygen(keyring->maker.fingerprint_key);
     keyring->capacity = options->capacity;
-    keyring->copies = options->copies;
     keyring->accounts = table_create();
     keyring->lookups = table_create();
     TAILQ_INIT(&keyring->wanted);
     TAILQ_INIT(&keyring->asked);
     TAILQ_INIT(&keyring->waiters);
-    crypto_generichash_keygen(keyring->fingerprint_key);
     return keyring;
 }
 

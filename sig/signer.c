@@ -14,6 +14,7 @@
 #include "base/secret.h"
 #include "sig/date.h"
 #include "sig/digest.h"
+#include "sig/encryption.h"
 #include "sig/heap.h"
 #include "sig/keyring.h"
 #include "sig/pool.h"
@@ -43,6 +44,7 @@ struct channel {
 struct signer {
     struct role_process process;
     struct heap heap;
+    struct encryption *encryption; /* NULL: not configured */
     struct dns *dns;
     struct postgres *postgres;
     struct keyring *keyring;
@@ -330,7 +332,8 @@ static bool on_frame(void *arg, struct ipc *ipc, uint16_t type, struct str paylo
         refuse(channel, m.id, status, reason);
         return true;
     }
-    keyring_ask(s->keyring, m.ticket.account_id, on_key, request_create(channel, &m));
+    keyring_ask(s->keyring, m.ticket.account_id, m.reread != 0, on_key,
+                request_create(channel, &m));
     if (keyring_waiting(s->keyring) > 0 && !loop_timer_pending(s->tick))
         loop_timer_set(s->tick, KEYRING_TICK_MS);
     return true;
@@ -376,6 +379,23 @@ static unsigned threads_of(const struct config *config)
                                                   : 1);
 }
 
+/* The texts have done their duty then: only what is derived of them stays. */
+static void derive_encryption(struct signer *s)
+{
+    struct config *config = &s->process.config;
+
+    if (config_encryption_is_set(config)) {
+        s->encryption = encryption_create(str_of(config->encryption_primary_key),
+                                          str_of(config->encryption_salt));
+        if (s->encryption == NULL) {
+            log_plain(LOG_LEVEL_ERROR, "cannot start: no memory for the encryption keys");
+            exit(FP_EXIT_OS);
+        }
+    }
+    secret_wipe(config->encryption_primary_key, strlen(config->encryption_primary_key));
+    secret_wipe(config->encryption_salt, strlen(config->encryption_salt));
+}
+
 static void make_keys(struct signer *s, unsigned threads)
 {
     const struct config *config = &s->process.config;
@@ -390,11 +410,13 @@ static void make_keys(struct signer *s, unsigned threads)
     if (!process_lock_memory())
         log_plain(LOG_LEVEL_WARN, "memory is not locked: raise the limit (LimitMEMLOCK=infinity) "
                                   "so that no key reaches swap");
+    derive_encryption(s);
     const struct keyring_options keyring = {.clock = &p->clock,
                                             .heap = &s->heap,
                                             .web_domain = str_of(config->web_domain),
                                             .capacity = (size_t)config->key_cache,
-                                            .copies = threads};
+                                            .copies = threads,
+                                            .encryption = s->encryption};
     s->keyring = keyring_create(&keyring);
     s->dns = dns_create(p->base, &dns, &err);
     if (s->dns == NULL) {
@@ -402,7 +424,7 @@ static void make_keys(struct signer *s, unsigned threads)
         exit(FP_EXIT_CONFIG);
     }
     s->postgres = postgres_create(p->base, s->dns, &postgres);
-    s->source = source_create(p->base, &p->clock, s->postgres, s->keyring);
+    s->source = source_create(p->base, &p->clock, s->postgres, s->keyring, s->encryption != NULL);
 }
 
 static void on_start(void *arg)
@@ -454,6 +476,7 @@ static void finish(struct signer *s)
         request_free(r);
     }
     keyring_destroy(s->keyring);
+    encryption_destroy(s->encryption);
     uses_destroy(s->uses);
     loop_timer_destroy(s->tick);
     for (unsigned i = 0; i < MAX_WORKERS; i++)

@@ -7,24 +7,9 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "sig/columns.h"
 
-enum { MAX_SQL_BYTES = 2048, MAX_IDS_BYTES = 4096, MAX_REASON_BYTES = 512 };
-
-enum column {
-    COLUMN_ID = 0,
-    COLUMN_USERNAME,
-    COLUMN_DOMAIN,
-    COLUMN_PRIVATE_KEY,
-    COLUMN_SUSPENDED_AT,
-    COLUMN_ID_SCHEME,             /* from Mastodon 4.5 */
-    COLUMN_REQUESTED_DELETION_AT, /* from Mastodon 4.7 */
-    COLUMN_COUNT,
-    COLUMNS_REQUIRED = COLUMN_ID_SCHEME,
-};
-
-static const char *const column_names[COLUMN_COUNT] = {
-    "id", "username", "domain", "private_key", "suspended_at", "id_scheme", "requested_deletion_at",
-};
+enum { MAX_IDS_BYTES = 4096 };
 
 enum source_state {
     SOURCE_UNKNOWN = 0,
@@ -34,50 +19,21 @@ enum source_state {
     SOURCE_DENIED,
 };
 
-struct schema {
-    bool exists[COLUMN_COUNT];
-    bool readable[COLUMN_COUNT];
-    bool keypairs; /* keypairs.local_fragment: local keys may stand there (4.7) */
-};
-
 struct source {
     const struct clock *clock;
     struct postgres *postgres;
     struct keyring *keyring;
     struct loop_timer *refusal; /* answers a batch that can't be read, from the loop */
     enum source_state state;
-    struct schema schema;
+    struct columns columns;
+    bool decrypts;
     int64_t detected_ms;
     int64_t logged_ms;
     bool logged;
-    bool tried_again;              /* this batch's statement was refused once already */
-    struct buf ids;                /* the batch as an array literal; empty: none */
-    char reason[MAX_REASON_BYTES]; /* why it is denied */
+    bool tried_again;                      /* the catalogue was read anew for this batch */
+    struct buf ids;                        /* the batch as an array literal; empty: none */
+    char reason[COLUMNS_MAX_REMEDY_BYTES]; /* why it is denied */
 };
-
-/* to_regclass follows the search path, as Rails does; information_schema would hide columns without
- * a GRANT. */
-static const char detect_sql[] =
-    "SELECT attrelid = to_regclass('accounts'), attname, "
-    "has_column_privilege(attrelid, attnum, 'SELECT'), attrelid::regclass, "
-    "quote_ident(current_user) "
-    "FROM pg_catalog.pg_attribute WHERE attnum > 0 AND NOT attisdropped AND "
-    "((attrelid = to_regclass('accounts') AND attname IN ('id', 'username', 'domain', "
-    "'private_key', 'suspended_at', 'id_scheme', 'requested_deletion_at')) OR "
-    "(attrelid = to_regclass('keypairs') AND attname = 'local_fragment'))";
-
-static void put_load_sql(const struct source *source, struct buf *sql)
-{
-    const struct schema *schema = &source->schema;
-
-    buf_put_str(sql, STR("SELECT id, username, domain IS NULL, private_key, suspended_at IS NOT "
-                         "NULL"));
-    if (schema->exists[COLUMN_REQUESTED_DELETION_AT])
-        buf_put_str(sql, STR(" OR requested_deletion_at IS NOT NULL"));
-    buf_put_str(sql,
-                schema->exists[COLUMN_ID_SCHEME] ? STR(", coalesce(id_scheme, 0)") : STR(", 0"));
-    buf_put_str(sql, STR(" FROM accounts WHERE id = ANY($1::bigint[])"));
-}
 
 static void step(struct source *source);
 
@@ -91,79 +47,7 @@ static void refuse_batch(struct source *source, const char *reason)
     keyring_failed(source->keyring, reason);
 }
 
-static struct str field(const PGresult *result, int row, int column)
-{
-    if (PQgetisnull(result, row, column))
-        return STR_NULL;
-    return (struct str){PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column)};
-}
-
-static bool flag(const PGresult *result, int row, int column)
-{
-    return str_equal(field(result, row, column), STR("t"));
-}
-
-static void read_schema(struct schema *schema, const PGresult *result)
-{
-    *schema = (struct schema){0};
-    for (int row = 0; row < PQntuples(result); row++) {
-        if (!flag(result, row, 0)) {
-            schema->keypairs = true;
-            continue;
-        }
-        for (int column = 0; column < COLUMN_COUNT; column++) {
-            if (str_equal(field(result, row, 1), str_of(column_names[column]))) {
-                schema->exists[column] = true;
-                schema->readable[column] = flag(result, row, 2);
-            }
-        }
-    }
-}
-
-static void put_grant(const struct schema *schema, const PGresult *result, struct buf *out)
-{
-    const char *separator = "";
-    struct str table = STR("accounts");
-    struct str user = STR_NULL;
-
-    for (int row = 0; row < PQntuples(result); row++) {
-        if (flag(result, row, 0)) {
-            table = field(result, row, 3);
-            user = field(result, row, 4);
-        }
-    }
-    buf_put_str(out, STR("GRANT SELECT ("));
-    for (int column = 0; column < COLUMN_COUNT; column++) {
-        if (!schema->exists[column])
-            continue;
-        buf_printf(out, "%s%s", separator, column_names[column]);
-        separator = ", ";
-    }
-    buf_printf(out, ") ON %.*s TO %.*s;", STR_ARG(table), STR_ARG(user));
-}
-
-/* True: all that is needed is there and may be read. Else `remedy` says what to do. */
-static bool is_usable(const struct schema *schema, const PGresult *result, struct buf *remedy)
-{
-    for (int column = 0; column < COLUMNS_REQUIRED; column++) {
-        if (schema->exists[column])
-            continue;
-        buf_printf(remedy,
-                   "no column accounts.%s in sight: use Mastodon's database, and GRANT USAGE ON "
-                   "its SCHEMA (public) to this role",
-                   column_names[column]);
-        return false;
-    }
-    for (int column = 0; column < COLUMN_COUNT; column++) {
-        if (schema->exists[column] && !schema->readable[column]) {
-            put_grant(schema, result, remedy);
-            return false;
-        }
-    }
-    return true;
-}
-
-static void log_denied(struct source *source, struct buf *remedy)
+static void complain(struct source *source, const char *what, const char *remedy)
 {
     int64_t now_ms = clock_mono_ms(source->clock);
 
@@ -171,24 +55,33 @@ static void log_denied(struct source *source, struct buf *remedy)
         return;
     source->logged = true;
     source->logged_ms = now_ms;
-    log_event(LOG_LEVEL_ERROR, "private keys cannot be read: deliveries wait",
-              LOG_TEXT("remedy", buf_cstr(remedy)));
+    log_event(LOG_LEVEL_ERROR, what, LOG_TEXT("remedy", remedy));
+}
+
+static void be_ready(struct source *source)
+{
+    source->state = SOURCE_READY;
+    if (source->columns.keypairs && !source->decrypts) {
+        complain(source, "private keys in keypairs cannot be read: their deliveries wait",
+                 "set ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY and "
+                 "ACTIVE_RECORD_ENCRYPTION_KEY_DERIVATION_SALT as Mastodon has them, and restart");
+    } else if (source->logged) {
+        log_plain(LOG_LEVEL_INFO, "private keys can be read again");
+        source->logged = false;
+    }
 }
 
 static void take_schema(struct source *source, const PGresult *result)
 {
     struct buf remedy;
 
-    buf_init(&remedy, MAX_REASON_BYTES - 1);
-    read_schema(&source->schema, result);
+    buf_init(&remedy, COLUMNS_MAX_REMEDY_BYTES - 1);
+    columns_read(&source->columns, result);
     source->detected_ms = clock_mono_ms(source->clock);
-    if (is_usable(&source->schema, result, &remedy)) {
-        if (source->logged)
-            log_plain(LOG_LEVEL_INFO, "private keys can be read again");
-        source->logged = false;
-        source->state = SOURCE_READY;
+    if (columns_usable(&source->columns, result, &remedy)) {
+        be_ready(source);
     } else {
-        log_denied(source, &remedy);
+        complain(source, "private keys cannot be read: deliveries wait", buf_cstr(&remedy));
         memcpy(source->reason, buf_cstr(&remedy), remedy.len + 1);
         source->state = SOURCE_DENIED;
     }
@@ -208,18 +101,23 @@ static void on_schema(void *arg, enum postgres_status status, PGresult *result, 
     step(source);
 }
 
+/* A local account without a key, as far as the catalogue was known: maybe its key has just moved to
+ * a table that was not there when the catalogue was read. */
+static bool misses_a_key(const struct source *source, const PGresult *result)
+{
+    for (int i = 0; !source->columns.keypairs && i < PQntuples(result); i++) {
+        struct account_row row;
+        if (columns_row(result, i, &row) && row.local && row.pem.len == 0)
+            return true;
+    }
+    return false;
+}
+
 static void take_rows(struct source *source, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result); i++) {
-        struct keyring_row row = {
-            .username = field(result, i, 1),
-            .local = flag(result, i, 2),
-            .pem = field(result, i, 3),
-            .suspended = flag(result, i, 4),
-            .has_keypairs = source->schema.keypairs,
-        };
-        if (str_to_i64(field(result, i, 0), INT64_MIN, INT64_MAX, &row.id) &&
-            str_to_i64(field(result, i, 5), INT32_MIN, INT32_MAX, &row.id_scheme))
+        struct account_row row;
+        if (columns_row(result, i, &row))
             keyring_row(source->keyring, &row);
     }
     source->tried_again = false;
@@ -234,7 +132,12 @@ static void on_rows(void *arg, enum postgres_status status, PGresult *result, co
     switch (status) {
     case POSTGRES_OK:
         source->state = SOURCE_READY;
-        take_rows(source, result);
+        if (!source->tried_again && misses_a_key(source, result)) {
+            source->state = SOURCE_UNKNOWN;
+            source->tried_again = true;
+        } else {
+            take_rows(source, result);
+        }
         break;
     case POSTGRES_ERROR:
         /* A migration or a REVOKE since the catalogue was read: look again, but once. */
@@ -254,8 +157,13 @@ static void on_rows(void *arg, enum postgres_status status, PGresult *result, co
 
 static void detect(struct source *source)
 {
+    struct buf sql;
+
     source->state = SOURCE_DETECTING;
-    postgres_query(source->postgres, on_schema, source, KEYRING_WAIT_MS, detect_sql, 0, NULL);
+    buf_init(&sql, COLUMNS_MAX_SQL_BYTES);
+    columns_put_detect_sql(&sql);
+    postgres_query(source->postgres, on_schema, source, KEYRING_WAIT_MS, buf_cstr(&sql), 0, NULL);
+    buf_clear(&sql);
 }
 
 static void load(struct source *source)
@@ -264,8 +172,9 @@ static void load(struct source *source)
     struct str ids = buf_str(&source->ids);
 
     source->state = SOURCE_LOADING;
-    buf_init(&sql, MAX_SQL_BYTES);
-    put_load_sql(source, &sql);
+    buf_init(&sql, COLUMNS_MAX_SQL_BYTES);
+    columns_put_select_sql(&source->columns, &sql);
+    buf_put_str(&sql, STR(" WHERE a.id = ANY($1::bigint[])"));
     postgres_query(source->postgres, on_rows, source, KEYRING_WAIT_MS, buf_cstr(&sql), 1, &ids);
     buf_clear(&sql);
 }
@@ -320,13 +229,14 @@ static void on_load(void *arg, const int64_t *ids, size_t count)
 }
 
 struct source *source_create(struct event_base *base, const struct clock *clock,
-                             struct postgres *postgres, struct keyring *keyring)
+                             struct postgres *postgres, struct keyring *keyring, bool decrypts)
 {
     struct source *source = mem_alloc(sizeof(*source));
 
     source->clock = clock;
     source->postgres = postgres;
     source->keyring = keyring;
+    source->decrypts = decrypts;
     source->refusal = loop_timer_create(base, on_refusal, source);
     buf_init(&source->ids, MAX_IDS_BYTES);
     keyring_set_loader(keyring, on_load, source);

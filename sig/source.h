@@ -1,7 +1,8 @@
 /*
  * Reads accounts for the keyring from Mastodon's database: which columns there are (they differ by
- * release) and which of them may be read is looked up in the catalogue, again each minute and at
- * once when a statement fails. A missing right is logged once a minute with the GRANT that helps.
+ * release) and which of them may be read is looked up in the catalogue (columns.h), again each
+ * minute and at once when a statement fails or a key is missing: then Mastodon may be moving its
+ * keys. A missing right is logged once a minute with the GRANT that helps.
  *
  *   UNKNOWN -> DETECTING -> READY <-> LOADING
  *      ^           |  \-> DENIED -> DETECTING (when asked, after SOURCE_DENIED_MS)
@@ -23,9 +24,10 @@ enum {
 };
 
 struct source;
-/* All are borrowed and outlive it. Becomes the keyring's loader. */
+/* All are borrowed and outlive it. Becomes the keyring's loader. `decrypts`: the keyring can open
+ * what stands in keypairs; where it has to and can't, that is logged once a minute. */
 struct source *source_create(struct event_base *base, const struct clock *clock,
-                             struct postgres *postgres, struct keyring *keyring);
+                             struct postgres *postgres, struct keyring *keyring, bool decrypts);
 void source_destroy(struct source *source); /* before `postgres`; NULL is fine */
 
 #endif

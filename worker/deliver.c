@@ -14,14 +14,13 @@
 #include "base/message.h"
 #include "base/secret.h"
 #include "base/url.h"
-#include "sig/actor.h"
 #include "sig/cavage.h"
 #include "sig/date.h"
 #include "sig/digest.h"
 #include "sig/heap.h"
-#include "sig/key.h"
 #include "worker/http.h"
 #include "worker/request.h"
+#include "worker/sender.h"
 #include "worker/trust.h"
 
 enum { SHOWN_BODY_BYTES = 4096, CONTENT_BYTES = 1024 * 1024, ANSWER_MS = 70000, LOOKUP_MS = 20000 };
@@ -36,8 +35,7 @@ struct work {
     struct url url;
     struct buf body;
     struct heap heap;
-    struct key *key;
-    struct buf key_id;
+    struct account *sender;
     struct curl_slist *headers;
     struct dns_result addresses;
     struct address_policy policy;
@@ -94,66 +92,6 @@ static enum fp_err read_body(struct work *w)
     return FP_OK;
 }
 
-/* --- the key --- */
-
-static void on_scheme(void *arg, PGresult *result)
-{
-    *(bool *)arg = PQntuples(result) > 0;
-}
-
-/* Columns: id, username, id_scheme, private_key. */
-static void on_account(void *arg, PGresult *result)
-{
-    struct work *w = arg;
-    int64_t id;
-    int64_t scheme;
-
-    if (PQntuples(result) != 1) {
-        err_set(&w->err, FP_INVALID, "deliver: no local account \"%.60s\"", w->account);
-        return;
-    }
-    if (PQgetisnull(result, 0, 3)) {
-        err_set(&w->err, FP_INVALID,
-                "deliver: account \"%.60s\" has no key in accounts.private_key", w->account);
-        return;
-    }
-    if (!str_to_i64(str_of(PQgetvalue(result, 0, 0)), INT64_MIN, INT64_MAX, &id) ||
-        !str_to_i64(str_of(PQgetvalue(result, 0, 2)), INT64_MIN, INT64_MAX, &scheme)) {
-        err_set(&w->err, FP_INVALID, "deliver: account \"%.60s\": unusable row", w->account);
-        return;
-    }
-    actor_put_uri(&w->key_id, str_of(w->config->web_domain), id, str_of(PQgetvalue(result, 0, 1)),
-                  scheme);
-    buf_put_str(&w->key_id, STR("#main-key"));
-    w->key = key_create(str_of(PQgetvalue(result, 0, 3)), 1, &w->err);
-}
-
-static bool load_key(struct work *w)
-{
-    struct postgres *postgres = session_postgres(&w->session, POSTGRES_ROLE_KEYS, &w->err);
-    const struct str parameters[] = {str_of(w->account)};
-    bool has_scheme = false;
-
-    if (postgres == NULL)
-        return false;
-    heap_open(&w->heap, 4);
-    if (!session_query(&w->session, postgres,
-                       "SELECT 1 FROM pg_attribute WHERE attrelid = 'accounts'::regclass AND "
-                       "attname = 'id_scheme' AND NOT "
-                       "attisdropped",
-                       0, NULL, on_scheme, &has_scheme, &w->err))
-        return false;
-    const char *sql =
-        has_scheme ? "SELECT id, username, coalesce(id_scheme, 0), private_key FROM accounts WHERE "
-                     "lower(username) = lower($1) AND domain IS NULL"
-                   : "SELECT id, username, 0, private_key FROM accounts WHERE lower(username) = "
-                     "lower($1) AND "
-                     "domain IS NULL";
-    w->err.message[0] = '\0';
-    return session_query(&w->session, postgres, sql, 1, parameters, on_account, w, &w->err) &&
-           w->key != NULL;
-}
-
 /* --- the request --- */
 
 static enum fp_err sign(struct work *w, struct request_values *values, struct buf *signature)
@@ -176,9 +114,9 @@ static enum fp_err sign(struct work *w, struct request_values *values, struct bu
     cavage_put_signing_string(&text, &style, &request);
     digest_sha256(buf_str(&text), sha256);
     buf_clear(&text);
-    if (!key_sign(w->key, 0, sha256, bytes, &len))
+    if (!key_sign(w->sender->key, 0, sha256, bytes, &len))
         return err_set(&w->err, FP_INVALID, "deliver: the account's key cannot sign");
-    cavage_put_header(signature, &style, buf_str(&w->key_id), bytes, len);
+    cavage_put_header(signature, &style, str_of(w->sender->key_id), bytes, len);
     values->signature = buf_str(signature);
     return FP_OK;
 }
@@ -341,10 +279,14 @@ static bool exchange(struct work *w)
 
 static int deliver(struct work *w)
 {
-    if (!load_key(w) || !build(w))
+    heap_open(&w->heap, 4);
+    w->sender = sender_load(&w->session, &w->heap, w->account, &w->err);
+    if (w->sender == NULL)
         return session_fail(&w->err, FP_EXIT_FAILURE);
-    key_destroy(w->key);
-    w->key = NULL;
+    bool built = build(w);
+    account_unref(w->sender);
+    if (!built)
+        return session_fail(&w->err, FP_EXIT_FAILURE);
     show_request(w);
     if (!w->send)
         return FP_EXIT_OK;
@@ -359,7 +301,6 @@ int command_deliver(const struct config *config, int argc, char **argv)
     int code;
 
     buf_init(&w.body, CONTENT_BYTES);
-    buf_init(&w.key_id, 1024);
     if (read_arguments(&w, argc, argv) != FP_OK || read_body(&w) != FP_OK) {
         code = session_fail(&w.err, w.err.code == FP_INVALID ? FP_EXIT_USAGE : FP_EXIT_FAILURE);
     } else {
@@ -368,11 +309,9 @@ int command_deliver(const struct config *config, int argc, char **argv)
                                                         : session_fail(&w.err, FP_EXIT_CONFIG);
         session_close(&w.session);
     }
-    key_destroy(w.key);
     free(w.headers);
     proxies_clear(&w.proxies);
     url_clear(&w.url);
     buf_clear(&w.body);
-    buf_clear(&w.key_id);
     return code;
 }

@@ -136,6 +136,8 @@ static void ask_signer(struct delivery *d)
     struct message_sign request = {.id = d->id,
                                    .ticket = d->ticket,
                                    .method = d->get ? SIGN_GET : SIGN_POST,
+                                   .reread =
+                                       rereads_take(d->context->rereads, d->ticket.account_id),
                                    .scheme = (uint8_t)d->knocking.scheme,
                                    .target = d->url.target};
 
@@ -348,6 +350,8 @@ static void answered(struct delivery *d, const struct http_result *result)
 {
     bool strict_body = mastodon_version_compare(&d->context->config->mastodon, 4, 4, 0) < 0;
 
+    if (result->end == HTTP_ANSWERED && result->status == 401)
+        rereads_note(d->context->rereads, d->ticket.account_id);
     if (result->end != HTTP_ANSWERED || result->status == 0) {
         classify_http(&d->failure, result, d->url.text);
         end(d, result->end == HTTP_REFUSED_ADDRESS ? OUTCOME_REFUSED : OUTCOME_TRANSPORT, 0);

@@ -16,6 +16,7 @@
 
 #include "base/message.h"
 #include "worker/http.h"
+#include "worker/rereads.h"
 #include "worker/resolve.h"
 
 enum delivery_state { DELIVERY_RESOLVING = 0, DELIVERY_SIGNING, DELIVERY_SENDING, DELIVERY_DONE };
@@ -31,6 +32,7 @@ struct delivery_context {
     const struct proxies *proxies;
     struct resolver *resolver;
     struct http *http;
+    struct rereads *rereads; /* accounts that got a 401 */
     struct str user_agent;
     bool use_ipv6;
     /* Asks the signer; the answer comes through delivery_signed. False: there is no signer now. */

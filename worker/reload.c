@@ -19,6 +19,8 @@ static const struct {
     {"PostgreSQL (Mastodon)", offsetof(struct config, postgres_mastodon)},
     {"FEDPUSH_DATABASE_URL", offsetof(struct config, postgres_fedpush)},
     {"FEDPUSH_KEYS_DATABASE_URL", offsetof(struct config, postgres_keys)},
+    {"ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY", offsetof(struct config, encryption_primary_key)},
+    {"ACTIVE_RECORD_ENCRYPTION_KEY_DERIVATION_SALT", offsetof(struct config, encryption_salt)},
     {"http_proxy", offsetof(struct config, http_proxy)},
     {"http_hidden_proxy", offsetof(struct config, http_hidden_proxy)},
     {"ALLOWED_PRIVATE_ADDRESSES", offsetof(struct config, allowed_private_addresses)},

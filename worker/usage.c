@@ -23,9 +23,14 @@ static const struct command_usage commands[COMMAND_COUNT] = {
     [COMMAND_CHECK] = {"check", "", "prove that `run` would work, and say what is missing",
                        "Looks at configuration, Redis, PostgreSQL, rights, keys and DNS.\n"
                        "No job is touched. Ends with 0 only if `run` would work.\n"},
-    [COMMAND_SETUP] = {"setup", "", "create or upgrade the database schema `fedpush`",
+    [COMMAND_SETUP] = {"setup", "[--roles --print | --print-redis-acl]",
+                       "create or upgrade the database schema `fedpush`",
                        "Needs a database role that may create schemas; give it by\n"
-                       "FEDPUSH_DATABASE_URL for this one command if Mastodon's may not.\n"},
+                       "FEDPUSH_DATABASE_URL for this one command if Mastodon's may not.\n"
+                       "\n"
+                       "Two forms execute nothing, but write what to review and run:\n"
+                       "  --roles --print    SQL for database roles with the least rights\n"
+                       "  --print-redis-acl  Redis users with the least rights\n"},
     [COMMAND_STATUS] =
         {"status", "", "one line for each part: is it well?",
          "Ends with 0 when all is well, 1 at a warning, 2 when deliveries suffer.\n"},

@@ -21,6 +21,7 @@ enum { TICK_MS = 1000, DNS_TIMEOUT_MS = 5000 };
 struct worker {
     struct role_process process;
     struct delivery_context context;
+    struct rereads rereads;
     struct address_policy policy;
     struct proxies proxies;
     struct dns *dns;
@@ -267,6 +268,7 @@ static void make_network(struct worker *w)
                                       .policy = &w->policy,
                                       .max_connections = w->credits};
     w->context = (struct delivery_context){.clock = &p->clock,
+                                           .rereads = &w->rereads,
                                            .config = config,
                                            .policy = &w->policy,
                                            .proxies = &w->proxies,

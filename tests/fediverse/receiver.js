@@ -10,6 +10,7 @@
 //   POST /reset                          forget it, and behaviours that were set
 //   POST /behaviour {"host", "name"}     what that host does from now on
 //   POST /verify {"every"}               overrides settings.verify
+//   POST /keys {keyId: PEM}              what these actors' keys are from now on
 'use strict';
 
 const fs = require('node:fs');
@@ -25,6 +26,7 @@ const changed = new Map(); // host -> behaviour that was set
 const seen = new Map(); // host -> deliveries
 const turns = { cavage: 0, rfc9421: 0 }; // of the libraries
 let every = settings.verify;
+let keys = settings.keys;
 
 function behaviourOf(host) {
   const label = host.split('.')[0].split('-')[0];
@@ -54,7 +56,7 @@ async function check(request, host, body) {
   const libraries = librariesFor(request);
   const library = libraries[turns[schemeOf(request)]++ % libraries.length];
   try {
-    await verify(library, request, body, settings.keys);
+    await verify(library, request, body, keys);
     ledger.checked(library, null);
     return true;
   } catch (error) {
@@ -96,6 +98,10 @@ async function control(request, response) {
       ledger.reset();
       changed.clear();
       every = settings.verify;
+      keys = settings.keys;
+      return reply({});
+    case 'POST /keys':
+      keys = { ...keys, ...JSON.parse(body) };
       return reply({});
     case 'POST /verify':
       every = JSON.parse(body).every;

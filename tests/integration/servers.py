@@ -440,3 +440,7 @@ class Fediverse(Server):
     def verify(self, every):
         """Verifies every nth delivery of a host only: many at once would wait for the verifiers."""
         self._call("/verify", {"every": every})
+
+    def learn(self, keys):
+        """What these key ids' keys are from now on, until the next reset."""
+        self._call("/keys", keys)

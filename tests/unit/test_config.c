@@ -467,18 +467,22 @@ static void a_role_sees_only_its_share(void **state)
 {
     static const struct {
         enum role role;
-        bool redis, mastodon, own, keys, proxy;
+        bool redis, mastodon, own, keys, proxy, encryption;
     } cases[] = {
-        {ROLE_SCHEDULER, true, true, true, false, false},
-        {ROLE_SIGNER, false, false, false, true, false},
-        {ROLE_WORKER, false, false, false, false, true},
+        {ROLE_SCHEDULER, true, true, true, false, false, false},
+        {ROLE_SIGNER, false, false, false, true, false, true},
+        {ROLE_WORKER, false, false, false, false, true, false},
     };
     struct config config = load(
         BASICS "REDIS_PASSWORD=redispw\nDB_PASS=mastodonpw\nhttp_proxy=http://u:proxypw@p.test\n"
                "FEDPUSH_DATABASE_URL=postgres://f:ownpw@own.test/own\n"
-               "FEDPUSH_KEYS_DATABASE_URL=postgres://k:keyspw@keys.test/keys\n");
+               "FEDPUSH_KEYS_DATABASE_URL=postgres://k:keyspw@keys.test/keys\n"
+               "ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY=primarysecret\n"
+               "ACTIVE_RECORD_ENCRYPTION_DETERMINISTIC_KEY=deterministic\n"
+               "ACTIVE_RECORD_ENCRYPTION_KEY_DERIVATION_SALT='s# lt'\n");
     (void)state;
 
+    assert_true(config_encryption_is_set(&config));
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct buf bytes = encode(&config, cases[i].role);
         assert_true(contains(&bytes, "social.test"));
@@ -487,6 +491,9 @@ static void a_role_sees_only_its_share(void **state)
         assert_int_equal(contains(&bytes, "ownpw"), cases[i].own);
         assert_int_equal(contains(&bytes, "keyspw"), cases[i].keys);
         assert_int_equal(contains(&bytes, "proxypw"), cases[i].proxy);
+        assert_int_equal(contains(&bytes, "primarysecret"), cases[i].encryption);
+        assert_int_equal(contains(&bytes, "s# lt"), cases[i].encryption);
+        assert_false(contains(&bytes, "deterministic"));
         buf_clear(&bytes);
     }
     config_clear(&config);

@@ -38,6 +38,7 @@ struct fixture {
     X509_STORE *store;
     struct http *http;
     struct delivery_context context;
+    struct rereads rereads;
     struct delivery *delivery;
 
     enum sign_status answer;
@@ -46,6 +47,7 @@ struct fixture {
     unsigned asked;
     enum knock knock;
     uint8_t method;
+    uint8_t reread;
     uint8_t scheme;
     int64_t date_s;
     char target[256];
@@ -236,6 +238,7 @@ static bool ask_signer(void *arg, const struct message_sign *request)
     assert_int_equal(request->ticket.account_id, 116543210987654321);
     f->asked++;
     f->method = request->method;
+    f->reread = request->reread;
     f->scheme = request->scheme;
     f->date_s = request->date_s;
     snprintf(f->target, sizeof(f->target), "%.*s", STR_ARG(request->target));
@@ -294,6 +297,7 @@ static int start(void **state)
                                                  .policy = &f->policy,
                                                  .max_connections = 10});
     f->context = (struct delivery_context){.clock = &f->clock,
+                                           .rereads = &f->rereads,
                                            .config = &f->config,
                                            .policy = &f->policy,
                                            .proxies = &f->proxies,
@@ -402,6 +406,23 @@ static void test_statuses_are_final(void **state)
         assert_string_equal(f->error_class, "");
         assert_int_equal(f->requests, 1);
     }
+}
+
+static void test_a_key_is_read_again_after_a_401(void **state)
+{
+    struct fixture *f = *state;
+
+    f->knock = KNOCK_CAVAGE;
+    deliver(f, "/status/401");
+    assert_int_equal(f->reread, 0);
+    deliver(f, "/status/403");
+    assert_int_equal(f->reread, 1);
+    deliver(f, "/status/202");
+    assert_int_equal(f->reread, 0);
+    f->knock = KNOCK_CAVAGE_FIRST;
+    deliver(f, "/rfc9421/401");
+    assert_int_equal(f->requests, 2);
+    assert_int_equal(f->reread, 1); /* of the second knock */
 }
 
 static void expect_knocks(struct fixture *f, enum knock knock, const char *path, unsigned requests,
@@ -744,6 +765,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_request_is_as_signed),
         TEST(test_statuses_are_final),
+        TEST(test_a_key_is_read_again_after_a_401),
         TEST(test_double_knock_reaches_who_knows_one_scheme),
         TEST(test_knocks_are_bounded),
         TEST(test_first_answer_stands_when_nothing_is_signed_again),

@@ -87,12 +87,17 @@ static void on_answer(void *arg, enum sign_status status, struct account *accoun
     }
 }
 
-static void ask(struct fixture *f, int64_t id, struct answer *answer)
+static void ask_anew(struct fixture *f, int64_t id, bool reread, struct answer *answer)
 {
     if (answer->account != NULL)
         account_unref(answer->account);
     memset(answer, 0, sizeof(*answer));
-    keyring_ask(f->keyring, id, on_answer, answer);
+    keyring_ask(f->keyring, id, reread, on_answer, answer);
+}
+
+static void ask(struct fixture *f, int64_t id, struct answer *answer)
+{
+    ask_anew(f, id, false, answer);
 }
 
 static void forget(struct answer *answer)
@@ -102,20 +107,20 @@ static void forget(struct answer *answer)
     answer->account = NULL;
 }
 
-static struct keyring_row alice(int64_t id)
+static struct account_row alice(int64_t id)
 {
-    return (struct keyring_row){
+    return (struct account_row){
         .id = id, .username = STR("alice"), .local = true, .pem = str_of(pem[0])};
 }
 
-static void give(struct fixture *f, struct keyring_row row)
+static void give(struct fixture *f, struct account_row row)
 {
     keyring_row(f->keyring, &row);
     keyring_done(f->keyring);
 }
 
 /* Asks for an account and answers the loader with this row. */
-static void know(struct fixture *f, struct keyring_row row)
+static void know(struct fixture *f, struct account_row row)
 {
     struct answer answer = {0};
 
@@ -210,7 +215,7 @@ static void the_least_recently_used_goes_first_and_stays_good_for_its_users(void
 static void a_used_account_is_refreshed_in_the_background(void **state)
 {
     struct answer answer = {0};
-    struct keyring_row row = alice(7);
+    struct account_row row = alice(7);
     struct fixture f;
     (void)state;
 
@@ -240,7 +245,7 @@ static void a_rotated_key_is_used_within_a_minute(void **state)
 {
     struct answer answer = {0};
     struct answer held = {0};
-    struct keyring_row row = alice(7);
+    struct account_row row = alice(7);
     struct fixture f;
     (void)state;
 
@@ -263,7 +268,7 @@ static void a_rotated_key_is_used_within_a_minute(void **state)
 static void a_renamed_account_gets_its_new_key_id(void **state)
 {
     struct answer answer = {0};
-    struct keyring_row row = alice(7);
+    struct account_row row = alice(7);
     struct fixture f;
     (void)state;
 
@@ -361,7 +366,7 @@ static void nobody_waits_longer_than_two_seconds(void **state)
     keyring_destroy(f.keyring);
 }
 
-static void assert_unusable(struct keyring_row row, const char *reason)
+static void assert_unusable(struct account_row row, const char *reason)
 {
     struct answer answer = {0};
     struct fixture f;
@@ -377,13 +382,11 @@ static void assert_unusable(struct keyring_row row, const char *reason)
 
 static void an_account_without_a_usable_key_says_which_and_why(void **state)
 {
-    struct keyring_row row = alice(7);
+    struct account_row row = alice(7);
     (void)state;
 
     row.pem = STR_NULL;
     assert_unusable(row, "account 7 has no private key");
-    row.has_keypairs = true;
-    assert_unusable(row, "account 7: its key is in keypairs, which this version does not read");
     row = alice(7);
     row.local = false;
     assert_unusable(row, "account 7 is not a local one");
@@ -395,10 +398,75 @@ static void an_account_without_a_usable_key_says_which_and_why(void **state)
     assert_unusable(row, "account 7: it is not a private key in PEM form");
 }
 
+static void an_account_that_is_not_believed_is_read_again_first(void **state)
+{
+    struct answer answer = {0};
+    struct account_row rotated = alice(7);
+    struct fixture f;
+    (void)state;
+
+    start(&f, 10);
+    know(&f, alice(7));
+    rotated.pem = str_of(pem[1]);
+    f.now_ms += KEYRING_REREAD_MS;
+    ask_anew(&f, 7, true, &answer);
+    assert_int_equal(answer.count, 0);
+    assert_int_equal(f.loads, 2);
+    struct account *before = answer.account;
+    give(&f, rotated);
+    assert_int_equal(answer.status, SIGN_OK);
+    assert_ptr_not_equal(answer.account, before);
+    forget(&answer);
+    keyring_destroy(f.keyring);
+}
+
+static void an_account_is_read_again_at_most_once_in_five_seconds(void **state)
+{
+    struct answer answer = {0};
+    struct fixture f;
+    (void)state;
+
+    start(&f, 10);
+    know(&f, alice(7));
+    for (int i = 0; i < 100; i++) {
+        f.now_ms += KEYRING_REREAD_MS / 100;
+        ask_anew(&f, 7, true, &answer);
+        assert_int_equal(f.loads, i == 99 ? 2 : 1);
+        assert_int_equal(answer.count, i == 99 ? 0 : 1);
+    }
+    keyring_failed(f.keyring, "away"); /* what is known is used all the same */
+    assert_int_equal(answer.status, SIGN_OK);
+    ask_anew(&f, 7, true, &answer);
+    assert_int_equal(answer.count, 1);
+    assert_int_equal(f.loads, 2);
+    forget(&answer);
+    keyring_destroy(f.keyring);
+}
+
+static void a_key_that_waits_for_the_configuration_is_not_unusable(void **state)
+{
+    struct answer answer = {0};
+    struct account_row row = alice(7);
+    struct fixture f;
+    (void)state;
+
+    start(&f, 10);
+    know(&f, alice(7));
+    row.has_keypair = true;
+    row.sealed = STR("{}");
+    f.now_ms += KEYRING_STALE_MS;
+    ask(&f, 7, &answer);
+    give(&f, row);
+    assert_int_equal(answer.status, SIGN_UNAVAILABLE);
+    assert_non_null(strstr(answer.reason, "set ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY"));
+    assert_int_equal(keyring_count(f.keyring), 0); /* the former key is not used */
+    keyring_destroy(f.keyring);
+}
+
 static void the_instance_actor_is_never_suspended(void **state)
 {
     struct answer answer = {0};
-    struct keyring_row row = alice(-99);
+    struct account_row row = alice(-99);
     struct fixture f;
     (void)state;
 
@@ -415,7 +483,7 @@ static void the_instance_actor_is_never_suspended(void **state)
 static void rows_that_nobody_asked_for_are_ignored(void **state)
 {
     struct answer answer = {0};
-    struct keyring_row row = alice(8);
+    struct account_row row = alice(8);
     struct fixture f;
     (void)state;
 
@@ -490,6 +558,9 @@ int main(void)
         cmocka_unit_test(known_accounts_go_on_while_the_database_is_away),
         cmocka_unit_test(nobody_waits_longer_than_two_seconds),
         cmocka_unit_test(an_account_without_a_usable_key_says_which_and_why),
+        cmocka_unit_test(an_account_that_is_not_believed_is_read_again_first),
+        cmocka_unit_test(an_account_is_read_again_at_most_once_in_five_seconds),
+        cmocka_unit_test(a_key_that_waits_for_the_configuration_is_not_unusable),
         cmocka_unit_test(the_instance_actor_is_never_suspended),
         cmocka_unit_test(rows_that_nobody_asked_for_are_ignored),
         cmocka_unit_test(trimming_drops_the_oldest_eighth),

@@ -236,6 +236,7 @@ static void sign_and_signed_survive_the_trip(void **state)
     struct message_sign sign = {.id = 9,
                                 .ticket = some_ticket(),
                                 .method = SIGN_GET,
+                                .reread = 1,
                                 .scheme = SCHEME_RFC9421,
                                 .date_s = 1790000001,
                                 .target = STR("/inbox?x=1")};
@@ -257,7 +258,8 @@ static void sign_and_signed_survive_the_trip(void **state)
     message_put_sign(&out, &sign);
     assert_consumes_exactly(&out, decode_sign);
     assert_true(message_get_sign(buf_str(&out), &got_sign));
-    assert_true(got_sign.id == 9 && got_sign.method == SIGN_GET && got_sign.date_s == 1790000001);
+    assert_true(got_sign.id == 9 && got_sign.method == SIGN_GET && got_sign.reread == 1 &&
+                got_sign.date_s == 1790000001);
     assert_int_equal(got_sign.scheme, SCHEME_RFC9421);
     assert_ticket(&got_sign.ticket);
     assert_str(got_sign.target, sign.target);

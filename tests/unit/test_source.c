@@ -14,11 +14,13 @@
 #include <unistd.h>
 
 #include "base/loop.h"
+#include "seal.h"
 #include "server.h"
 #include "sig/source.h"
 
 static struct server server;
 static char *pem;
+static struct encryption *encryption;
 
 struct fixture {
     struct event_base *base;
@@ -42,7 +44,7 @@ static int64_t now_us(void *arg)
     return 0;
 }
 
-static void start(struct fixture *f, const char *user)
+static void start_with(struct fixture *f, const char *user, struct encryption *opener)
 {
     const struct dns_options dns = {.hosts_file = true, .timeout_ms = 1000};
     char conninfo[256];
@@ -61,9 +63,15 @@ static void start(struct fixture *f, const char *user)
                                             .heap = &f->heap,
                                             .web_domain = STR("social.test"),
                                             .capacity = 10,
-                                            .copies = 1};
+                                            .copies = 1,
+                                            .encryption = opener};
     f->keyring = keyring_create(&keyring);
-    f->source = source_create(f->base, &f->clock, f->postgres, f->keyring);
+    f->source = source_create(f->base, &f->clock, f->postgres, f->keyring, opener != NULL);
+}
+
+static void start(struct fixture *f, const char *user)
+{
+    start_with(f, user, encryption);
 }
 
 static void finish(struct fixture *f)
@@ -97,7 +105,7 @@ static struct answer ask(struct fixture *f, int64_t id)
 {
     struct answer answer = {0};
 
-    keyring_ask(f->keyring, id, on_answer, &answer);
+    keyring_ask(f->keyring, id, false, on_answer, &answer);
     server_wait(f->base, &answer.given);
     return answer;
 }
@@ -115,7 +123,7 @@ static void assert_found(struct fixture *f, int64_t id, const char *key_id, bool
 static void make_accounts(const char *more_columns)
 {
     char *sql = mem_printf(
-        "DROP TABLE IF EXISTS accounts, keypairs; DROP OWNED BY reader;"
+        "DROP TABLE IF EXISTS accounts, keypairs; DROP OWNED BY reader; "
         "CREATE TABLE accounts (id bigint PRIMARY KEY, username varchar NOT NULL, domain varchar, "
         "private_key text, public_key text NOT NULL DEFAULT '', suspended_at timestamp%s);"
         "INSERT INTO accounts (id, username, domain, private_key, suspended_at) VALUES "
@@ -126,6 +134,38 @@ static void make_accounts(const char *more_columns)
 
     server_sql(&server, sql);
     free(sql);
+}
+
+struct capture {
+    char path[64];
+    int fd;
+    int before;
+};
+
+static void capture_log(struct capture *capture)
+{
+    strcpy(capture->path, "/tmp/fedpush-log-XXXXXX");
+    capture->fd = mkstemp(capture->path);
+    assert_true(capture->fd >= 0);
+    unlink(capture->path);
+    capture->before = dup(STDERR_FILENO);
+    dup2(capture->fd, STDERR_FILENO);
+}
+
+/* How many lines have this text; gives standard error back. */
+static size_t end_capture(struct capture *capture, const char *text)
+{
+    char *log = mem_alloc(1 << 16);
+    size_t count = 0;
+
+    dup2(capture->before, STDERR_FILENO);
+    close(capture->before);
+    assert_true(pread(capture->fd, log, (1 << 16) - 1, 0) >= 0);
+    close(capture->fd);
+    for (const char *at = log; (at = strstr(at, text)) != NULL; at++)
+        count++;
+    free(log);
+    return count;
 }
 
 static void accounts_of_mastodon_4_3_are_read(void **state)
@@ -158,19 +198,137 @@ static void numeric_actors_of_mastodon_4_5_are_read(void **state)
     finish(&f);
 }
 
-static void mastodon_4_7_is_understood_as_far_as_accounts_go(void **state)
+/* The table as Mastodon 4.6 and, with local_fragment, 4.7 have it. */
+static void make_keypairs(bool of_4_7)
+{
+    server_sql(
+        &server,
+        "CREATE TABLE keypairs (id bigserial PRIMARY KEY, account_id bigint NOT NULL, uri "
+        "varchar, type integer NOT NULL, public_key varchar NOT NULL DEFAULT '', "
+        "private_key varchar, expires_at timestamp, revoked boolean NOT NULL DEFAULT false)");
+    if (of_4_7)
+        server_sql(&server, "ALTER TABLE keypairs ADD COLUMN local_fragment varchar");
+}
+
+/* A row for account 1; `values`: type, revoked, expires_at, local_fragment, uri. */
+static void add_keypair(int id, const char *key, const char *values)
+{
+    char *sealed = seal_pem(key);
+    char *sql = mem_printf("INSERT INTO keypairs (id, account_id, private_key, type, revoked, "
+                           "expires_at, local_fragment, uri) VALUES (%d, 1, '%s', %s)",
+                           id, sealed, values);
+    server_sql(&server, sql);
+    free(sql);
+    free(sealed);
+}
+
+static void keypairs_of_mastodon_4_6_are_ignored(void **state)
 {
     struct fixture f;
     (void)state;
 
-    make_accounts(", id_scheme integer DEFAULT 0, requested_deletion_at timestamp");
-    server_sql(&server,
-               "CREATE TABLE keypairs (id bigint, account_id bigint, local_fragment varchar);"
-               "UPDATE accounts SET requested_deletion_at = now() WHERE id = 1");
+    make_accounts(", id_scheme integer DEFAULT 0");
+    make_keypairs(false);
+    server_sql(&server, "INSERT INTO keypairs (account_id, uri, type, private_key) VALUES "
+                        "(1, 'https://social.test/other#key', 0, 'rubbish')");
     start(&f, "postgres");
-    assert_found(&f, 1, "https://social.test/users/Alice#main-key", true);
-    assert_string_equal(ask(&f, 3).text,
-                        "account 3: its key is in keypairs, which this version does not read");
+    assert_found(&f, 1, "https://social.test/users/Alice#main-key", false);
+    assert_string_equal(ask(&f, 3).text, "account 3 has no private key");
+    finish(&f);
+}
+
+static void keypairs_of_mastodon_4_7_go_before_accounts(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    make_accounts(", id_scheme integer DEFAULT 1, requested_deletion_at timestamp");
+    make_keypairs(true);
+    server_sql(&server, "UPDATE accounts SET requested_deletion_at = now() WHERE id = 1");
+    add_keypair(1, "an Ed25519 key", "1, false, NULL, '#ed', NULL");
+    add_keypair(2, "a revoked key", "0, true, NULL, '#revoked', NULL");
+    add_keypair(3, "an expired key",
+                "0, false, now() AT TIME ZONE 'utc' - interval '1 s', '#old', NULL");
+    add_keypair(9, "a later key", "0, false, NULL, '#later', NULL");
+    add_keypair(4, pem,
+                "0, false, now() AT TIME ZONE 'utc' + interval '1 h', '#rsa-1', 'https://x.test/'");
+    start(&f, "postgres");
+    assert_found(&f, 1, "https://social.test/ap/users/1#rsa-1", true);
+    assert_found(&f, 2, "https://social.test/ap/users/2#main-key", true); /* not moved yet */
+    server_sql(&server, "UPDATE keypairs SET local_fragment = NULL WHERE id = 4");
+    f.now_ms += KEYRING_STALE_MS;
+    assert_found(&f, 1, "https://x.test/", true);
+    server_sql(&server, "UPDATE keypairs SET uri = '' WHERE id = 4");
+    f.now_ms += KEYRING_STALE_MS;
+    assert_found(&f, 1, "https://social.test/ap/users/1#main-key", true);
+    finish(&f);
+}
+
+static void keys_that_move_are_followed_at_once(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    make_accounts(", id_scheme integer DEFAULT 0");
+    start(&f, "postgres");
+    assert_found(&f, 2, "https://social.test/users/bob#main-key", true);
+    make_keypairs(true);
+    add_keypair(1, pem, "0, false, NULL, '#main-key', NULL");
+    server_sql(&server, "UPDATE accounts SET private_key = NULL WHERE id = 1");
+    assert_found(&f, 1, "https://social.test/users/Alice#main-key", false);
+    finish(&f);
+}
+
+static void keypairs_without_the_encryption_keys_wait(void **state)
+{
+    struct capture capture;
+    struct fixture f;
+    (void)state;
+
+    make_accounts("");
+    make_keypairs(true);
+    add_keypair(1, pem, "0, false, NULL, '#main-key', NULL");
+    capture_log(&capture);
+    start_with(&f, "postgres", NULL);
+    assert_int_equal(ask(&f, 1).status, SIGN_UNAVAILABLE);
+    assert_found(&f, 2, "https://social.test/users/bob#main-key", true);
+    assert_true(end_capture(&capture, "set ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY") > 0);
+    finish(&f);
+}
+
+static void keypairs_of_other_encryption_keys_wait(void **state)
+{
+    struct encryption *other = encryption_create(STR("another"), STR("salt"));
+    struct fixture f;
+    (void)state;
+
+    make_accounts("");
+    make_keypairs(true);
+    add_keypair(1, pem, "0, false, NULL, '#main-key', NULL");
+    start_with(&f, "postgres", other);
+    struct answer answer = ask(&f, 1);
+    assert_int_equal(answer.status, SIGN_UNAVAILABLE);
+    assert_non_null(strstr(answer.text, "encrypted with another key"));
+    finish(&f);
+    encryption_destroy(other);
+}
+
+static void keypairs_that_are_not_encrypted_are_refused(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    make_accounts("");
+    make_keypairs(true);
+    add_keypair(1, pem, "0, false, NULL, '#main-key', NULL");
+    char *sql = mem_printf("UPDATE keypairs SET private_key = '%s'", pem);
+    server_sql(&server, sql);
+    free(sql);
+    start(&f, "postgres");
+    assert_int_equal(ask(&f, 1).status, SIGN_KEY_UNUSABLE);
+    assert_string_equal(ask(&f, 1).text, "account 1: it is not encrypted, as Mastodon demands");
+    server_sql(&server, "UPDATE keypairs SET private_key = NULL");
+    assert_string_equal(ask(&f, 1).text, "account 1: its row in keypairs has no private key");
     finish(&f);
 }
 
@@ -207,38 +365,6 @@ static void a_changed_schema_is_noticed_within_a_minute(void **state)
 static const char grant[] = "GRANT SELECT (id, username, domain, private_key, suspended_at, "
                             "id_scheme) ON accounts TO reader;";
 
-struct capture {
-    char path[64];
-    int fd;
-    int before;
-};
-
-static void capture_log(struct capture *capture)
-{
-    strcpy(capture->path, "/tmp/fedpush-log-XXXXXX");
-    capture->fd = mkstemp(capture->path);
-    assert_true(capture->fd >= 0);
-    unlink(capture->path);
-    capture->before = dup(STDERR_FILENO);
-    dup2(capture->fd, STDERR_FILENO);
-}
-
-/* How many lines have this text; gives standard error back. */
-static size_t end_capture(struct capture *capture, const char *text)
-{
-    char *log = mem_alloc(1 << 16);
-    size_t count = 0;
-
-    dup2(capture->before, STDERR_FILENO);
-    close(capture->before);
-    assert_true(pread(capture->fd, log, (1 << 16) - 1, 0) >= 0);
-    close(capture->fd);
-    for (const char *at = log; (at = strstr(at, text)) != NULL; at++)
-        count++;
-    free(log);
-    return count;
-}
-
 static void a_missing_right_names_the_grant_that_helps(void **state)
 {
     struct capture capture;
@@ -265,6 +391,28 @@ static void a_missing_right_names_the_grant_that_helps(void **state)
     assert_int_equal(ask(&f, 1).status, SIGN_UNAVAILABLE);
     f.now_ms += SOURCE_DENIED_MS;
     assert_found(&f, 1, "https://social.test/users/Alice#main-key", false);
+    finish(&f);
+}
+
+static void a_missing_right_to_keypairs_is_named_too(void **state)
+{
+    static const char both[] =
+        "GRANT SELECT (id, username, domain, private_key, suspended_at) ON accounts TO reader; "
+        "GRANT SELECT (local_fragment, id, account_id, type, revoked, expires_at, uri, "
+        "private_key) ON keypairs TO reader;";
+    struct fixture f;
+    (void)state;
+
+    make_accounts("");
+    make_keypairs(true);
+    add_keypair(1, pem, "0, false, NULL, '#main-key', NULL");
+    start(&f, "reader");
+    assert_string_equal(ask(&f, 1).text, both);
+    server_sql(&server, both);
+    f.now_ms += SOURCE_DENIED_MS;
+    assert_found(&f, 1, "https://social.test/users/Alice#main-key", false);
+    server_sql(&server, "REVOKE SELECT (private_key) ON keypairs FROM reader");
+    assert_string_equal(ask(&f, 2).text, strstr(both, "GRANT SELECT (local_fragment"));
     finish(&f);
 }
 
@@ -335,6 +483,7 @@ static int set_up(void **state)
     pem = str_dup((struct str){data, (size_t)len});
     BIO_free(bio);
     EVP_PKEY_free(pkey);
+    encryption = encryption_create(STR(SEAL_PRIMARY_KEY), STR(SEAL_SALT));
     server_start_postgres(&server);
     server_sql(&server, "CREATE ROLE reader LOGIN");
     return 0;
@@ -344,6 +493,7 @@ static int tear_down(void **state)
 {
     (void)state;
     server_stop(&server);
+    encryption_destroy(encryption);
     free(pem);
     return 0;
 }
@@ -353,10 +503,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accounts_of_mastodon_4_3_are_read),
         cmocka_unit_test(numeric_actors_of_mastodon_4_5_are_read),
-        cmocka_unit_test(mastodon_4_7_is_understood_as_far_as_accounts_go),
+        cmocka_unit_test(keypairs_of_mastodon_4_6_are_ignored),
+        cmocka_unit_test(keypairs_of_mastodon_4_7_go_before_accounts),
+        cmocka_unit_test(keys_that_move_are_followed_at_once),
+        cmocka_unit_test(keypairs_without_the_encryption_keys_wait),
+        cmocka_unit_test(keypairs_of_other_encryption_keys_wait),
+        cmocka_unit_test(keypairs_that_are_not_encrypted_are_refused),
         cmocka_unit_test(a_changed_schema_is_looked_up_at_once),
         cmocka_unit_test(a_changed_schema_is_noticed_within_a_minute),
         cmocka_unit_test(a_missing_right_names_the_grant_that_helps),
+        cmocka_unit_test(a_missing_right_to_keypairs_is_named_too),
         cmocka_unit_test(a_right_taken_away_leaves_known_keys_in_use),
         cmocka_unit_test(another_database_is_told_from_mastodons),
         cmocka_unit_test(a_database_that_comes_back_is_used_again),
