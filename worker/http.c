@@ -87,6 +87,23 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     return fd;
 }
 
+/* A number that was closed may be another's by now: the port tells. */
+static void tell_established(const struct http_transfer *t, int local_port)
+{
+    for (unsigned i = 0; i < t->socket_count && i < MAX_SOCKETS; i++) {
+        union {
+            struct sockaddr any;
+            struct sockaddr_in v4;
+            struct sockaddr_in6 v6;
+        } name = {.any.sa_family = AF_UNSPEC};
+        socklen_t len = sizeof(name);
+        if (getsockname(t->sockets[i], &name.any, &len) == 0 &&
+            ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port) ==
+                local_port)
+            multi_established(t->shard, t->sockets[i]);
+    }
+}
+
 static int on_connected(void *arg, char *remote, char *local, int remote_port, int local_port)
 {
     struct http_transfer *t = arg;
@@ -94,7 +111,7 @@ static int on_connected(void *arg, char *remote, char *local, int remote_port, i
     (void)remote;
     (void)local;
     (void)remote_port;
-    (void)local_port;
+    tell_established(t, local_port);
     t->on_the_wire = true;
     t->on_the_wire_ms = t->progress_ms = clock_mono_ms(t->http->o.clock);
     return CURL_PREREQFUNC_OK;
@@ -403,6 +420,7 @@ static CURL *make_handle(struct http *http)
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_ssl_context);
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, http);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, multi_close_socket);
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_connected);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
@@ -412,6 +430,7 @@ static CURL *make_handle(struct http *http)
 static void set_transfer(CURL *easy, struct http_transfer *t)
 {
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, t);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, t->shard);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, t);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);

@@ -22,6 +22,10 @@ struct multi *multi_create(struct event_base *base, unsigned max_connections, mu
 void multi_destroy(struct multi *multi); /* no transfer is part of it any more */
 void multi_add(struct multi *multi, CURL *easy);
 void multi_remove(struct multi *multi, CURL *easy);
+/* The connection of this socket stands; from now on it is closed by multi_close_socket only, which
+ * is for CURLOPT_CLOSESOCKETFUNCTION, with the multi handle as CURLOPT_CLOSESOCKETDATA. */
+void multi_established(struct multi *multi, curl_socket_t fd);
+int multi_close_socket(void *multi, curl_socket_t fd);
 struct pins *multi_pins(struct multi *multi);
 /* Every second or so. libcurl looks after kept connections only when a transfer begins: when none
  * has for MULTI_IDLE_MS, all are closed here. */
