@@ -257,8 +257,8 @@ static int setup(void **state)
 
     fixture->server = shared;
     fixture->base = loop_create();
-    fixture->dns =
-        dns_create(fixture->base, &(struct dns_options){STR("127.0.0.1:9"), false, false, 200}, &err);
+    fixture->dns = dns_create(fixture->base,
+                              &(struct dns_options){STR("127.0.0.1:9"), false, false, 200}, &err);
     assert_non_null(fixture->dns);
     *state = fixture;
     return 0;
