@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "admin/commands.h"
@@ -16,6 +17,40 @@
 #include "admin/words.h"
 #include "sched/followers.h"
 #include "sched/schema.h"
+
+/* `run` makes a missing one itself, where its parent lets it. */
+static bool may_make(const char *dir, uid_t uid)
+{
+    const char *slash = strrchr(dir, '/');
+    char *parent = slash == NULL || slash == dir
+                       ? str_dup(STR("/"))
+                       : str_dup((struct str){dir, (size_t)(slash - dir)});
+    struct stat status;
+    bool may = stat(parent, &status) == 0 && S_ISDIR(status.st_mode) &&
+               (uid == 0 || (status.st_mode & S_IWOTH) != 0 ||
+                (status.st_uid == uid && (status.st_mode & S_IWUSR) != 0));
+
+    free(parent);
+    return may;
+}
+
+/* Before the first start it isn't there, and needn't be. */
+static void check_missing_directory(struct report *report, const char *dir, uid_t uid,
+                                    const char *name)
+{
+    if (may_make(dir, uid))
+        report_line(report, GRADE_OK, "directory", "%s is made at the first start", dir);
+    else if (sd_booted() > 0 && strncmp(dir, "/run/", 5) == 0)
+        report_line(report, GRADE_OK, "directory",
+                    "%s is made by systemd when it starts the unit (RuntimeDirectory=); to run "
+                    "without the unit, make it, owned by %s",
+                    dir, name);
+    else
+        report_line(report, GRADE_FAIL, "directory",
+                    "%s doesn't exist, and %s can't make it: make it, owned by %s (systemd's unit "
+                    "does), or set FEDPUSH_RUNTIME_DIR",
+                    dir, name, name);
+}
 
 /* As `run` will ask: it becomes FEDPUSH_USER when root starts it. */
 static void check_directory(struct report *report, const struct config *config)
@@ -35,10 +70,10 @@ static void check_directory(struct report *report, const struct config *config)
     }
     if (becomes)
         uid = user->pw_uid;
-    if (stat(config->runtime_dir, &status) != 0)
-        report_line(report, GRADE_FAIL, "directory",
-                    "%s: %s: make it, owned by %s (systemd's unit does), or set "
-                    "FEDPUSH_RUNTIME_DIR",
+    if (stat(config->runtime_dir, &status) != 0 && errno == ENOENT)
+        check_missing_directory(report, config->runtime_dir, uid, name);
+    else if (stat(config->runtime_dir, &status) != 0)
+        report_line(report, GRADE_FAIL, "directory", "%s: %s: make it reachable for %s",
                     config->runtime_dir, strerror(errno), name);
     else if (!S_ISDIR(status.st_mode) || status.st_uid != uid || (status.st_mode & S_IWOTH) != 0)
         report_line(report, GRADE_FAIL, "directory",
@@ -54,8 +89,8 @@ static void check_machine(struct report *report, const struct config *config)
     struct rlimit files;
     unsigned long needed = (unsigned long)config->max_in_flight * 2 + 256;
 
-    report_line(report, GRADE_OK, "config", "Mastodon %s, Sidekiq %s, https://%s/",
-                config->mastodon.text, config->sidekiq_version, config->web_domain);
+    report_line(report, GRADE_OK, "config", "Mastodon %s, https://%s/", config->mastodon.text,
+                config->web_domain);
     check_directory(report, config);
     files_check(report, config);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max < needed)
@@ -75,11 +110,12 @@ static bool may_run_scripts(struct session *session, struct redis *redis, struct
     const struct str words[] = {
         STR("EVAL"),
         STR("redis.call('ZSCORE', KEYS[1], 'check') return redis.call('HLEN', KEYS[2]) + "
-            "redis.call('LLEN', KEYS[3])"),
-        STR("3"),
+            "redis.call('LLEN', KEYS[3]) + redis.call('LLEN', KEYS[4])"),
+        STR("4"),
         str_of(session->keys.identities),
         str_of(claimed),
-        str_of(session->keys.queue_push)};
+        str_of(session->keys.queue_push),
+        str_of(session->keys.queue_pull)};
     bool good =
         session_command(session, redis, sizeof(words) / sizeof(words[0]), words, NULL, NULL, err);
 
@@ -139,17 +175,37 @@ static void check_policy(struct report *report, const struct survey *s, const st
             s->policy);
 }
 
+static void check_consumers(struct report *report, const char *queue, const char *setting,
+                            int64_t consumers)
+{
+    if (consumers > 0)
+        report_line(report, GRADE_OK, "hand-off", "queue %s is served by %lld Sidekiq processes",
+                    queue, (long long)consumers);
+    else
+        report_line(report, GRADE_FAIL, "hand-off",
+                    "no live Sidekiq process serves queue %s: start one with -q %s, or set %s",
+                    queue, queue, setting);
+}
+
+static void check_pull(struct report *report, const struct survey *s, const struct config *config)
+{
+    struct buf age;
+
+    check_consumers(report, config->handoff_queue_pull, "FEDPUSH_HANDOFF_QUEUE_PULL",
+                    s->handoff_pull_consumers);
+    buf_init(&age, 64);
+    words_put_age(&age, s->pull_age_s);
+    report_line(report, GRADE_OK, "pull", "%lld jobs wait, the oldest for %s",
+                (long long)s->pull_length, buf_cstr(&age));
+    buf_clear(&age);
+}
+
 static void check_handoff(struct report *report, const struct survey *s,
                           const struct config *config)
 {
-    if (s->handoff_consumers > 0)
-        report_line(report, GRADE_OK, "hand-off", "queue %s is served by %lld Sidekiq processes",
-                    config->handoff_queue, (long long)s->handoff_consumers);
-    else
-        report_line(report, GRADE_FAIL, "hand-off",
-                    "no live Sidekiq process serves queue %s: start one with -q %s, or set "
-                    "FEDPUSH_HANDOFF_QUEUE",
-                    config->handoff_queue, config->handoff_queue);
+    check_consumers(report, config->handoff_queue, "FEDPUSH_HANDOFF_QUEUE", s->handoff_consumers);
+    if (config_takes_pull(config))
+        check_pull(report, s, config);
     if (s->dead_claims > 0)
         report_line(report, GRADE_WARN, "claims",
                     "%lld jobs are held by dead owners: a running fedpush returns them within "
@@ -183,7 +239,8 @@ static void check_redis(struct report *report, struct session *session)
         check_policy(report, s, session->redis[REDIS_ROLE_SIDEKIQ]);
         if (!may_run_scripts(session, session->redis[REDIS_ROLE_SIDEKIQ], &err))
             report_line(report, GRADE_FAIL, "scripts",
-                        "%s: its user needs +@scripting and ~fedpush:*", err.message);
+                        "%s: its user needs +@scripting, ~fedpush:* and ~queue:*", err.message);
+        survey_report_sidekiq(report, s);
         check_handoff(report, s, session->config);
         check_clock(report, s, &session->clock);
     }

@@ -13,18 +13,19 @@
 static const struct {
     const char *name;
     const char *commands;
-    const char *keys[16]; /* ends with NULL */
+    const char *keys[20]; /* ends with NULL */
 } roles[REDIS_ROLES] = {
     [REDIS_ROLE_SIDEKIQ] =
         {"sidekiq",
-         "+blmove +del +eval +evalsha +expire +hdel +hexists +hget +hgetall +hincrby +hkeys +hlen "
-         "+hmget +hset +hsetnx +incrby +info +lindex +llen +lmove +lpop +lpush +ping +role +rpop "
-         "+rpush "
-         "+sadd +scard +script|load +select +smembers +srem +time +unlink +zadd +zcard +zrange "
-         "+zrangebyscore +zrem +zremrangebyrank +zremrangebyscore +zscore",
+         "+bitfield +blmove +del +eval +evalsha +exists +expire +hdel +hexists +hget +hgetall "
+         "+hincrby +hkeys +hlen +hmget +hset +hsetnx +incrby +info +lindex +llen +lmove +lpop "
+         "+lpush +ping +role +rpop +rpush +sadd +scard +script|load +select +sismember +smembers "
+         "+srem +time +unlink +zadd +zcard +zrange +zrangebyscore +zrem +zremrangebyrank "
+         "+zremrangebyscore +zscore",
          {"fedpush:*", "queue:*", "queues", "retry", "schedule", "dead", "processes",
           "stat:processed", "stat:processed:*", "stat:failed", "stat:failed:*", "*:[1-9]*:" NONCE,
-          "*:[1-9]*:" NONCE ":work", "*:[1-9]*:" NONCE "-signals"}},
+          "*:[1-9]*:" NONCE ":work", "*:[1-9]*:" NONCE "-signals", "j|[0-9]*", "h|ActivityPub::*",
+          "ActivityPub::*-[0-9]*-[0-9]*"}},
     [REDIS_ROLE_BASE] = {"base",
                          "+del +ping +role +sadd +scard +select",
                          {"exhausted_deliveries:*"}},

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/balance.h"
 #include "admin/commands.h"
 #include "admin/report.h"
 #include "admin/survey.h"
@@ -42,28 +43,81 @@ static void show_machines(struct report *report, const struct survey *s)
                                           : "nobody serves push; systemctl start fedpush");
 }
 
-static void show_queues(struct report *report, const struct survey *s, const struct config *config)
+/* What waits in `pull` may wait: no age of it is a warning. */
+static void show_queue(struct report *report, const char *name, int64_t length, double age_s,
+                       bool may_wait)
 {
+    bool late = age_s > OLD_S && !may_wait;
     struct buf age;
 
     buf_init(&age, 64);
-    words_put_age(&age, s->push_age_s);
-    report_line(report, s->push_age_s > OLD_S ? GRADE_WARN : GRADE_OK, "push",
-                "%lld jobs wait, the oldest for %s%s", (long long)s->push_length, buf_cstr(&age),
-                s->push_age_s > OLD_S ? ": fedpush stats" : "");
-    report_line(report, GRADE_OK, "later", "%lld in retry, %lld scheduled, %lld dead",
-                (long long)s->retry_count, (long long)s->schedule_count, (long long)s->dead_count);
-    if (s->handoff_consumers > 0)
+    words_put_age(&age, age_s);
+    report_line(report, late ? GRADE_WARN : GRADE_OK, name, "%lld jobs wait, the oldest for %s%s",
+                (long long)length, buf_cstr(&age), late ? ": fedpush stats" : "");
+    buf_clear(&age);
+}
+
+static void show_handoff(struct report *report, const char *queue, const char *setting,
+                         int64_t length, int64_t consumers)
+{
+    if (consumers > 0)
         report_line(report, GRADE_OK, "hand-off",
-                    "queue %s: %lld jobs, served by %lld Sidekiq processes", config->handoff_queue,
-                    (long long)s->handoff_length, (long long)s->handoff_consumers);
+                    "queue %s: %lld jobs, served by %lld Sidekiq processes", queue,
+                    (long long)length, (long long)consumers);
     else
         report_line(report, GRADE_FAIL, "hand-off",
                     "no live Sidekiq process serves queue %s (%lld jobs wait): start one with -q "
-                    "%s, or set "
-                    "FEDPUSH_HANDOFF_QUEUE",
-                    config->handoff_queue, (long long)s->handoff_length, config->handoff_queue);
-    buf_clear(&age);
+                    "%s, or set %s",
+                    queue, (long long)length, queue, setting);
+}
+
+static void show_queues(struct report *report, const struct survey *s, const struct config *config)
+{
+    bool pull = config_takes_pull(config);
+
+    show_queue(report, "push", s->push_length, s->push_age_s, false);
+    if (pull)
+        show_queue(report, "pull", s->pull_length, s->pull_age_s, true);
+    report_line(report, GRADE_OK, "later", "%lld in retry, %lld scheduled, %lld dead",
+                (long long)s->retry_count, (long long)s->schedule_count, (long long)s->dead_count);
+    show_handoff(report, config->handoff_queue, "FEDPUSH_HANDOFF_QUEUE", s->handoff_length,
+                 s->handoff_consumers);
+    if (pull)
+        show_handoff(report, config->handoff_queue_pull, "FEDPUSH_HANDOFF_QUEUE_PULL",
+                     s->handoff_pull_length, s->handoff_pull_consumers);
+}
+
+static void show_balance(struct report *report, const struct session *session, const char *whose,
+                         const struct balance *balance)
+{
+    int64_t missing = balance_missing(balance);
+    struct buf text;
+
+    buf_init(&text, 1024);
+    balance_put(&text, balance);
+    if (missing == 0)
+        report_line(report, GRADE_OK, "ledger", "%s: %s", whose, buf_cstr(&text));
+    else
+        report_line(report, GRADE_FAIL, "ledger",
+                    "%s: %s: %+lld jobs don't add up; has Redis lost data, or has somebody changed "
+                    "fedpush's keys? Restart fedpush, then redis-cli DEL %s begins a new account",
+                    whose, buf_cstr(&text), (long long)missing, session->keys.ledger);
+    buf_clear(&text);
+}
+
+static void show_balances(struct report *report, struct session *session,
+                          const struct survey *survey)
+{
+    struct balances balances;
+    struct err err;
+
+    if (!balance_take(&balances, session, survey, &err)) {
+        report_line(report, GRADE_FAIL, "ledger", "%s: fedpush check", err.message);
+        return;
+    }
+    show_balance(report, session, "fleet", &balances.fleet);
+    if (balances.machine_found)
+        show_balance(report, session, "this machine", &balances.machine);
 }
 
 struct health_age {
@@ -116,7 +170,9 @@ static int show(struct session *session)
     if (survey_take(survey, session, &err)) {
         show_redis(&report, session->redis[REDIS_ROLE_SIDEKIQ]);
         show_machines(&report, survey);
+        survey_report_sidekiq(&report, survey);
         show_queues(&report, survey, session->config);
+        show_balances(&report, session, survey);
     } else {
         report_line(&report, GRADE_FAIL, "Redis", "%s: fedpush check", err.message);
     }

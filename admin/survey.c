@@ -4,8 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/words.h"
 #include "base/json.h"
 #include "sched/consumer.h"
+#include "sched/job.h"
 
 enum { STALE_S = 60 };
 
@@ -129,25 +131,63 @@ static double enqueued_at_s(struct str payload)
     return seconds;
 }
 
+static void look_at_job(struct incumbent_evidence *evidence, struct str payload)
+{
+    struct json *json = json_create();
+    struct job job;
+
+    job_parse(&job, json, payload);
+    evidence->job_seen = job.created_at_s > 0 && job.retry_count < 0;
+    evidence->job_integer_ms = job.integer_ms_times;
+    job_clear(&job);
+    json_destroy(json);
+}
+
+static bool take_waiting(struct taking *t, const char *key, int64_t *length, double *age_s)
+{
+    const struct str oldest[] = {STR("LINDEX"), str_of(key), STR("-1")};
+
+    if (!ask_number(t, STR("LLEN"), str_of(key), length) || !ask(t, on_text, 3, oldest))
+        return false;
+    if (t->text.len > 0) {
+        double since_s = enqueued_at_s(buf_str(&t->text));
+        *age_s = since_s > 0 ? t->survey->redis_now_s - since_s : 0;
+    }
+    return true;
+}
+
+static bool take_handoff(struct taking *t, const char *queue, int64_t *length)
+{
+    char *key = keys_queue(&t->session->keys, str_of(queue));
+    bool good = ask_number(t, STR("LLEN"), str_of(key), length);
+
+    free(key);
+    return good;
+}
+
+static bool take_pull(struct taking *t)
+{
+    const struct config *config = t->session->config;
+    struct survey *s = t->survey;
+
+    return !config_takes_pull(config) ||
+           (take_waiting(t, t->session->keys.queue_pull, &s->pull_length, &s->pull_age_s) &&
+            take_handoff(t, config->handoff_queue_pull, &s->handoff_pull_length));
+}
+
 static bool take_queues(struct taking *t)
 {
     struct survey *s = t->survey;
     const struct keys *keys = &t->session->keys;
-    char *handoff = keys_queue(keys, str_of(t->session->config->handoff_queue));
-    const struct str oldest[] = {STR("LINDEX"), str_of(keys->queue_push), STR("-1")};
-    bool good = ask_number(t, STR("LLEN"), str_of(keys->queue_push), &s->push_length) &&
-                ask_number(t, STR("ZCARD"), str_of(keys->retry), &s->retry_count) &&
-                ask_number(t, STR("ZCARD"), str_of(keys->schedule), &s->schedule_count) &&
-                ask_number(t, STR("ZCARD"), str_of(keys->dead), &s->dead_count) &&
-                ask_number(t, STR("LLEN"), str_of(handoff), &s->handoff_length) &&
-                ask(t, on_text, 3, oldest);
 
-    free(handoff);
-    if (good && t->text.len > 0) {
-        double since_s = enqueued_at_s(buf_str(&t->text));
-        s->push_age_s = since_s > 0 ? s->redis_now_s - since_s : 0;
-    }
-    return good;
+    if (!take_waiting(t, keys->queue_push, &s->push_length, &s->push_age_s))
+        return false;
+    if (t->text.len > 0)
+        look_at_job(&s->sidekiq, buf_str(&t->text));
+    return ask_number(t, STR("ZCARD"), str_of(keys->retry), &s->retry_count) &&
+           ask_number(t, STR("ZCARD"), str_of(keys->schedule), &s->schedule_count) &&
+           ask_number(t, STR("ZCARD"), str_of(keys->dead), &s->dead_count) &&
+           take_handoff(t, t->session->config->handoff_queue, &s->handoff_length) && take_pull(t);
 }
 
 static void on_processes(void *arg, const redisReply *reply)
@@ -160,10 +200,15 @@ static void on_processes(void *arg, const redisReply *reply)
     }
 }
 
-static void count_consumer(struct taking *t, struct str info)
+static void count_consumer(struct taking *t, struct str identity, struct str info)
 {
-    t->survey->handoff_consumers +=
-        consumer_serves(info, str_of(t->session->config->handoff_queue));
+    const struct config *config = t->session->config;
+
+    incumbent_see_process(&t->survey->sidekiq, identity, info);
+    t->survey->handoff_consumers += consumer_serves(info, str_of(config->handoff_queue));
+    if (config_takes_pull(config))
+        t->survey->handoff_pull_consumers +=
+            consumer_serves(info, str_of(config->handoff_queue_pull));
     t->survey->push_consumers += consumer_serves(info, STR("push"));
 }
 
@@ -178,10 +223,12 @@ static bool take_processes(struct taking *t)
         const struct str info[] = {STR("HGET"), str_of(key), STR("info")};
         good = good && ask(t, on_text, 3, info);
         if (good && t->text.len > 0)
-            count_consumer(t, buf_str(&t->text));
+            count_consumer(t, str_of(t->processes[i]), buf_str(&t->text));
         free(key);
         free(t->processes[i]);
     }
+    if (t->survey->sidekiq.process_seen) /* it says more than a job that may be older */
+        t->survey->sidekiq.job_seen = false;
     return good;
 }
 
@@ -219,6 +266,8 @@ bool survey_take(struct survey *survey, struct session *session, struct err *err
     bool good;
 
     *survey = (struct survey){.live = 0};
+    incumbent_evidence_init(&survey->sidekiq, session->config->sidekiq_version,
+                            session->config->sidekiq_version_set);
     t.redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
     if (t.redis == NULL)
         return false;
@@ -226,4 +275,18 @@ bool survey_take(struct survey *survey, struct session *session, struct err *err
     good = take_identities(&t) && take_queues(&t) && take_processes(&t) && take_server(&t);
     buf_clear(&t.text);
     return good;
+}
+
+void survey_report_sidekiq(struct report *report, const struct survey *survey)
+{
+    struct buf found;
+    struct buf safe;
+
+    buf_init(&found, 512);
+    buf_init(&safe, 512);
+    incumbent_describe(&survey->sidekiq, &found);
+    words_put_safe(&safe, buf_str(&found), 120);
+    report_line(report, GRADE_OK, "Sidekiq", "%s", buf_cstr(&safe));
+    buf_clear(&safe);
+    buf_clear(&found);
 }

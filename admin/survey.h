@@ -1,11 +1,13 @@
 /*
- * What Redis says about the fleet: identities and their claims, queue, retries, and who consumes
- * the hand-off queue. Used by `status` and `check`.
+ * What Redis says about the fleet: identities and their claims, queues, retries, and who consumes
+ * the hand-off queues. Used by `status` and `check`.
  */
 #ifndef FEDPUSH_ADMIN_SURVEY_H
 #define FEDPUSH_ADMIN_SURVEY_H
 
+#include "admin/report.h"
 #include "admin/session.h"
+#include "sched/incumbent.h"
 
 enum { SURVEY_MAX_IDENTITIES = 200 };
 
@@ -22,17 +24,24 @@ struct survey {
     int64_t live;        /* identities whose beat is at most 60 s old */
     int64_t dead_claims; /* jobs held by the others */
     int64_t push_length;
-    double push_age_s; /* of the oldest waiting job; 0 when empty */
+    double push_age_s;   /* of the oldest waiting job; 0 when empty */
+    int64_t pull_length; /* pull's members are 0 when it isn't consumed */
+    double pull_age_s;
     int64_t retry_count, schedule_count, dead_count;
     int64_t handoff_length;
     int64_t handoff_consumers; /* live Sidekiq processes, fedpush apart, that serve the hand-off
                                   queue */
-    int64_t push_consumers;    /* the same for `push` */
-    char policy[64];           /* maxmemory_policy */
+    int64_t handoff_pull_length;
+    int64_t handoff_pull_consumers;
+    int64_t push_consumers;            /* the same for `push` */
+    struct incumbent_evidence sidekiq; /* which one runs */
+    char policy[64];                   /* maxmemory_policy */
     char redis_version[32];
 };
 
 /* False with err filled when Redis doesn't answer. */
 bool survey_take(struct survey *survey, struct session *session, struct err *err) FP_MUST_CHECK;
+/* One line about the Sidekiq that runs. */
+void survey_report_sidekiq(struct report *report, const struct survey *survey);
 
 #endif

@@ -138,8 +138,8 @@ static enum fp_err set_version(struct config *config, const struct dotenv *doten
     return code;
 }
 
-/* "8.1.6": three numbers; the first decides the units of times. */
-static bool parse_sidekiq_version(struct str text, int *major)
+/* "8.1.6": three numbers. */
+static bool is_sidekiq_version(struct str text)
 {
     int64_t parts[3];
 
@@ -149,7 +149,6 @@ static bool parse_sidekiq_version(struct str text, int *major)
             return false;
         text = str_slice(text, end + 1);
     }
-    *major = (int)parts[0];
     return parts[0] >= 6 && parts[0] <= 8;
 }
 
@@ -159,9 +158,10 @@ static enum fp_err set_sidekiq_version(struct config *config, const struct doten
     static const char name[] = "FEDPUSH_SIDEKIQ_VERSION";
     const char *value = dotenv_value(dotenv, name);
 
+    config->sidekiq_version_set = value != NULL;
     if (value == NULL)
         value = mastodon_sidekiq_version(&config->mastodon);
-    if (!parse_sidekiq_version(str_of(value), &config->sidekiq_major))
+    if (!is_sidekiq_version(str_of(value)))
         return refuse(dotenv, name, err, "is not a version of Sidekiq 6, 7 or 8 like 8.0.9");
     config->sidekiq_version = str_dup(str_of(value));
     return FP_OK;
@@ -250,6 +250,39 @@ static enum fp_err set_databases(struct config *config, const struct dotenv *dot
     return code;
 }
 
+bool config_takes_pull(const struct config *config)
+{
+    return strcmp(config->queues, "push,pull") == 0;
+}
+
+static enum fp_err refuse_queues(const struct config *config, const struct dotenv *dotenv,
+                                 struct err *err)
+{
+    bool pull = config_takes_pull(config);
+
+    if (!pull && strcmp(config->queues, "push") != 0)
+        return refuse(dotenv, "FEDPUSH_QUEUES", err,
+                      "is neither \"push\" nor \"push,pull\": no other queue has deliveries");
+    if (strcmp(config->handoff_queue, "push") == 0 ||
+        (pull && strcmp(config->handoff_queue, "pull") == 0))
+        return refuse(dotenv, "FEDPUSH_HANDOFF_QUEUE", err,
+                      "must not be a queue that fedpush empties (FEDPUSH_QUEUES): name one that a "
+                      "Ruby Sidekiq process serves, like \"default\"");
+    if (!pull)
+        return FP_OK;
+    if (config->handoff_queue_pull[0] == '\0')
+        return err_set(err, FP_INVALID,
+                       "FEDPUSH_HANDOFF_QUEUE_PULL is not set, but FEDPUSH_QUEUES has pull: name a "
+                       "queue for pull's jobs that only Ruby can do, like \"pull_ruby\", and have "
+                       "a Sidekiq process serve it (-q pull_ruby)");
+    if (strcmp(config->handoff_queue_pull, "push") == 0 ||
+        strcmp(config->handoff_queue_pull, "pull") == 0)
+        return refuse(dotenv, "FEDPUSH_HANDOFF_QUEUE_PULL", err,
+                      "must not be a queue that fedpush empties (FEDPUSH_QUEUES): name one that a "
+                      "Ruby Sidekiq process serves, like \"pull_ruby\"");
+    return FP_OK;
+}
+
 static enum fp_err check_proxies(const struct config *config, struct err *err)
 {
     struct proxies proxies;
@@ -264,10 +297,10 @@ static enum fp_err check_proxies(const struct config *config, struct err *err)
 static enum fp_err refuse_contradictions(struct config *config, const struct dotenv *dotenv,
                                          struct err *err)
 {
-    if (strcmp(config->handoff_queue, "push") == 0)
-        return refuse(dotenv, "FEDPUSH_HANDOFF_QUEUE", err,
-                      "must not be \"push\", the queue that fedpush empties: name one that a Ruby "
-                      "Sidekiq process serves, like \"default\"");
+    enum fp_err code = refuse_queues(config, dotenv, err);
+
+    if (code != FP_OK)
+        return code;
     if (config->lookahead_jobs < config->max_in_flight)
         return refuse(dotenv, "FEDPUSH_LOOKAHEAD", err,
                       "must not be smaller than FEDPUSH_MAX_IN_FLIGHT");

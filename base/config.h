@@ -27,11 +27,10 @@ struct config {
     char *mastodon_dir;
     char *web_domain; /* WEB_DOMAIN, else LOCAL_DOMAIN */
     struct mastodon_version mastodon;
-    int sidekiq_major; /* 6, 7 or 8: decides units and retry jitter. FEDPUSH_SIDEKIQ_VERSION, else
-                          by Mastodon's version */
-    char *sidekiq_version; /* full text, for `processes` */
-    char *redis_namespace; /* legal up to 4.3; "" otherwise */
-    char *redis_base_url;  /* roles resolved by Mastodon's precedence, always as a URL */
+    char *sidekiq_version;   /* like "8.0.9": FEDPUSH_SIDEKIQ_VERSION, else by Mastodon's version */
+    int sidekiq_version_set; /* 1: by FEDPUSH_SIDEKIQ_VERSION, which wins over what is seen */
+    char *redis_namespace;   /* legal up to 4.3; "" otherwise */
+    char *redis_base_url;    /* roles resolved by Mastodon's precedence, always as a URL */
     char *redis_sidekiq_url;
     char *redis_cache_url;
     char *redis_ca_file;     /* FEDPUSH_REDIS_CA_FILE */
@@ -64,7 +63,9 @@ struct config {
     int concurrency;          /* FEDPUSH_CONCURRENCY, advertised in `processes`, 60 */
     int key_cache;            /* FEDPUSH_KEY_CACHE, accounts, 4,096 */
     bool double_knock;        /* FEDPUSH_DOUBLE_KNOCK, true */
+    char *queues;             /* FEDPUSH_QUEUES, "push" or "push,pull" */
     char *handoff_queue;      /* FEDPUSH_HANDOFF_QUEUE, "default" */
+    char *handoff_queue_pull; /* FEDPUSH_HANDOFF_QUEUE_PULL; set when pull is consumed */
     char *resolvers;          /* FEDPUSH_RESOLVERS, "" = the system's */
     char *ca_file;            /* FEDPUSH_CA_FILE: CAs for remote hosts instead of the system's */
     enum log_level log_level; /* FEDPUSH_LOG_LEVEL, "info". Reloadable */
@@ -84,6 +85,8 @@ enum fp_err config_load(struct config *config, char *const environment[], const 
 void config_clear(struct config *config); /* wipes secrets */
 /* Whether both of ACTIVE_RECORD_ENCRYPTION_… are there. */
 bool config_encryption_is_set(const struct config *config);
+/* True when the queue `pull` is consumed beside `push`. */
+bool config_takes_pull(const struct config *config);
 
 /* What `role` may see, as bytes for CONTROL_CONFIG: scheduler: Redis, PostgreSQL (mastodon,
  * fedpush), no keys database when that is its own URL; signer: postgres_keys, encryption,

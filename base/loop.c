@@ -56,6 +56,12 @@ void loop_timer_set(struct loop_timer *timer, int64_t delay_ms)
     evtimer_add(timer->event, &delay);
 }
 
+void loop_timer_now(struct loop_timer *timer)
+{
+    evtimer_del(timer->event);
+    event_active(timer->event, EV_TIMEOUT, 0);
+}
+
 void loop_timer_clear(struct loop_timer *timer)
 {
     evtimer_del(timer->event);

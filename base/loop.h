@@ -19,6 +19,9 @@ struct loop_timer;
 struct loop_timer *loop_timer_create(struct event_base *base, loop_fn *fn, void *arg);
 void loop_timer_destroy(struct loop_timer *timer);               /* NULL is fine */
 void loop_timer_set(struct loop_timer *timer, int64_t delay_ms); /* once; replaces a pending one */
+/* At the end of this turn: no look at the sockets before it. Not from the timer's own callback,
+ * which would hold the loop. */
+void loop_timer_now(struct loop_timer *timer);
 void loop_timer_clear(struct loop_timer *timer);
 int loop_timer_pending(const struct loop_timer *timer);
 

@@ -4,24 +4,46 @@
 #include "base/log.h"
 #include "sched/state.h"
 
-enum { READY_ENOUGH = 64, PROGRESSING_ENOUGH = 256, SPARE_JOBS = 64 };
+enum {
+    READY_ENOUGH = 64,
+    PROGRESSING_ENOUGH = 256,
+    SPARE_JOBS = 64,
+    PULL_BATCH = 128, /* fewer aren't worth a claim */
+    PULL_SHARE = 4,   /* of the look-ahead's bytes */
+};
 
 static bool takes_jobs(const struct scheduler *s)
 {
     return s->state == SCHEDULER_RUNNING;
 }
 
-/* Handed off: what fedpush must not or cannot do. What belongs to another queue than ours (a due
- * entry of `retry`) goes there; a job of `push` would come back to us, so that it goes to the
- * hand-off queue. */
+/* What belongs to another queue than ours (a due entry of `retry`) goes there; a job of one that we
+ * empty would come back to us, so that it goes to the queue that Ruby serves instead. */
+static const char *handoff_queue(const struct scheduler *s, const char *queue)
+{
+    const struct config *config = &s->process.config;
+
+    if (strcmp(queue, "push") == 0)
+        return config->handoff_queue;
+    if (s->takes_pull && strcmp(queue, "pull") == 0)
+        return config->handoff_queue_pull;
+    return queue;
+}
+
+/* Handed off: what fedpush must not or cannot do. The bytes are the claim's own, but for the
+ * retry_queue of a locked job. */
 static void hand_off(struct scheduler *s, struct claim *claim)
 {
-    struct settlement what = {.verb = SETTLE_HANDOFF,
-                              .handoff_queue = s->process.config.handoff_queue};
     char *queue = conclude_queue(s, claim);
+    struct settlement what = {.verb = SETTLE_HANDOFF, .handoff_queue = handoff_queue(s, queue)};
 
-    if (claim->origin != ORIGIN_QUEUE && strcmp(queue, "push") != 0)
-        what.handoff_queue = queue;
+    if (claim->job.has_lock && !claim->job.has_retry_queue && what.handoff_queue != queue) {
+        buf_init(&what.bytes, claim->payload_bytes + 1024);
+        job_put_retry_queue(&what.bytes, s->json,
+                            (struct str){claim->payload, claim->payload_bytes}, str_of(queue));
+        if (what.bytes.overflow)
+            buf_clear(&what.bytes);
+    }
     log_event(LOG_LEVEL_DEBUG, "handed off", LOG_TEXT("job", claim->job.jid),
               LOG_TEXT("reason", claim->job.reason), LOG_TEXT("queue", what.handoff_queue));
     settle_add(s->settle, claim, &what);
@@ -39,8 +61,10 @@ static bool known_unavailable(struct scheduler *s, const struct claim *claim)
 /* Ruby does nothing for a host that is marked unavailable, and counts the job as done. */
 static void skip_unavailable(struct scheduler *s, struct claim *claim)
 {
-    register_count(s->registration, false);
-    conclude_simple(s, claim, SETTLE_DONE);
+    struct settlement what = {.verb = SETTLE_DONE, .entry = LEDGER_SKIPPED};
+
+    register_count(s->registration, claim->job.class_name, false, 0);
+    settle_add(s->settle, claim, &what);
 }
 
 bool admit_understand(struct scheduler *s, struct claim *claim)
@@ -50,6 +74,10 @@ bool admit_understand(struct scheduler *s, struct claim *claim)
     if (!claim->parsed) {
         job_parse(&claim->job, s->json, (struct str){claim->payload, claim->payload_bytes});
         claim->parsed = true;
+        claim->low = claim->origin == ORIGIN_PULL || claim->job.low_priority;
+        if (claim->origin == ORIGIN_QUEUE && claim->job.retry_count < 0 &&
+            claim->job.created_at_s > 0)
+            incumbent_saw_job(s->incumbent, claim->job.integer_ms_times);
     }
     if (claim->job.kind == JOB_MALFORMED) {
         conclude_dead(s, claim, claim->job.reason);
@@ -81,10 +109,10 @@ void admit_to_lane(struct scheduler *s, struct claim *claim, bool at_head)
     int64_t now_ms = clock_mono_ms(&s->process.clock);
     struct lane *lane = lanes_get(s->lanes, claim->url.authority, now_ms);
 
-    if (at_head || lanes_has_room(s->lanes, lane))
+    if (at_head || lanes_has_room(s->lanes, lane, claim->low))
         lanes_add(s->lanes, lane, claim, at_head);
     else
-        conclude_book(s, claim, lanes_book_ms(s->lanes, lane, now_ms));
+        conclude_book(s, claim, lanes_book_ms(s->lanes, lane, claim->low, now_ms));
 }
 
 void admit_claim(struct scheduler *s, struct claim *claim)
@@ -220,5 +248,20 @@ struct room admit_room(void *scheduler)
         room.jobs = (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS;
     if (s->holdings.bytes < (size_t)config->lookahead_bytes)
         room.bytes = (size_t)config->lookahead_bytes - s->holdings.bytes;
+    return room;
+}
+
+/* Jobs of `pull` are held apart from the others, so that none of those is claimed later for them.
+ */
+struct room admit_pull_room(void *scheduler)
+{
+    struct scheduler *s = scheduler;
+    size_t bytes = (size_t)s->process.config.lookahead_bytes;
+    struct room room = {lanes_low_room(s->lanes), 0};
+
+    if (!takes_jobs(s) || lanes_low_ready(s->lanes) >= READY_ENOUGH || room.jobs < PULL_BATCH)
+        room.jobs = 0;
+    if (s->holdings.bytes < bytes && s->holdings.pull_bytes < bytes / PULL_SHARE)
+        room.bytes = bytes / PULL_SHARE - s->holdings.pull_bytes;
     return room;
 }

@@ -1,5 +1,5 @@
 -- Puts claims back that a fail-over lost, from the owner's memory, while the owner is still registered.
--- KEYS: identities, claimed:ID   ARGV: identity, then seq, value, ...   Answer: "FENCED" or how many were put back
+-- KEYS: identities, claimed:ID, ledger:ID   ARGV: identity, then seq, value, ...   Answer: "FENCED" or how many were put back
 redis.call('HDEL', KEYS[2], '')
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not score or tonumber(score) <= 0 then return 'FENCED' end
@@ -9,4 +9,5 @@ for i = 2, #ARGV, 2 do
   if tonumber(ARGV[i]) > highest then highest = tonumber(ARGV[i]) end
 end
 redis.call('HSET', KEYS[2], 'seq', highest) -- a number is never given twice, or a claim would overwrite another
+if count > 0 then redis.pcall('HINCRBY', KEYS[3], 'claimed', count) end
 return count

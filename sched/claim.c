@@ -3,6 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool claim_is_queued(enum claim_origin origin)
+{
+    return origin == ORIGIN_QUEUE || origin == ORIGIN_PULL;
+}
+
 struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,
                            struct str payload)
 {
@@ -40,6 +45,7 @@ bool claim_value_parse(struct str value, enum claim_origin *origin, struct str *
         return false;
     switch (value.ptr[0]) {
     case ORIGIN_QUEUE:
+    case ORIGIN_PULL:
     case ORIGIN_RETRY:
     case ORIGIN_SCHEDULE:
         *origin = (enum claim_origin)value.ptr[0];
@@ -49,7 +55,7 @@ bool claim_value_parse(struct str value, enum claim_origin *origin, struct str *
     }
     *score = (struct str){value.ptr + 1, cut - 1};
     *payload = str_slice(value, cut + 1);
-    return (*origin == ORIGIN_QUEUE) == (score->len == 0);
+    return claim_is_queued(*origin) == (score->len == 0);
 }
 
 void claim_value_put(struct buf *out, const struct claim *claim)

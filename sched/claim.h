@@ -20,7 +20,12 @@ enum claim_state {
     CLAIM_SETTLING,   /* its outcome is decided, the script that writes it is queued or sent */
 };
 
-enum claim_origin { ORIGIN_QUEUE = 'q', ORIGIN_RETRY = 'r', ORIGIN_SCHEDULE = 's' };
+enum claim_origin {
+    ORIGIN_QUEUE = 'q', /* queue:push */
+    ORIGIN_PULL = 'p',  /* queue:pull */
+    ORIGIN_RETRY = 'r',
+    ORIGIN_SCHEDULE = 's'
+};
 
 struct lane;
 struct sender;
@@ -37,6 +42,7 @@ struct claim {
     bool alone;          /* runs alone now: if it takes its process with it, it is poison */
     bool parsed;         /* job is set */
     bool has_url;        /* url is set */
+    bool low;            /* of the lowest priority; set once, before it is in a lane */
     bool settle_sent;    /* CLAIM_SETTLING: the script was sent, its answer may be lost */
     bool orphan;         /* fenced: somebody else has it; its outcome is not written */
     struct job job;
@@ -55,7 +61,9 @@ struct claim {
 
 TAILQ_HEAD(claim_list, claim);
 
-/* Copies payload. Score is text, empty for the queue. */
+/* True when it was popped from a queue: it has no score. */
+bool claim_is_queued(enum claim_origin origin);
+/* Copies payload. Score is text, empty for a queue. */
 struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,
                            struct str payload);
 void claim_destroy(struct claim *claim);

@@ -15,8 +15,8 @@ char *conclude_queue(struct scheduler *s, const struct claim *claim)
     struct buf name;
     char *copy;
 
-    if (claim->origin == ORIGIN_QUEUE)
-        return str_dup(STR("push"));
+    if (claim_is_queued(claim->origin))
+        return str_dup(claim->origin == ORIGIN_PULL ? STR("pull") : STR("push"));
     buf_init(&name, 256);
     bool found = job_queue(s->json, (struct str){claim->payload, claim->payload_bytes}, &name);
     copy = str_dup(found && !name.overflow ? buf_str(&name) : STR("push"));
@@ -52,7 +52,8 @@ void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason)
 void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
 {
     bool failed_before = claim->job.retry_count >= 0;
-    struct settlement what = {.verb = failed_before ? SETTLE_RETRY : SETTLE_SCHEDULE};
+    struct settlement what = {.verb = failed_before ? SETTLE_RETRY : SETTLE_SCHEDULE,
+                              .entry = LEDGER_BOOKED};
 
     buf_init(&what.bytes, claim->payload_bytes);
     buf_put(&what.bytes, claim->payload, claim->payload_bytes);
@@ -66,28 +67,31 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
 {
     struct settlement what = {.verb = SETTLE_RETRY, .track = track};
     const struct job *job = &claim->job;
+    const struct incumbent_version *sidekiq = incumbent_version(s->incumbent);
     char *queue = conclude_queue(s, claim);
     struct job_failure failure = {.queue = str_of(queue),
                                   .error_class = error_class,
                                   .error_message = message,
                                   .now_us = clock_wall_us(&s->process.clock),
-                                  .integer_ms = s->integer_ms};
+                                  .integer_ms = sidekiq->major >= 8};
     int64_t count = 0;
     bool last;
 
     buf_init(&what.bytes, claim->payload_bytes + (size_t)64 * 1024);
     job_put_retry(&what.bytes, s->json, job, &failure, &count);
     last = retry_exhausted(count, job->max_retries);
+    if (last)
+        what.entry = LEDGER_EXHAUSTED;
     if (last && (job->max_retries < 0 || !job->dead)) {
         what.verb = SETTLE_DONE;
         buf_clear(&what.bytes);
     } else if (last) {
         what.verb = SETTLE_DEAD;
     } else {
-        int64_t delay_s = retry_delay_s(count, s->process.config.sidekiq_major, &s->process.rng);
+        int64_t delay_s = retry_delay_s(count, sidekiq->major, &s->process.rng);
         retry_score(what.score, failure.now_us + delay_s * 1000000);
     }
-    register_count(s->registration, true);
+    register_count(s->registration, job->class_name, true, 0);
     settle_add(s->settle, claim, &what);
     free(queue);
     return last;
@@ -131,7 +135,7 @@ static void hold(struct scheduler *s, struct claim *claim)
     if (wait_ms > CONCLUDE_LONGEST_HOLD_MS)
         wait_ms = CONCLUDE_LONGEST_HOLD_MS;
     claim->holds++;
-    if (s->held_count >= (unsigned)s->process.config.lookahead_jobs / 2) {
+    if (s->held_count >= (unsigned)s->process.config.lookahead_jobs / (claim->low ? 8 : 2)) {
         conclude_book(s, claim, CONCLUDE_LONGEST_HOLD_MS);
         return;
     }
@@ -195,6 +199,13 @@ static void ask(struct scheduler *s, const struct claim *claim,
                    1, parameters);
 }
 
+static enum ledger_entry entry_of(const struct message_outcome *outcome, enum health_result result)
+{
+    if (outcome->kind == OUTCOME_REFUSED)
+        return LEDGER_REFUSED;
+    return result == HEALTH_DELIVERED ? LEDGER_DELIVERED : LEDGER_REJECTED;
+}
+
 /* `claim` is CLAIM_NEW and off every list. */
 static void act(struct scheduler *s, struct claim *claim, const struct message_outcome *outcome,
                 int sender_gone)
@@ -205,8 +216,9 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     log_attempt(claim, outcome, &j);
     switch (j.sentence) {
     case SENTENCE_DONE: {
-        struct settlement what = {.verb = SETTLE_DONE, .track = j.track};
-        register_count(s->registration, false);
+        struct settlement what = {
+            .verb = SETTLE_DONE, .track = j.track, .entry = entry_of(outcome, j.result)};
+        register_count(s->registration, claim->job.class_name, false, outcome->total_ms);
         record(s, claim, outcome, &j, j.result);
         settle_add(s->settle, claim, &what);
         break;

@@ -1,5 +1,6 @@
 #include "sched/consumer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/json.h"
@@ -12,6 +13,7 @@ struct consumer {
     struct redis *redis;
     const struct keys *keys;
     const char *queue;
+    const char *setting;
     unsigned pending; /* answers awaited */
     bool found;
     bool missing; /* was said */
@@ -19,10 +21,11 @@ struct consumer {
 };
 
 struct consumer *consumer_create(const struct clock *clock, struct redis *redis,
-                                 const struct keys *keys, const char *queue)
+                                 const struct keys *keys, const char *queue, const char *setting)
 {
     struct consumer *c = mem_alloc(sizeof(*c));
-    *c = (struct consumer){.clock = clock, .redis = redis, .keys = keys, .queue = queue};
+    *c = (struct consumer){
+        .clock = clock, .redis = redis, .keys = keys, .queue = queue, .setting = setting};
     return c;
 }
 
@@ -62,7 +65,9 @@ bool consumer_serves(struct str info, struct str queue)
 static void conclude(struct consumer *c)
 {
     int64_t now_ms = clock_mono_ms(c->clock);
+    char remedy[100];
 
+    snprintf(remedy, sizeof(remedy), "start one with that queue, or set %s", c->setting);
     if (c->found && c->missing)
         log_event(LOG_LEVEL_INFO, "the hand-off queue is served again",
                   LOG_TEXT("queue", c->queue));
@@ -71,8 +76,7 @@ static void conclude(struct consumer *c)
         log_event(
             LOG_LEVEL_WARN,
             "no live Sidekiq process serves the hand-off queue: jobs that need Ruby wait there",
-            LOG_TEXT("queue", c->queue),
-            LOG_TEXT("remedy", "start one with that queue, or set FEDPUSH_HANDOFF_QUEUE"));
+            LOG_TEXT("queue", c->queue), LOG_TEXT("remedy", remedy));
     }
     c->missing = !c->found;
 }

@@ -1,5 +1,5 @@
 /*
- * Watches over the hand-off queue: jobs that need Ruby go there, so that a live Sidekiq process
+ * Watches over a hand-off queue: jobs that need Ruby go there, so that a live Sidekiq process
  * must serve it. Looked at when the machine joins and each minute; a missing consumer is said, and
  * said again each ten minutes. Jobs handed off meanwhile wait safely.
  */
@@ -11,9 +11,9 @@
 #include "sched/keys.h"
 
 struct consumer;
-/* All borrowed; `queue` is the bare name. */
+/* All borrowed; `queue` is the bare name, `setting` the variable that names it. */
 struct consumer *consumer_create(const struct clock *clock, struct redis *redis,
-                                 const struct keys *keys, const char *queue);
+                                 const struct keys *keys, const char *queue, const char *setting);
 void consumer_destroy(struct consumer *consumer); /* after `redis` */
 /* True when `info` (the JSON of a Sidekiq process, as it registers itself) is of a process that
  * serves this queue and isn't fedpush. */

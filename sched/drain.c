@@ -142,6 +142,8 @@ static void leave(struct scheduler *s)
     script_key(call, membership_claimed_key(s->membership));
     script_key(call, membership_wait_key(s->membership));
     script_key(call, s->keys.queue_push);
+    script_key(call, membership_ledger_key(s->membership));
+    script_key(call, s->keys.ledger);
     script_arg(call, membership_identity(s->membership));
     set_state(s, DRAIN_LEAVE);
     script_send(call, s->redis, on_left, s);

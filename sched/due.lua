@@ -1,7 +1,7 @@
 -- Claims due native deliveries straight from `retry` or `schedule`. Ruby's JSON has no spaces, and quotes inside a string are
 -- escaped: these substrings are a filter that passes every plain delivery; what passes is parsed strictly afterwards. Entries
 -- with a lock_digest are Ruby's.
--- KEYS: identities, claimed:ID, zset, recoveries   ARGV: identity, now, max jobs, max bytes, entries to look at, "r" or "s"
+-- KEYS: identities, claimed:ID, zset, recoveries, ledger:ID   ARGV: identity, now, max jobs, max bytes, entries to look at, "r" or "s"
 -- Answer: "FENCED", or {jobs under suspicion, seq, score, bytes, ...}
 redis.call('HDEL', KEYS[2], '')
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -24,4 +24,5 @@ for i = 1, #due, 2 do
     out[#out + 1] = job
   end
 end
+if jobs > 0 then redis.pcall('HINCRBY', KEYS[5], 'claimed', jobs) end
 return out

@@ -18,6 +18,15 @@ void holdings_clear(struct holdings *holdings)
     holdings->by_seq = NULL;
 }
 
+static void count_bytes(struct holdings *holdings, const struct claim *claim, bool added)
+{
+    size_t change = added ? claim_bytes(claim) : 0 - claim_bytes(claim); /* wraps back */
+
+    holdings->bytes += change;
+    if (claim->origin == ORIGIN_PULL)
+        holdings->pull_bytes += change;
+}
+
 struct claim *holdings_add(struct holdings *holdings, struct claim *claim)
 {
     struct str key = table_key_u64(&claim->seq);
@@ -25,7 +34,7 @@ struct claim *holdings_add(struct holdings *holdings, struct claim *claim)
     if (table_get(holdings->by_seq, key) != NULL)
         return NULL;
     table_put(holdings->by_seq, key, claim);
-    holdings->bytes += claim_bytes(claim);
+    count_bytes(holdings, claim, true);
     holdings->claimed++;
     return claim;
 }
@@ -38,5 +47,5 @@ struct claim *holdings_find(const struct holdings *holdings, uint64_t seq)
 void holdings_remove(struct holdings *holdings, struct claim *claim)
 {
     if (table_remove(holdings->by_seq, table_key_u64(&claim->seq)) != NULL)
-        holdings->bytes -= claim_bytes(claim);
+        count_bytes(holdings, claim, false);
 }

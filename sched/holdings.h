@@ -10,7 +10,8 @@
 struct holdings {
     struct table *by_seq;
     size_t bytes;
-    uint64_t claimed; /* since start */
+    size_t pull_bytes; /* of them, of claims from queue:pull */
+    uint64_t claimed;  /* since start */
     uint64_t settled;
     uint64_t fenced; /* settled by us, but no longer ours */
 };

@@ -6,19 +6,11 @@
 
 #include "base/log.h"
 #include "sched/retry.h"
+#include "sched/vet.h"
 
-enum { WAIT_SILENT_MS = 6000, VET_CHUNK = INTAKE_MAX_JOBS };
+enum { WAIT_SILENT_MS = 6000, RATE_PART = 4 };
 
 enum intake_state { INTAKE_OFF = 0, INTAKE_ON, INTAKE_STOPPING, INTAKE_STOPPED };
-
-/* Claims whose jids are being looked up in fedpush:recoveries. */
-struct vetting {
-    TAILQ_ENTRY(vetting) entry;
-    struct intake *intake; /* NULL: forgotten */
-    bool asked;            /* an answer is under way: asking twice would free it twice */
-    size_t count;
-    uint64_t seqs[VET_CHUNK];
-};
 
 struct intake {
     struct intake_options o;
@@ -26,13 +18,15 @@ struct intake {
     bool claiming; /* a claim script is under way */
     bool idle; /* the last answer was short: nothing to claim until the wait list or the tick says
                   so */
-    bool waiting;  /* BLMOVE is under way */
-    unsigned due;  /* due scripts under way */
-    double tokens; /* of claim_rate */
+    bool pulling;   /* a claim of `pull` is under way */
+    bool pull_idle; /* the last answer was short: the tick looks again */
+    bool waiting;   /* BLMOVE is under way */
+    unsigned due;   /* due scripts under way */
+    double tokens;  /* of claim_rate */
     int64_t tokens_ms;
     uint64_t calls;
     uint64_t generation; /* answers from before a fence are another identity's */
-    TAILQ_HEAD(, vetting) vettings;
+    struct vet *vet;
     loop_fn *stopped;
     void *stopped_arg;
 };
@@ -45,48 +39,50 @@ struct request {
     size_t max_bytes;
 };
 
+static void on_vetted(void *arg);
+
 struct intake *intake_create(const struct intake_options *options)
 {
     struct intake *intake = mem_alloc(sizeof(*intake));
     intake->o = *options;
     intake->tokens_ms = clock_mono_ms(options->clock);
-    TAILQ_INIT(&intake->vettings);
+    const struct vet_options vet = {.redis = options->redis,
+                                    .keys = options->keys,
+                                    .holdings = options->holdings,
+                                    .accept = options->accept,
+                                    .accept_arg = options->arg,
+                                    .answered = on_vetted,
+                                    .answered_arg = intake};
+    intake->vet = vet_create(&vet);
     return intake;
 }
 
 void intake_forget(struct intake *intake)
 {
-    struct vetting *vetting;
-
     intake->generation++;
     intake->claiming = false;
+    intake->pulling = false;
     intake->due = 0;
     if (intake->state == INTAKE_ON)
         intake->state = INTAKE_OFF;
-    TAILQ_FOREACH(vetting, &intake->vettings, entry)
-    {
-        vetting->count = 0;
-    }
+    vet_forget(intake->vet);
 }
 
 void intake_destroy(struct intake *intake)
 {
-    struct vetting *vetting;
-
     if (intake == NULL)
         return;
-    while ((vetting = TAILQ_FIRST(&intake->vettings)) != NULL) {
-        TAILQ_REMOVE(&intake->vettings, vetting, entry);
-        vetting->intake = NULL; /* freed with its answer */
-        if (!vetting->asked)
-            free(vetting);
-    }
+    vet_destroy(intake->vet);
     free(intake);
 }
 
 void intake_set_rate(struct intake *intake, int claim_rate)
 {
+    if (claim_rate == intake->o.claim_rate)
+        return;
     intake->o.claim_rate = claim_rate;
+    intake->tokens = 0; /* while there was no limit, they were only spent */
+    intake->tokens_ms = clock_mono_ms(intake->o.clock);
 }
 
 uint64_t intake_calls(const struct intake *intake)
@@ -96,11 +92,16 @@ uint64_t intake_calls(const struct intake *intake)
 
 static void try_stop(struct intake *intake)
 {
-    if (intake->state != INTAKE_STOPPING || intake->claiming || intake->waiting ||
-        intake->due > 0 || !TAILQ_EMPTY(&intake->vettings))
+    if (intake->state != INTAKE_STOPPING || intake->claiming || intake->pulling ||
+        intake->waiting || intake->due > 0 || !vet_is_idle(intake->vet))
         return;
     intake->state = INTAKE_STOPPED;
     loop_defer(intake->o.base, intake->stopped, intake->stopped_arg);
+}
+
+static void on_vetted(void *arg)
+{
+    try_stop(arg);
 }
 
 /* --- jobs that come in --- */
@@ -124,78 +125,6 @@ static struct claim *hold(struct intake *intake, uint64_t seq, enum claim_origin
     return claim;
 }
 
-static void on_recoveries(void *arg, enum redis_status status, const redisReply *reply);
-
-static void look_up(struct intake *intake, struct vetting *vetting)
-{
-    struct str *words = mem_alloc((vetting->count + 2) * sizeof(*words));
-    char(*jids)[64] = mem_alloc(vetting->count * sizeof(*jids));
-
-    words[0] = STR("HMGET");
-    words[1] = str_of(intake->o.keys->recoveries);
-    for (size_t i = 0; i < vetting->count; i++) {
-        struct claim *claim = holdings_find(intake->o.holdings, vetting->seqs[i]);
-        if (claim != NULL)
-            (void)job_peek_jid((struct str){claim->payload, claim->payload_bytes}, jids[i]);
-        words[i + 2] = str_of(jids[i]);
-    }
-    vetting->asked = true;
-    redis_send(intake->o.redis, on_recoveries, vetting, vetting->count + 2, words);
-    free(jids);
-    free(words);
-}
-
-static void accept_vetted(struct intake *intake, struct vetting *vetting, const redisReply *reply)
-{
-    for (size_t i = 0; i < vetting->count; i++) {
-        struct claim *claim = holdings_find(intake->o.holdings, vetting->seqs[i]);
-        if (claim == NULL || claim->state != CLAIM_NEW)
-            continue;
-        if (reply != NULL && i < reply->elements && reply->element[i]->type == REDIS_REPLY_STRING)
-            claim->recoveries = (unsigned)strtoul(reply->element[i]->str, NULL, 10);
-        intake->o.accept(intake->o.arg, claim);
-    }
-}
-
-static void on_recoveries(void *arg, enum redis_status status, const redisReply *reply)
-{
-    struct vetting *vetting = arg;
-    struct intake *intake = vetting->intake;
-
-    vetting->asked = false;
-    if (intake == NULL) {
-        free(vetting);
-        return;
-    }
-    if (status == REDIS_LOST && vetting->count > 0)
-        return; /* stays listed: asked again by intake_start */
-    TAILQ_REMOVE(&intake->vettings, vetting, entry);
-    if (status == REDIS_REPLIED)
-        accept_vetted(intake, vetting, reply->type == REDIS_REPLY_ARRAY ? reply : NULL);
-    free(vetting);
-    try_stop(intake);
-}
-
-/* `suspicious`: fedpush:recoveries isn't empty, so each jid has to be asked for. */
-static void take_in(struct intake *intake, struct claim **claims, size_t count, bool suspicious)
-{
-    struct vetting *vetting;
-
-    if (!suspicious) {
-        for (size_t i = 0; i < count; i++)
-            intake->o.accept(intake->o.arg, claims[i]);
-        return;
-    }
-    while (count > 0) {
-        vetting = mem_alloc(sizeof(*vetting));
-        vetting->intake = intake;
-        for (; count > 0 && vetting->count < VET_CHUNK; count--)
-            vetting->seqs[vetting->count++] = (*claims++)->seq;
-        TAILQ_INSERT_TAIL(&intake->vettings, vetting, entry);
-        look_up(intake, vetting);
-    }
-}
-
 void intake_adopt(struct intake *intake, uint64_t seq, struct str value)
 {
     enum claim_origin origin;
@@ -209,7 +138,7 @@ void intake_adopt(struct intake *intake, uint64_t seq, struct str value)
     }
     claim = hold(intake, seq, origin, score, payload);
     if (claim != NULL)
-        take_in(intake, &claim, 1, true);
+        vet_claims(intake->vet, &claim, 1, true);
 }
 
 /* The answer of claim.lua (step 2) or due.lua (step 3): jobs under suspicion, then seq[, score],
@@ -217,7 +146,7 @@ void intake_adopt(struct intake *intake, uint64_t seq, struct str value)
 static size_t read_answer(struct intake *intake, const redisReply *reply, enum claim_origin origin,
                           size_t *bytes)
 {
-    size_t step = origin == ORIGIN_QUEUE ? 2 : 3;
+    size_t step = claim_is_queued(origin) ? 2 : 3;
     size_t count = 0;
     bool suspicious = reply->elements > 0 && reply->element[0]->integer > 0;
     struct claim **claims = mem_alloc((reply->elements / step + 1) * sizeof(struct claim *));
@@ -239,7 +168,7 @@ static size_t read_answer(struct intake *intake, const redisReply *reply, enum c
             claims[count++] = claim;
         *bytes += payload.len;
     }
-    take_in(intake, claims, count, suspicious);
+    vet_claims(intake->vet, claims, count, suspicious);
     free(claims);
     return count;
 }
@@ -260,6 +189,7 @@ static bool refused(struct intake *intake, const redisReply *reply)
 
 static void wait_for_job(struct intake *intake);
 static void claim_now(struct intake *intake);
+static void claim_pull(struct intake *intake, bool tick);
 
 static void on_claim(void *arg, enum redis_status status, const redisReply *reply)
 {
@@ -279,10 +209,32 @@ static void on_claim(void *arg, enum redis_status status, const redisReply *repl
     size_t count = read_answer(intake, reply, ORIGIN_QUEUE, &bytes);
     intake->tokens -= (double)count;
     intake->idle = count < request.max_jobs && bytes < request.max_bytes;
-    if (intake->idle)
+    if (intake->idle) {
         wait_for_job(intake);
-    else
+        claim_pull(intake, false);
+    } else {
         claim_now(intake);
+    }
+    try_stop(intake);
+}
+
+static void on_pull(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct request request = *(struct request *)arg;
+    struct intake *intake = request.intake;
+    size_t bytes;
+
+    free(arg);
+    if (request.generation != intake->generation)
+        return;
+    intake->pulling = false;
+    intake->pull_idle = true;
+    if (status == REDIS_REPLIED && !refused(intake, reply)) {
+        size_t count = read_answer(intake, reply, ORIGIN_PULL, &bytes);
+        intake->tokens -= (double)count;
+        intake->pull_idle = count < request.max_jobs && bytes < request.max_bytes;
+        claim_pull(intake, false);
+    }
     try_stop(intake);
 }
 
@@ -297,22 +249,33 @@ static void refill_tokens(struct intake *intake)
     intake->tokens_ms = now_ms;
 }
 
-static struct room room_now(struct intake *intake)
+/* What one script may claim of it; what isn't fresh in `push` gets a part of the rate. Tokens are
+ * spent by what is found: scripts under way at once may spend the same ones, so that the lowest
+ * rate starves nobody, and the debt delays what follows. */
+static struct room bounded(struct intake *intake, struct room room, unsigned part)
 {
-    struct room room = intake->o.room(intake->o.arg);
-
     if (room.jobs > INTAKE_MAX_JOBS)
         room.jobs = INTAKE_MAX_JOBS;
     if (room.bytes > INTAKE_MAX_BYTES)
         room.bytes = INTAKE_MAX_BYTES;
     if (intake->o.claim_rate > 0) {
         refill_tokens(intake);
-        if (room.jobs > intake->tokens)
-            room.jobs = intake->tokens >= 1 ? (unsigned)intake->tokens : 0;
+        unsigned most = intake->tokens >= 1 ? (unsigned)intake->tokens : 0;
+        if (most > part)
+            most /= part;
+        else if (most > 0)
+            most = 1;
+        if (room.jobs > most)
+            room.jobs = most;
     }
     if (room.bytes == 0)
         room.jobs = 0;
     return room;
+}
+
+static struct room room_now(struct intake *intake)
+{
+    return bounded(intake, intake->o.room(intake->o.arg), 1);
 }
 
 static struct request *make_request(struct intake *intake, enum claim_origin origin,
@@ -321,6 +284,26 @@ static struct request *make_request(struct intake *intake, enum claim_origin ori
     struct request *request = mem_alloc(sizeof(*request));
     *request = (struct request){intake, intake->generation, origin, room.jobs, room.bytes};
     return request;
+}
+
+static void send_claim(struct intake *intake, enum claim_origin origin, struct room room,
+                       redis_fn *fn)
+{
+    const struct keys *keys = intake->o.keys;
+    struct script_call *call = script_begin(SCRIPT_CLAIM);
+
+    script_key(call, keys->identities);
+    script_key(call, membership_claimed_key(intake->o.membership));
+    script_key(call, membership_wait_key(intake->o.membership));
+    script_key(call, origin == ORIGIN_PULL ? keys->queue_pull : keys->queue_push);
+    script_key(call, keys->recoveries);
+    script_key(call, membership_ledger_key(intake->o.membership));
+    script_arg(call, membership_identity(intake->o.membership));
+    script_arg_number(call, room.jobs);
+    script_arg_number(call, (int64_t)room.bytes);
+    script_arg(call, origin == ORIGIN_PULL ? STR("p") : STR("q"));
+    intake->calls++;
+    script_send(call, intake->o.redis, fn, make_request(intake, origin, room));
 }
 
 static void claim_now(struct intake *intake)
@@ -333,18 +316,26 @@ static void claim_now(struct intake *intake)
     room = room_now(intake);
     if (room.jobs == 0)
         return;
-    struct script_call *call = script_begin(SCRIPT_CLAIM);
-    script_key(call, intake->o.keys->identities);
-    script_key(call, membership_claimed_key(intake->o.membership));
-    script_key(call, membership_wait_key(intake->o.membership));
-    script_key(call, intake->o.keys->queue_push);
-    script_key(call, intake->o.keys->recoveries);
-    script_arg(call, membership_identity(intake->o.membership));
-    script_arg_number(call, room.jobs);
-    script_arg_number(call, (int64_t)room.bytes);
     intake->claiming = true;
-    intake->calls++;
-    script_send(call, intake->o.redis, on_claim, make_request(intake, ORIGIN_QUEUE, room));
+    send_claim(intake, ORIGIN_QUEUE, room, on_claim);
+}
+
+/* `push` first: while it has jobs that wait for room, `pull` gets its share of the tick. */
+static void claim_pull(struct intake *intake, bool tick)
+{
+    struct room room;
+
+    if (intake->o.pull_room == NULL || intake->state != INTAKE_ON || intake->pulling ||
+        (!tick && (intake->pull_idle || !intake->idle)) ||
+        membership_state(intake->o.membership) != MEMBER_PRESENT)
+        return;
+    room = bounded(intake, intake->o.pull_room(intake->o.arg), RATE_PART);
+    if (!intake->idle && room.jobs > INTAKE_PULL_SHARE)
+        room.jobs = INTAKE_PULL_SHARE;
+    if (room.jobs == 0)
+        return;
+    intake->pulling = true;
+    send_claim(intake, ORIGIN_PULL, room, on_pull);
 }
 
 /* --- waiting for the empty queue --- */
@@ -381,17 +372,12 @@ static void wait_for_job(struct intake *intake)
 
 void intake_start(struct intake *intake)
 {
-    struct vetting *vetting;
-
     if (intake->state == INTAKE_OFF)
         intake->state = INTAKE_ON;
     intake->claiming = false;
+    intake->pulling = false;
     intake->idle = false;
-    TAILQ_FOREACH(vetting, &intake->vettings, entry)
-    {
-        if (!vetting->asked)
-            look_up(intake, vetting);
-    }
+    vet_again(intake->vet);
     claim_now(intake);
 }
 
@@ -399,6 +385,7 @@ void intake_room(struct intake *intake)
 {
     if (!intake->idle)
         claim_now(intake);
+    claim_pull(intake, false);
 }
 
 void intake_tick(struct intake *intake)
@@ -406,6 +393,7 @@ void intake_tick(struct intake *intake)
     if (intake->waiting && redis_oldest_ms(intake->o.redis_wait) > WAIT_SILENT_MS)
         redis_reconnect(intake->o.redis_wait, "no answer to BLMOVE");
     claim_now(intake);
+    claim_pull(intake, true);
 }
 
 /* --- due entries --- */
@@ -429,7 +417,9 @@ static void on_due(void *arg, enum redis_status status, const redisReply *reply)
     intake->due--;
     if (status == REDIS_REPLIED && !refused(intake, reply)) {
         size_t count = read_answer(intake, reply, request.origin, &bytes);
-        if (count >= request.max_jobs || bytes >= request.max_bytes) /* there are more */
+        intake->tokens -= (double)count;
+        bool more = count >= request.max_jobs || bytes >= request.max_bytes;
+        if (more && intake->o.claim_rate == 0) /* else the tick goes on */
             intake_due(intake, request.origin, half(intake->o.room(intake->o.arg)));
     }
     try_stop(intake);
@@ -441,17 +431,17 @@ void intake_due(struct intake *intake, enum claim_origin origin, struct room roo
     char now[32];
 
     if (intake->state != INTAKE_ON || membership_state(intake->o.membership) != MEMBER_PRESENT ||
-        room.jobs == 0 || intake->due >= 2)
+        intake->due >= 2)
         return;
-    if (room.jobs > INTAKE_MAX_JOBS)
-        room.jobs = INTAKE_MAX_JOBS;
-    if (room.bytes > INTAKE_MAX_BYTES)
-        room.bytes = INTAKE_MAX_BYTES;
+    room = bounded(intake, room, RATE_PART);
+    if (room.jobs == 0)
+        return;
     struct script_call *call = script_begin(SCRIPT_DUE);
     script_key(call, intake->o.keys->identities);
     script_key(call, membership_claimed_key(intake->o.membership));
     script_key(call, origin == ORIGIN_RETRY ? intake->o.keys->retry : intake->o.keys->schedule);
     script_key(call, intake->o.keys->recoveries);
+    script_key(call, membership_ledger_key(intake->o.membership));
     script_arg(call, membership_identity(intake->o.membership));
     retry_score(now, clock_wall_us(intake->o.clock));
     script_arg(call, str_of(now));

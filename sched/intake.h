@@ -1,7 +1,8 @@
 /*
  * Takes jobs in: claim rounds while there is room, BLMOVE while the queue is empty (on a connection
  * of its own), due entries for the poller, and the look into fedpush:recoveries before a job that
- * was in dying hands is accepted.
+ * was in dying hands is accepted. Jobs of `pull` are claimed while `push` has none waiting; while
+ * it has, a small share of them each second. An empty `pull` costs one claim a second.
  */
 #ifndef FEDPUSH_SCHED_INTAKE_H
 #define FEDPUSH_SCHED_INTAKE_H
@@ -9,7 +10,7 @@
 #include "sched/holdings.h"
 #include "sched/membership.h"
 
-enum { INTAKE_MAX_JOBS = 256, INTAKE_MAX_BYTES = 1024 * 1024 };
+enum { INTAKE_MAX_JOBS = 256, INTAKE_MAX_BYTES = 1024 * 1024, INTAKE_PULL_SHARE = 64 };
 
 struct room {
     unsigned jobs;
@@ -26,6 +27,9 @@ struct intake_options {
     struct holdings *holdings;
     int claim_rate;                 /* jobs a second, 0: no limit */
     struct room (*room)(void *arg); /* how much may be claimed now */
+    /* The same of `pull`; NULL: that queue isn't ours. Small rooms make many claims: it answers 0
+     * until a good part of a batch fits. */
+    struct room (*pull_room)(void *arg);
     void (*accept)(
         void *arg,
         struct claim *claim); /* a new claim, CLAIM_NEW, in holdings; recoveries are known */

@@ -82,9 +82,11 @@ static void read_common(struct job *job, const struct json *json, struct json_va
 {
     struct json_value failed_at = json_member(json, root, STR("failed_at"));
     struct json_value dead = json_member(json, root, STR("dead"));
+    struct json_value retry_queue = json_member(json, root, STR("retry_queue"));
 
     job->class_name = decode_or_borrow(json_member(json, root, STR("class")), memory);
-    job->retry_queue = decode_or_borrow(json_member(json, root, STR("retry_queue")), memory);
+    job->retry_queue = decode_or_borrow(retry_queue, memory);
+    job->has_retry_queue = is_truthy(retry_queue);
     job->has_lock = json_member(json, root, STR("lock_digest")).type != JSON_ABSENT;
     job->has_failed_at = is_present(failed_at);
     job->dead = dead.type != JSON_FALSE;
@@ -403,6 +405,17 @@ void job_put_enqueued(struct buf *out, struct json *json, struct str payload, in
     char time[32];
     struct edit edit = {STR("enqueued_at"), format_time(time, now_us, integer_ms), STR_NULL};
     put_edited(out, json, payload, &edit, 1);
+}
+
+void job_put_retry_queue(struct buf *out, struct json *json, struct str payload, struct str queue)
+{
+    struct buf text;
+
+    buf_init(&text, MAX_ESCAPED_BYTES);
+    json_put_string(&text, queue);
+    struct edit edit = {STR("retry_queue"), buf_str(&text), STR_NULL};
+    put_edited(out, json, payload, &edit, 1);
+    buf_clear(&text);
 }
 
 bool job_queue(struct json *json, struct str payload, struct buf *out)

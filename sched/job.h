@@ -22,7 +22,8 @@ enum job_kind {
  * memory. */
 struct job {
     enum job_kind kind;
-    bool has_lock; /* has lock_digest */
+    bool has_lock;        /* has lock_digest */
+    bool has_retry_queue; /* as Ruby sees it: neither absent nor null nor false */
     bool low_priority;
     bool bypass_availability;
     bool synchronize_followers; /* wants Collection-Synchronization */
@@ -78,6 +79,12 @@ void job_put_retry(struct buf *out, struct json *json, const struct job *job,
  * Sidekiq's poller pushes. */
 void job_put_enqueued(struct buf *out, struct json *json, struct str payload, int64_t now_us,
                       bool integer_ms);
+/*
+ * Appends the payload with retry_queue set. A locked job that is handed off and fails is thereby
+ * retried into `queue`, from which its digest was made, instead of the queue it was handed to:
+ * sidekiq-unique-jobs would make another digest of that, and the lock would outlive the job.
+ */
+void job_put_retry_queue(struct buf *out, struct json *json, struct str payload, struct str queue);
 /* Appends the payload as an entry of the dead set with these error fields, without parsing it;
  * untouched when it doesn't look like an object with members. */
 void job_put_dead(struct buf *out, struct str payload, struct str error_class, struct str message);

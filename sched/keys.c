@@ -13,9 +13,11 @@ void keys_init(struct keys *keys, struct str redis_namespace)
         redis_namespace.len > 0 ? mem_printf("%.*s:", STR_ARG(redis_namespace)) : str_dup(STR_NULL);
     keys->identities = keys_prefixed(keys, STR("fedpush:identities"));
     keys->recoveries = keys_prefixed(keys, STR("fedpush:recoveries"));
+    keys->ledger = keys_prefixed(keys, STR("fedpush:ledger"));
     keys->schemes = keys_prefixed(keys, STR("fedpush:schemes"));
     keys->queues = keys_prefixed(keys, STR("queues"));
     keys->queue_push = keys_prefixed(keys, STR("queue:push"));
+    keys->queue_pull = keys_prefixed(keys, STR("queue:pull"));
     keys->retry = keys_prefixed(keys, STR("retry"));
     keys->schedule = keys_prefixed(keys, STR("schedule"));
     keys->dead = keys_prefixed(keys, STR("dead"));
@@ -27,9 +29,11 @@ void keys_clear(struct keys *keys)
     free(keys->prefix);
     free(keys->identities);
     free(keys->recoveries);
+    free(keys->ledger);
     free(keys->schemes);
     free(keys->queues);
     free(keys->queue_push);
+    free(keys->queue_pull);
     free(keys->retry);
     free(keys->schedule);
     free(keys->dead);
@@ -44,6 +48,11 @@ char *keys_claimed(const struct keys *keys, struct str identity)
 char *keys_wait(const struct keys *keys, struct str identity)
 {
     return mem_printf("%sfedpush:wait:%.*s", keys->prefix, STR_ARG(identity));
+}
+
+char *keys_ledger(const struct keys *keys, struct str identity)
+{
+    return mem_printf("%sfedpush:ledger:%.*s", keys->prefix, STR_ARG(identity));
 }
 
 char *keys_queue(const struct keys *keys, struct str queue_name)

@@ -5,9 +5,11 @@
  * fedpush:identities  sorted set: identity -> Redis TIME of its last beat in seconds; <= 0: it is
  *                     condemned, its claims are being recovered
  * fedpush:claimed:ID  hash: field "seq" the counter, fields "1", "2", ... the claims:
- * "ORIGIN\nJOB", JOB the job's own bytes, ORIGIN "q" (popped from queue:push), or "r<score>" /
- *                     "s<score>" (a due entry of `retry` / `schedule`)
+ * "ORIGIN\nJOB", JOB the job's own bytes, ORIGIN "q" (popped from queue:push), "p" (from
+ *                     queue:pull), or "r<score>" / "s<score>" (a due entry of `retry` / `schedule`)
  * fedpush:wait:ID     list: jobs that BLMOVE took from queue:push; the next claim drains it
+ * fedpush:ledger:ID   hash: "claimed" and each word of ledger.h -> how many claims; when the
+ *                     identity ends it is added to fedpush:ledger
  * fedpush:recoveries  hash: jid -> "<count> <unix seconds>", with " alone" behind it while it runs
  * alone
  * fedpush:schemes     sorted set: "rfc9421 ORIGIN", "cavage ORIGIN" or "vain ORIGIN" -> Redis TIME
@@ -22,9 +24,11 @@ struct keys {
     char *prefix; /* "" or "NAMESPACE:" */
     char *identities;
     char *recoveries;
+    char *ledger;
     char *schemes;
     char *queues;     /* Sidekiq's set of queue names */
     char *queue_push; /* "queue:push" */
+    char *queue_pull; /* "queue:pull" */
     char *retry;
     char *schedule;
     char *dead;
@@ -36,6 +40,7 @@ void keys_clear(struct keys *keys);
 /* New strings; free(). */
 char *keys_claimed(const struct keys *keys, struct str identity);
 char *keys_wait(const struct keys *keys, struct str identity);
+char *keys_ledger(const struct keys *keys, struct str identity);
 char *keys_queue(const struct keys *keys, struct str queue_name);
 char *keys_prefixed(const struct keys *keys, struct str name);
 

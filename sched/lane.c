@@ -1,6 +1,7 @@
 #include "sched/lane.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,13 @@
 enum {
     LANE_SHARE = 16,   /* of the look-ahead */
     SUSPECT_SHARE = 4, /* of slots and look-ahead */
+    LOW_SHARE = 4,     /* of the look-ahead, for low jobs */
+    LOW_MOST = 8,      /* of slots */
+    LOW_LEAST = 32,    /* the same, whatever else there is */
+    LOW_SUSPECT_SHARE = 16,
     RETRIED_TURN = 4,
+    LOW_TURN = 16,
+    LOW_BOOK_MS = 5, /* between two booked low jobs of the whole machine */
     BOOK_HORIZON_MS = 600000,
     IDLE_MS = 3600000,
     FIRST_MEAN_MS = 200,
@@ -19,21 +26,26 @@ enum {
 TAILQ_HEAD(lane_ring, lane);
 
 struct worker_rings {
-    struct lane_ring healthy;
-    struct lane_ring suspect;
+    struct lane_ring of[PLACE_COUNT];
+};
+
+/* What a class of jobs holds in all lanes together. */
+struct share {
+    unsigned waiting;
+    unsigned suspect_waiting;
+    unsigned in_flight;
+    unsigned suspect_in_flight;
 };
 
 struct lanes {
     struct lane_options options;
     struct table *by_host;
     struct worker_rings *rings;
-    unsigned waiting;
-    unsigned suspect_waiting;
-    unsigned in_flight;
-    unsigned suspect_in_flight;
-    unsigned ready;
-    unsigned healthy_ready;
+    struct share shares[2]; /* [1]: of low jobs */
+    unsigned ready[PLACE_COUNT];
     unsigned progressing;
+    unsigned turns;
+    int64_t low_reserved_ms;
 };
 
 struct lanes *lanes_create(const struct lane_options *options)
@@ -44,8 +56,8 @@ struct lanes *lanes_create(const struct lane_options *options)
     lanes->by_host = table_create();
     lanes->rings = mem_alloc(options->workers * sizeof(struct worker_rings));
     for (unsigned i = 0; i < options->workers; i++) {
-        TAILQ_INIT(&lanes->rings[i].healthy);
-        TAILQ_INIT(&lanes->rings[i].suspect);
+        for (int place = 0; place < PLACE_COUNT; place++)
+            TAILQ_INIT(&lanes->rings[i].of[place]);
     }
     return lanes;
 }
@@ -89,6 +101,7 @@ struct lane *lanes_get(struct lanes *lanes, struct str host, int64_t now_ms)
         lane->mean_ms = FIRST_MEAN_MS;
         TAILQ_INIT(&lane->fresh);
         TAILQ_INIT(&lane->retried);
+        TAILQ_INIT(&lane->low);
         table_put(lanes->by_host, lane->host, lane);
     }
     lane->touched_ms = now_ms;
@@ -102,8 +115,25 @@ static unsigned window_of(const struct lanes *lanes, const struct lane *lane)
 
 static struct lane_ring *ring_of(struct lanes *lanes, const struct lane *lane)
 {
-    struct worker_rings *rings = &lanes->rings[lane->worker];
-    return lane->suspect ? &rings->suspect : &rings->healthy;
+    return &lanes->rings[lane->worker].of[lane->place];
+}
+
+/* Low jobs leave a place free for the host's others, where it has more than one. */
+static bool low_fits(const struct lanes *lanes, const struct lane *lane)
+{
+    unsigned window = window_of(lanes, lane);
+    return lane->low_waiting > 0 && lane->low_in_flight < (window > 1 ? window - 1 : 1);
+}
+
+static enum lane_place place_of(const struct lanes *lanes, const struct lane *lane)
+{
+    if (lane->blocked || lane->in_flight >= window_of(lanes, lane))
+        return PLACE_NONE;
+    if (lane->waiting > 0)
+        return lane->suspect ? PLACE_SUSPECT : PLACE_HEALTHY;
+    if (!low_fits(lanes, lane))
+        return PLACE_NONE;
+    return lane->suspect ? PLACE_LOW_SUSPECT : PLACE_LOW;
 }
 
 /* How many jobs the lane gets rid of within PROGRESS_MS. */
@@ -123,41 +153,31 @@ static void count_progressing(struct lanes *lanes, struct lane *lane)
  */
 static void update_ready(struct lanes *lanes, struct lane *lane)
 {
-    bool ready = lane->waiting > 0 && !lane->blocked && lane->in_flight < window_of(lanes, lane);
+    enum lane_place place = place_of(lanes, lane);
 
     count_progressing(lanes, lane);
-    if (ready == lane->ready)
+    if (place == lane->place)
         return;
-    lane->ready = ready;
-    if (ready) {
-        TAILQ_INSERT_TAIL(ring_of(lanes, lane), lane, ring);
-        lanes->ready++;
-        lanes->healthy_ready += !lane->suspect;
-    } else {
+    if (lane->place != PLACE_NONE)
         TAILQ_REMOVE(ring_of(lanes, lane), lane, ring);
-        lanes->ready--;
-        lanes->healthy_ready -= !lane->suspect;
-    }
+    lanes->ready[lane->place]--; /* PLACE_NONE's number means nothing */
+    lane->place = place;
+    lanes->ready[place]++;
+    if (place != PLACE_NONE)
+        TAILQ_INSERT_TAIL(ring_of(lanes, lane), lane, ring);
 }
 
-/* Out of the ring while the class changes, since the ring depends on it. */
 static void set_suspect(struct lanes *lanes, struct lane *lane, bool suspect)
 {
-    bool blocked = lane->blocked;
+    unsigned sign = suspect ? 1 : UINT_MAX; /* unsigned arithmetic wraps back */
 
     if (lane->suspect == suspect)
         return;
-    lane->blocked = true;
-    update_ready(lanes, lane);
     lane->suspect = suspect;
-    if (suspect) {
-        lanes->suspect_waiting += lane->waiting;
-        lanes->suspect_in_flight += lane->in_flight;
-    } else {
-        lanes->suspect_waiting -= lane->waiting;
-        lanes->suspect_in_flight -= lane->in_flight;
-    }
-    lane->blocked = blocked;
+    lanes->shares[0].suspect_waiting += sign * lane->waiting;
+    lanes->shares[0].suspect_in_flight += sign * (lane->in_flight - lane->low_in_flight);
+    lanes->shares[1].suspect_waiting += sign * lane->low_waiting;
+    lanes->shares[1].suspect_in_flight += sign * lane->low_in_flight;
     update_ready(lanes, lane);
 }
 
@@ -169,25 +189,43 @@ void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t now
     set_suspect(lanes, lane, suspect);
 }
 
-bool lanes_has_room(const struct lanes *lanes, const struct lane *lane)
+bool lanes_has_room(const struct lanes *lanes, const struct lane *lane, bool low)
 {
     unsigned total = lanes->options.lookahead_jobs;
+    unsigned suspects = total / (low ? LOW_SUSPECT_SHARE : SUSPECT_SHARE);
 
-    if (lane->waiting >= total / LANE_SHARE)
+    if ((low ? lane->low_waiting : lane->waiting) >= total / LANE_SHARE ||
+        (low && lanes_low_room(lanes) == 0))
         return false;
-    return !lane->suspect || !lane->tried || lanes->suspect_waiting < total / SUSPECT_SHARE;
+    return !lane->suspect || !lane->tried || lanes->shares[low].suspect_waiting < suspects;
 }
 
-static void count_waiting(struct lanes *lanes, struct lane *lane, int change)
+static void count_waiting(struct lanes *lanes, struct lane *lane, bool low, int change)
 {
-    lane->waiting += (unsigned)change;
-    lanes->waiting += (unsigned)change;
+    struct share *share = &lanes->shares[low];
+
+    *(low ? &lane->low_waiting : &lane->waiting) += (unsigned)change;
+    share->waiting += (unsigned)change;
     if (lane->suspect)
-        lanes->suspect_waiting += (unsigned)change;
+        share->suspect_waiting += (unsigned)change;
+}
+
+static void count_in_flight(struct lanes *lanes, struct lane *lane, bool low, int change)
+{
+    struct share *share = &lanes->shares[low];
+
+    lane->in_flight += (unsigned)change;
+    share->in_flight += (unsigned)change;
+    if (low)
+        lane->low_in_flight += (unsigned)change;
+    if (lane->suspect)
+        share->suspect_in_flight += (unsigned)change;
 }
 
 static struct claim_list *list_of(struct lane *lane, const struct claim *claim)
 {
+    if (claim->low)
+        return &lane->low;
     return claim->job.retry_count >= 0 ? &lane->retried : &lane->fresh;
 }
 
@@ -202,7 +240,7 @@ void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool
         TAILQ_INSERT_HEAD(list, claim, entry);
     else
         TAILQ_INSERT_TAIL(list, claim, entry);
-    count_waiting(lanes, lane, 1);
+    count_waiting(lanes, lane, claim->low, 1);
     update_ready(lanes, lane);
 }
 
@@ -214,29 +252,43 @@ void lanes_remove(struct lanes *lanes, struct claim *claim)
     TAILQ_REMOVE(list_of(lane, claim), claim, entry);
     claim->state = CLAIM_NEW;
     claim->lane = NULL;
-    count_waiting(lanes, lane, -1);
+    count_waiting(lanes, lane, claim->low, -1);
     update_ready(lanes, lane);
 }
 
-int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms)
+static int64_t later(int64_t a_ms, int64_t b_ms)
+{
+    return a_ms > b_ms ? a_ms : b_ms;
+}
+
+static int64_t within_horizon(int64_t at_ms, int64_t now_ms)
+{
+    return at_ms < now_ms + BOOK_HORIZON_MS ? at_ms : now_ms + BOOK_HORIZON_MS;
+}
+
+int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, bool low, int64_t now_ms)
 {
     int64_t share_ms = lane->mean_ms / window_of(lanes, lane) + 1;
-    int64_t queued_ms = (int64_t)lane->waiting * share_ms;
-    int64_t tail_ms =
-        lane->reserved_ms > now_ms + queued_ms ? lane->reserved_ms : now_ms + queued_ms;
+    int64_t queued_ms = (int64_t)(lane->waiting + (low ? lane->low_waiting : 0)) * share_ms;
+    int64_t tail_ms = later(lane->reserved_ms, now_ms + queued_ms);
 
-    tail_ms += share_ms;
-    if (tail_ms > now_ms + BOOK_HORIZON_MS)
-        tail_ms = now_ms + BOOK_HORIZON_MS;
-    lane->reserved_ms = tail_ms;
+    if (low) {
+        lanes->low_reserved_ms =
+            within_horizon(later(lanes->low_reserved_ms, now_ms) + LOW_BOOK_MS, now_ms);
+        tail_ms = later(later(tail_ms, lane->low_reserved_ms), lanes->low_reserved_ms);
+    }
+    tail_ms = within_horizon(tail_ms + share_ms, now_ms);
+    *(low ? &lane->low_reserved_ms : &lane->reserved_ms) = tail_ms;
     return tail_ms - now_ms;
 }
 
-static struct claim *take(struct lane *lane)
+static struct claim *take(const struct lanes *lanes, struct lane *lane)
 {
     struct claim *fresh = TAILQ_FIRST(&lane->fresh);
     struct claim *retried = TAILQ_FIRST(&lane->retried);
 
+    if (low_fits(lanes, lane) && (lane->waiting == 0 || lane->turns % LOW_TURN == LOW_TURN - 1))
+        return TAILQ_FIRST(&lane->low);
     if (fresh == NULL || (retried != NULL && lane->turns % RETRIED_TURN == RETRIED_TURN - 1))
         return retried;
     return fresh;
@@ -246,32 +298,67 @@ static bool suspects_may(const struct lanes *lanes)
 {
     unsigned slots = lanes->options.max_in_flight;
     unsigned share =
-        lanes->healthy_ready > 0 ? slots / SUSPECT_SHARE : slots - slots / SUSPECT_SHARE;
-    return lanes->suspect_in_flight < (share > 0 ? share : 1);
+        lanes->ready[PLACE_HEALTHY] > 0 ? slots / SUSPECT_SHARE : slots - slots / SUSPECT_SHARE;
+    return lanes->shares[0].suspect_in_flight < (share > 0 ? share : 1);
+}
+
+/* What is in flight shares the processors, so that the others' in flight count against it, too. */
+static bool low_may(const struct lanes *lanes, bool others)
+{
+    unsigned most = lanes->options.max_in_flight / LOW_MOST;
+    unsigned share = lanes->options.max_in_flight / LOW_LEAST;
+
+    if (!others && most > share + lanes->shares[0].in_flight)
+        share = most - lanes->shares[0].in_flight;
+    return lanes->shares[1].in_flight < (share > 0 ? share : 1);
+}
+
+/* Of their slots, suspect hosts' low jobs leave a quarter to the others. */
+static struct lane *first_low(const struct lanes *lanes, struct worker_rings *rings)
+{
+    unsigned share = lanes->options.max_in_flight / LOW_MOST * 3 / 4;
+    struct lane *lane = TAILQ_FIRST(&rings->of[PLACE_LOW]);
+
+    if (lane == NULL && lanes->shares[1].suspect_in_flight < (share > 0 ? share : 1))
+        lane = TAILQ_FIRST(&rings->of[PLACE_LOW_SUSPECT]);
+    return lane;
+}
+
+static struct lane *choose(const struct lanes *lanes, struct worker_rings *rings)
+{
+    bool others =
+        lanes->ready[PLACE_HEALTHY] > 0 || (lanes->ready[PLACE_SUSPECT] > 0 && suspects_may(lanes));
+    struct lane *lane = NULL;
+
+    if (lanes->turns % LOW_TURN == LOW_TURN - 1 && low_may(lanes, true))
+        lane = first_low(lanes, rings);
+    if (lane == NULL)
+        lane = TAILQ_FIRST(&rings->of[PLACE_HEALTHY]);
+    if (lane == NULL && suspects_may(lanes))
+        lane = TAILQ_FIRST(&rings->of[PLACE_SUSPECT]);
+    if (lane == NULL && low_may(lanes, others))
+        lane = first_low(lanes, rings);
+    return lane;
 }
 
 struct claim *lanes_next(struct lanes *lanes, unsigned worker)
 {
-    struct worker_rings *rings = &lanes->rings[worker];
     struct lane *lane;
 
-    if (lanes->in_flight >= lanes->options.max_in_flight)
+    if (lanes_in_flight(lanes) >= lanes->options.max_in_flight)
         return NULL;
-    lane = TAILQ_FIRST(&rings->healthy);
-    if (lane == NULL && suspects_may(lanes))
-        lane = TAILQ_FIRST(&rings->suspect);
+    lane = choose(lanes, &lanes->rings[worker]);
     if (lane == NULL)
         return NULL;
-    struct claim *claim = take(lane);
+    struct claim *claim = take(lanes, lane);
     lanes_remove(lanes, claim);
     claim->state = CLAIM_FLIGHT;
     claim->lane = lane;
     lane->turns++;
-    lane->in_flight++;
-    lanes->in_flight++;
-    lanes->suspect_in_flight += lane->suspect;
+    lanes->turns++;
+    count_in_flight(lanes, lane, claim->low, 1);
     update_ready(lanes, lane);
-    if (lane->ready) { /* one job a turn: to the end of the ring */
+    if (lane->place != PLACE_NONE) { /* one job a turn: to the end of the ring */
         TAILQ_REMOVE(ring_of(lanes, lane), lane, ring);
         TAILQ_INSERT_TAIL(ring_of(lanes, lane), lane, ring);
     }
@@ -286,9 +373,7 @@ void lanes_landed(struct lanes *lanes, struct claim *claim, bool attempted, bool
     assert(claim->state == CLAIM_FLIGHT);
     claim->state = CLAIM_NEW;
     claim->lane = NULL;
-    lane->in_flight--;
-    lanes->in_flight--;
-    lanes->suspect_in_flight -= lane->suspect;
+    count_in_flight(lanes, lane, claim->low, -1);
     lane->touched_ms = now_ms;
     if (attempted) {
         lane->tried = true;
@@ -306,12 +391,23 @@ void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked)
 
 unsigned lanes_waiting(const struct lanes *lanes)
 {
-    return lanes->waiting;
+    return lanes->shares[0].waiting;
+}
+
+unsigned lanes_low_waiting(const struct lanes *lanes)
+{
+    return lanes->shares[1].waiting;
+}
+
+unsigned lanes_low_room(const struct lanes *lanes)
+{
+    unsigned bound = lanes->options.lookahead_jobs / LOW_SHARE;
+    return bound > lanes->shares[1].waiting ? bound - lanes->shares[1].waiting : 0;
 }
 
 unsigned lanes_in_flight(const struct lanes *lanes)
 {
-    return lanes->in_flight;
+    return lanes->shares[0].in_flight + lanes->shares[1].in_flight;
 }
 
 unsigned lanes_progressing(const struct lanes *lanes)
@@ -321,7 +417,12 @@ unsigned lanes_progressing(const struct lanes *lanes)
 
 unsigned lanes_ready(const struct lanes *lanes)
 {
-    return lanes->ready;
+    return lanes->ready[PLACE_HEALTHY] + lanes->ready[PLACE_SUSPECT];
+}
+
+unsigned lanes_low_ready(const struct lanes *lanes)
+{
+    return lanes->ready[PLACE_LOW];
 }
 
 unsigned lanes_count(const struct lanes *lanes)
@@ -335,7 +436,8 @@ unsigned lanes_sweep(struct lanes *lanes, int64_t now_ms)
     struct lane *lane;
 
     while ((lane = table_next(lanes->by_host, &at)) != NULL) {
-        if (lane->waiting == 0 && lane->in_flight == 0 && now_ms - lane->touched_ms > IDLE_MS) {
+        if (lane->waiting == 0 && lane->low_waiting == 0 && lane->in_flight == 0 &&
+            now_ms - lane->touched_ms > IDLE_MS) {
             table_remove(lanes->by_host, lane->host);
             free(lane);
         }

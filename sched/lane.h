@@ -10,30 +10,51 @@
  * of the slots while healthy hosts have work; else up to three quarters: a burst of posts finds
  * free slots even when black holes were all there was.
  *   - Fresh before retried, but each fourth turn of a lane is a retried job's.
+ *   - Low jobs (claim->low: Mastodon's LowPriorityDeliveryWorker and whatever came from `pull`)
+ * wait behind the others of their host, but for each sixteenth turn, and leave one place of its
+ * window free for them. All hosts together, they hold at most an eighth of the slots, less what the
+ * others have in flight, so that nobody waits for them in the workers either; but always a
+ * thirty-second, and each sixteenth turn, while others could go.
  *   - What waits is bounded: a lane by a sixteenth of the look-ahead, all suspect lanes together by
- * a quarter. What exceeds that is booked on the lane's reservation clock and comes back later.
+ * a quarter. What exceeds that is booked on the lane's reservation clock and comes back later. Low
+ * jobs have bounds (a lane the same, all together a quarter, suspect ones a sixteenth) and clocks
+ * of their own, so that they take no place from the others.
  */
 #ifndef FEDPUSH_SCHED_LANE_H
 #define FEDPUSH_SCHED_LANE_H
 
 #include "sched/claim.h"
 
+/* The ring that a lane stands in while it is ready. */
+enum lane_place {
+    PLACE_NONE = 0,
+    PLACE_HEALTHY,
+    PLACE_SUSPECT,
+    PLACE_LOW, /* only low jobs wait there */
+    PLACE_LOW_SUSPECT,
+    PLACE_COUNT
+};
+
 struct lane {
-    TAILQ_ENTRY(lane) ring; /* while ready */
+    TAILQ_ENTRY(lane) ring; /* of `place` */
     struct str host;        /* points into the lane's own memory */
     unsigned worker;        /* index of the worker that serves this host */
     struct claim_list fresh;
     struct claim_list retried;
-    unsigned waiting;
-    unsigned in_flight;
+    struct claim_list low;
+    unsigned waiting; /* fresh and retried */
+    unsigned low_waiting;
+    unsigned in_flight; /* low ones included */
+    unsigned low_in_flight;
     unsigned turns;
-    bool ready;
+    enum lane_place place;
     bool suspect;
     bool tried; /* an attempt has ended: a suspect host that was never tried is only unknown */
     unsigned progressing; /* of `waiting`: what it will dispatch soon, at its pace */
     bool blocked;         /* an answer about the host's availability is awaited */
     int64_t reserved_ms;  /* monotonic: the end of what is booked */
-    uint32_t mean_ms;     /* of its attempts, moving */
+    int64_t low_reserved_ms;
+    uint32_t mean_ms; /* of its attempts, moving */
     int64_t touched_ms;
 };
 
@@ -54,8 +75,8 @@ struct lane *lanes_get(struct lanes *lanes, struct str host, int64_t now_ms);
 /* What is known from earlier runs. */
 void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t now_ms);
 
-/* True when the lane may hold one more waiting job. */
-bool lanes_has_room(const struct lanes *lanes, const struct lane *lane);
+/* True when the lane may hold one more waiting job (low or not). */
+bool lanes_has_room(const struct lanes *lanes, const struct lane *lane, bool low);
 /* Puts a claim (CLAIM_NEW) at the end of its lane, or at its head when it comes back
  * unattempted. */
 void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool at_head);
@@ -63,9 +84,10 @@ void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool
 void lanes_remove(struct lanes *lanes, struct claim *claim);
 /*
  * When a job that finds no room may come back: the lane's clock advances by one job's share of the
- * window, and never stands more than ten minutes ahead. Milliseconds from now.
+ * window, and never stands more than ten minutes ahead; a low job also waits for the clock of all
+ * low ones. Milliseconds from now.
  */
-int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, bool low, int64_t now_ms);
 
 /* The next claim for this worker, now CLAIM_FLIGHT and counted, or NULL. */
 struct claim *lanes_next(struct lanes *lanes, unsigned worker);
@@ -76,13 +98,17 @@ void lanes_landed(struct lanes *lanes, struct claim *claim, bool attempted, bool
 /* No job of the lane is dispatched until it is unblocked. */
 void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked);
 
-unsigned lanes_waiting(const struct lanes *lanes); /* claims in lanes */
-unsigned lanes_in_flight(const struct lanes *lanes);
+unsigned lanes_waiting(const struct lanes *lanes); /* claims in lanes, low ones apart */
+unsigned lanes_low_waiting(const struct lanes *lanes);
+unsigned lanes_in_flight(const struct lanes *lanes); /* low ones included */
 /* Claims that will leave their lanes within two seconds at the pace of their hosts: while there are
  * enough of them, claiming more would only move the queue into memory; what waits for a host that
- * doesn't answer is not among them. */
+ * doesn't answer is not among them, nor are low jobs. */
 unsigned lanes_progressing(const struct lanes *lanes);
-unsigned lanes_ready(const struct lanes *lanes); /* lanes that could dispatch now */
+unsigned lanes_ready(const struct lanes *lanes); /* lanes that could dispatch other than low jobs */
+unsigned lanes_low_ready(const struct lanes *lanes); /* healthy hosts' lanes with only low jobs */
+/* How many more low jobs may wait. */
+unsigned lanes_low_room(const struct lanes *lanes);
 unsigned lanes_count(const struct lanes *lanes);
 /* Forgets idle lanes untouched for an hour; returns how many are left. */
 unsigned lanes_sweep(struct lanes *lanes, int64_t now_ms);

@@ -1,5 +1,5 @@
 -- The end of a drain: gives back what BLMOVE took last; leaves only when nothing is held any more.
--- KEYS: identities, claimed:ID, wait:ID, queue   ARGV: identity   Answer: claims still held (0: the identity is gone)
+-- KEYS: identities, claimed:ID, wait:ID, queue, ledger:ID, ledger   ARGV: identity   Answer: claims still held (0: the identity is gone)
 redis.call('HDEL', KEYS[2], '')
 while true do
   local job = redis.call('LINDEX', KEYS[3], 0)
@@ -9,6 +9,9 @@ while true do
 end
 local left = redis.call('HLEN', KEYS[2]) - redis.call('HEXISTS', KEYS[2], 'seq')
 if left == 0 then
+  local counts = redis.pcall('HGETALL', KEYS[5]) -- what is left of an identity is in the total
+  for i = 1, #counts, 2 do redis.pcall('HINCRBY', KEYS[6], counts[i], counts[i + 1]) end
+  redis.call('DEL', KEYS[5])
   redis.call('DEL', KEYS[2])
   redis.call('ZREM', KEYS[1], ARGV[1])
 end

@@ -14,6 +14,7 @@ struct membership {
     char *identity;
     char *claimed_key;
     char *wait_key;
+    char *ledger_key;
     bool joined_once;    /* under this identity: from then on an absent identity is a lost one */
     int64_t acked_ms;    /* monotonic time at which the last acknowledged beat was *sent* */
     uint64_t generation; /* of the identity: answers to another one's beats are stale */
@@ -118,6 +119,7 @@ void membership_destroy(struct membership *m)
     free(m->identity);
     free(m->claimed_key);
     free(m->wait_key);
+    free(m->ledger_key);
     free(m);
 }
 
@@ -133,9 +135,11 @@ void membership_adopt(struct membership *m, struct str identity)
     free(m->identity);
     free(m->claimed_key);
     free(m->wait_key);
+    free(m->ledger_key);
     m->identity = str_dup(identity);
     m->claimed_key = keys_claimed(m->keys, identity);
     m->wait_key = keys_wait(m->keys, identity);
+    m->ledger_key = keys_ledger(m->keys, identity);
     m->generation++;
     m->joined_once = false;
     m->acked_ms = 0;
@@ -190,4 +194,9 @@ const char *membership_claimed_key(const struct membership *m)
 const char *membership_wait_key(const struct membership *m)
 {
     return m->wait_key;
+}
+
+const char *membership_ledger_key(const struct membership *m)
+{
+    return m->ledger_key;
 }

@@ -54,5 +54,6 @@ bool membership_is_fresh(const struct membership *membership);
 int64_t membership_beat_age_ms(const struct membership *membership);
 const char *membership_claimed_key(const struct membership *membership);
 const char *membership_wait_key(const struct membership *membership);
+const char *membership_ledger_key(const struct membership *membership);
 
 #endif

@@ -83,7 +83,7 @@ static void enqueue(struct poller *poller, struct str entry)
     if (job_queue(poller->json, entry, &queue) && !queue.overflow) {
         char *key = keys_queue(poller->o.keys, buf_str(&queue));
         job_put_enqueued(&pushed, poller->json, entry, clock_wall_us(poller->o.clock),
-                         poller->o.integer_ms);
+                         poller->o.sidekiq->major >= 8);
         struct script_call *call = script_begin(SCRIPT_ENQUEUE);
         script_key(call, zset_key(poller));
         script_key(call, poller->o.keys->queues);
@@ -118,12 +118,17 @@ static void on_entries(void *arg, enum redis_status status, const redisReply *re
     }
 }
 
-/* Sidekiq sleeps uniformly in [0.5, 1.5) of its interval, which grows with the processes that poll.
- */
-static int64_t cadence_ms(struct poller *poller, unsigned processes)
+/* Sidekiq's interval grows with the processes that poll; below ten of them it sleeps uniformly in
+ * [0.5, 1.5) of it, from then on in [0, 1), since 8.1 in [0, 2). */
+int64_t poller_cadence_ms(const struct incumbent_version *sidekiq, unsigned processes,
+                          const struct rng *rng)
 {
     int64_t interval_ms = (int64_t)PER_PROCESS_MS * (processes > 0 ? processes : 1);
-    return interval_ms / 2 + (int64_t)rng_below(poller->o.rng, (uint64_t)interval_ms);
+    bool doubled = sidekiq->major > 8 || (sidekiq->major == 8 && sidekiq->minor >= 1);
+
+    if (processes < 10)
+        return interval_ms / 2 + (int64_t)rng_below(rng, (uint64_t)interval_ms);
+    return (int64_t)rng_below(rng, (uint64_t)interval_ms * (doubled ? 2 : 1));
 }
 
 void poller_tick(struct poller *poller, unsigned processes)
@@ -135,7 +140,7 @@ void poller_tick(struct poller *poller, unsigned processes)
     intake_due(poller->o.intake, ORIGIN_RETRY, poller->o.room(poller->o.arg));
     intake_due(poller->o.intake, ORIGIN_SCHEDULE, poller->o.room(poller->o.arg));
     if (poller->state == POLLER_IDLE && now_ms >= poller->next_ms) {
-        poller->next_ms = now_ms + cadence_ms(poller, processes);
+        poller->next_ms = now_ms + poller_cadence_ms(poller->o.sidekiq, processes, poller->o.rng);
         poller->state = POLLER_RETRY;
         read_entries(poller);
     }

@@ -9,6 +9,7 @@
 #define FEDPUSH_SCHED_POLLER_H
 
 #include "base/loop.h"
+#include "sched/incumbent.h"
 #include "sched/intake.h"
 
 struct poller_options {
@@ -18,7 +19,7 @@ struct poller_options {
     const struct keys *keys;
     struct membership *membership;
     struct intake *intake;
-    bool integer_ms; /* enqueued_at as the Sidekiq in use writes it */
+    const struct incumbent_version *sidekiq; /* enqueued_at and the cadence as it has them */
     struct room (*room)(void *arg);
     void *arg;
 };
@@ -30,5 +31,8 @@ void poller_destroy(struct poller *poller);
 void poller_tick(struct poller *poller, unsigned processes);
 void poller_stop(struct poller *poller); /* draining: nothing is taken any more */
 void poller_lost(struct poller *poller); /* the connection broke */
+/* How long Sidekiq's own poller would sleep. Pure. */
+int64_t poller_cadence_ms(const struct incumbent_version *sidekiq, unsigned processes,
+                          const struct rng *rng);
 
 #endif

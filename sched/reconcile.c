@@ -88,6 +88,7 @@ static void put_back(struct reconcile *r, struct claim *const *missing, size_t c
 
         script_key(call, r->keys->identities);
         script_key(call, membership_claimed_key(r->membership));
+        script_key(call, membership_ledger_key(r->membership));
         script_arg(call, membership_identity(r->membership));
         for (size_t i = 0; i < n; i++) {
             const struct claim *claim = missing[start + i];

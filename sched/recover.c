@@ -44,6 +44,7 @@ struct recovery {
     char *identity;
     char *claimed_key;
     char *wait_key;
+    char *ledger_key;
     uint64_t *seqs; /* descending */
     size_t seq_count;
     size_t next;
@@ -70,6 +71,7 @@ static void recovery_free(struct recovery *r)
     free(r->identity);
     free(r->claimed_key);
     free(r->wait_key);
+    free(r->ledger_key);
     free(r->seqs);
     free(r);
 }
@@ -200,6 +202,9 @@ static void give_back(struct recovery *r)
     script_key(call, r->keys->schedule);
     script_key(call, r->keys->dead);
     script_key(call, r->keys->recoveries);
+    script_key(call, r->ledger_key);
+    script_key(call, r->keys->ledger);
+    script_key(call, r->keys->queue_pull);
     script_arg(call, str_of(r->identity));
     script_arg_number(call, clock_wall_us(&r->clock) / 1000000);
     for (size_t i = 0; i < r->chunk_count; i++) {
@@ -291,6 +296,7 @@ struct recovery *recover_start(struct redis *redis, const struct keys *keys, str
     r->identity = str_dup(identity);
     r->claimed_key = keys_claimed(keys, identity);
     r->wait_key = keys_wait(keys, identity);
+    r->ledger_key = keys_ledger(keys, identity);
     r->fn = fn;
     r->arg = arg;
     script_load(redis);

@@ -8,11 +8,20 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "sched/metrics.h"
+#include "sched/retry.h"
 
-enum { STAT_TTL_S = 157680000, MAX_WORK = 200 };
+enum { STAT_TTL_S = 157680000, SILENT_MACHINE_S = 60 };
+
+/* UNKNOWN --first answer--> SHOWN or HIDDEN --each beat's answer--> SHOWN or HIDDEN; any --> LEFT
+ */
+enum presence { PRESENCE_UNKNOWN = 0, PRESENCE_SHOWN, PRESENCE_HIDDEN, PRESENCE_LEFT };
 
 struct registration {
     struct register_options o;
+    struct metrics *metrics;
+    enum presence presence;
+    unsigned busy;
     uint64_t processed;
     uint64_t failed;
     bool quiet;
@@ -26,18 +35,28 @@ struct registration *register_create(const struct register_options *options)
     struct registration *r = mem_alloc(sizeof(*r));
     r->o = *options;
     r->processes = 1;
+    r->metrics = metrics_create(options->clock, options->redis, options->keys, options->sidekiq);
     return r;
 }
 
 void register_destroy(struct registration *r)
 {
+    if (r == NULL)
+        return;
+    metrics_destroy(r->metrics);
     free(r);
 }
 
-void register_count(struct registration *r, bool failed)
+void register_count(struct registration *r, struct str class_name, bool failed, uint64_t ms)
 {
     r->processed++;
     r->failed += failed;
+    metrics_count(r->metrics, class_name, failed, ms);
+}
+
+unsigned register_beat_s(const struct registration *r)
+{
+    return r->o.sidekiq->major < 7 ? 5 : 10;
 }
 
 void register_set_quiet(struct registration *r)
@@ -75,6 +94,7 @@ static void flush_statistics(struct registration *r)
     struct tm utc;
     char day[16];
 
+    metrics_flush(r->metrics);
     if (r->processed == 0)
         return;
     gmtime_r(&now, &utc);
@@ -92,27 +112,46 @@ static void put_hostname(struct buf *out)
     json_put_string(out, str_of(name));
 }
 
+/* [] or {} of the queues: names alone, or each with weight 0, as Sidekiq shows a strict order. */
+static void put_queues(const struct registration *r, struct buf *out, bool weights)
+{
+    buf_put_char(out, weights ? '{' : '[');
+    for (const char *const *queue = r->o.queues; *queue != NULL; queue++) {
+        if (queue != r->o.queues)
+            buf_put_char(out, ',');
+        json_put_string(out, str_of(*queue));
+        if (weights)
+            buf_put_str(out, STR(":0"));
+    }
+    buf_put_char(out, weights ? '}' : ']');
+}
+
 /* The union of what 6.5 to 8.1 look for: without `capsules` 8.0's busy page fails, without
  * `concurrency` in the JSON the scheduler that cleans up old posts fails on 6.5 to 8.0. */
 static void put_info(struct registration *r, struct buf *out)
 {
     struct str identity = membership_identity(r->o.membership);
     struct str pid = str_slice(identity, str_find(identity, ':') + 1);
+    char started[32];
 
     pid.len = str_find(pid, ':');
+    retry_score(started, r->o.started_us);
     buf_put_str(out, STR("{\"hostname\":"));
     put_hostname(out);
-    buf_printf(out, ",\"started_at\":%.6f,\"pid\":%.*s,\"tag\":\"fedpush\",\"concurrency\":%d",
-               (double)r->o.started_us / 1e6, STR_ARG(pid), r->o.concurrency);
-    buf_printf(
-        out,
-        ",\"capsules\":{\"default\":{\"concurrency\":%d,\"mode\":\"strict\",\"weights\":{\"push\":"
-        "0}}}"
-        ",\"queues\":[\"push\"],\"weights\":[{\"push\":0}],\"labels\":[\"fedpush\"],\"identity\":",
-        r->o.concurrency);
+    buf_printf(out, ",\"started_at\":%s,\"pid\":%.*s,\"tag\":\"fedpush\",\"concurrency\":%d",
+               started, STR_ARG(pid), r->o.concurrency);
+    buf_printf(out,
+               ",\"capsules\":{\"default\":{\"concurrency\":%d,\"mode\":\"strict\",\"weights\":",
+               r->o.concurrency);
+    put_queues(r, out, true);
+    buf_put_str(out, STR("}},\"queues\":"));
+    put_queues(r, out, false);
+    buf_put_str(out, STR(",\"weights\":["));
+    put_queues(r, out, true);
+    buf_put_str(out, STR("],\"labels\":[\"fedpush\"],\"identity\":"));
     json_put_string(out, identity);
     buf_put_str(out, STR(",\"version\":"));
-    json_put_string(out, str_of(r->o.sidekiq_version));
+    json_put_string(out, str_of(r->o.sidekiq->text));
     buf_put_str(out, STR(",\"embedded\":false}"));
 }
 
@@ -158,48 +197,80 @@ static void on_pong(void *arg, enum redis_status status, const redisReply *reply
         r->rtt_us = clock_wall_us(r->o.clock) - r->ping_us;
 }
 
-static void put_work(struct registration *r, const char *key, const struct work *work, size_t count)
+static void put_value(struct buf *out, const struct work *work)
 {
-    struct str words[2 + 2 * MAX_WORK] = {STR("HSET"), str_of(key)};
-    struct buf values[MAX_WORK];
-    char names[MAX_WORK][24];
-    const struct str expire[] = {STR("EXPIRE"), str_of(key), STR("60")};
+    const struct claim *claim = work->claim;
 
-    if (count > MAX_WORK)
-        count = MAX_WORK;
-    for (size_t i = 0; i < count; i++) {
-        const struct claim *claim = work[i].claim;
-        buf_init(&values[i], claim->payload_bytes * 6 + 256);
-        buf_put_str(&values[i], STR("{\"queue\":"));
-        json_put_string(&values[i], work[i].queue);
-        buf_put_str(&values[i], STR(",\"payload\":"));
-        json_put_string(&values[i], (struct str){claim->payload, claim->payload_bytes});
-        buf_printf(&values[i], ",\"run_at\":%" PRId64 "}", claim->dispatched_us / 1000000);
-        snprintf(names[i], sizeof(names[i]), "%" PRIx64, claim->seq);
-        words[2 + 2 * i] = str_of(names[i]);
-        words[3 + 2 * i] = buf_str(&values[i]);
-    }
-    if (count > 0) {
-        redis_send(r->o.redis, NULL, NULL, 2 + 2 * count, words);
-        redis_send(r->o.redis, NULL, NULL, 3, expire);
-    }
-    for (size_t i = 0; i < count; i++)
-        buf_clear(&values[i]);
+    buf_init(out, claim->payload_bytes * 6 + 256);
+    buf_put_str(out, STR("{\"queue\":"));
+    json_put_string(out, work->queue);
+    buf_put_str(out, STR(",\"payload\":"));
+    json_put_string(out, (struct str){claim->payload, claim->payload_bytes});
+    buf_printf(out, ",\"run_at\":%" PRId64 "}", claim->dispatched_us / 1000000);
 }
 
-static void put_process(struct registration *r, const char *key, unsigned busy)
+static bool is_presentable(const struct claim *claim)
+{
+    return claim->job.jid[0] != '\0' && claim->job.created_at_s > 0;
+}
+
+struct shown {
+    struct str words[2 + 2 * REGISTER_MAX_WORK];
+    struct buf values[REGISTER_MAX_WORK];
+    char names[REGISTER_MAX_WORK][24];
+    size_t count;
+    size_t bytes;
+};
+
+static void add_work(struct shown *shown, const struct work *work)
+{
+    size_t n = shown->count;
+
+    if (n == REGISTER_MAX_WORK || !is_presentable(work->claim) ||
+        work->claim->payload_bytes > REGISTER_MAX_WORK_BYTES - shown->bytes)
+        return;
+    shown->bytes += work->claim->payload_bytes;
+    put_value(&shown->values[n], work);
+    snprintf(shown->names[n], sizeof(shown->names[n]), "%" PRIx64, work->claim->seq);
+    shown->words[2 + 2 * n] = str_of(shown->names[n]);
+    shown->words[3 + 2 * n] = buf_str(&shown->values[n]);
+    shown->count++;
+}
+
+/* Jobs with a lock first: the reaper takes a lock whose job it sees nowhere for an orphan. */
+static void put_work(struct registration *r, const char *key, const struct work *work, size_t count)
+{
+    struct shown *shown = mem_alloc(sizeof(*shown));
+    const struct str expire[] = {STR("EXPIRE"), str_of(key), STR("60")};
+
+    shown->words[0] = STR("HSET");
+    shown->words[1] = str_of(key);
+    for (int locked = 1; locked >= 0; locked--) {
+        for (size_t i = 0; i < count; i++) {
+            if (work[i].claim->job.has_lock == locked)
+                add_work(shown, &work[i]);
+        }
+    }
+    if (shown->count > 0) {
+        redis_send(r->o.redis, NULL, NULL, 2 + 2 * shown->count, shown->words);
+        redis_send(r->o.redis, NULL, NULL, 3, expire);
+    }
+    for (size_t i = 0; i < shown->count; i++)
+        buf_clear(&shown->values[i]);
+    free(shown);
+}
+
+static void put_process(struct registration *r, const char *key)
 {
     char numbers[5][32];
     struct buf info;
-    struct str identity = membership_identity(r->o.membership);
-    const struct str add[] = {STR("SADD"), str_of(r->o.keys->processes), identity};
     const struct str expire[] = {STR("EXPIRE"), str_of(key), STR("60")};
 
     buf_init(&info, 8192);
     put_info(r, &info);
     snprintf(numbers[0], sizeof(numbers[0]), "%d", r->o.concurrency);
-    snprintf(numbers[1], sizeof(numbers[1]), "%u", busy);
-    snprintf(numbers[2], sizeof(numbers[2]), "%.6f", (double)clock_wall_us(r->o.clock) / 1e6);
+    snprintf(numbers[1], sizeof(numbers[1]), "%u", r->busy);
+    retry_score(numbers[2], clock_wall_us(r->o.clock));
     snprintf(numbers[3], sizeof(numbers[3]), "%" PRId64, r->rtt_us);
     snprintf(numbers[4], sizeof(numbers[4]), "%ld", resident_kib());
     const struct str set[] = {STR("HSET"),        str_of(key),
@@ -210,14 +281,12 @@ static void put_process(struct registration *r, const char *key, unsigned busy)
                               STR("rtt_us"),      str_of(numbers[3]),
                               STR("quiet"),       r->quiet ? STR("true") : STR("false"),
                               STR("rss"),         str_of(numbers[4])};
-    redis_send(r->o.redis, NULL, NULL, 3, add);
     redis_send(r->o.redis, NULL, NULL, sizeof(set) / sizeof(set[0]), set);
     redis_send(r->o.redis, NULL, NULL, 3, expire);
     buf_clear(&info);
 }
 
-void register_beat(struct registration *r, unsigned busy, const struct work *work,
-                   size_t work_count)
+static void show(struct registration *r, const struct work *work, size_t work_count)
 {
     char *key = keys_prefixed(r->o.keys, membership_identity(r->o.membership));
     char *work_key = mem_printf("%s:work", key);
@@ -225,22 +294,20 @@ void register_beat(struct registration *r, unsigned busy, const struct work *wor
     const struct str unlink_work[] = {STR("UNLINK"), str_of(work_key)};
     const struct str ping[] = {STR("PING")};
     const struct str pop[] = {STR("RPOP"), str_of(signals)};
-    const struct str card[] = {STR("SCARD"), str_of(r->o.keys->processes)};
 
-    flush_statistics(r);
     redis_send(r->o.redis, NULL, NULL, 2, unlink_work);
     put_work(r, work_key, work, work_count);
     r->ping_us = clock_wall_us(r->o.clock);
     redis_send(r->o.redis, on_pong, r, 1, ping);
-    put_process(r, key, busy);
+    put_process(r, key);
     redis_send(r->o.redis, on_signal, r, 2, pop);
-    redis_send(r->o.redis, on_processes, r, 2, card);
     free(signals);
     free(work_key);
     free(key);
 }
 
-void register_leave(struct registration *r)
+/* What was shown goes, but for the hash, which ends by itself in a minute. */
+static void hide(struct registration *r)
 {
     char *key = keys_prefixed(r->o.keys, membership_identity(r->o.membership));
     char *work_key = mem_printf("%s:work", key);
@@ -248,9 +315,59 @@ void register_leave(struct registration *r)
                                 membership_identity(r->o.membership)};
     const struct str unlink_work[] = {STR("UNLINK"), str_of(work_key)};
 
-    flush_statistics(r);
     redis_send(r->o.redis, NULL, NULL, 3, leave);
     redis_send(r->o.redis, NULL, NULL, 2, unlink_work);
     free(work_key);
     free(key);
+}
+
+static void on_registered(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct registration *r = arg;
+    enum presence former = r->presence;
+
+    if (status == REDIS_LOST || reply->type != REDIS_REPLY_INTEGER || former == PRESENCE_LEFT)
+        return;
+    r->presence = reply->integer == 1 ? PRESENCE_SHOWN : PRESENCE_HIDDEN;
+    if (r->presence == former)
+        return;
+    if (r->presence == PRESENCE_SHOWN) {
+        show(r, NULL, 0);
+        return;
+    }
+    hide(r);
+    log_event(LOG_LEVEL_INFO, "not in Sidekiq's list of processes: enough machines are",
+              LOG_INT("machines", REGISTER_MAX_MACHINES));
+}
+
+void register_beat(struct registration *r, unsigned busy, const struct work *work,
+                   size_t work_count)
+{
+    const struct str card[] = {STR("SCARD"), str_of(r->o.keys->processes)};
+    struct script_call *call = script_begin(SCRIPT_REGISTER);
+
+    r->busy = busy;
+    flush_statistics(r);
+    script_key(call, r->o.keys->processes);
+    script_key(call, r->o.keys->identities);
+    script_arg(call, membership_identity(r->o.membership));
+    script_arg_number(call, REGISTER_MAX_MACHINES);
+    script_arg_number(call, SILENT_MACHINE_S);
+    script_send(call, r->o.redis, on_registered, r);
+    if (r->presence == PRESENCE_SHOWN)
+        show(r, work, work_count);
+    redis_send(r->o.redis, on_processes, r, 2, card);
+}
+
+void register_fenced(struct registration *r)
+{
+    hide(r);
+    r->presence = PRESENCE_UNKNOWN;
+}
+
+void register_leave(struct registration *r)
+{
+    flush_statistics(r);
+    hide(r);
+    r->presence = PRESENCE_LEFT;
 }

@@ -10,13 +10,12 @@
 enum {
     TICK_MS = 1000,
     SILENT_MS = 10000,
-    REGISTER_TICKS = 10,
+    LOOK_TICKS = 5,
     RECONCILE_TICKS = 60,
     SWEEP_TICKS = 600,
     PRUNE_TICKS = 3600,
     READY_TICKS = 10,
     HISTORY_MS = 3000,
-    MAX_WORK = 200,
 };
 
 /* --- the workers --- */
@@ -62,25 +61,35 @@ static void on_stuck(void *arg, unsigned worker)
 /* --- membership --- */
 
 struct work_list {
-    struct work entries[MAX_WORK];
+    struct work *entries;
     size_t count;
+    size_t capacity;
 };
 
 static void add_work(void *arg, struct claim *claim)
 {
     struct work_list *list = arg;
 
-    if (list->count < MAX_WORK && !claim->orphan)
-        list->entries[list->count++] = (struct work){claim, STR("push")};
+    if (list->count < list->capacity && !claim->orphan)
+        list->entries[list->count++] = (struct work){claim, claim->low ? STR("pull") : STR("push")};
+}
+
+static int by_age(const void *a, const void *b)
+{
+    int64_t left = ((const struct work *)a)->claim->dispatched_us;
+    int64_t right = ((const struct work *)b)->claim->dispatched_us;
+    return (left > right) - (left < right);
 }
 
 static void beat_registration(struct scheduler *s)
 {
-    struct work_list *list = mem_alloc(sizeof(*list));
+    unsigned busy = dispatch_in_flight(s->dispatch);
+    struct work_list list = {mem_alloc((busy + 1) * sizeof(struct work)), 0, busy};
 
-    dispatch_each(s->dispatch, add_work, list);
-    register_beat(s->registration, dispatch_in_flight(s->dispatch), list->entries, list->count);
-    free(list);
+    dispatch_each(s->dispatch, add_work, &list);
+    qsort(list.entries, list.count, sizeof(struct work), by_age);
+    register_beat(s->registration, busy, list.entries, list.count);
+    free(list.entries);
 }
 
 static void send_ready(struct scheduler *s)
@@ -119,6 +128,13 @@ static void on_policy(void *arg, enum redis_status status, const redisReply *rep
         role_exit(&s->process, FP_EXIT_CONFIG);
 }
 
+static void look_for_consumers(struct scheduler *s)
+{
+    consumer_look(s->consumer);
+    if (s->consumer_pull != NULL)
+        consumer_look(s->consumer_pull);
+}
+
 static void on_joined(void *arg)
 {
     struct scheduler *s = arg;
@@ -128,8 +144,9 @@ static void on_joined(void *arg)
         log_event(LOG_LEVEL_INFO, "joined",
                   LOG_STR("identity", membership_identity(s->membership)));
     }
+    incumbent_look(s->incumbent);
     beat_registration(s);
-    consumer_look(s->consumer);
+    look_for_consumers(s);
     reconcile_run(s->reconcile, on_reconciled, s);
     send_ready(s);
 }
@@ -163,6 +180,7 @@ static void on_fenced(void *arg)
     struct scheduler *s = arg;
 
     s->asked_generation++;
+    register_fenced(s->registration);
     settle_forget(s->settle);
     intake_forget(s->intake);
     dispatch_cancel(s->dispatch);
@@ -317,13 +335,15 @@ static void on_tick(void *arg)
         lanes_sweep(s->lanes, clock_mono_ms(&s->process.clock));
     if (membership_state(s->membership) != MEMBER_PRESENT)
         return;
-    if (s->ticks % REGISTER_TICKS == 0)
+    if (s->ticks % register_beat_s(s->registration) == 0)
         beat_registration(s);
+    if (s->ticks % LOOK_TICKS == 0)
+        incumbent_look(s->incumbent);
     if (s->ticks % PRUNE_TICKS == 0)
         quarantine_prune(s);
     if (s->ticks % RECONCILE_TICKS == 0) {
         reconcile_run(s->reconcile, NULL, NULL);
-        consumer_look(s->consumer);
+        look_for_consumers(s);
     }
 }
 
@@ -408,6 +428,7 @@ static void make_claiming(struct scheduler *s)
                                           .holdings = &s->holdings,
                                           .claim_rate = p->config.claim_rate,
                                           .room = admit_room,
+                                          .pull_room = s->takes_pull ? admit_pull_room : NULL,
                                           .accept = on_claim,
                                           .arg = s};
     s->intake = intake_create(&intake);
@@ -428,10 +449,22 @@ static void make_claiming(struct scheduler *s)
                                           .keys = &s->keys,
                                           .membership = s->membership,
                                           .intake = s->intake,
-                                          .integer_ms = s->integer_ms,
+                                          .sidekiq = incumbent_version(s->incumbent),
                                           .room = room_for_due,
                                           .arg = s};
     s->poller = poller_create(&poller);
+}
+
+static void make_consumers(struct scheduler *s)
+{
+    const struct role_process *p = &s->process;
+
+    s->consumer = consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue,
+                                  "FEDPUSH_HANDOFF_QUEUE");
+    if (s->takes_pull)
+        s->consumer_pull =
+            consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue_pull,
+                            "FEDPUSH_HANDOFF_QUEUE_PULL");
 }
 
 static void make_followers(struct scheduler *s)
@@ -453,6 +486,9 @@ static void make_followers(struct scheduler *s)
 
 static void make_recording(struct scheduler *s)
 {
+    /* What Sidekiq's Web UI and Mastodon's own checks find served by this process. */
+    static const char *const push[] = {"push", NULL};
+    static const char *const both[] = {"push", "pull", NULL};
     struct role_process *p = &s->process;
     const struct availability_options availability = {
         .base = p->base,
@@ -480,8 +516,9 @@ static void make_recording(struct scheduler *s)
                                                   .redis = s->redis,
                                                   .keys = &s->keys,
                                                   .membership = s->membership,
+                                                  .sidekiq = incumbent_version(s->incumbent),
+                                                  .queues = s->takes_pull ? both : push,
                                                   .concurrency = p->config.concurrency,
-                                                  .sidekiq_version = p->config.sidekiq_version,
                                                   .started_us = clock_wall_us(&p->clock),
                                                   .quiet = on_quiet,
                                                   .stop = on_stop,
@@ -489,7 +526,7 @@ static void make_recording(struct scheduler *s)
     s->registration = register_create(&registration);
     if (p->config.double_knock)
         s->schemes = schemes_create(&p->clock, s->redis, &s->keys);
-    s->consumer = consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue);
+    make_consumers(s);
 }
 
 static void make_lanes(struct scheduler *s)
@@ -559,8 +596,10 @@ static void on_start(void *arg)
     TAILQ_INIT(&s->held);
     TAILQ_INIT(&s->quarantine.waiting);
     s->json = json_create();
-    s->integer_ms = s->process.config.sidekiq_major >= 8;
+    s->takes_pull = config_takes_pull(&s->process.config);
     connect_stores(s);
+    s->incumbent = incumbent_create(s->redis, &s->keys, s->process.config.sidekiq_version,
+                                    s->process.config.sidekiq_version_set);
     make_claiming(s);
     make_recording(s);
     make_followers(s);

@@ -11,7 +11,7 @@ enum {
     BATCH_BYTES = 1024 * 1024,
     BATCH_WAIT_MS = 3,
     REPLAY_MS = 1000,
-    FIXED_KEYS = 7,
+    FIXED_KEYS = 9,
 };
 
 struct settle_item {
@@ -19,6 +19,7 @@ struct settle_item {
     struct settlement what;
     char *queue_key; /* of a hand-off */
     char *queue_name;
+    char *queue_word; /* "INDEX NAME": where its key stands in the script's call */
 };
 
 /*
@@ -51,11 +52,22 @@ static void batch_free(struct batch *batch)
         buf_clear(&batch->items[i].what.bytes);
         free(batch->items[i].queue_key);
         free(batch->items[i].queue_name);
+        free(batch->items[i].queue_word);
     }
     free(batch);
 }
 
-static void put_item(struct script_call *call, const struct settle_item *item, unsigned *queues)
+static const char *word_of(const struct settlement *what)
+{
+    static const enum ledger_entry by_verb[] = {
+        [SETTLE_DONE] = LEDGER_DELIVERED,  [SETTLE_RETRY] = LEDGER_RETRIED,
+        [SETTLE_SCHEDULE] = LEDGER_BOOKED, [SETTLE_DEAD] = LEDGER_DEAD,
+        [SETTLE_RETURN] = LEDGER_RETURNED, [SETTLE_HANDOFF] = LEDGER_HANDED_OFF,
+    };
+    return ledger_word(what->entry == LEDGER_BY_VERB ? by_verb[what->verb] : what->entry);
+}
+
+static void put_item(struct script_call *call, struct settle_item *item, unsigned *queues)
 {
     static const char *const verbs[] = {"done", "retry", "schedule", "dead", "return", "handoff"};
     const struct settlement *what = &item->what;
@@ -75,15 +87,18 @@ static void put_item(struct script_call *call, const struct settle_item *item, u
         break;
     case SETTLE_DEAD:
         script_arg(call, buf_str(&what->bytes));
-        script_arg(call, STR_NULL);
+        script_arg(call, str_of(what->score));
         break;
     case SETTLE_HANDOFF:
-        script_arg_number(call, FIXED_KEYS + ++*queues);
-        script_arg(call, str_of(item->queue_name));
+        free(item->queue_word); /* of a call that was lost */
+        item->queue_word = mem_printf("%u %s", FIXED_KEYS + ++*queues, item->queue_name);
+        script_arg(call, str_of(item->queue_word));
+        script_arg(call, buf_str(&what->bytes));
         break;
     }
     bool forget = item->claim->recoveries > 0 && what->verb != SETTLE_RETURN;
     script_arg(call, forget ? str_of(item->claim->job.jid) : STR_NULL);
+    script_arg(call, str_of(word_of(what)));
 }
 
 static void on_settled(void *arg, enum redis_status status, const redisReply *reply);
@@ -103,6 +118,8 @@ static void send_batch(struct batch *batch)
     script_key(call, keys->dead);
     script_key(call, keys->queues);
     script_key(call, keys->recoveries);
+    script_key(call, membership_ledger_key(settle->o.membership));
+    script_key(call, keys->queue_pull);
     for (unsigned i = 0; i < batch->count; i++) {
         if (batch->items[i].what.verb == SETTLE_HANDOFF)
             script_key(call, batch->items[i].queue_key);
@@ -271,6 +288,8 @@ void settle_add(struct settle *settle, struct claim *claim, struct settlement *s
     item->claim = claim;
     item->what = *settlement;
     settlement->bytes = (struct buf){0};
+    if (settlement->verb == SETTLE_DEAD)
+        retry_score(item->what.score, clock_wall_us(settle->o.clock));
     if (settlement->verb == SETTLE_HANDOFF) {
         item->queue_key = keys_queue(settle->o.keys, str_of(settlement->handoff_queue));
         item->queue_name = str_dup(str_of(settlement->handoff_queue));

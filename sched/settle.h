@@ -9,15 +9,16 @@
 
 #include "sched/availability.h"
 #include "sched/holdings.h"
+#include "sched/ledger.h"
 #include "sched/membership.h"
 
 enum settle_verb {
     SETTLE_DONE = 0,
     SETTLE_RETRY,    /* into `retry` at `score`, as `bytes` */
     SETTLE_SCHEDULE, /* into `schedule` at `score`, as `bytes` */
-    SETTLE_DEAD,     /* into `dead`, as `bytes` */
+    SETTLE_DEAD,     /* into `dead`, as `bytes`; its score is the time of settle_add */
     SETTLE_RETURN,   /* back to where it was claimed from, unchanged */
-    SETTLE_HANDOFF,  /* the claim's own bytes to queue `handoff_queue` */
+    SETTLE_HANDOFF,  /* to queue `handoff_queue`: `bytes`, or the claim's own when there are none */
 };
 
 struct settlement {
@@ -26,6 +27,7 @@ struct settlement {
     struct buf bytes;          /* taken over (moved out) by settle_add */
     const char *handoff_queue; /* bare name; copied */
     enum track track;
+    enum ledger_entry entry; /* LEDGER_BY_VERB unless something else is meant */
 };
 
 struct settle_options {

@@ -12,6 +12,7 @@
 #include "sched/dispatch.h"
 #include "sched/followers.h"
 #include "sched/health.h"
+#include "sched/incumbent.h"
 #include "sched/intake.h"
 #include "sched/lane.h"
 #include "sched/observer.h"
@@ -87,6 +88,8 @@ struct scheduler {
     struct poller *poller;
     struct registration *registration;
     struct consumer *consumer;
+    struct consumer *consumer_pull; /* NULL: pull isn't consumed */
+    struct incumbent *incumbent;
     struct availability *availability;
     struct followers *followers; /* NULL: no synchronization is sent */
     struct health *health;
@@ -106,7 +109,7 @@ struct scheduler {
     int worker_fds[DISPATCH_MAX_WORKERS]; /* until start: -1 or a channel */
     char *identity_text;                  /* CONTROL_IDENTITY's, until start */
     bool ready_sent;
-    bool integer_ms; /* times as Sidekiq 8 writes them */
+    bool takes_pull; /* FEDPUSH_QUEUES */
     struct loop_timer *tick;
     uint64_t ticks;
     uint64_t asked_generation; /* bumped by a fence: answers from before are stale */
@@ -132,6 +135,7 @@ void admit_counted(void *scheduler);
 /* availability's `answered`. */
 void admit_answered(void *scheduler);
 struct room admit_room(void *scheduler);
+struct room admit_pull_room(void *scheduler);
 
 /* conclude.c: what an attempt led to. */
 void conclude_outcome(struct scheduler *s, struct claim *claim,

@@ -30,7 +30,7 @@ struct http {
     struct loop_timer *sweep;
     struct loop_timer *reap;
     TAILQ_HEAD(transfer_list, http_transfer) active;
-    struct transfer_list finished; /* their callbacks run in the next turn */
+    struct transfer_list finished; /* their callbacks run at the end of this turn */
     CURL *pool[MAX_POOLED];
     unsigned pooled;
 };
@@ -210,7 +210,7 @@ static void finish(struct http_transfer *t, enum http_end end, CURLcode code)
     TAILQ_INSERT_TAIL(&t->http->finished, t, entry);
     t->is_finished = true;
     if (!loop_timer_pending(t->http->reap))
-        loop_timer_set(t->http->reap, 0);
+        loop_timer_now(t->http->reap);
 }
 
 static enum http_end end_of(const struct http_transfer *t, CURLcode code)

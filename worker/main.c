@@ -18,6 +18,7 @@
 #include "sig/signer.h"
 #include "worker/deliver.h"
 #include "worker/privileges.h"
+#include "worker/rehearse.h"
 #include "worker/supervisor.h"
 #include "worker/usage.h"
 #include "worker/version.h"
@@ -188,6 +189,8 @@ static int dispatch(const struct command_line *line)
         return with_config(line, command_status);
     case COMMAND_STATS:
         return with_config(line, command_stats);
+    case COMMAND_REHEARSE:
+        return with_config(line, command_rehearse);
     case COMMAND_DELIVER:
         return with_config(line, command_deliver);
     case COMMAND_HANDBACK:

@@ -14,6 +14,7 @@ struct multi {
     struct pins *pins;
     unsigned max_connections;
     unsigned transfers;
+    bool in_timer;
     bool used;             /* there may be kept connections */
     int64_t idle_since_ms; /* the first tick without a transfer, or NOT_IDLE */
     multi_done_fn *done;
@@ -72,7 +73,11 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 
 static void on_timer(void *arg)
 {
-    act(arg, CURL_SOCKET_TIMEOUT, 0);
+    struct multi *multi = arg;
+
+    multi->in_timer = true;
+    act(multi, CURL_SOCKET_TIMEOUT, 0);
+    multi->in_timer = false;
 }
 
 static int on_timeout_changed(CURLM *handle, long timeout_ms, void *arg)
@@ -82,6 +87,8 @@ static int on_timeout_changed(CURLM *handle, long timeout_ms, void *arg)
     (void)handle;
     if (timeout_ms < 0)
         loop_timer_clear(multi->timer);
+    else if (timeout_ms == 0 && !multi->in_timer) /* a new transfer: it needs no turn of its own */
+        loop_timer_now(multi->timer);
     else
         loop_timer_set(multi->timer, timeout_ms);
     return 0;

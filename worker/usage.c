@@ -38,6 +38,17 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                        "Counted since `fedpush setup`, busiest first.\n"
                        "\n"
                        "  --json  for programs\n"},
+    [COMMAND_REHEARSE] =
+        {"rehearse", "[--sample N] [--watch SECONDS] [--json]",
+         "show what `run` would do, and do nothing",
+         "Looks at jobs that wait in the queue and in `retry`, and where there are too\n"
+         "few, at random local senders and known inboxes: native or handed off, host\n"
+         "available or not, name resolved, key tried, and the request. Nothing is\n"
+         "taken, sent or written. Ends with 0 only when nothing is wrong.\n"
+         "\n"
+         "  --sample N       jobs to look at; 20 unless told, at most 500\n"
+         "  --watch SECONDS  also look at what passes through the queue meanwhile\n"
+         "  --json           for programs\n"},
     [COMMAND_DELIVER] = {"deliver", "--account NAME --inbox URL FILE [--send]",
                          "show or send one signed delivery",
                          "Signs the content of FILE as the local account NAME and prints the\n"

@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from machine import BINARY, Machine, fedpush  # noqa: E402
-from servers import PgBouncer  # noqa: E402
+from servers import PgBouncer, WebUi  # noqa: E402
 from world import World  # noqa: E402
 
 
@@ -70,3 +70,11 @@ def machines(world, tmp_path):
 @pytest.fixture
 def machine(machines):
     return machines()
+
+
+@pytest.fixture
+def web(world, tmp_path):
+    """Sidekiq's Web UI; called with a path, it answers with the page."""
+    server = WebUi(str(tmp_path / "web"), world.redis.url)
+    yield server
+    server.stop()

@@ -113,8 +113,8 @@ def account_for(world, jobs):
 
 def unsettled(world):
     """How many jobs wait in the queue or are claimed."""
+    # In the direction that jobs move in: one that moves meanwhile is seen twice, never missed.
     client = world.redis_client
-    # In the order that jobs go, so that none slips past between two looks.
     queued = client.llen("queue:push")
     waiting = sum(client.llen(key) for key in client.scan_iter("fedpush:wait:*"))
     claimed = sum(

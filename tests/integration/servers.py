@@ -72,10 +72,17 @@ class Server:
         os.makedirs(folder, exist_ok=True)
         self.process = None
 
-    def spawn(self, command, **options):
+    def spawn(self, command, connect=None, **options):
+        """`connect` runs in the child, before the program."""
         log = open(os.path.join(self.folder, "log"), "ab")
+
+        def prepare():
+            _die_with_parent()
+            if connect:
+                connect()
+
         self.process = subprocess.Popen(
-            command, stdout=options.pop("stdout", log), stderr=log, preexec_fn=_die_with_parent,
+            command, stdout=options.pop("stdout", log), stderr=log, preexec_fn=prepare,
             start_new_session=True, **options
         )
         log.close()
@@ -306,6 +313,26 @@ class PgBouncer(Server):
             return True
         except psycopg2.OperationalError:
             return False
+
+
+class WebUi(Server):
+    """Sidekiq's Web UI, as Mastodon mounts it."""
+
+    def __init__(self, folder, redis_url):
+        super().__init__(folder)
+        self.url = f"http://127.0.0.1:{free_port()}/sidekiq"
+        self.spawn(["ruby", os.path.join(FEDIVERSE, "webui.rb"), redis_url, self.url.split(":")[2].split("/")[0]])
+        self.await_ready(self.is_up)
+
+    def __call__(self, path):
+        with urllib.request.urlopen(self.url + path, timeout=20) as answer:
+            return answer.read().decode()
+
+    def is_up(self):
+        try:
+            return self("/")
+        except OSError:
+            return None
 
 
 class Names(Server):

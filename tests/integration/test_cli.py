@@ -3,15 +3,16 @@
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 
 import pytest
 from jobs import activity, delivery, payloads, push, wait_settled
-from machine import DOMAIN, fedpush
+from machine import BINARY, DOMAIN, environment, fedpush
 from servers import free_port, wait_for
 
-COMMANDS = ["run", "check", "setup", "status", "stats", "deliver", "handback", "version"]
+COMMANDS = ["run", "check", "setup", "status", "stats", "rehearse", "deliver", "handback", "version"]
 STRANGER = "elsewhere:77:abcdefabcdef"
 
 
@@ -158,8 +159,25 @@ def test_check_wants_keys(installed):
 
 
 def test_check_wants_a_runtime_directory(installed, tmp_path):
-    done = fedpush(installed, "check", runtime_dir=str(tmp_path / "none"))
+    done = fedpush(installed, "check", runtime_dir=str(tmp_path / "none" / "run"))
     assert done.returncode == 1 and list(lines(done, "FAIL")) == ["directory"], done.stdout
+    done = fedpush(installed, "check", runtime_dir=str(tmp_path / "run"))
+    assert done.returncode == 0, done.stdout
+    assert "is made at the first start" in lines(done, "ok")["directory"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a /run of its own")
+def test_check_knows_that_systemd_makes_the_directory(installed):
+    """Before the first start under systemd there is no /run/fedpush."""
+    run = "mount -t tmpfs -o mode=755 none /run && mkdir -p /run/{0} && exec {1} check"
+    for booted, grade in (("systemd/system", "ok"), ("nothing", "FAIL")):
+        told = environment(installed, "/run/fedpush", FEDPUSH_USER="nobody")
+        done = subprocess.run(["unshare", "--mount", "sh", "-c", run.format(booted, BINARY)], env=told,
+                              capture_output=True, text=True, timeout=60)
+        if "unshare" in done.stderr or "mount" in done.stderr:
+            pytest.skip(done.stderr)
+        assert "/run/fedpush" in lines(done, grade)["directory"], done.stdout + done.stderr
+        assert done.returncode == (0 if grade == "ok" else 1)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory away")

@@ -17,6 +17,7 @@ static void test_what_is_put_is_parsed_again(void **state)
         struct str score, payload, value;
     } cases[] = {
         {ORIGIN_QUEUE, {NULL, 0}, {"{\"a\":1}", 7}, {"q\n{\"a\":1}", 9}},
+        {ORIGIN_PULL, {NULL, 0}, {"{}", 2}, {"p\n{}", 4}},
         {ORIGIN_RETRY, {"1700000000.25", 13}, {"{}", 2}, {"r1700000000.25\n{}", 17}},
         {ORIGIN_SCHEDULE, {"7", 1}, {"a\nb\0c", 5}, {"s7\na\nb\0c", 8}},
         {ORIGIN_QUEUE, {NULL, 0}, {"", 0}, {"q\n", 2}},
@@ -44,8 +45,8 @@ static void test_what_is_put_is_parsed_again(void **state)
 static void test_values_of_another_form_are_refused(void **state)
 {
     static const struct str values[] = {
-        {NULL, 0},    {"q", 1},     {"\n{}", 3},  {"q1\n{}", 5}, /* a queue has no scores */
-        {"r\n{}", 4}, {"s\n{}", 4}, {"x\n{}", 4}, {"r1.5 {}", 7}, {"{\"a\":1}", 7},
+        {NULL, 0},     {"q", 1},     {"\n{}", 3},  {"q1\n{}", 5}, /* a queue has no scores */
+        {"p1\n{}", 5}, {"r\n{}", 4}, {"s\n{}", 4}, {"x\n{}", 4},  {"r1.5 {}", 7}, {"{\"a\":1}", 7},
     };
     enum claim_origin origin;
     struct str score, payload;

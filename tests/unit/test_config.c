@@ -15,7 +15,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-enum { MAX_VARIABLES = 12 };
+enum { MAX_VARIABLES = 16 };
 
 /* An environment of `lines` ("A=1\nB=2"), which must outlive it. */
 struct environment {
@@ -84,7 +84,10 @@ static void defaults_are_those_of_mastodon_and_the_help(void **state)
     assert_string_equal(config.redis_namespace, "");
     assert_string_equal(config.runtime_dir, "/run/fedpush");
     assert_string_equal(config.user, "fedpush");
+    assert_string_equal(config.queues, "push");
+    assert_false(config_takes_pull(&config));
     assert_string_equal(config.handoff_queue, "default");
+    assert_string_equal(config.handoff_queue_pull, "");
     assert_string_equal(config.resolvers, "");
     assert_string_equal(config.http_proxy, "");
     assert_int_equal(config.workers, 0);
@@ -114,7 +117,9 @@ static void given_values_are_taken(void **state)
                                        "ALLOW_ACCESS_TO_HIDDEN_SERVICE=1\n"
                                        "http_proxy=http://proxy.test:3128\n"
                                        "FEDPUSH_USER=\n"
-                                       "RUNTIME_DIRECTORY=/run/other\n");
+                                       "RUNTIME_DIRECTORY=/run/other\n"
+                                       "FEDPUSH_QUEUES=push,pull\n"
+                                       "FEDPUSH_HANDOFF_QUEUE_PULL=pull_ruby\n");
     (void)state;
 
     assert_string_equal(config.web_domain, "web.test:8443");
@@ -126,6 +131,8 @@ static void given_values_are_taken(void **state)
     assert_string_equal(config.http_proxy, "http://proxy.test:3128");
     assert_string_equal(config.user, "fedpush"); /* empty is not set */
     assert_string_equal(config.runtime_dir, "/run/other");
+    assert_true(config_takes_pull(&config));
+    assert_string_equal(config.handoff_queue_pull, "pull_ruby");
     config_clear(&config);
     config = load(BASICS "RUNTIME_DIRECTORY=/run/other\nFEDPUSH_RUNTIME_DIR=/run/own\n");
     assert_string_equal(config.runtime_dir, "/run/own");
@@ -153,8 +160,24 @@ static void unusable_values_are_refused(void **state)
                                     "(`fedpush run --help` lists them) "
                                     "or remove it"},
         {BASICS "FEDPUSH_HANDOFF_QUEUE=push",
-         "FEDPUSH_HANDOFF_QUEUE: must not be \"push\", the queue that fedpush empties: name one "
-         "that a Ruby Sidekiq process serves, like \"default\""},
+         "FEDPUSH_HANDOFF_QUEUE: must not be a queue that fedpush empties (FEDPUSH_QUEUES): name "
+         "one that a Ruby Sidekiq process serves, like \"default\""},
+        {BASICS "FEDPUSH_QUEUES=pull", "FEDPUSH_QUEUES: is neither \"push\" nor \"push,pull\": no "
+                                       "other queue has deliveries"},
+        {BASICS "FEDPUSH_QUEUES=push,pull",
+         "FEDPUSH_HANDOFF_QUEUE_PULL is not set, but FEDPUSH_QUEUES has pull: name a queue for "
+         "pull's jobs that only Ruby can do, like \"pull_ruby\", and have a Sidekiq process serve "
+         "it (-q pull_ruby)"},
+        {BASICS "FEDPUSH_QUEUES=push,pull\nFEDPUSH_HANDOFF_QUEUE_PULL=pull",
+         "FEDPUSH_HANDOFF_QUEUE_PULL: must not be a queue that fedpush empties (FEDPUSH_QUEUES): "
+         "name one that a Ruby Sidekiq process serves, like \"pull_ruby\""},
+        {BASICS "FEDPUSH_QUEUES=push,pull\nFEDPUSH_HANDOFF_QUEUE_PULL=push",
+         "FEDPUSH_HANDOFF_QUEUE_PULL: must not be a queue that fedpush empties (FEDPUSH_QUEUES): "
+         "name one that a Ruby Sidekiq process serves, like \"pull_ruby\""},
+        {BASICS "FEDPUSH_QUEUES=push,pull\nFEDPUSH_HANDOFF_QUEUE=pull\n"
+                "FEDPUSH_HANDOFF_QUEUE_PULL=pull_ruby",
+         "FEDPUSH_HANDOFF_QUEUE: must not be a queue that fedpush empties (FEDPUSH_QUEUES): name "
+         "one that a Ruby Sidekiq process serves, like \"default\""},
         {BASICS "FEDPUSH_LOOKAHEAD=100",
          "FEDPUSH_LOOKAHEAD: must not be smaller than FEDPUSH_MAX_IN_FLIGHT"},
         {"LOCAL_DOMAIN=social.test",
@@ -231,11 +254,10 @@ static void versions_decide_what_others_need(void **state)
 {
     static const struct {
         const char *version, *sidekiq, *http_rb;
-        int sidekiq_major;
     } cases[] = {
-        {"4.2.29", "6.5.12", "5.1.1", 6}, {"4.3.23", "6.5.12", "5.2.0", 6},
-        {"4.4.22", "7.3.9", "5.3.1", 7},  {"4.5.15+glitch", "8.0.9", "5.3.1", 8},
-        {"4.6.5", "8.1.6", "5.3.1", 8},   {"4.7.0-alpha.2", "8.1.6", "5.3.1", 8},
+        {"4.2.29", "6.5.12", "5.1.1"}, {"4.3.23", "6.5.12", "5.2.0"},
+        {"4.4.22", "7.3.9", "5.3.1"},  {"4.5.15+glitch", "8.0.9", "5.3.1"},
+        {"4.6.5", "8.1.6", "5.3.1"},   {"4.7.0-alpha.2", "8.1.6", "5.3.1"},
     };
     (void)state;
 
@@ -246,13 +268,13 @@ static void versions_decide_what_others_need(void **state)
         assert_string_equal(config.mastodon.text, cases[i].version);
         assert_string_equal(config.mastodon.http_rb, cases[i].http_rb);
         assert_string_equal(config.sidekiq_version, cases[i].sidekiq);
-        assert_int_equal(config.sidekiq_major, cases[i].sidekiq_major);
+        assert_int_equal(config.sidekiq_version_set, 0);
         config_clear(&config);
         free(lines);
     }
     struct config config = load(BASICS "FEDPUSH_SIDEKIQ_VERSION=7.1.0");
     assert_string_equal(config.sidekiq_version, "7.1.0");
-    assert_int_equal(config.sidekiq_major, 7);
+    assert_int_equal(config.sidekiq_version_set, 1);
     assert_true(mastodon_version_compare(&config.mastodon, 4, 5, 15) == 0);
     assert_true(mastodon_version_compare(&config.mastodon, 4, 5, 16) < 0);
     assert_true(mastodon_version_compare(&config.mastodon, 4, 4, 99) > 0);
@@ -492,7 +514,7 @@ static void a_role_gets_what_was_loaded(void **state)
     assert_string_equal(copy.mastodon.text, "4.5.15");
     assert_string_equal(copy.mastodon.http_rb, "5.3.1");
     assert_string_equal(copy.sidekiq_version, "8.0.9");
-    assert_int_equal(copy.sidekiq_major, 8);
+    assert_int_equal(copy.sidekiq_version_set, config.sidekiq_version_set);
     assert_string_equal(copy.redis_sidekiq_url, config.redis_sidekiq_url);
     assert_string_equal(copy.postgres_mastodon, config.postgres_mastodon);
     assert_string_equal(copy.resolvers, "127.0.0.1:53");
@@ -728,7 +750,7 @@ static void the_help_lists_every_variable_of_ours(void **state)
         assert_true(str_starts_with(str_of(line), STR("  FEDPUSH_")));
         line += len + 1;
     }
-    assert_int_equal(lines, 25);
+    assert_int_equal(lines, 27);
     buf_clear(&help);
 }
 

@@ -601,6 +601,39 @@ static void enqueued_at_is_refreshed(void **state)
     }
 }
 
+/* Only what Ruby takes for a name counts as one. */
+static void a_retry_queue_is_set_where_none_is(void **state)
+{
+    static const struct {
+        const char *before, *after;
+        bool has_one;
+    } cases[] = {
+        {HEAD ARGS CLASS "}", HEAD ARGS CLASS ",\"retry_queue\":\"push\"}", false},
+        {"{\"class\":\"A\",\"args\":[],\"retry_queue\":null,\"b\":1}",
+         "{\"class\":\"A\",\"args\":[],\"retry_queue\":\"push\",\"b\":1}", false},
+        {"{\"class\":\"A\",\"args\":[],\"retry_queue\":false}",
+         "{\"class\":\"A\",\"args\":[],\"retry_queue\":\"push\"}", false},
+        {"{\"class\":\"A\",\"args\":[{\"retry_queue\":\"x\"}]}",
+         "{\"class\":\"A\",\"args\":[{\"retry_queue\":\"x\"}],\"retry_queue\":\"push\"}", false},
+        {"{\"class\":\"A\",\"args\":[],\"retry_queue\":\"low\"}", NULL, true},
+        {"{\"class\":\"A\",\"args\":[],\"retry_queue\":7}", NULL, true},
+    };
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct job job;
+        struct buf out;
+        job_parse(&job, *state, str_of(cases[i].before));
+        assert_int_equal(job.has_retry_queue, cases[i].has_one);
+        job_clear(&job);
+        if (cases[i].after == NULL)
+            continue;
+        buf_init(&out, 100000);
+        job_put_retry_queue(&out, *state, str_of(cases[i].before), STR("push"));
+        assert_str(buf_str(&out), cases[i].after);
+        buf_clear(&out);
+    }
+}
+
 static void the_queue_of_a_due_job(void **state)
 {
     static const struct {
@@ -650,6 +683,7 @@ int main(void)
         cmocka_unit_test(error_messages_are_scrubbed_and_shortened),
         cmocka_unit_test(what_is_no_object_stays_as_it_is),
         cmocka_unit_test(enqueued_at_is_refreshed),
+        cmocka_unit_test(a_retry_queue_is_set_where_none_is),
         cmocka_unit_test(the_queue_of_a_due_job),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

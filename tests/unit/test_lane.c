@@ -308,23 +308,23 @@ static void test_room_is_bounded(void **state)
     create(&f, 1, 4, 100, 160);
     struct lane *good = healthy(&f, "good.example");
     for (int i = 0; i < 10; i++) { /* a lane: a sixteenth */
-        assert_true(lanes_has_room(f.lanes, good));
+        assert_true(lanes_has_room(f.lanes, good, false));
         add(&f, good);
     }
-    assert_false(lanes_has_room(f.lanes, good));
+    assert_false(lanes_has_room(f.lanes, good, false));
     for (; lanes_filled < 10; lanes_filled++) { /* all suspect ones together: a quarter */
         snprintf(host, sizeof(host), "dead%u.example", lanes_filled);
         struct lane *lane = failing(&f, host);
-        if (!lanes_has_room(f.lanes, lane))
+        if (!lanes_has_room(f.lanes, lane, false))
             break;
-        while (lanes_has_room(f.lanes, lane))
+        while (lanes_has_room(f.lanes, lane, false))
             add(&f, lane);
     }
     assert_int_equal(lanes_filled, 4);
     assert_int_equal(lanes_waiting(f.lanes), 50);
     /* A host that is only unknown is not shut out by the dead ones. */
-    assert_true(lanes_has_room(f.lanes, lanes_get(f.lanes, STR("unknown.example"), 0)));
-    assert_true(lanes_has_room(f.lanes, healthy(&f, "other.example")));
+    assert_true(lanes_has_room(f.lanes, lanes_get(f.lanes, STR("unknown.example"), 0), false));
+    assert_true(lanes_has_room(f.lanes, healthy(&f, "other.example"), false));
     destroy(&f);
 }
 
@@ -335,18 +335,18 @@ static void test_booking_spreads_at_the_hosts_pace(void **state)
 
     create(&f, 1, 4, 100, 1000);
     struct lane *lane = healthy(&f, "a.example"); /* 200 ms an attempt, four at once */
-    assert_int_equal(lanes_book_ms(f.lanes, lane, 1000), 51);
-    assert_int_equal(lanes_book_ms(f.lanes, lane, 1000), 102);
-    assert_int_equal(lanes_book_ms(f.lanes, lane, 1050), 103);  /* time passed */
-    assert_int_equal(lanes_book_ms(f.lanes, lane, 900000), 51); /* long past: no debt */
-    add(&f, lane);                                              /* behind what waits in memory */
+    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1000), 51);
+    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1000), 102);
+    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1050), 103);  /* time passed */
+    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 900000), 51); /* long past: no debt */
+    add(&f, lane); /* behind what waits in memory */
     add(&f, lane);
-    assert_int_equal(lanes_book_ms(f.lanes, lane, 1900000), 153);
+    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1900000), 153);
     struct lane *dead = failing(&f, "dead.example");
-    assert_int_equal(lanes_book_ms(f.lanes, dead, 0), 201);
+    assert_int_equal(lanes_book_ms(f.lanes, dead, false, 0), 201);
     int64_t last = 0;
     for (int i = 0; i < 10000; i++) {
-        int64_t delay = lanes_book_ms(f.lanes, dead, 0);
+        int64_t delay = lanes_book_ms(f.lanes, dead, false, 0);
         assert_true(delay >= last);
         last = delay;
     }
@@ -381,6 +381,184 @@ static void test_progress_follows_the_pace(void **state)
     }
     assert_int_equal(lanes_progressing(f.lanes), 1); /* ten wait, one makes way */
     assert_int_equal(lanes_waiting(f.lanes), 10);
+    destroy(&f);
+}
+
+static struct claim *add_low(struct fixture *f, struct lane *lane)
+{
+    struct claim *claim = make(f, -1);
+    claim->low = true;
+    lanes_add(f->lanes, lane, claim, false);
+    return claim;
+}
+
+static void test_low_jobs_wait_behind_their_hosts_others(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f, 1, 100, 1000, 10000);
+    struct lane *lane = healthy(&f, "a.example");
+    struct claim *low[3] = {add_low(&f, lane), add_low(&f, lane), add_low(&f, lane)};
+    for (int i = 0; i < 16; i++)
+        lanes_add(f.lanes, lane, make(&f, i % 2 == 0 ? -1 : 3), false);
+    for (int turn = 0; turn < 19; turn++) {
+        struct claim *claim = lanes_next(f.lanes, 0);
+        assert_non_null(claim);
+        assert_int_equal(claim->low, turn == 15 || turn > 16); /* a sixteenth turn, then the rest */
+    }
+    assert_null(lanes_next(f.lanes, 0));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(low[i]->state, CLAIM_FLIGHT);
+    assert_int_equal(lanes_waiting(f.lanes), 0);
+    assert_int_equal(lanes_low_waiting(f.lanes), 0);
+    destroy(&f);
+}
+
+static void test_low_jobs_leave_a_place_of_their_host(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f, 1, 3, 1000, 10000);
+    struct lane *lane = healthy(&f, "a.example");
+    for (int i = 0; i < 4; i++)
+        add_low(&f, lane);
+    assert_int_equal(lanes_low_ready(f.lanes), 1);
+    assert_int_equal(lanes_ready(f.lanes), 0);
+    for (size_t i = 0; i < 2; i++)
+        assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[i]);
+    assert_null(lanes_next(f.lanes, 0));
+    assert_int_equal(lanes_low_ready(f.lanes), 0);
+    struct claim *other = add(&f, lane);
+    assert_int_equal(lanes_ready(f.lanes), 1);
+    assert_ptr_equal(lanes_next(f.lanes, 0), other);
+    land(&f, f.claims[0], false);
+    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[2]);
+    struct lane *unknown = lanes_get(f.lanes, STR("new.example"), 0); /* has but one place */
+    struct claim *only = add_low(&f, unknown);
+    assert_ptr_equal(lanes_next(f.lanes, 0), only);
+    destroy(&f);
+}
+
+/* 64 slots: low jobs get eight of them while nobody else is there, then two. */
+static void test_low_jobs_get_the_slots_that_others_leave(void **state)
+{
+    struct fixture f;
+    struct claim *low[8];
+    (void)state;
+
+    create(&f, 1, 80, 64, 10000);
+    struct lane *few = healthy(&f, "few.example");
+    struct lane *many = healthy(&f, "many.example");
+    for (int i = 0; i < 12; i++)
+        add_low(&f, few);
+    for (int i = 0; i < 8; i++) {
+        low[i] = lanes_next(f.lanes, 0);
+        assert_non_null(low[i]);
+    }
+    assert_null(lanes_next(f.lanes, 0));
+    for (int i = 0; i < 100; i++)
+        add(&f, many);
+    for (int i = 0; i < 56; i++) /* the free ones at once */
+        assert_ptr_equal(lanes_next(f.lanes, 0)->lane, many);
+    assert_null(lanes_next(f.lanes, 0));
+    for (int i = 0; i < 7; i++) { /* and each that a low job leaves */
+        land(&f, low[i], false);
+        assert_ptr_equal(lanes_next(f.lanes, 0)->lane, many);
+    }
+    for (int i = 0; i < 16; i++) { /* but for the low jobs' own turn */
+        struct claim *oldest = NULL;
+        for (size_t k = 0; k < f.count && oldest == NULL; k++)
+            oldest = f.claims[k]->state == CLAIM_FLIGHT && !f.claims[k]->low ? f.claims[k] : NULL;
+        land(&f, oldest, false);
+        assert_non_null(lanes_next(f.lanes, 0));
+    }
+    unsigned flying = 0;
+    for (size_t k = 0; k < f.count; k++)
+        flying += f.claims[k]->state == CLAIM_FLIGHT && f.claims[k]->low;
+    assert_int_equal(flying, 2);
+    assert_int_equal(lanes_in_flight(f.lanes), 64);
+    destroy(&f);
+}
+
+/* Hosts that don't answer, of low jobs and of others, take no slots from each other's share. */
+static void test_low_jobs_of_suspects_have_their_own_share(void **state)
+{
+    struct fixture f;
+    char host[32];
+    (void)state;
+
+    create(&f, 1, 4, 64, 10000);
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(host, sizeof(host), "gone%u.example", i);
+        add_low(&f, failing(&f, host));
+    }
+    unsigned low = 0;
+    while (lanes_next(f.lanes, 0) != NULL)
+        low++;
+    assert_int_equal(low, 6);
+    struct lane *good = healthy(&f, "good.example");
+    add_low(&f, good);
+    assert_ptr_equal(lanes_next(f.lanes, 0)->lane, good);
+    assert_int_equal(suspects_in_flight(&f, 60), 48);
+    /* A change of opinion moves what is counted with the lane. */
+    lanes_learn(f.lanes, STR("gone0.example"), false, 0);
+    lanes_learn(f.lanes, STR("dead0.example"), false, 0);
+    assert_non_null(lanes_next(f.lanes, 0));
+    destroy(&f);
+}
+
+static void test_low_jobs_take_no_room_from_others(void **state)
+{
+    struct fixture f;
+    char host[32];
+    (void)state;
+
+    create(&f, 1, 4, 100, 320);
+    assert_int_equal(lanes_low_room(f.lanes), 80);
+    struct lane *lane = healthy(&f, "a.example");
+    for (int i = 0; i < 20; i++) {
+        assert_true(lanes_has_room(f.lanes, lane, true));
+        add_low(&f, lane);
+    }
+    assert_false(lanes_has_room(f.lanes, lane, true));
+    struct lane *dead = failing(&f, "dead.example");
+    for (int i = 0; i < 20; i++)
+        add_low(&f, dead);
+    assert_false(lanes_has_room(f.lanes, failing(&f, "gone.example"), true));
+    for (int i = 0; i < 2; i++) { /* more than all of them may hold: it came back to its lane */
+        snprintf(host, sizeof(host), "b%d.example", i);
+        while (lanes_has_room(f.lanes, healthy(&f, host), true))
+            add_low(&f, healthy(&f, host));
+    }
+    assert_int_equal(lanes_low_room(f.lanes), 0);
+    assert_false(lanes_has_room(f.lanes, healthy(&f, "c.example"), true));
+    assert_true(lanes_has_room(f.lanes, lane, false));
+    assert_true(lanes_has_room(f.lanes, dead, false));
+    assert_int_equal(lanes_waiting(f.lanes), 0);
+    assert_int_equal(lanes_progressing(f.lanes), 0);
+    destroy(&f);
+}
+
+static void test_booked_low_jobs_come_back_one_by_one(void **state)
+{
+    struct fixture f;
+    struct lane *lanes[100];
+    char host[32];
+    (void)state;
+
+    create(&f, 1, 4, 100, 1000);
+    for (int i = 0; i < 100; i++) {
+        snprintf(host, sizeof(host), "h%d.example", i);
+        lanes[i] = healthy(&f, host);
+        assert_int_equal(lanes_book_ms(f.lanes, lanes[i], true, 1000), 5 * (i + 1) + 51);
+    }
+    assert_int_equal(lanes_book_ms(f.lanes, lanes[0], false, 1000), 51); /* never behind them */
+    int64_t last = 0;
+    for (int i = 0; i < 200000; i++)
+        last = lanes_book_ms(f.lanes, lanes[i % 100], true, 1000);
+    assert_int_equal(last, 600000);
     destroy(&f);
 }
 
@@ -428,6 +606,12 @@ int main(void)
         cmocka_unit_test(test_room_is_bounded),
         cmocka_unit_test(test_booking_spreads_at_the_hosts_pace),
         cmocka_unit_test(test_progress_follows_the_pace),
+        cmocka_unit_test(test_low_jobs_wait_behind_their_hosts_others),
+        cmocka_unit_test(test_low_jobs_leave_a_place_of_their_host),
+        cmocka_unit_test(test_low_jobs_get_the_slots_that_others_leave),
+        cmocka_unit_test(test_low_jobs_of_suspects_have_their_own_share),
+        cmocka_unit_test(test_low_jobs_take_no_room_from_others),
+        cmocka_unit_test(test_booked_low_jobs_come_back_one_by_one),
         cmocka_unit_test(test_sweep_forgets_idle_lanes),
     };
     return cmocka_run_group_tests(tests, start, NULL);

@@ -206,8 +206,8 @@ static int setup(void **state)
     struct err err;
 
     fixture->base = loop_create();
-    fixture->dns =
-        dns_create(fixture->base, &(struct dns_options){STR("127.0.0.1:9"), false, false, 200}, &err);
+    fixture->dns = dns_create(fixture->base,
+                              &(struct dns_options){STR("127.0.0.1:9"), false, false, 200}, &err);
     assert_non_null(fixture->dns);
     peer_open(&fixture->one, fixture->base);
     peer_open(&fixture->two, fixture->base);

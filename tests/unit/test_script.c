@@ -84,6 +84,8 @@ static const char *run(struct fixture *f, enum script script, ...)
 #define CLAIMED "fedpush:claimed:me"
 #define WAIT "fedpush:wait:me"
 #define RECOVERIES "fedpush:recoveries"
+#define LEDGER "fedpush:ledger:me"
+#define TOTAL "fedpush:ledger"
 #define END ((const char *)NULL)
 
 static const char *beat(struct fixture *f, const char *how)
@@ -93,13 +95,19 @@ static const char *beat(struct fixture *f, const char *how)
 
 static const char *claim(struct fixture *f, const char *jobs, const char *bytes)
 {
-    return run(f, SCRIPT_CLAIM, IDENTITIES, CLAIMED, WAIT, "queue:push", RECOVERIES, END, "me",
-               jobs, bytes, END);
+    return run(f, SCRIPT_CLAIM, IDENTITIES, CLAIMED, WAIT, "queue:push", RECOVERIES, LEDGER, END,
+               "me", jobs, bytes, "q", END);
+}
+
+static const char *claim_pull(struct fixture *f, const char *jobs)
+{
+    return run(f, SCRIPT_CLAIM, IDENTITIES, CLAIMED, WAIT, "queue:pull", RECOVERIES, LEDGER, END,
+               "me", jobs, "1000000", "p", END);
 }
 
 static const char *due(struct fixture *f, const char *zset, const char *kind, const char *now)
 {
-    return run(f, SCRIPT_DUE, IDENTITIES, CLAIMED, zset, RECOVERIES, END, "me", now, "10",
+    return run(f, SCRIPT_DUE, IDENTITIES, CLAIMED, zset, RECOVERIES, LEDGER, END, "me", now, "10",
                "1000000", "100", kind, END);
 }
 
@@ -107,14 +115,15 @@ static const char *settle(struct fixture *f, const char *seq, const char *verb, 
                           const char *b, const char *jid)
 {
     return run(f, SCRIPT_SETTLE, CLAIMED, "queue:push", "retry", "schedule", "dead", "queues",
-               RECOVERIES, "queue:fedpush_ruby", END, "1800000000.000001", seq, verb, a, b, jid,
-               END);
+               RECOVERIES, LEDGER, "queue:pull", "queue:fedpush_ruby", END, "1800000000.000001",
+               seq, verb, a, b, jid, verb, END);
 }
 
 static const char *recover(struct fixture *f, const char *seq, const char *jid, const char *poison)
 {
     return run(f, SCRIPT_RECOVER, IDENTITIES, CLAIMED, WAIT, "queue:push", "retry", "schedule",
-               "dead", RECOVERIES, END, "me", "1800000000", seq, jid, poison, END);
+               "dead", RECOVERIES, LEDGER, TOTAL, "queue:pull", END, "me", "1800000000", seq, jid,
+               poison, END);
 }
 
 static const char *condemn(struct fixture *f, const char *how)
@@ -157,8 +166,9 @@ static void test_condemned_identity_gets_nothing(void **state)
     for (int i = 0; i < 2; i++) {
         assert_string_equal(claim(f, "10", "1000"), "FENCED");
         assert_string_equal(due(f, "retry", "r", "10"), "FENCED");
-        assert_string_equal(run(f, SCRIPT_ADOPT, IDENTITIES, CLAIMED, END, "me", "1", "q\n{}", END),
-                            "FENCED");
+        assert_string_equal(
+            run(f, SCRIPT_ADOPT, IDENTITIES, CLAIMED, LEDGER, END, "me", "1", "q\n{}", END),
+            "FENCED");
         store_expect(&f->store, NULL, "ZADD " IDENTITIES " -1 me");
     }
     store_expect(&f->store, "1", "LLEN queue:push");
@@ -232,13 +242,13 @@ static void test_settle_writes_where_the_job_goes_on(void **state)
     assert_string_equal(settle(f, "1", "done", "", "", "j1"), "1");
     assert_string_equal(settle(f, "2", "retry", "5.000001", "R", ""), "1");
     assert_string_equal(settle(f, "3", "schedule", "6", "S", ""), "1");
-    assert_string_equal(settle(f, "4", "dead", "D", "", ""), "1");
+    assert_string_equal(settle(f, "4", "dead", "D", "1800000000.5", ""), "1");
     assert_string_equal(settle(f, "5", "return", "", "", ""), "1");
-    assert_string_equal(settle(f, "6", "handoff", "8", "fedpush_ruby", ""), "1");
+    assert_string_equal(settle(f, "6", "handoff", "10 fedpush_ruby", "", ""), "1");
     store_expect(&f->store, "j2|b", "HGETALL " RECOVERIES);
     store_expect(&f->store, "R", "ZRANGEBYSCORE retry 5 5.1");
     store_expect(&f->store, "S", "ZRANGEBYSCORE schedule 6 6");
-    store_expect(&f->store, "D", "ZRANGEBYSCORE dead 1800000000 1800000001");
+    store_expect(&f->store, "D", "ZRANGEBYSCORE dead 1800000000.5 1800000000.5");
     store_expect(&f->store, "{\"id\":" BIG_ID ",\"n\":5}", "LRANGE queue:push 0 -1");
     store_expect(&f->store, "{\"id\":" BIG_ID ",\"n\":6}", "LRANGE queue:fedpush_ruby 0 -1");
     store_expect(&f->store, "fedpush_ruby", "SMEMBERS queues");
@@ -259,11 +269,37 @@ static void test_settle_answers_for_each(void **state)
     push(f, "queue:push", JOB("2"));
     claim(f, "10", "1000000");
     assert_string_equal(run(f, SCRIPT_SETTLE, CLAIMED, "queue:push", "retry", "schedule", "dead",
-                            "queues", RECOVERIES, END, "1800000000.000001", "2", "done", "", "", "",
-                            "7", "retry", "5", "X", "", "1", "return", "", "", "", END),
+                            "queues", RECOVERIES, LEDGER, "queue:pull", END, "1800000000.000001",
+                            "2", "done", "", "", "", "delivered", "7", "retry", "5", "X", "",
+                            "retried", "1", "return", "", "", "", "returned", END),
                         "1|0|1");
     store_expect(&f->store, "0", "EXISTS retry");
     store_expect(&f->store, JOB("1"), "LRANGE queue:push 0 -1");
+}
+
+/* The wait list is push's: a claim of pull leaves it alone. */
+static void test_pull_is_claimed_and_returned_apart(void **state)
+{
+    struct fixture *f = *state;
+
+    beat(f, "join");
+    push(f, WAIT, "waiting");
+    push(f, "queue:push", "other");
+    for (int i = 1; i <= 4; i++)
+        store_expect(&f->store, NULL, "LPUSH queue:pull %d", i);
+    assert_string_equal(claim_pull(f, "3"), "0|1|1|2|2|3|3");
+    store_expect(&f->store, "p\n1|p\n3", "HMGET " CLAIMED " 1 3");
+    store_expect(&f->store, "waiting", "LRANGE " WAIT " 0 -1");
+    assert_string_equal(settle(f, "3", "return", "", "", ""), "1");
+    store_expect(&f->store, "4|3", "LRANGE queue:pull 0 -1");
+    assert_string_equal(settle(f, "2", "handoff", "10 fedpush_ruby", "edited", ""), "1");
+    store_expect(&f->store, "edited", "LRANGE queue:fedpush_ruby 0 -1");
+    assert_string_equal(claim(f, "1", "1000"), "0|4|waiting");
+    condemn(f, "own");
+    recover(f, "4", "", "");
+    assert_string_equal(recover(f, "1", "", ""), "1|0|0");
+    store_expect(&f->store, "4|3|1", "LRANGE queue:pull 0 -1");
+    store_expect(&f->store, "other|waiting", "LRANGE queue:push 0 -1");
 }
 
 static void test_dead_set_forgets_what_is_old(void **state)
@@ -274,7 +310,7 @@ static void test_dead_set_forgets_what_is_old(void **state)
     push(f, "queue:push", JOB("1"));
     claim(f, "10", "1000000");
     store_expect(&f->store, NULL, "ZADD dead 1780000000 old 1790000000 young");
-    settle(f, "1", "dead", "D", "", "");
+    settle(f, "1", "dead", "D", "1800000000", "");
     store_expect(&f->store, "young|D", "ZRANGE dead 0 -1");
 }
 
@@ -327,13 +363,14 @@ static void test_adopt_puts_back_and_never_overwrites(void **state)
 
     beat(f, "join");
     store_expect(&f->store, NULL, "HSET " CLAIMED " seq 3 2 old");
-    assert_string_equal(
-        run(f, SCRIPT_ADOPT, IDENTITIES, CLAIMED, END, "me", "2", "new", "9", "q\nnine", END), "1");
+    assert_string_equal(run(f, SCRIPT_ADOPT, IDENTITIES, CLAIMED, LEDGER, END, "me", "2", "new",
+                            "9", "q\nnine", END),
+                        "1");
     store_expect(&f->store, "9|old|q\nnine", "HMGET " CLAIMED " seq 2 9");
     store_expect(&f->store, NULL, "LPUSH queue:push job");
     assert_string_equal(claim(f, "1", "1000"), "0|10|job");
-    assert_string_equal(run(f, SCRIPT_ADOPT, IDENTITIES, CLAIMED, END, "me", "4", "q\nfour", END),
-                        "1");
+    assert_string_equal(
+        run(f, SCRIPT_ADOPT, IDENTITIES, CLAIMED, LEDGER, END, "me", "4", "q\nfour", END), "1");
     store_expect(&f->store, "10", "HGET " CLAIMED " seq"); /* never back */
 }
 
@@ -347,13 +384,15 @@ static void test_leave_only_with_empty_hands(void **state)
     claim(f, "1", "1000");
     store_expect(&f->store, NULL, "RPOPLPUSH queue:push " WAIT);
     push(f, "queue:push", "c");
-    assert_string_equal(
-        run(f, SCRIPT_LEAVE, IDENTITIES, CLAIMED, WAIT, "queue:push", END, "me", END), "1");
+    assert_string_equal(run(f, SCRIPT_LEAVE, IDENTITIES, CLAIMED, WAIT, "queue:push", LEDGER, TOTAL,
+                            END, "me", END),
+                        "1");
     store_expect(&f->store, "c|b", "LRANGE queue:push 0 -1");
     store_expect(&f->store, "1", "ZCARD " IDENTITIES);
     settle(f, "1", "return", "", "", "");
-    assert_string_equal(
-        run(f, SCRIPT_LEAVE, IDENTITIES, CLAIMED, WAIT, "queue:push", END, "me", END), "0");
+    assert_string_equal(run(f, SCRIPT_LEAVE, IDENTITIES, CLAIMED, WAIT, "queue:push", LEDGER, TOTAL,
+                            END, "me", END),
+                        "0");
     store_expect(&f->store, "c|b|a", "LRANGE queue:push 0 -1");
     store_expect(&f->store, "0", "EXISTS " CLAIMED " " WAIT " " IDENTITIES);
 }
@@ -370,6 +409,106 @@ static void test_enqueue_moves_once(void **state)
     store_expect(&f->store, "pushed", "LRANGE queue:default 0 -1");
     store_expect(&f->store, "0", "EXISTS retry");
     store_expect(&f->store, "default", "SMEMBERS queues");
+}
+
+static const char *leave(struct fixture *f)
+{
+    return run(f, SCRIPT_LEAVE, IDENTITIES, CLAIMED, WAIT, "queue:push", LEDGER, TOTAL, END, "me",
+               END);
+}
+
+static void test_ledger_counts_each_claim_once(void **state)
+{
+    struct fixture *f = *state;
+
+    beat(f, "join");
+    claim(f, "10", "1000000");
+    store_expect(&f->store, "0", "EXISTS " LEDGER); /* nothing claimed, nothing written */
+    for (int i = 0; i < 4; i++)
+        push(f, "queue:push", JOB("q"));
+    store_expect(&f->store, NULL, "ZADD retry 5 %s", JOB("r"));
+    claim(f, "10", "1000000");
+    due(f, "retry", "r", "10");
+    store_expect(&f->store, "5", "HGET " LEDGER " claimed");
+    run(f, SCRIPT_ADOPT, IDENTITIES, CLAIMED, LEDGER, END, "me", "2", "there", "9", "q\nlost", END);
+    store_expect(&f->store, "6", "HGET " LEDGER " claimed");
+    for (int i = 0; i < 2; i++) /* the second time as after a lost answer */
+        run(f, SCRIPT_SETTLE, CLAIMED, "queue:push", "retry", "schedule", "dead", "queues",
+            RECOVERIES, LEDGER, END, "1800000000.000001", "1", "done", "", "", "", "delivered", "2",
+            "done", "", "", "", "delivered", "3", "retry", "5", "X", "", "retried", END);
+    store_expect(&f->store, "6|2|1", "HMGET " LEDGER " claimed delivered retried");
+    store_expect(&f->store, "3", "HLEN " LEDGER);
+    store_expect(&f->store, "4", "HLEN " CLAIMED); /* 6 - 2 - 1 held, and the counter */
+}
+
+static void test_ledger_of_an_ended_identity_is_in_the_total(void **state)
+{
+    struct fixture *f = *state;
+
+    store_expect(&f->store, NULL, "HSET " TOTAL " claimed 100 delivered 100");
+    beat(f, "join");
+    for (int i = 0; i < 3; i++)
+        push(f, "queue:push", JOB("q"));
+    claim(f, "2", "1000000");
+    settle(f, "1", "done", "", "", "");
+    assert_string_equal(leave(f), "1");
+    store_expect(&f->store, "2", "HGET " LEDGER " claimed"); /* it holds one: it stays */
+    settle(f, "2", "return", "", "", "");
+    assert_string_equal(leave(f), "0");
+    store_expect(&f->store, "0", "EXISTS " LEDGER);
+    store_expect(&f->store, "102|100|1|1", "HMGET " TOTAL " claimed delivered done return");
+    leave(f);
+    store_expect(&f->store, "102", "HGET " TOTAL " claimed");
+}
+
+static void test_ledger_of_a_recovered_identity(void **state)
+{
+    struct fixture *f = *state;
+
+    beat(f, "join");
+    for (int i = 0; i < 4; i++)
+        push(f, "queue:push", JOB("q"));
+    claim(f, "3", "1000000");
+    store_expect(&f->store, NULL, "RPOPLPUSH queue:push " WAIT); /* waits: never claimed */
+    condemn(f, "own");
+    recover(f, "3", "j", "");
+    recover(f, "3", "j", ""); /* replayed */
+    store_expect(&f->store, "3|1", "HMGET " LEDGER " claimed recovered");
+    recover(f, "2", "j", "poison");
+    assert_string_equal(recover(f, "1", "j", ""), "1|0|0");
+    store_expect(&f->store, "0", "EXISTS " LEDGER);
+    store_expect(&f->store, "3|2|1", "HMGET " TOTAL " claimed recovered dead");
+}
+
+/* Claims of a fedpush that kept no ledger. */
+static void test_no_ledger_stays_none(void **state)
+{
+    struct fixture *f = *state;
+
+    store_expect(&f->store, NULL, "HSET " CLAIMED " seq 2 1 %s 2 %s", "q\na", "q\nb");
+    assert_string_equal(recover(f, "2", "j", ""), "1|0|1");
+    store_expect(&f->store, "0", "EXISTS " LEDGER);
+    assert_string_equal(recover(f, "1", "", "poison"), "0|1|0");
+    store_expect(&f->store, "0", "EXISTS " LEDGER " " TOTAL);
+}
+
+/* The account may be wrong; no job waits for it. */
+static void test_a_broken_ledger_stops_nothing(void **state)
+{
+    struct fixture *f = *state;
+
+    beat(f, "join");
+    store_expect(&f->store, NULL, "SET " LEDGER " broken");
+    store_expect(&f->store, NULL, "HSET " TOTAL " claimed broken");
+    push(f, "queue:push", JOB("1"));
+    assert_string_equal(claim(f, "1", "1000000"), "0|1|" JOB("1"));
+    assert_string_equal(settle(f, "1", "done", "", "", ""), "1");
+    store_expect(&f->store, NULL, "HSET " CLAIMED " 2 q");
+    store_expect(&f->store, NULL, "DEL " LEDGER);
+    store_expect(&f->store, NULL, "HSET " LEDGER " claimed 1");
+    condemn(f, "own");
+    assert_string_equal(recover(f, "2", "", ""), "1|0|0");
+    store_expect(&f->store, "0", "EXISTS " CLAIMED " " IDENTITIES);
 }
 
 /* A full Redis still lets us take jobs up, end them and give them back. */
@@ -389,8 +528,8 @@ static void test_full_redis_refuses_nothing(void **state)
     assert_string_equal(claim(f, "10", "1000000"), "0|1|" JOB("1") "|2|" JOB("2"));
     assert_string_equal(due(f, "retry", "r", "10"), "0|3|1|" JOB("3"));
     assert_string_equal(settle(f, "1", "retry", "5", "R", ""), "1");
-    assert_string_equal(run(f, SCRIPT_ADOPT, IDENTITIES, CLAIMED, END, "me", "8", "q\n8", END),
-                        "1");
+    assert_string_equal(
+        run(f, SCRIPT_ADOPT, IDENTITIES, CLAIMED, LEDGER, END, "me", "8", "q\n8", END), "1");
     assert_string_equal(
         run(f, SCRIPT_ENQUEUE, "retry", "queues", "queue:push", END, "R", "R'", "push", END), "1");
     assert_string_equal(condemn(f, "own"), "OK");
@@ -462,12 +601,18 @@ int main(void)
         cmocka_unit_test_setup(test_due_takes_plain_deliveries_that_are_due, clean),
         cmocka_unit_test_setup(test_settle_writes_where_the_job_goes_on, clean),
         cmocka_unit_test_setup(test_settle_answers_for_each, clean),
+        cmocka_unit_test_setup(test_pull_is_claimed_and_returned_apart, clean),
         cmocka_unit_test_setup(test_dead_set_forgets_what_is_old, clean),
         cmocka_unit_test_setup(test_recovery_keeps_the_order, clean),
         cmocka_unit_test_setup(test_recovery_returns_due_entries_and_counts, clean),
         cmocka_unit_test_setup(test_adopt_puts_back_and_never_overwrites, clean),
         cmocka_unit_test_setup(test_leave_only_with_empty_hands, clean),
         cmocka_unit_test_setup(test_enqueue_moves_once, clean),
+        cmocka_unit_test_setup(test_ledger_counts_each_claim_once, clean),
+        cmocka_unit_test_setup(test_ledger_of_an_ended_identity_is_in_the_total, clean),
+        cmocka_unit_test_setup(test_ledger_of_a_recovered_identity, clean),
+        cmocka_unit_test_setup(test_no_ledger_stays_none, clean),
+        cmocka_unit_test_setup(test_a_broken_ledger_stops_nothing, clean),
         cmocka_unit_test_setup(test_full_redis_refuses_nothing, clean),
         cmocka_unit_test_setup(test_forgotten_scripts_are_an_error_reply, clean),
     };
