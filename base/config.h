@@ -83,10 +83,10 @@ struct config {
 enum fp_err config_load(struct config *config, char *const environment[], const char *mastodon_dir,
                         struct err *err) FP_MUST_CHECK;
 void config_clear(struct config *config); /* wipes secrets */
-/* Whether both of ACTIVE_RECORD_ENCRYPTION_… are there. */
-bool config_encryption_is_set(const struct config *config);
 /* True when the queue `pull` is consumed beside `push`. */
 bool config_takes_pull(const struct config *config);
+/* Whether both of ACTIVE_RECORD_ENCRYPTION_… are there. */
+bool config_encryption_is_set(const struct config *config);
 
 /* What `role` may see, as bytes for CONTROL_CONFIG: scheduler: Redis, PostgreSQL (mastodon,
  * fedpush), no keys database when that is its own URL; signer: postgres_keys, encryption,
