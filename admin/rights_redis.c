@@ -15,21 +15,18 @@ static const struct {
     const char *commands;
     const char *keys[20]; /* ends with NULL */
 } roles[REDIS_ROLES] = {
-    [REDIS_ROLE_SIDEKIQ] = {"sidekiq",
-                            "+bitfield +blmove +del +eval +evalsha +exists +expire +hdel +hexists "
-                            "+hget +hgetall +hincrby +hkeys +hlen "
-                            "+hmget +hset +hsetnx +incrby +info +lindex +llen +lmove +lpop +lpush "
-                            "+lrange +ping +role +rpop "
-                            "+rpush "
-                            "+sadd +scard +script|load +select +sismember +smembers +srem +time "
-                            "+unlink +zadd +zcard +zrange "
-                            "+zrangebyscore +zrem +zremrangebyrank +zremrangebyscore +zscore",
-                            {"fedpush:*", "queue:*", "queues", "retry", "schedule", "dead",
-                             "processes", "stat:processed", "stat:processed:*", "stat:failed",
-                             "stat:failed:*", "*:[1-9]*:" NONCE, "*:[1-9]*:" NONCE ":work",
-                             "*:[1-9]*:" NONCE "-signals",
-                             /* the Metrics tab; the last is Sidekiq 7's */
-                             "j|*", "h|*", "ActivityPub::*DeliveryWorker-[0-3][0-9]-*"}},
+    [REDIS_ROLE_SIDEKIQ] =
+        {"sidekiq",
+         "+bitfield +blmove +del +eval +evalsha +exists +expire +hdel +hexists +hget +hgetall "
+         "+hincrby +hkeys +hlen +hmget +hset +hsetnx +incrby +info +lindex +llen +lmove +lpop "
+         "+lpush +lrange +ping +role +rpop +rpush +sadd +scard +script|load +select +sismember "
+         "+smembers "
+         "+srem +time +unlink +zadd +zcard +zrange +zrangebyscore +zrem +zremrangebyrank "
+         "+zremrangebyscore +zscore",
+         {"fedpush:*", "queue:*", "queues", "retry", "schedule", "dead", "processes",
+          "stat:processed", "stat:processed:*", "stat:failed", "stat:failed:*", "*:[1-9]*:" NONCE,
+          "*:[1-9]*:" NONCE ":work", "*:[1-9]*:" NONCE "-signals", "j|[0-9]*", "h|ActivityPub::*",
+          "ActivityPub::*-[0-9]*-[0-9]*"}},
     [REDIS_ROLE_BASE] = {"base",
                          "+del +ping +role +sadd +scard +select",
                          {"exhausted_deliveries:*"}},

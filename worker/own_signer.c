@@ -79,7 +79,7 @@ static void send_config(struct own_signer *signer, const struct config *config)
         visible.key_cache = KEY_CACHE;
     if (visible.log_level != LOG_LEVEL_DEBUG)
         visible.log_level = LOG_LEVEL_ERROR;
-    buf_init(&bytes, CONTROL_MAX_BYTES);
+    secret_buf_init(&bytes, CONTROL_MAX_BYTES);
     config_encode(&visible, ROLE_SIGNER, &bytes);
     control_send(signer->control, CONTROL_CONFIG, buf_str(&bytes), -1);
     secret_buf_clear(&bytes);
