@@ -50,7 +50,7 @@ def test_everything_of_postgresql_goes_over_verified_tls(sealed, machines):
     wait_for(lambda: health(sealed.query) == 20, 20, "health")
     sessions = sealed.query(
         "SELECT s.ssl FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'fedpush'")
-    assert len(sessions) == 3 and all(ssl for (ssl,) in sessions), "Mastodon's tables, health, keys"
+    assert len(sessions) == 4 and all(ssl for (ssl,) in sessions), "Mastodon's tables, followers, health, keys"
 
 
 def test_check_refuses_what_a_wrong_ca_signed(sealed, tmp_path):

@@ -44,7 +44,7 @@ def test_with_a_namespace_no_other_key_is_touched(world, machines):
     machine = machines(**settings)
     jobs = [delivery(i, world.fediverse.inbox(f"ok-{i % 5}", f"/u{i}")) for i in range(20)]
     jobs += [delivery(20 + i, world.fediverse.inbox(f"status503-{i}")) for i in range(3)]
-    jobs += [delivery(23, world.fediverse.inbox("ok-1"), options={"synchronize_followers": True})]
+    jobs += [delivery(23, world.fediverse.inbox("ok-1"), options={"sign_with": "a key"})]
     push(world.redis, jobs, SPACE)
     wait_for(lambda: client.zcard(f"{SPACE}:retry") == 3 and client.llen(f"{SPACE}:queue:default") == 1, 30, "failures wait")
     wait_for(lambda: world.query("SELECT domain FROM unavailable_domains") == [("status503-1.fedi.test",)], 20, "unavailable")
