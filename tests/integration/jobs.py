@@ -126,3 +126,26 @@ def unsettled(world):
 def wait_settled(world, seconds=60):
     """Until every job has left queue and claims."""
     wait_for(lambda: unsettled(world) == 0, seconds, lambda: f"settled; {unsettled(world)} are not", every=0.1)
+
+
+def fanout(world, count, hosts=50, word="ok", **more):
+    return [
+        delivery(i, world.fediverse.inbox(f"{word}-{i % hosts}", f"/u{i}/inbox"), account=[1, 2][i % 2], **more)
+        for i in range(count)
+    ]
+
+
+def claimed(world):
+    client = world.redis_client
+    return sum(client.hlen(key) - 1 for key in client.scan_iter("fedpush:claimed:*"))
+
+
+def delivered(world, count):
+    return lambda: world.fediverse.summary()["posts"] >= count
+
+
+def assert_all_delivered_once(world, jobs):
+    account = account_for(world, jobs)
+    wrong = [entry["item"]["error_message"] for entry in sidekiq(world.redis)["retry"]]
+    assert account.lost == [] and account.duplicates == 0, (account, wrong[:5])
+    assert account.places == {"delivered": len(jobs)}, wrong[:5]

@@ -7,70 +7,14 @@ import time
 
 import pytest
 import redis
-from jobs import account_for, delivery, payloads, push, push_fanout, sidekiq, unsettled, wait_settled
+from jobs import (
+    account_for, assert_all_delivered_once, claimed, delivered, delivery, fanout, payloads, push,
+    push_fanout, sidekiq, wait_settled,
+)
 from proxy import CuttingProxy
 from servers import wait_for
 
 IN_FLIGHT = 2048  # at most so many may be sent twice when everything dies
-
-
-def fanout(world, count, hosts=50, word="ok", **more):
-    return [
-        delivery(i, world.fediverse.inbox(f"{word}-{i % hosts}", f"/u{i}/inbox"), account=[1, 2][i % 2], **more)
-        for i in range(count)
-    ]
-
-
-def claimed(world):
-    client = world.redis_client
-    return sum(client.hlen(key) - 1 for key in client.scan_iter("fedpush:claimed:*"))
-
-
-def delivered(world, count):
-    return lambda: world.fediverse.summary()["posts"] >= count
-
-
-def assert_all_delivered_once(world, jobs):
-    account = account_for(world, jobs)
-    wrong = [entry["item"]["error_message"] for entry in sidekiq(world.redis)["retry"]]
-    assert account.lost == [] and account.duplicates == 0, (account, wrong[:5])
-    assert account.places == {"delivered": len(jobs)}, wrong[:5]
-
-
-@pytest.mark.slow
-def test_a_backlog_is_taken_in_pieces_and_delivered(world, machines):
-    world.fediverse.verify(20)
-    jobs = fanout(world, 10000, hosts=150)
-    push_fanout(world.redis, jobs)
-    machines(FEDPUSH_LOOKAHEAD=1024, FEDPUSH_MAX_IN_FLIGHT=256)
-    most = 0
-
-    def done():
-        nonlocal most
-        most = max(most, claimed(world))
-        return unsettled(world) == 0
-
-    wait_for(done, 200, lambda: f"delivered; {unsettled(world)} wait")
-    assert_all_delivered_once(world, jobs)
-    assert 0 < most <= 1024 + 256, "held is at most the look-ahead and one claim"
-
-
-@pytest.mark.slow
-def test_large_jobs_are_held_by_their_bytes(world, machines):
-    jobs = fanout(world, 500, hosts=20, bytes_of_content=1000000)
-    for at in range(0, 500, 50):
-        push_fanout(world.redis, jobs[at : at + 50])
-    machines(FEDPUSH_LOOKAHEAD_BYTES=16 * 1024 * 1024)
-    most = 0
-
-    def done():
-        nonlocal most
-        most = max(most, claimed(world))
-        return unsettled(world) == 0
-
-    wait_for(done, 200, lambda: f"delivered; {unsettled(world)} wait")
-    assert_all_delivered_once(world, jobs)
-    assert 0 < most <= 16 + 3, "16 MiB are 16 of these, and a claim may pass the limit once"
 
 
 @pytest.mark.slow
