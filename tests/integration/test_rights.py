@@ -191,10 +191,10 @@ def commands_of_the_sources(world):
     listed = world.redis_client.eval("return redis.call('COMMAND', 'LIST')", 0)
     known = {name.decode().upper() for name in listed}
     found = set()
-    for path in [path for place in ("admin/*.c", "base/redis*.c", "sched/*.c", "sched/*.lua")
+    for path in [path for place in ("admin/*.c", "base/redis*.c", "sched/*.c", "sched/*.lua", "worker/sample.c")
                  for path in glob.glob(f"{SOURCES}/{place}")]:
         with open(path) as file:
-            found |= set(re.findall(r"(?:STR\(\"|redis\.p?call\(')([A-Z]+)['\"]", file.read()))
+            found |= set(re.findall(r"(?:STR\(\"|session, \"|redis\.p?call\(')([A-Z]+)['\"]", file.read()))
     return found & known
 
 
