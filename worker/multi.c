@@ -2,10 +2,10 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/loop.h"
+#include "worker/watch.h"
 
 enum { NOT_IDLE = -1 };
 
@@ -14,8 +14,7 @@ struct multi {
     CURLM *handle;
     struct loop_timer *timer;
     struct pins *pins;
-    struct watch **watches; /* by descriptor */
-    size_t watches_capacity;
+    struct watches *watches;
     unsigned max_connections;
     unsigned transfers;
     bool in_timer;
@@ -46,115 +45,36 @@ static void act(struct multi *multi, curl_socket_t socket, int what)
     collect(multi);
 }
 
-/*
- * A socket of libcurl's. Once its connection stands, it stays registered for reading when libcurl
- * looks away, until it is closed: two system calls less a delivery. Not before: what fails while it
- * connects is closed behind our back, and its number may be another's then.
- */
-struct watch {
-    struct multi *multi;
-    struct event *event;
-    int fd;
-    short wanted;     /* EV_READ, EV_WRITE: by libcurl */
-    short registered; /* with the loop */
-    bool established;
-};
-
-static struct watch *watch_find(const struct multi *multi, int fd)
+static void on_socket_event(void *arg, int fd, short what)
 {
-    return (size_t)fd < multi->watches_capacity ? multi->watches[fd] : NULL;
-}
-
-static void watch_drop(struct watch *watch)
-{
-    watch->multi->watches[watch->fd] = NULL;
-    event_free(watch->event);
-    free(watch);
-}
-
-static void watch_register(struct watch *watch, short what);
-
-static void on_socket_event(evutil_socket_t fd, short what, void *arg)
-{
-    struct watch *watch = arg;
-    short wanted = (short)(what & watch->wanted);
-
-    if (what & ~watch->wanted)
-        watch_register(watch, watch->wanted); /* an end nobody waits for would show for ever */
-    if (wanted != 0)
-        act(watch->multi, fd,
-            (wanted & EV_READ ? CURL_CSELECT_IN : 0) | (wanted & EV_WRITE ? CURL_CSELECT_OUT : 0));
-}
-
-static void watch_register(struct watch *watch, short what)
-{
-    if (watch->registered == what)
-        return;
-    event_del(watch->event);
-    watch->registered = what;
-    if (what == 0)
-        return;
-    if (event_assign(watch->event, watch->multi->base, watch->fd, (short)(what | EV_PERSIST),
-                     on_socket_event, watch) != 0 ||
-        event_add(watch->event, NULL) != 0)
-        abort();
-}
-
-static struct watch *watch_get(struct multi *multi, int fd)
-{
-    struct watch *watch = watch_find(multi, fd);
-    size_t capacity = multi->watches_capacity;
-
-    if (watch != NULL)
-        return watch;
-    if ((size_t)fd >= capacity) {
-        while ((size_t)fd >= capacity)
-            capacity = capacity > 0 ? capacity * 2 : 1024;
-        multi->watches = mem_realloc(multi->watches, capacity * sizeof(struct watch *));
-        memset(multi->watches + multi->watches_capacity, 0,
-               (capacity - multi->watches_capacity) * sizeof(struct watch *));
-        multi->watches_capacity = capacity;
-    }
-    watch = mem_alloc(sizeof(*watch));
-    watch->multi = multi;
-    watch->fd = fd;
-    watch->event = event_new(multi->base, fd, EV_PERSIST, on_socket_event, watch);
-    if (watch->event == NULL)
-        abort();
-    return multi->watches[fd] = watch;
+    act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
     struct multi *multi = arg;
-    struct watch *watch = what == CURL_POLL_REMOVE ? watch_find(multi, fd) : watch_get(multi, fd);
 
     (void)easy;
     (void)socket_arg;
-    if (watch == NULL)
-        return 0;
-    watch->wanted = (short)((what & CURL_POLL_IN && what != CURL_POLL_REMOVE ? EV_READ : 0) |
-                            (what & CURL_POLL_OUT && what != CURL_POLL_REMOVE ? EV_WRITE : 0));
-    if (watch->established)
-        watch_register(watch, (short)(watch->wanted | (watch->registered & EV_READ)));
-    else if (what == CURL_POLL_REMOVE)
-        watch_drop(watch);
+    if (what == CURL_POLL_REMOVE)
+        watches_want(multi->watches, fd, 0);
     else
-        watch_register(watch, watch->wanted);
+        watches_want(
+            multi->watches, fd,
+            (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0)));
     return 0;
 }
 
 void multi_established(struct multi *multi, curl_socket_t fd)
 {
-    watch_get(multi, fd)->established = true;
+    watches_establish(multi->watches, fd);
 }
 
 int multi_close_socket(void *arg, curl_socket_t fd)
 {
-    struct watch *watch = watch_find(arg, fd);
+    const struct multi *multi = arg;
 
-    if (watch != NULL)
-        watch_drop(watch);
+    watches_drop(multi->watches, fd);
     return close(fd);
 }
 
@@ -187,6 +107,7 @@ static void open_handle(struct multi *multi)
     if (multi->handle == NULL)
         abort();
     multi->pins = pins_create();
+    multi->watches = watches_create(multi->base, on_socket_event, multi);
     multi->used = false;
     multi->idle_since_ms = NOT_IDLE;
     curl_multi_setopt(multi->handle, CURLMOPT_SOCKETFUNCTION, on_socket);
@@ -202,11 +123,8 @@ static void close_handle(struct multi *multi)
     assert(multi->transfers == 0);
     curl_multi_cleanup(multi->handle);
     loop_timer_clear(multi->timer);
+    watches_destroy(multi->watches);
     pins_destroy(multi->pins);
-    for (size_t fd = 0; fd < multi->watches_capacity; fd++) {
-        if (multi->watches[fd] != NULL)
-            watch_drop(multi->watches[fd]);
-    }
 }
 
 struct multi *multi_create(struct event_base *base, unsigned max_connections, multi_done_fn *done,
@@ -229,7 +147,6 @@ void multi_destroy(struct multi *multi)
         return;
     close_handle(multi);
     loop_timer_destroy(multi->timer);
-    free(multi->watches);
     free(multi);
 }
 
