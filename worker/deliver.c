@@ -18,9 +18,9 @@
 #include "sig/date.h"
 #include "sig/digest.h"
 #include "sig/heap.h"
+#include "worker/deliver_sender.h"
 #include "worker/http.h"
 #include "worker/request.h"
-#include "worker/sender.h"
 #include "worker/trust.h"
 
 enum { SHOWN_BODY_BYTES = 4096, CONTENT_BYTES = 1024 * 1024, ANSWER_MS = 70000, LOOKUP_MS = 20000 };
@@ -280,7 +280,7 @@ static bool exchange(struct work *w)
 static int deliver(struct work *w)
 {
     heap_open(&w->heap, 4);
-    w->sender = sender_load(&w->session, &w->heap, w->account, &w->err);
+    w->sender = deliver_sender_load(&w->session, &w->heap, w->account, &w->err);
     if (w->sender == NULL)
         return session_fail(&w->err, FP_EXIT_FAILURE);
     bool built = build(w);

@@ -1,4 +1,4 @@
-#include "worker/sender.h"
+#include "worker/deliver_sender.h"
 
 #include "sig/columns.h"
 
@@ -60,8 +60,8 @@ static bool query(struct sender *s, struct session *session, struct postgres *po
     return good && s->code == FP_OK;
 }
 
-struct account *sender_load(struct session *session, const struct heap *heap, const char *username,
-                            struct err *err)
+struct account *deliver_sender_load(struct session *session, const struct heap *heap,
+                                    const char *username, struct err *err)
 {
     const struct config *config = session->config;
     struct postgres *postgres = session_postgres(session, POSTGRES_ROLE_KEYS, err);

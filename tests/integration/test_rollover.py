@@ -51,7 +51,7 @@ def arrived(world):
 
 @pytest.mark.slow
 def test_ruby_and_fedpush_take_turns(world, machines, ruby):
-    world.fediverse.verify(0)  # the stub doesn't sign
+    world.fediverse.verify(0)  # Ruby's class of these tests does not sign
     ruby.start()
     machine = machines(FEDPUSH_CLAIM_RATE=80)
     jobs = []
