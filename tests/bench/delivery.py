@@ -25,9 +25,9 @@ sys.path.insert(0, os.path.join(ROOT, "deploy"))
 
 from demonstration import processes, signature_seconds  # noqa: E402
 from jobs import delivery, push_fanout, unsettled  # noqa: E402
-from machine import Machine  # noqa: E402
-from servers import Names, Server, free_port  # noqa: E402
-from world import ACCOUNTS, VERSIONS, Certificate, Keys, Postgres, Redis, HERE  # noqa: E402
+from machine import Machine, fedpush  # noqa: E402
+from servers import HERE, Certificate, Names, Postgres, Redis, Server, free_port  # noqa: E402
+from world import VERSIONS, Keys, insert_accounts  # noqa: E402
 
 ADDRESS = "127.0.0.1"
 
@@ -55,14 +55,7 @@ class Stage:
         self.names = Names(os.path.join(folder, "names"), [ADDRESS], ADDRESS)
         self.redis_client = self.redis.client()
         self.postgres.create_database(self.database, os.path.join(HERE, "schema-4.6.sql"))
-        keys = Keys()
-        for account, username, scheme, _, _ in ACCOUNTS:
-            self.postgres.query(
-                self.database,
-                "INSERT INTO accounts (id, username, private_key, created_at, updated_at, id_scheme)"
-                " VALUES (%s, %s, %s, now(), now(), %s)",
-                account, username, keys.private[account], scheme,
-            )
+        insert_accounts(lambda sql, *values: self.postgres.query(self.database, sql, *values), Keys())
 
     def stop(self):
         for server in (self.names, self.sink, self.postgres, self.redis):
@@ -90,8 +83,7 @@ def measure(arguments, folder):
     machine = None
     try:
         machine = Machine(stage, os.path.join(folder, "machine"), FEDPUSH_LOG_LEVEL="warn")
-        subprocess.run([os.environ["FEDPUSH_BINARY"], "setup"], check=True, stdout=subprocess.DEVNULL,
-                       env=__import__("machine").environment(stage, machine.runtime_dir))
+        assert fedpush(stage, "setup").returncode == 0
         machine.start(ready=False)
         inboxes = [f"http://host-{i}.fedi.test:{stage.sink.port}/inbox" for i in range(arguments.hosts)]
         jobs = [delivery(i // len(inboxes), inboxes[i % len(inboxes)], bytes_of_content=arguments.bytes)

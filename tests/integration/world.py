@@ -30,6 +30,16 @@ class Keys:
                 self.public[f"https://{DOMAIN}/{path}#main-key"] = shown.stdout.decode()
 
 
+def insert_accounts(query, keys, with_scheme=True):
+    for account, username, scheme, _, _ in ACCOUNTS:
+        column, value = (", id_scheme", f", {scheme}") if with_scheme else ("", "")
+        query(
+            f"INSERT INTO accounts (id, username, private_key, created_at, updated_at{column})"
+            f" VALUES (%s, %s, %s, now(), now(){value})",
+            account, username, keys.private[account],
+        )
+
+
 class World:
     """Started when made; `stop` ends it all."""
 
@@ -70,13 +80,7 @@ class World:
             self.use(release)
             self.query("DROP SCHEMA IF EXISTS fedpush CASCADE")
             self.query("TRUNCATE accounts, follows, unavailable_domains, account_deletion_requests")
-            for account, username, scheme, _, _ in ACCOUNTS:
-                column, value = ("", "") if release == "4.3" else (", id_scheme", f", {scheme}")
-                self.query(
-                    f"INSERT INTO accounts (id, username, private_key, created_at, updated_at{column})"
-                    f" VALUES (%s, %s, %s, now(), now(){value})",
-                    account, username, self.keys.private[account],
-                )
+            insert_accounts(self.query, self.keys, with_scheme=release != "4.3")
 
     def stop(self):
         for server in reversed(self.started):
