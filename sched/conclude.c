@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "sched/judge.h"
+#include "sched/parking.h"
 #include "sched/retry.h"
 #include "sched/state.h"
 
@@ -61,17 +62,23 @@ void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
     settle_add(s->settle, claim, &what);
 }
 
+struct failing {
+    struct str error_class;
+    struct str message;
+    enum track track;
+    bool for_good; /* however many retries are left */
+};
+
 /* Ruby's process_retry: the next attempt, or the end. Returns true when it was the last one. */
-static bool fail(struct scheduler *s, struct claim *claim, struct str error_class,
-                 struct str message, enum track track)
+static bool fail(struct scheduler *s, struct claim *claim, const struct failing *failing)
 {
-    struct settlement what = {.verb = SETTLE_RETRY, .track = track};
+    struct settlement what = {.verb = SETTLE_RETRY, .track = failing->track};
     const struct job *job = &claim->job;
     const struct incumbent_version *sidekiq = incumbent_version(s->incumbent);
     char *queue = conclude_queue(s, claim);
     struct job_failure failure = {.queue = str_of(queue),
-                                  .error_class = error_class,
-                                  .error_message = message,
+                                  .error_class = failing->error_class,
+                                  .error_message = failing->message,
                                   .now_us = clock_wall_us(&s->process.clock),
                                   .integer_ms = sidekiq->major >= 8};
     int64_t count = 0;
@@ -79,7 +86,7 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
 
     buf_init(&what.bytes, claim->payload_bytes + (size_t)64 * 1024);
     job_put_retry(&what.bytes, s->json, job, &failure, &count);
-    last = retry_exhausted(count, job->max_retries);
+    last = failing->for_good || retry_exhausted(count, job->max_retries);
     if (last)
         what.entry = LEDGER_EXHAUSTED;
     if (last && (job->max_retries < 0 || !job->dead)) {
@@ -97,10 +104,36 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
     return last;
 }
 
+/* It has waited behind an open circuit for as long as Mastodon would have gone on trying; the
+ * probes were real attempts at its host. */
+static void give_up(struct scheduler *s, struct claim *claim)
+{
+    const struct failing failing = {.error_class = STR("Fedpush::CircuitOpen"),
+                                    .message = STR("no answer for as long as its retries last"),
+                                    .for_good = true};
+    fail(s, claim, &failing);
+}
+
+void conclude_park(struct scheduler *s, struct claim *claim, struct lane *lane)
+{
+    const struct job *job = &claim->job;
+    const struct parking_job parked = {.created_ms = (int64_t)(job->created_at_s * 1000),
+                                       .retry_count = job->retry_count,
+                                       .max_retries = job->max_retries};
+    int64_t now_ms = lanes_unix_ms(s->lanes, clock_mono_ms(&s->process.clock));
+    int64_t wait_ms = parking_wait_ms(&parked, lane->circuit.opened_ms, now_ms, &s->process.rng);
+
+    if (wait_ms >= 0)
+        conclude_book(s, claim, wait_ms);
+    else
+        give_up(s, claim);
+}
+
 void conclude_failed(struct scheduler *s, struct claim *claim, struct str error_class,
                      struct str message)
 {
-    fail(s, claim, error_class, message, TRACK_NOTHING);
+    const struct failing failing = {.error_class = error_class, .message = message};
+    fail(s, claim, &failing);
 }
 
 static void record(struct scheduler *s, const struct claim *claim,
@@ -226,11 +259,11 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     case SENTENCE_RETRY:
         if (j.recorded)
             record(s, claim, outcome, &j, will_exhaust(claim) ? HEALTH_EXHAUSTED : HEALTH_RETRIED);
-        fail(s, claim, j.error_class, str_of(j.error_message), j.track);
+        fail(s, claim, &(struct failing){j.error_class, str_of(j.error_message), j.track, false});
         break;
     case SENTENCE_AGAIN:
         if (s->state == SCHEDULER_RUNNING)
-            admit_to_lane(s, claim, true);
+            admit_again(s, claim);
         else
             conclude_simple(s, claim, SETTLE_RETURN);
         break;
@@ -246,29 +279,58 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     }
 }
 
-static bool was_attempted(const struct message_outcome *outcome)
+static enum lane_answer answer_of(const struct message_outcome *outcome)
 {
-    return outcome->kind == OUTCOME_RESPONSE || outcome->kind == OUTCOME_TRANSPORT;
+    switch ((enum outcome_kind)outcome->kind) {
+    case OUTCOME_RESPONSE:
+        if (outcome->status == 429)
+            return LANE_PUSHED_BACK;
+        if (outcome->status == 503)
+            return LANE_UNAVAILABLE;
+        return outcome->status >= 500 && outcome->status != 501 ? LANE_ERROR : LANE_ANSWERED;
+    case OUTCOME_TRANSPORT:
+        return LANE_TRANSPORT;
+    case OUTCOME_REFUSED:
+    case OUTCOME_SENDER_MISSING:
+    case OUTCOME_KEY_UNUSABLE:
+    case OUTCOME_KEY_WAIT:
+    case OUTCOME_NOT_TRIED:
+        break;
+    }
+    return LANE_UNTRIED;
 }
 
-static void take_from_worker(struct scheduler *s, struct claim *claim,
+/* Returns whether its host was good until now: then a failure in transport may be our own. */
+static bool take_from_worker(struct scheduler *s, struct claim *claim,
                              const struct message_outcome *outcome)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
+    struct lane *lane = claim->lane;
+    struct lane_result result = {.answer = LANE_UNTRIED};
 
-    if (claim->lane == NULL) /* it ran alone, outside the lanes */
+    if (lane == NULL) { /* it ran alone, outside the lanes */
         claim->state = CLAIM_NEW;
-    else if (outcome == NULL)
-        lanes_landed(s->lanes, claim, false, false, 0, now_ms);
-    else
-        lanes_landed(s->lanes, claim, was_attempted(outcome), outcome->kind == OUTCOME_TRANSPORT,
-                     outcome->total_ms, now_ms);
+        return false;
+    }
+    if (outcome != NULL) {
+        result.answer = answer_of(outcome);
+        result.total_ms = outcome->total_ms;
+    }
+    bool was_good = suspicion_is_good(&lane->mark, now_ms);
+    circuits_happened(s, lane, lanes_landed(s->lanes, claim, &result, now_ms));
+    return was_good;
+}
+
+static bool is_dark(const struct message_outcome *outcome)
+{
+    return answer_of(outcome) == LANE_TRANSPORT || answer_of(outcome) == LANE_UNRESOLVED;
 }
 
 void conclude_outcome(struct scheduler *s, struct claim *claim,
                       const struct message_outcome *outcome)
 {
-    take_from_worker(s, claim, outcome);
+    bool was_good = take_from_worker(s, claim, outcome);
+
     if (s->schemes != NULL)
         schemes_learn(s->schemes, claim->url.origin, (enum learnt)outcome->learnt);
     if (claim->orphan) {
@@ -283,7 +345,27 @@ void conclude_outcome(struct scheduler *s, struct claim *claim,
             conclude_simple(s, claim, SETTLE_RETURN);
         return;
     }
+    if (was_good && is_dark(outcome) && s->state == SCHEDULER_RUNNING &&
+        doubts_add(s->doubts, claim, outcome, clock_mono_ms(&s->process.clock)))
+        return;
     act(s, claim, outcome, -1);
+}
+
+void conclude_doubts(struct scheduler *s)
+{
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    struct message_outcome outcome;
+    enum doubt verdict;
+    struct claim *claim;
+
+    while ((claim = doubts_next(s->doubts, s->lanes, now_ms, &verdict, &outcome)) != NULL) {
+        if (verdict == DOUBT_THEIRS)
+            act(s, claim, &outcome, -1);
+        else if (s->state == SCHEDULER_RUNNING)
+            admit_again(s, claim);
+        else
+            conclude_simple(s, claim, SETTLE_RETURN);
+    }
 }
 
 /* So that whoever gets the job next, here or elsewhere, knows what it was part of. */
@@ -319,5 +401,5 @@ void conclude_lost(struct scheduler *s, unsigned worker, struct claim *claim)
     else if (claim->recoveries >= QUARANTINE_RECOVERIES)
         quarantine_add(s, claim);
     else
-        admit_to_lane(s, claim, true);
+        admit_again(s, claim);
 }

@@ -31,7 +31,7 @@ static bool unlist(struct scheduler *s, struct claim *claim)
 {
     switch (claim->state) {
     case CLAIM_LANE:
-        lanes_remove(s->lanes, claim);
+        lanes_remove(s->lanes, claim, clock_mono_ms(&s->process.clock));
         return true;
     case CLAIM_HELD:
         TAILQ_REMOVE(&s->held, claim, entry);
@@ -44,6 +44,9 @@ static bool unlist(struct scheduler *s, struct claim *claim)
         TAILQ_REMOVE(&s->quarantine.waiting, claim, entry);
         s->quarantine.count--;
         break;
+    case CLAIM_DOUBT:
+        doubts_remove(s->doubts, claim);
+        return true;
     case CLAIM_NEW:
     case CLAIM_FLIGHT:
     case CLAIM_SETTLING:

@@ -165,11 +165,12 @@ static void drop_everything(struct scheduler *s)
             continue;
         }
         if (claim->state == CLAIM_LANE)
-            lanes_remove(s->lanes, claim);
+            lanes_remove(s->lanes, claim, clock_mono_ms(&s->process.clock));
         if (claim->state == CLAIM_FOLLOWERS)
             followers_remove(s->followers, claim);
         claim_destroy(claim);
     }
+    doubts_forget(s->doubts);
     TAILQ_INIT(&s->held);
     s->held_count = 0;
     quarantine_forget(s);
@@ -295,7 +296,7 @@ static void release_held(struct scheduler *s)
         TAILQ_REMOVE(&s->held, claim, entry);
         s->held_count--;
         claim->state = CLAIM_NEW;
-        admit_to_lane(s, claim, false);
+        admit_again(s, claim);
     }
 }
 
@@ -323,6 +324,7 @@ static void on_tick(void *arg)
     if (s->schemes != NULL)
         schemes_tick(s->schemes);
     quarantine_step(s);
+    conclude_doubts(s);
     if (s->state == SCHEDULER_RUNNING) {
         poller_tick(s->poller, register_processes(s->registration));
         intake_tick(s->intake);
@@ -535,7 +537,9 @@ static void make_lanes(struct scheduler *s)
     const struct lane_options lanes = {.workers = s->workers,
                                        .host_window = (unsigned)p->config.host_window,
                                        .max_in_flight = (unsigned)p->config.max_in_flight,
-                                       .lookahead_jobs = (unsigned)p->config.lookahead_jobs};
+                                       .lookahead_jobs = (unsigned)p->config.lookahead_jobs,
+                                       .max_rate = p->config.max_rate,
+                                       .rng = &p->rng};
     struct dispatch_options dispatch = {.base = p->base,
                                         .clock = &p->clock,
                                         .schemes = s->schemes,
@@ -546,6 +550,10 @@ static void make_lanes(struct scheduler *s)
                                         .arg = s};
 
     s->lanes = lanes_create(&lanes);
+    lanes_set_fleet(s->lanes, 1, clock_wall_us(&p->clock) / 1000 - clock_mono_ms(&p->clock),
+                    clock_mono_ms(&p->clock));
+    s->doubts = doubts_create();
+    s->wake = loop_timer_create(p->base, admit_wake, s);
     memcpy(dispatch.ticket_key, p->ticket_key, TICKET_KEY_BYTES);
     s->dispatch = dispatch_create(&dispatch);
     sodium_memzero(dispatch.ticket_key, TICKET_KEY_BYTES);
@@ -570,10 +578,14 @@ static void take_identity(struct scheduler *s, struct str text)
     }
 }
 
-static void on_history_host(void *arg, struct str host, bool suspect)
+static void on_history_host(void *arg, struct str host, bool suspect, int64_t success_s)
 {
     struct scheduler *s = arg;
-    lanes_learn(s->lanes, host, suspect, clock_mono_ms(&s->process.clock));
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    int64_t success_ms =
+        success_s >= 0 && success_s < now_ms / 1000 ? now_ms - success_s * 1000 : 0;
+
+    lanes_learn(s->lanes, host, suspect, success_ms, now_ms);
 }
 
 /* Nothing is claimed before it is known which hosts are suspect, or PostgreSQL has had its chance
@@ -650,6 +662,7 @@ static void on_reload(void *arg)
 {
     struct scheduler *s = arg;
     intake_set_rate(s->intake, s->process.config.claim_rate);
+    lanes_set_rate(s->lanes, s->process.config.max_rate, clock_mono_ms(&s->process.clock));
 }
 
 static void on_drain(void *arg, unsigned seconds)

@@ -1,7 +1,7 @@
 /*
  * The scheduler's state, shared by the files that are the scheduler: scheduler.c (life), admit.c
- * (what comes in), conclude.c (what comes out), quarantine.c (what must run alone), drain.c (the
- * end). Nobody else includes this.
+ * (what comes in), conclude.c (what comes out), circuits.c (hosts that don't answer), quarantine.c
+ * (what must run alone), drain.c (the end). Nobody else includes this.
  */
 #ifndef FEDPUSH_SCHED_STATE_H
 #define FEDPUSH_SCHED_STATE_H
@@ -10,6 +10,7 @@
 #include "sched/availability.h"
 #include "sched/consumer.h"
 #include "sched/dispatch.h"
+#include "sched/doubts.h"
 #include "sched/followers.h"
 #include "sched/health.h"
 #include "sched/incumbent.h"
@@ -97,6 +98,7 @@ struct scheduler {
     struct lanes *lanes;
     struct dispatch *dispatch;
     struct quarantine quarantine;
+    struct doubts *doubts;
     struct claim_list held; /* CLAIM_HELD, by due_ms roughly */
     unsigned held_count;
     struct lane **blocked; /* lanes that await an answer about their host */
@@ -111,14 +113,19 @@ struct scheduler {
     bool ready_sent;
     bool takes_pull; /* FEDPUSH_QUEUES */
     struct loop_timer *tick;
+    struct loop_timer *wake; /* lanes that sleep */
+    int64_t wake_ms;         /* when it is set for; 0: it isn't */
     uint64_t ticks;
     uint64_t asked_generation; /* bumped by a fence: answers from before are stale */
 };
 
 /* admit.c: a new claim, or one that comes back, finds its place. */
 void admit_claim(struct scheduler *s, struct claim *claim);
-/* Puts a parsed claim with a URL into its lane, or books it when the lane is full. */
-void admit_to_lane(struct scheduler *s, struct claim *claim, bool at_head);
+/* Puts a parsed claim with a URL into its lane, or back into Redis: when the lane is full, or the
+ * host's circuit open. */
+void admit_to_lane(struct scheduler *s, struct claim *claim);
+/* One that comes back unattempted: to the head of its lane. */
+void admit_again(struct scheduler *s, struct claim *claim);
 /* Parses and judges without a lane: true when the claim is a delivery with url and tracker host,
  * otherwise it has been settled. */
 bool admit_understand(struct scheduler *s, struct claim *claim);
@@ -137,6 +144,17 @@ void admit_answered(void *scheduler);
 struct room admit_room(void *scheduler);
 struct room admit_pull_room(void *scheduler);
 
+/* Sleeping lanes may have woken up. */
+void admit_wake(void *scheduler);
+
+/* circuits.c */
+void circuits_happened(struct scheduler *s, struct lane *lane, enum circuit_event event);
+/* A probe is due and a job for it is at hand. */
+void circuits_ask_probe(struct scheduler *s, struct lane *lane);
+/* The host is known to be unavailable, or was restarted by Mastodon's admin: what its circuit said
+ * is void. */
+void circuits_pardon(struct scheduler *s, struct lane *lane);
+
 /* conclude.c: what an attempt led to. */
 void conclude_outcome(struct scheduler *s, struct claim *claim,
                       const struct message_outcome *outcome);
@@ -147,6 +165,10 @@ void conclude_failed(struct scheduler *s, struct claim *claim, struct str error_
 void conclude_simple(struct scheduler *s, struct claim *claim, enum settle_verb verb);
 /* Into the dead set; with the reason when the payload is a JSON object, untouched otherwise. */
 void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason);
+/* Its host's circuit is open: it waits in Redis without losing a retry, until it is too old. */
+void conclude_park(struct scheduler *s, struct claim *claim, struct lane *lane);
+/* Each second: claims that failed, when it can be told whose fault it was. */
+void conclude_doubts(struct scheduler *s);
 /* Back into a zset at now + delay, unchanged: no attempt is counted. */
 enum { CONCLUDE_LONGEST_HOLD_MS = 30000 };
 void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms);
