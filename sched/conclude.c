@@ -61,9 +61,10 @@ void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
     settle_add(s->settle, claim, &what);
 }
 
-/* Ruby's process_retry: the next attempt, or the end. Returns true when it was the last one. */
+/* Ruby's process_retry: the next attempt, or the end. It is made no sooner than `retry_after_ms`
+ * from now. Returns true when it was the last one. */
 static bool fail(struct scheduler *s, struct claim *claim, struct str error_class,
-                 struct str message, enum track track)
+                 struct str message, enum track track, uint32_t retry_after_ms)
 {
     struct settlement what = {.verb = SETTLE_RETRY, .track = track};
     const struct job *job = &claim->job;
@@ -88,8 +89,10 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
     } else if (last) {
         what.verb = SETTLE_DEAD;
     } else {
-        int64_t delay_s = retry_delay_s(count, sidekiq->major, &s->process.rng);
-        retry_score(what.score, failure.now_us + delay_s * 1000000);
+        int64_t delay_ms = retry_delay_s(count, sidekiq->major, &s->process.rng) * 1000;
+        if (delay_ms < retry_after_ms)
+            delay_ms = retry_after_ms;
+        retry_score(what.score, failure.now_us + delay_ms * 1000);
     }
     register_count(s->registration, job->class_name, true, 0);
     settle_add(s->settle, claim, &what);
@@ -100,7 +103,7 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
 void conclude_failed(struct scheduler *s, struct claim *claim, struct str error_class,
                      struct str message)
 {
-    fail(s, claim, error_class, message, TRACK_NOTHING);
+    fail(s, claim, error_class, message, TRACK_NOTHING, 0);
 }
 
 static void record(struct scheduler *s, const struct claim *claim,
@@ -226,7 +229,7 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     case SENTENCE_RETRY:
         if (j.recorded)
             record(s, claim, outcome, &j, will_exhaust(claim) ? HEALTH_EXHAUSTED : HEALTH_RETRIED);
-        fail(s, claim, j.error_class, str_of(j.error_message), j.track);
+        fail(s, claim, j.error_class, str_of(j.error_message), j.track, j.retry_after_ms);
         break;
     case SENTENCE_AGAIN:
         if (s->state == SCHEDULER_RUNNING)

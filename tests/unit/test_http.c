@@ -336,6 +336,9 @@ static void a_kept_connection_that_is_dead_is_replaced(void **state)
     expect_accepted(f);
     assert_int_equal(f->requests, 3);
     assert_int_equal(f->accepted, 2);
+    assert_false(f->result.reused); /* what answered was a new one */
+    get_to(f, "a.example", "/");
+    assert_true(f->result.reused);
 }
 
 static void bytes_are_as_given(void **state)
