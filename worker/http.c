@@ -364,6 +364,12 @@ void http_global_init(void)
 
 /* --- the start of a transfer --- */
 
+/* 0 would be no limit to libcurl. */
+static unsigned kept_each(unsigned max_connections, unsigned shards)
+{
+    return max_connections > shards ? max_connections / shards : 1;
+}
+
 struct http *http_create(const struct http_options *options)
 {
     struct http *http = mem_alloc(sizeof(*http));
@@ -382,7 +388,7 @@ struct http *http_create(const struct http_options *options)
         http->shard_count = 1;
     for (unsigned i = 0; i < http->shard_count; i++)
         http->shards[i] = multi_create(
-            options->base, options->max_connections / http->shard_count + 1, on_done, NULL);
+            options->base, kept_each(options->max_connections, http->shard_count), on_done, NULL);
     return http;
 }
 

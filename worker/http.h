@@ -33,7 +33,7 @@ struct http_options {
     const struct clock *clock;
     X509_STORE *store;                   /* shared, borrowed */
     const struct address_policy *policy; /* borrowed */
-    unsigned max_connections;            /* open at once, idle ones included */
+    unsigned max_connections; /* kept: with more open, that of the longest idle host is closed */
 };
 
 struct http_request {
