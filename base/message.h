@@ -28,6 +28,7 @@ enum {
     MESSAGE_MAX_BODY_BYTES = 3 * 1024 * 1024,
     MESSAGE_MAX_TEXT_BYTES = 4096, /* URLs, header values */
     MESSAGE_MAX_ERROR_BYTES = 1000,
+    MESSAGE_MAX_RETRY_AFTER_MS = 6 * 3600 * 1000,
 };
 
 /* How a request is signed; a remote server that doesn't know one knows the other. */
@@ -74,15 +75,32 @@ enum outcome_kind {
     OUTCOME_NOT_TRIED, /* cancelled or refused before anything was sent: not an attempt */
 };
 
+/* What an OUTCOME_TRANSPORT failed of: what it says about the host. */
+enum failure_kind {
+    FAILURE_NONE = 0, /* every other kind of outcome */
+    FAILURE_REFUSED,  /* the connection was refused */
+    FAILURE_NO_NAME,  /* NXDOMAIN or no address, two answers in a row; or no name DNS can have */
+    FAILURE_RESOLVER, /* SERVFAIL, REFUSED, no answer; the proxy's name: never the host's fault */
+    FAILURE_CERTIFICATE, /* the peer's isn't valid, or not its own: or our clock or CAs are wrong */
+    FAILURE_TLS,         /* the handshake failed otherwise */
+    FAILURE_TIMEOUT,
+    FAILURE_RESET,       /* the connection ended before the answer did */
+    FAILURE_UNREACHABLE, /* no route */
+    FAILURE_OTHER,       /* an answer that isn't HTTP or leads nowhere; the proxy; ourselves */
+};
+
 struct message_outcome {
     uint64_t id;
     uint8_t kind;             /* enum outcome_kind */
+    uint8_t failure;          /* enum failure_kind */
+    uint8_t reused;           /* 1: the last request went over a kept connection */
     uint8_t sender_suspended; /* 1: accounts.suspended_at (or requested_deletion_at) is set: the 401
                                  rule */
     uint8_t learnt;           /* enum learnt */
     uint16_t status;          /* OUTCOME_RESPONSE: 100..999, else 0 */
     uint32_t total_ms;        /* from taking up the job to this outcome */
     uint32_t sent_bytes;      /* of the body; 0 when nothing was sent */
+    uint32_t retry_after_ms;  /* what a 429 or 503 asked for, <= MESSAGE_MAX_RETRY_AFTER_MS; or 0 */
     struct str error_class;   /* the Ruby class an admin would have seen, or empty */
     struct str error_message; /* Mastodon's wording, <= MESSAGE_MAX_ERROR_BYTES, valid UTF-8 */
 };

@@ -66,7 +66,8 @@ struct failing {
     struct str error_class;
     struct str message;
     enum track track;
-    bool for_good; /* however many retries are left */
+    uint32_t retry_after_ms; /* no sooner than that from now */
+    bool for_good;           /* however many retries are left */
 };
 
 /* Ruby's process_retry: the next attempt, or the end. Returns true when it was the last one. */
@@ -95,8 +96,10 @@ static bool fail(struct scheduler *s, struct claim *claim, const struct failing 
     } else if (last) {
         what.verb = SETTLE_DEAD;
     } else {
-        int64_t delay_s = retry_delay_s(count, sidekiq->major, &s->process.rng);
-        retry_score(what.score, failure.now_us + delay_s * 1000000);
+        int64_t delay_ms = retry_delay_s(count, sidekiq->major, &s->process.rng) * 1000;
+        if (delay_ms < failing->retry_after_ms)
+            delay_ms = failing->retry_after_ms;
+        retry_score(what.score, failure.now_us + delay_ms * 1000);
     }
     register_count(s->registration, job->class_name, true, 0);
     settle_add(s->settle, claim, &what);
@@ -259,7 +262,11 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     case SENTENCE_RETRY:
         if (j.recorded)
             record(s, claim, outcome, &j, will_exhaust(claim) ? HEALTH_EXHAUSTED : HEALTH_RETRIED);
-        fail(s, claim, &(struct failing){j.error_class, str_of(j.error_message), j.track, false});
+        fail(s, claim,
+             &(struct failing){.error_class = j.error_class,
+                               .message = str_of(j.error_message),
+                               .track = j.track,
+                               .retry_after_ms = j.retry_after_ms});
         break;
     case SENTENCE_AGAIN:
         if (s->state == SCHEDULER_RUNNING)
@@ -289,7 +296,7 @@ static enum lane_answer answer_of(const struct message_outcome *outcome)
             return LANE_UNAVAILABLE;
         return outcome->status >= 500 && outcome->status != 501 ? LANE_ERROR : LANE_ANSWERED;
     case OUTCOME_TRANSPORT:
-        return LANE_TRANSPORT;
+        return outcome->failure == FAILURE_RESOLVER ? LANE_UNRESOLVED : LANE_TRANSPORT;
     case OUTCOME_REFUSED:
     case OUTCOME_SENDER_MISSING:
     case OUTCOME_KEY_UNUSABLE:
@@ -298,6 +305,13 @@ static enum lane_answer answer_of(const struct message_outcome *outcome)
         break;
     }
     return LANE_UNTRIED;
+}
+
+/* No better luck is to be had from trying once more. */
+static bool is_certain(enum failure_kind failure)
+{
+    return failure == FAILURE_REFUSED || failure == FAILURE_NO_NAME ||
+           failure == FAILURE_CERTIFICATE;
 }
 
 /* Returns whether its host was good until now: then a failure in transport may be our own. */
@@ -315,6 +329,8 @@ static bool take_from_worker(struct scheduler *s, struct claim *claim,
     if (outcome != NULL) {
         result.answer = answer_of(outcome);
         result.total_ms = outcome->total_ms;
+        result.hold_ms = outcome->retry_after_ms;
+        result.certain = is_certain((enum failure_kind)outcome->failure);
     }
     bool was_good = suspicion_is_good(&lane->mark, now_ms);
     circuits_happened(s, lane, lanes_landed(s->lanes, claim, &result, now_ms));

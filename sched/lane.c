@@ -19,6 +19,7 @@ enum {
     IDLE_MS = 3600000,
     FIRST_MEAN_MS = 200,
     LOST_PROBE_MS = 30000,
+    UNRESOLVED_MS = 2000,
 };
 
 struct lanes *lanes_create(const struct lane_options *options)
@@ -355,8 +356,11 @@ static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t 
     case LANE_ANSWERED:
         window_succeeded(&lane->window, lane->waiting + lane->low_waiting > 0, most);
         return circuit_answered(&lane->circuit);
+    case LANE_UNRESOLVED: /* no fault of the host, but asking again at once is of no use */
+        window_failed(&lane->window, started_ms, false, now_ms);
+        window_hold(&lane->window, UNRESOLVED_MS, now_ms);
+        break;
     case LANE_UNTRIED:
-    case LANE_UNRESOLVED:
         break;
     }
     return CIRCUIT_SAME;
@@ -368,7 +372,7 @@ static enum circuit_event attempted(struct lanes *lanes, struct lane *lane, int6
     bool dark = result->answer == LANE_TRANSPORT || result->answer == LANE_UNRESOLVED;
 
     suspicion_note(&lanes->suspicion, &lane->mark, dark, now_ms);
-    if (result->answer == LANE_UNRESOLVED || (dark && lanes_suspicious(lanes, now_ms)))
+    if (dark && lanes_suspicious(lanes, now_ms))
         return CIRCUIT_SAME; /* it says nothing about the host */
     lane->tried = true;
     lane->mean_ms = (uint32_t)(((uint64_t)lane->mean_ms * 7 + result->total_ms) / 8);

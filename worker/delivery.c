@@ -8,10 +8,11 @@
 #include "worker/classify.h"
 #include "worker/knock.h"
 #include "worker/request.h"
+#include "worker/retry_after.h"
 
 enum { MAX_OF_FAMILY = 2 };
 
-const char *const delivery_state_names[] = {"resolving", "signing", "sending", "done"};
+const char *const delivery_state_names[] = {"resolving", "signing", "sending", "waiting", "done"};
 
 struct delivery {
     const struct delivery_context *context;
@@ -23,6 +24,9 @@ struct delivery {
     bool get;
     struct knocking knocking;
     unsigned hops;
+    unsigned waits; /* for a socket */
+    bool reused;    /* the latest request's connection */
+    uint32_t retry_after_ms;
     const struct proxy *proxy;
     int64_t started_ms;
     int64_t date_s;
@@ -44,6 +48,7 @@ enum event_kind {
     EVENT_ANSWERED,
     EVENT_CANCEL,
     EVENT_STALE,
+    EVENT_AGAIN,
     EVENT_LIMIT
 };
 
@@ -89,16 +94,24 @@ void delivery_destroy(struct delivery *d)
 
 /* --- ends --- */
 
+static bool asks_for_time(unsigned status)
+{
+    return status == 429 || status == 503;
+}
+
 static void end(struct delivery *d, enum outcome_kind kind, unsigned status)
 {
     struct message_outcome outcome = {
         .id = d->id,
         .kind = (uint8_t)kind,
+        .failure = kind == OUTCOME_TRANSPORT ? (uint8_t)d->failure.kind : FAILURE_NONE,
+        .reused = d->reused,
         .sender_suspended = d->sender_suspended,
         .learnt = (uint8_t)knock_learnt(&d->knocking, status),
         .status = (uint16_t)status,
         .total_ms = (uint32_t)(clock_mono_ms(d->context->clock) - d->started_ms),
         .sent_bytes = d->sent ? (uint32_t)d->body.len : 0,
+        .retry_after_ms = kind == OUTCOME_RESPONSE && asks_for_time(status) ? d->retry_after_ms : 0,
     };
 
     if (kind != OUTCOME_RESPONSE && kind != OUTCOME_NOT_TRIED) {
@@ -110,9 +123,10 @@ static void end(struct delivery *d, enum outcome_kind kind, unsigned status)
     delivery_destroy(d);
 }
 
-static void end_failed(struct delivery *d, const char *error_class, const char *text)
+static void end_failed(struct delivery *d, enum failure_kind failure, const char *error_class,
+                       const char *text)
 {
-    classify_text(&d->failure, str_of(error_class), text, d->url.text);
+    classify_text(&d->failure, failure, str_of(error_class), text, d->url.text);
     end(d, OUTCOME_TRANSPORT, 0);
 }
 
@@ -151,7 +165,7 @@ static void ask_signer(struct delivery *d)
 static void begin(struct delivery *d)
 {
     if (proxy_host_is_hidden(d->url.host) && !d->context->config->allow_hidden_service) {
-        classify_text(&d->failure, STR("Mastodon::HostValidationError"),
+        classify_text(&d->failure, FAILURE_OTHER, STR("Mastodon::HostValidationError"),
                       "Instance does not support hidden service connections", d->url.text);
         end(d, OUTCOME_REFUSED, 0);
         return;
@@ -191,7 +205,8 @@ static void resolved(struct delivery *d, const struct dns_result *result)
     bool all_refused;
 
     if (result->status != DNS_FOUND && d->proxy != NULL) {
-        end_failed(d, "HTTP::ConnectionError", "failed to connect: the proxy cannot be resolved");
+        end_failed(d, FAILURE_RESOLVER, "HTTP::ConnectionError",
+                   "failed to connect: the proxy cannot be resolved");
         return;
     }
     if (result->status != DNS_FOUND) {
@@ -201,11 +216,12 @@ static void resolved(struct delivery *d, const struct dns_result *result)
     }
     choose_addresses(d, result, &all_refused);
     if (all_refused) {
-        classify_text(&d->failure, STR("Mastodon::PrivateNetworkAddressError"),
+        classify_text(&d->failure, FAILURE_OTHER, STR("Mastodon::PrivateNetworkAddressError"),
                       "private address refused", d->url.text);
         end(d, OUTCOME_REFUSED, 0);
     } else if (d->address_count == 0) {
-        end_failed(d, "HTTP::ConnectionError", "failed to connect: no usable address");
+        end_failed(d, FAILURE_UNREACHABLE, "HTTP::ConnectionError",
+                   "failed to connect: no usable address");
     } else {
         ask_signer(d);
     }
@@ -273,7 +289,8 @@ static void signed_or_not(struct delivery *d, const struct message_signed *answe
     case SIGN_KEY_UNUSABLE: {
         char reason[256];
         snprintf(reason, sizeof(reason), "%.*s", STR_ARG(answer->reason));
-        classify_text(&d->failure, STR("OpenSSL::PKey::RSAError"), reason, d->url.text);
+        classify_text(&d->failure, FAILURE_OTHER, STR("OpenSSL::PKey::RSAError"), reason,
+                      d->url.text);
         end(d, OUTCOME_KEY_UNUSABLE, 0);
         break;
     }
@@ -318,20 +335,22 @@ static void redirect(struct delivery *d, unsigned status, struct str location)
     struct url target = {0};
 
     if (!d->get && status != 303 && status != 307 && status != 308) {
-        end_failed(d, "HTTP::StateError", "can't follow redirect of a POST");
+        end_failed(d, FAILURE_OTHER, "HTTP::StateError", "can't follow redirect of a POST");
         return;
     }
     if (++d->hops > DELIVERY_MAX_HOPS) {
-        end_failed(d, "HTTP::Redirector::TooManyRedirectsError", "too many redirects");
+        end_failed(d, FAILURE_OTHER, "HTTP::Redirector::TooManyRedirectsError",
+                   "too many redirects");
         return;
     }
     if (!target_of(d, location, &target)) {
-        end_failed(d, "HTTP::StateError", "no usable Location header in redirect");
+        end_failed(d, FAILURE_OTHER, "HTTP::StateError", "no usable Location header in redirect");
         return;
     }
     if (!str_equal(target.origin, d->url.origin)) {
         url_clear(&target);
-        end_failed(d, "HTTP::StateError", "Persistence is enabled: redirect to another origin");
+        end_failed(d, FAILURE_OTHER, "HTTP::StateError",
+                   "Persistence is enabled: redirect to another origin");
         return;
     }
     url_clear(&d->url);
@@ -350,17 +369,27 @@ static void answered(struct delivery *d, const struct http_result *result)
 {
     bool strict_body = mastodon_version_compare(&d->context->config->mastodon, 4, 4, 0) < 0;
 
+    d->reused = result->reused;
+    if (asks_for_time(result->status))
+        d->retry_after_ms = retry_after_ms(result->retry_after, result->date,
+                                           clock_wall_us(d->context->clock) / 1000000);
     if (result->end == HTTP_ANSWERED && result->status == 401)
         rereads_note(d->context->rereads, d->ticket.account_id);
-    if (result->end != HTTP_ANSWERED || result->status == 0) {
-        classify_http(&d->failure, result, d->url.text);
+    if (result->end == HTTP_NO_SOCKET && d->waits < DELIVERY_MAX_WAITS) {
+        d->waits++;
+        d->state = DELIVERY_WAITING;
+    } else if (result->end == HTTP_NO_SOCKET && !d->sent) {
+        end(d, OUTCOME_NOT_TRIED, 0);
+    } else if (result->end != HTTP_ANSWERED || result->status == 0) {
+        classify_http(&d->failure, result, d->proxy != NULL, d->url.text);
         end(d, result->end == HTTP_REFUSED_ADDRESS ? OUTCOME_REFUSED : OUTCOME_TRANSPORT, 0);
     } else if (!d->get && knock_again(&d->knocking, result->status)) {
         ask_signer(d);
     } else if (is_redirect(result->status)) {
         redirect(d, result->status, result->location);
     } else if (result->body_cut && strict_body) {
-        end_failed(d, "Mastodon::LengthValidationError", "Body size exceeds limit of 1048576");
+        end_failed(d, FAILURE_OTHER, "Mastodon::LengthValidationError",
+                   "Body size exceeds limit of 1048576");
     } else {
         end(d, OUTCOME_RESPONSE, result->status);
     }
@@ -368,13 +397,21 @@ static void answered(struct delivery *d, const struct http_result *result)
 
 /* --- the machine --- */
 
+static void end_late(struct delivery *d)
+{
+    if (d->state == DELIVERY_RESOLVING)
+        end_failed(d, FAILURE_RESOLVER, "HTTP::TimeoutError", "name not resolved in time");
+    else
+        end_failed(d, d->state == DELIVERY_SENDING ? FAILURE_TIMEOUT : FAILURE_OTHER,
+                   "HTTP::TimeoutError", "timed out");
+}
+
 static void limit(struct delivery *d)
 {
     if (d->state == DELIVERY_SIGNING && !d->sent)
         end(d, OUTCOME_KEY_WAIT, 0);
     else
-        end_failed(d, "HTTP::TimeoutError",
-                   d->state == DELIVERY_RESOLVING ? "name not resolved in time" : "timed out");
+        end_late(d);
 }
 
 static void cancel(struct delivery *d)
@@ -408,6 +445,9 @@ static void step(struct delivery *d, const struct event_of_delivery *event)
     case EVENT_STALE:
         http_abort(d->transfer);
         d->transfer = NULL;
+        ask_signer(d);
+        break;
+    case EVENT_AGAIN:
         ask_signer(d);
         break;
     case EVENT_LIMIT:
@@ -470,4 +510,6 @@ void delivery_tick(struct delivery *d)
     else if (d->transfer != NULL && !http_is_on_the_wire(d->transfer) &&
              signature_age_s(d) >= DELIVERY_WIRE_AGE_S - 1)
         step(d, &(struct event_of_delivery){.kind = EVENT_STALE});
+    else if (d->state == DELIVERY_WAITING)
+        step(d, &(struct event_of_delivery){.kind = EVENT_AGAIN});
 }

@@ -35,6 +35,7 @@ struct entry {
     int64_t expires_ms;
     struct dns_query *query;
     struct dns_result result;
+    bool no_name; /* the latest answer of any use was "no such name" */
     TAILQ_HEAD(, resolve_wait) waits;
     TAILQ_ENTRY(entry) due; /* while delivering */
     bool delivering;        /* its waits are answered in the next turn */
@@ -142,12 +143,28 @@ static void deliver_later(struct entry *entry)
 
 static void start_queued(struct resolver *r);
 
+/* A resolver that answers wrongly for a moment must not make a host look given up. */
+static bool must_ask_again(struct entry *entry, enum dns_status status)
+{
+    bool first = status == DNS_NO_NAME && !entry->no_name;
+
+    if (status == DNS_NO_NAME || status == DNS_FOUND)
+        entry->no_name = status == DNS_NO_NAME;
+    return first;
+}
+
 static void on_answer(void *arg, const struct dns_result *result)
 {
     struct entry *entry = arg;
     struct resolver *r = entry->resolver;
 
     entry->query = NULL;
+    if (must_ask_again(entry, result->status)) {
+        r->parallel--;
+        set_state(entry, ENTRY_QUEUED);
+        start_queued(r);
+        return;
+    }
     entry->result = *result;
     entry->expires_ms = clock_mono_ms(r->clock) + lifetime_ms(result);
     r->parallel--;

@@ -1,7 +1,6 @@
 #include "worker/supervisor.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/loop.h"
 #include "base/secret.h"
 #include "base/ticket.h"
@@ -250,12 +250,20 @@ static void send_u8_pair(struct control *control, enum control_type type, unsign
     control_send(control, type, (struct str){bytes, sizeof(bytes)}, fd);
 }
 
+/* What the workers can take: the scheduler divides no more. */
+static int max_in_flight(const struct config *config)
+{
+    int all = config->workers * (int)limits_here(config).in_flight;
+    return all < config->max_in_flight ? all : config->max_in_flight;
+}
+
 static bool send_config(struct supervisor *s, size_t i, enum control_type type)
 {
     struct config visible = *s->config; /* borrows its texts */
     struct buf bytes;
 
     visible.workers = (int)s->worker_count;
+    visible.max_in_flight = max_in_flight(&visible);
     buf_init(&bytes, CONTROL_MAX_BYTES);
     config_encode(&visible, child_of(s, i)->role, &bytes);
     bool fits = !bytes.overflow;
@@ -478,16 +486,6 @@ static void on_watchdog(void *arg)
     loop_timer_set(s->watchdog_timer, s->watchdog_ms);
 }
 
-static unsigned count_cores(void)
-{
-    cpu_set_t cores;
-
-    if (sched_getaffinity(0, sizeof(cores), &cores) == -1)
-        return 1;
-    int count = CPU_COUNT(&cores);
-    return count < 1 ? 1 : (unsigned)count;
-}
-
 static void open_loop(struct supervisor *s)
 {
     static const int numbers[SIGNAL_COUNT] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
@@ -519,6 +517,17 @@ static void close_loop(struct supervisor *s)
     event_base_free(s->base);
 }
 
+static void warn_of_few_descriptors(const struct supervisor *s)
+{
+    struct config config = *s->config; /* borrows its texts */
+
+    config.workers = (int)s->worker_count;
+    if (max_in_flight(&config) < config.max_in_flight)
+        log_event(LOG_LEVEL_WARN, "few descriptors: raise LimitNOFILE=",
+                  LOG_INT("deliveries_at_once", max_in_flight(&config)),
+                  LOG_INT("instead_of", config.max_in_flight));
+}
+
 int supervisor_run(struct config *config, const char *mastodon_dir)
 {
     struct supervisor *s = mem_alloc(sizeof(*s));
@@ -531,9 +540,10 @@ int supervisor_run(struct config *config, const char *mastodon_dir)
         free(s);
         return FP_EXIT_CONFIG;
     }
-    s->worker_count = config->workers > 0 ? (unsigned)config->workers : count_cores();
+    s->worker_count = limits_workers(config);
     if (s->worker_count > CREW_MAX_WORKERS)
         s->worker_count = CREW_MAX_WORKERS;
+    warn_of_few_descriptors(s);
     randombytes_buf(s->ticket_key, sizeof(s->ticket_key));
     spawn_prepare();
     open_loop(s);

@@ -4,10 +4,10 @@
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/ipc.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/role.h"
@@ -223,16 +223,6 @@ static bool has_global_ipv6(void)
     return found;
 }
 
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static _Noreturn void refuse_start(const struct err *err)
 {
     log_event(LOG_LEVEL_ERROR, "cannot start", LOG_TEXT("error", err->message));
@@ -266,7 +256,7 @@ static void make_network(struct worker *w)
                                       .clock = &p->clock,
                                       .store = w->store,
                                       .policy = &w->policy,
-                                      .max_connections = w->credits};
+                                      .max_connections = limits_here(config).connections};
     w->context = (struct delivery_context){.clock = &p->clock,
                                            .rereads = &w->rereads,
                                            .config = config,
@@ -296,18 +286,17 @@ static void on_start(void *arg)
 {
     struct worker *w = arg;
     const struct config *config = &w->process.config;
-    int workers = config->workers > 0 ? config->workers : 1;
 
     if (w->scheduler_fd < 0) {
         log_plain(LOG_LEVEL_ERROR, "started without a scheduler; restart fedpush");
         role_exit(&w->process, FP_EXIT_SOFTWARE);
         return;
     }
-    raise_descriptor_limit();
+    limits_raise_descriptors();
     http_global_init();
     buf_init(&w->scratch, IPC_MAX_FRAME_BYTES);
     w->deliveries = table_create();
-    w->credits = (unsigned)((config->max_in_flight + workers - 1) / workers);
+    w->credits = limits_here(config).in_flight;
     make_network(w);
     make_user_agent(w);
     connect_scheduler(w, w->scheduler_fd);
