@@ -15,6 +15,9 @@ void keys_init(struct keys *keys, struct str redis_namespace)
     keys->recoveries = keys_prefixed(keys, STR("fedpush:recoveries"));
     keys->ledger = keys_prefixed(keys, STR("fedpush:ledger"));
     keys->schemes = keys_prefixed(keys, STR("fedpush:schemes"));
+    keys->circuits = keys_prefixed(keys, STR("fedpush:circuits"));
+    keys->circuit = keys_prefixed(keys, STR("fedpush:circuit"));
+    keys->reserved = keys_prefixed(keys, STR("fedpush:reserved"));
     keys->queues = keys_prefixed(keys, STR("queues"));
     keys->queue_push = keys_prefixed(keys, STR("queue:push"));
     keys->queue_pull = keys_prefixed(keys, STR("queue:pull"));
@@ -31,6 +34,9 @@ void keys_clear(struct keys *keys)
     free(keys->recoveries);
     free(keys->ledger);
     free(keys->schemes);
+    free(keys->circuits);
+    free(keys->circuit);
+    free(keys->reserved);
     free(keys->queues);
     free(keys->queue_push);
     free(keys->queue_pull);
@@ -53,6 +59,21 @@ char *keys_wait(const struct keys *keys, struct str identity)
 char *keys_ledger(const struct keys *keys, struct str identity)
 {
     return mem_printf("%sfedpush:ledger:%.*s", keys->prefix, STR_ARG(identity));
+}
+
+char *keys_probe(const struct keys *keys, struct str host)
+{
+    return mem_printf("%sfedpush:probe:%.*s", keys->prefix, STR_ARG(host));
+}
+
+char *keys_booked(const struct keys *keys, struct str host)
+{
+    return mem_printf("%sfedpush:booked:%.*s", keys->prefix, STR_ARG(host));
+}
+
+char *keys_pairs(const struct keys *keys, struct str host)
+{
+    return mem_printf("%sfedpush:pairs:%.*s", keys->prefix, STR_ARG(host));
 }
 
 char *keys_queue(const struct keys *keys, struct str queue_name)

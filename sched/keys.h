@@ -14,6 +14,16 @@
  * alone
  * fedpush:schemes     sorted set: "rfc9421 ORIGIN", "cavage ORIGIN" or "vain ORIGIN" -> Redis TIME
  *                     at which a second knock showed it
+ * fedpush:circuits    sorted set: host -> Redis TIME, in microseconds, of the last change of its
+ *                     circuit: the log that each machine reads (fleet.lua)
+ * fedpush:circuit     hash: host -> "open OPENED_MS PROBE_MS BACKOFF_MS" (Unix milliseconds of
+ *                     Redis' TIME), or "closed", for an hour
+ * fedpush:probe:HOST  string: the token of the probe that is under way; expires
+ * fedpush:reserved    hash: host -> Unix milliseconds at which its last booked job comes back
+ * fedpush:booked:HOST sorted set: "r<score>" or "s<score>", where in `retry` or `schedule` a job of
+ *                     the host is booked -> that score, for three days
+ * fedpush:pairs:HOST  hash: sender and inbox (16 hexadecimal digits) -> "CREATED SCORE ...", in
+ *                     microseconds, of its booked jobs, in the order in which they are to come back
  */
 #ifndef FEDPUSH_SCHED_KEYS_H
 #define FEDPUSH_SCHED_KEYS_H
@@ -26,6 +36,9 @@ struct keys {
     char *recoveries;
     char *ledger;
     char *schemes;
+    char *circuits;
+    char *circuit;
+    char *reserved;
     char *queues;     /* Sidekiq's set of queue names */
     char *queue_push; /* "queue:push" */
     char *queue_pull; /* "queue:pull" */
@@ -41,6 +54,9 @@ void keys_clear(struct keys *keys);
 char *keys_claimed(const struct keys *keys, struct str identity);
 char *keys_wait(const struct keys *keys, struct str identity);
 char *keys_ledger(const struct keys *keys, struct str identity);
+char *keys_probe(const struct keys *keys, struct str host);
+char *keys_booked(const struct keys *keys, struct str host);
+char *keys_pairs(const struct keys *keys, struct str host);
 char *keys_queue(const struct keys *keys, struct str queue_name);
 char *keys_prefixed(const struct keys *keys, struct str name);
 

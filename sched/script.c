@@ -35,6 +35,12 @@ static const char *source_of(enum script script)
         return script_register;
     case SCRIPT_SCHEMES:
         return script_schemes;
+    case SCRIPT_FLEET:
+        return script_fleet;
+    case SCRIPT_PROBE:
+        return script_probe;
+    case SCRIPT_RELEASE:
+        return script_release;
     case SCRIPT_COUNT:
         break;
     }

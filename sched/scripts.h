@@ -13,5 +13,8 @@ extern const char script_enqueue[];
 extern const char script_leave[];
 extern const char script_register[];
 extern const char script_schemes[];
+extern const char script_fleet[];
+extern const char script_probe[];
+extern const char script_release[];
 
 #endif

@@ -1,5 +1,6 @@
 #include "sched/settle.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,15 +12,15 @@ enum {
     BATCH_BYTES = 1024 * 1024,
     BATCH_WAIT_MS = 3,
     REPLAY_MS = 1000,
-    FIXED_KEYS = 9,
+    FIXED_KEYS = 10,
 };
 
 struct settle_item {
     struct claim *claim;
     struct settlement what;
-    char *queue_key; /* of a hand-off */
-    char *queue_name;
-    char *queue_word; /* "INDEX NAME": where its key stands in the script's call */
+    char *keys[2]; /* the queue of a hand-off; booked:HOST and pairs:HOST; or NULL */
+    char *name;    /* of the queue, or the host; NULL: neither */
+    char *word;    /* says that and where its first key stands in the script's call */
 };
 
 /*
@@ -50,9 +51,10 @@ static void batch_free(struct batch *batch)
 {
     for (unsigned i = 0; i < batch->count; i++) {
         buf_clear(&batch->items[i].what.bytes);
-        free(batch->items[i].queue_key);
-        free(batch->items[i].queue_name);
-        free(batch->items[i].queue_word);
+        free(batch->items[i].keys[0]);
+        free(batch->items[i].keys[1]);
+        free(batch->items[i].name);
+        free(batch->items[i].word);
     }
     free(batch);
 }
@@ -67,7 +69,28 @@ static const char *word_of(const struct settlement *what)
     return ledger_word(what->entry == LEDGER_BY_VERB ? by_verb[what->verb] : what->entry);
 }
 
-static void put_item(struct script_call *call, struct settle_item *item, unsigned *queues)
+static void put_keys(struct script_call *call, const struct settle_item *item)
+{
+    for (unsigned i = 0; i < 2 && item->keys[i] != NULL; i++)
+        script_key(call, item->keys[i]);
+}
+
+/* What the script needs to know of a hand-off or a booking whose first key stands at `index`. */
+static struct str put_word(struct settle_item *item, unsigned index)
+{
+    const struct settlement *what = &item->what;
+    double created_us = item->claim->job.created_at_s * 1e6;
+
+    free(item->word); /* of a call that was lost */
+    if (what->verb == SETTLE_HANDOFF)
+        item->word = mem_printf("%u %s", index, item->name);
+    else
+        item->word = mem_printf("%s %u %" PRIu32 " %" PRIx64 " %.0f %s", what->score, index,
+                                what->share_ms, what->pair, created_us, item->name);
+    return str_of(item->word);
+}
+
+static void put_item(struct script_call *call, struct settle_item *item, unsigned *index)
 {
     static const char *const verbs[] = {"done", "retry", "schedule", "dead", "return", "handoff"};
     const struct settlement *what = &item->what;
@@ -82,7 +105,7 @@ static void put_item(struct script_call *call, struct settle_item *item, unsigne
         break;
     case SETTLE_RETRY:
     case SETTLE_SCHEDULE:
-        script_arg(call, str_of(what->score));
+        script_arg(call, item->name != NULL ? put_word(item, *index) : str_of(what->score));
         script_arg(call, buf_str(&what->bytes));
         break;
     case SETTLE_DEAD:
@@ -90,12 +113,12 @@ static void put_item(struct script_call *call, struct settle_item *item, unsigne
         script_arg(call, str_of(what->score));
         break;
     case SETTLE_HANDOFF:
-        free(item->queue_word); /* of a call that was lost */
-        item->queue_word = mem_printf("%u %s", FIXED_KEYS + ++*queues, item->queue_name);
-        script_arg(call, str_of(item->queue_word));
+        script_arg(call, put_word(item, *index));
         script_arg(call, buf_str(&what->bytes));
         break;
     }
+    for (unsigned i = 0; i < 2 && item->keys[i] != NULL; i++)
+        ++*index;
     bool forget = item->claim->recoveries > 0 && what->verb != SETTLE_RETURN;
     script_arg(call, forget ? str_of(item->claim->job.jid) : STR_NULL);
     script_arg(call, str_of(word_of(what)));
@@ -108,7 +131,7 @@ static void send_batch(struct batch *batch)
     struct settle *settle = batch->settle;
     const struct keys *keys = settle->o.keys;
     struct script_call *call = script_begin(SCRIPT_SETTLE);
-    unsigned queues = 0;
+    unsigned index = FIXED_KEYS + 1;
     char now[32];
 
     script_key(call, membership_claimed_key(settle->o.membership));
@@ -120,15 +143,14 @@ static void send_batch(struct batch *batch)
     script_key(call, keys->recoveries);
     script_key(call, membership_ledger_key(settle->o.membership));
     script_key(call, keys->queue_pull);
-    for (unsigned i = 0; i < batch->count; i++) {
-        if (batch->items[i].what.verb == SETTLE_HANDOFF)
-            script_key(call, batch->items[i].queue_key);
-    }
+    script_key(call, keys->reserved);
+    for (unsigned i = 0; i < batch->count; i++)
+        put_keys(call, &batch->items[i]);
     retry_score(now, clock_wall_us(settle->o.clock));
     script_arg(call, str_of(now));
     for (unsigned i = 0; i < batch->count; i++) {
         batch->items[i].claim->settle_sent = true;
-        put_item(call, &batch->items[i], &queues);
+        put_item(call, &batch->items[i], &index);
     }
     batch->state = BATCH_SENT;
     script_send(call, settle->o.redis, on_settled, batch);
@@ -272,6 +294,23 @@ void settle_forget(struct settle *settle)
     loop_timer_clear(settle->flush_timer);
 }
 
+static void name_keys(struct settle *settle, struct settle_item *item,
+                      const struct settlement *what)
+{
+    const struct keys *keys = settle->o.keys;
+
+    item->what.host = STR_NULL; /* it was borrowed */
+    if (what->verb == SETTLE_HANDOFF) {
+        item->name = str_dup(str_of(what->handoff_queue));
+        item->keys[0] = keys_queue(keys, str_of(item->name));
+    } else if (what->host.len > 0 &&
+               (what->verb == SETTLE_RETRY || what->verb == SETTLE_SCHEDULE)) {
+        item->name = str_dup(what->host);
+        item->keys[0] = keys_booked(keys, what->host);
+        item->keys[1] = keys_pairs(keys, what->host);
+    }
+}
+
 void settle_add(struct settle *settle, struct claim *claim, struct settlement *settlement)
 {
     struct batch *batch = settle->gathering;
@@ -290,10 +329,7 @@ void settle_add(struct settle *settle, struct claim *claim, struct settlement *s
     settlement->bytes = (struct buf){0};
     if (settlement->verb == SETTLE_DEAD)
         retry_score(item->what.score, clock_wall_us(settle->o.clock));
-    if (settlement->verb == SETTLE_HANDOFF) {
-        item->queue_key = keys_queue(settle->o.keys, str_of(settlement->handoff_queue));
-        item->queue_name = str_dup(str_of(settlement->handoff_queue));
-    }
+    name_keys(settle, item, settlement);
     claim->state = CLAIM_SETTLING;
     settle->pending++;
     batch->bytes += item->what.bytes.len;

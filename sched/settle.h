@@ -3,6 +3,14 @@
  * availability_track), then one script a batch that writes each job where it goes on and removes
  * its claim. Replaying a batch whose answer was lost is harmless: the script does nothing for a
  * claim that is gone.
+ *
+ * Booking. What goes into `retry` or `schedule` because its host has no time for it now names the
+ * host. With `share_ms` it goes on the host's reservation clock, which all machines share: it comes
+ * back that long after what was booked last, `score` at the earliest; the clock stands at most an
+ * hour ahead. With `pair`, jobs of one sender for one inbox come back in the order of their
+ * creation, a millisecond apart at least: a clocked one behind what is booked before it, another
+ * one right behind it, so that they stay together. What is booked can be called back
+ * (fleet_release).
  */
 #ifndef FEDPUSH_SCHED_SETTLE_H
 #define FEDPUSH_SCHED_SETTLE_H
@@ -24,6 +32,9 @@ enum settle_verb {
 struct settlement {
     enum settle_verb verb;
     char score[32];
+    struct str host;           /* booked at this host; empty: not booked. Copied by settle_add */
+    uint32_t share_ms;         /* 0: `score` is when it comes back, but for its pair's order */
+    uint64_t pair;             /* of sender and inbox; 0: comes in any order */
     struct buf bytes;          /* taken over (moved out) by settle_add */
     const char *handoff_queue; /* bare name; copied */
     enum track track;

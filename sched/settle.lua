@@ -1,14 +1,95 @@
 -- Ends claims. For each: only if the claim still stands is the job written where it goes on, then the claim is removed; a claim
 -- that is gone was recovered by somebody else (or settled by the call whose answer was lost): nothing is written.
--- KEYS: claimed:ID, queue, retry, schedule, dead, queues, recoveries, ledger:ID, queue:pull, queues of hand-offs...
+-- KEYS: claimed:ID, queue, retry, schedule, dead, queues, recoveries, ledger:ID, queue:pull, reserved, then those that jobs name: the
+--   queue of a hand-off; booked:HOST and pairs:HOST
 -- ARGV: now, then for each job: seq, verb, a, b, jid ("" unless it is under suspicion), word for the ledger
 --   done                  nothing is left of it
---   retry|schedule  score, bytes
+--   retry|schedule  score, or "SCORE INDEX SHARE_MS PAIR CREATED_US HOST" when it is booked at a host (INDEX: of booked:HOST), bytes
 --   dead            bytes, score: the time it died, each its own, since the Web UI finds entries by it
 --   return          back to where it was claimed from, unchanged
 --   handoff         "INDEX NAME" of the queue (of its key in KEYS), bytes ("": the claim's own)
 -- Answer: for each job 1, or 0 when its claim was gone
 redis.call('HDEL', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
+local HOUR_MS, KEEP_S, MAX_BOOKED, MAX_PAIRS, MAX_CHAIN = 3600000, 3 * 86400, 10000, 10000, 32
+local now -- in microseconds; asked for when something is booked
+
+-- What only helps may fail: it may be wrong, a job may not.
+local function tried(reply) return not (type(reply) == 'table' and reply.err) and reply or nil end
+local function score_of(us) return string.format('%d.%06d', math.floor(us / 1e6), us % 1e6) end
+
+-- The jobs of one sender for one inbox that wait, as {when it was created, when it comes}, in the order of both.
+local function chain_of(key, pair)
+  local chain = {}
+  for created, at in string.gmatch(tried(redis.pcall('HGET', key, pair)) or '', '(%d+) (%d+)') do
+    created, at = tonumber(created), tonumber(at)
+    if at > now and at < now + KEEP_S * 1e6 then chain[#chain + 1] = {created, at} end
+  end
+  return chain
+end
+
+-- Comes behind what was created before it (when no clock says when: right behind it, so that they come back together and keep their
+-- order), and before what was created after it. Returns when, and its place in the chain.
+local function in_order(chain, created, at, clocked)
+  local place = 1
+  while chain[place] and chain[place][1] <= created do place = place + 1 end
+  local before, after = chain[place - 1], chain[place]
+  if before then at = math.max(clocked and at or 0, before[2] + 1000) end
+  if after and at > after[2] - 1000 then at = math.floor(((before and before[2] or after[2] - 2000) + after[2]) / 2) end
+  return at, place
+end
+
+local function keep_chain(key, pair, chain)
+  if #chain > MAX_CHAIN then table.remove(chain, MAX_CHAIN) end -- the newest stays, for what comes behind it
+  if (tried(redis.pcall('HLEN', key)) or 0) >= MAX_PAIRS and tried(redis.pcall('HEXISTS', key, pair)) ~= 1 then
+    local some = tried(redis.pcall('HSCAN', key, string.format('%d', now % 1048576), 'COUNT', 50))
+    for i = 1, some and #some[2] or 0, 2 do -- what has come back by now
+      if (tonumber(string.match(some[2][i + 1], '%d+$')) or 0) <= now then redis.pcall('HDEL', key, some[2][i]) end
+    end
+    if (tried(redis.pcall('HLEN', key)) or 0) >= MAX_PAIRS then return end
+  end
+  local texts = {}
+  for i = 1, #chain do texts[i] = string.format('%.0f %.0f', chain[i][1], chain[i][2]) end
+  redis.pcall('HSET', key, pair, table.concat(texts, ' '))
+  redis.pcall('EXPIRE', key, KEEP_S)
+end
+
+-- The score of a job: as it says, or on the clock of its host, which all machines share. No two jobs have the same one, so that
+-- release.lua finds it by that.
+local function book(zset, letter, a, seq)
+  local score, index, share, pair, created, host = string.match(a, '^(%S+) (%d+) (%d+) (%x+) (%d+) (.+)$')
+  if not score then return a end
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1e6 + time[2]
+  end
+  local booked, pairs_key = KEYS[tonumber(index)], KEYS[index + 1]
+  local at, chain, place = math.floor(score * 1e6 + 0.5), nil, nil
+  share = tonumber(share)
+  if share > 0 then
+    local tail = tonumber(string.match(tried(redis.pcall('HGET', KEYS[10], host)) or '', '^%d+$')) or 0
+    tail = math.max(math.min(tail, math.floor(now / 1000) + HOUR_MS), math.floor(at / 1000)) + share
+    redis.pcall('HSET', KEYS[10], host, string.format('%.0f', tail))
+    at = tail * 1000 + seq % 1000
+  end
+  if pair ~= '0' then
+    chain = chain_of(pairs_key, pair)
+    at, place = in_order(chain, tonumber(created), at, share > 0)
+  end
+  for _ = 1, 100 do
+    if redis.call('ZCOUNT', zset, score_of(at), score_of(at)) == 0 then break end
+    at = at + 1
+  end
+  if chain then
+    table.insert(chain, place, {tonumber(created), at})
+    keep_chain(pairs_key, pair, chain)
+  end
+  redis.pcall('ZREMRANGEBYSCORE', booked, '-inf', score_of(now)) -- these have come by themselves
+  redis.pcall('ZADD', booked, score_of(at), letter .. score_of(at))
+  redis.pcall('ZREMRANGEBYRANK', booked, MAX_BOOKED, -1) -- the last ones just aren't called back
+  redis.pcall('EXPIRE', booked, KEEP_S)
+  return score_of(at)
+end
+
 local out, counts = {}, {}
 for i = 2, #ARGV, 6 do
   local seq, verb, a, b, jid, word = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
@@ -16,9 +97,9 @@ for i = 2, #ARGV, 6 do
     out[#out + 1] = 0
   else
     if verb == 'retry' then
-      redis.call('ZADD', KEYS[3], a, b)
+      redis.call('ZADD', KEYS[3], book(KEYS[3], 'r', a, seq), b)
     elseif verb == 'schedule' then
-      redis.call('ZADD', KEYS[4], a, b)
+      redis.call('ZADD', KEYS[4], book(KEYS[4], 's', a, seq), b)
     elseif verb == 'dead' then
       redis.call('ZADD', KEYS[5], b, a)
       redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', tonumber(ARGV[1]) - 15552000))

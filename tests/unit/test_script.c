@@ -86,6 +86,7 @@ static const char *run(struct fixture *f, enum script script, ...)
 #define RECOVERIES "fedpush:recoveries"
 #define LEDGER "fedpush:ledger:me"
 #define TOTAL "fedpush:ledger"
+#define RESERVED "fedpush:reserved"
 #define END ((const char *)NULL)
 
 static const char *beat(struct fixture *f, const char *how)
@@ -115,8 +116,8 @@ static const char *settle(struct fixture *f, const char *seq, const char *verb, 
                           const char *b, const char *jid)
 {
     return run(f, SCRIPT_SETTLE, CLAIMED, "queue:push", "retry", "schedule", "dead", "queues",
-               RECOVERIES, LEDGER, "queue:pull", "queue:fedpush_ruby", END, "1800000000.000001",
-               seq, verb, a, b, jid, verb, END);
+               RECOVERIES, LEDGER, "queue:pull", RESERVED, "queue:fedpush_ruby", END,
+               "1800000000.000001", seq, verb, a, b, jid, verb, END);
 }
 
 static const char *recover(struct fixture *f, const char *seq, const char *jid, const char *poison)
@@ -244,7 +245,7 @@ static void test_settle_writes_where_the_job_goes_on(void **state)
     assert_string_equal(settle(f, "3", "schedule", "6", "S", ""), "1");
     assert_string_equal(settle(f, "4", "dead", "D", "1800000000.5", ""), "1");
     assert_string_equal(settle(f, "5", "return", "", "", ""), "1");
-    assert_string_equal(settle(f, "6", "handoff", "10 fedpush_ruby", "", ""), "1");
+    assert_string_equal(settle(f, "6", "handoff", "11 fedpush_ruby", "", ""), "1");
     store_expect(&f->store, "j2|b", "HGETALL " RECOVERIES);
     store_expect(&f->store, "R", "ZRANGEBYSCORE retry 5 5.1");
     store_expect(&f->store, "S", "ZRANGEBYSCORE schedule 6 6");
@@ -292,7 +293,7 @@ static void test_pull_is_claimed_and_returned_apart(void **state)
     store_expect(&f->store, "waiting", "LRANGE " WAIT " 0 -1");
     assert_string_equal(settle(f, "3", "return", "", "", ""), "1");
     store_expect(&f->store, "4|3", "LRANGE queue:pull 0 -1");
-    assert_string_equal(settle(f, "2", "handoff", "10 fedpush_ruby", "edited", ""), "1");
+    assert_string_equal(settle(f, "2", "handoff", "11 fedpush_ruby", "edited", ""), "1");
     store_expect(&f->store, "edited", "LRANGE queue:fedpush_ruby 0 -1");
     assert_string_equal(claim(f, "1", "1000"), "0|4|waiting");
     condemn(f, "own");

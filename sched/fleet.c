@@ -1,0 +1,486 @@
+#include "sched/fleet.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/log.h"
+#include "base/table.h"
+#include "base/url.h"
+
+enum {
+    SEND_HOSTS = 128,
+    READ_HOSTS = 1000,
+    TOKEN_BYTES = 33,
+    VALUE_BYTES = 80,
+    PLACE_BYTES = 40, /* of a score, or a cursor */
+    HEAD_ELEMENTS = 6,
+    MAX_MACHINES = 10000,
+    FARTHEST_PROBE_MS = 86400 * 1000, /* Retry-After counts for six hours at most */
+};
+
+enum news_state { NEWS_HELD = 0, NEWS_UNSENT, NEWS_SENT, NEWS_STALE, NEWS_TOLD };
+
+struct news {
+    TAILQ_ENTRY(news) link; /* of the list of `state` */
+    enum news_state state;
+    char *host;
+    char *probe_key;
+    char token[TOKEN_BYTES]; /* "": none */
+    char value[VALUE_BYTES]; /* as fedpush:circuit has it; "": a probe that wasn't made */
+};
+TAILQ_HEAD(news_list, news);
+
+/* A question of one host that is under way. */
+struct ask {
+    TAILQ_ENTRY(ask) link;
+    struct fleet *fleet;
+    char *host;
+    char token[TOKEN_BYTES];
+    fleet_probe_fn *probe_fn;
+    fleet_release_fn *release_fn;
+    void *arg;
+};
+
+struct fleet {
+    struct fleet_options o;
+    struct table *by_host;
+    struct news_list lists[NEWS_TOLD + 1];
+    TAILQ_HEAD(, ask) asks;
+    bool pulsing; /* an answer is awaited */
+    bool more;    /* the last page of the log was full */
+    int64_t sent_ms;
+    char since[PLACE_BYTES]; /* where the last reading of the log ended, as fleet.lua says it */
+    char swept[PLACE_BYTES];
+    char scanned[PLACE_BYTES];
+    unsigned machines;
+    bool offset_known;
+    int64_t offset_ms;
+};
+
+static void keep_place(char place[PLACE_BYTES], struct str text)
+{
+    if (text.len > 0 && text.len < PLACE_BYTES)
+        snprintf(place, PLACE_BYTES, "%.*s", STR_ARG(text));
+}
+
+struct fleet *fleet_create(const struct fleet_options *options)
+{
+    struct fleet *f = mem_alloc(sizeof(*f));
+
+    f->o = *options;
+    f->by_host = table_create();
+    for (unsigned i = 0; i <= NEWS_TOLD; i++)
+        TAILQ_INIT(&f->lists[i]);
+    TAILQ_INIT(&f->asks);
+    f->machines = 1;
+    keep_place(f->since, STR("-inf"));
+    keep_place(f->swept, STR("-inf"));
+    keep_place(f->scanned, STR("0"));
+    return f;
+}
+
+/* --- news --- */
+
+static void news_free(struct fleet *f, struct news *news)
+{
+    TAILQ_REMOVE(&f->lists[news->state], news, link);
+    table_remove(f->by_host, str_of(news->host));
+    free(news->host);
+    free(news->probe_key);
+    free(news);
+}
+
+static void ask_free(struct ask *ask)
+{
+    TAILQ_REMOVE(&ask->fleet->asks, ask, link);
+    free(ask->host);
+    free(ask);
+}
+
+void fleet_destroy(struct fleet *f)
+{
+    struct news *news;
+    struct ask *ask;
+    size_t at = 0;
+
+    if (f == NULL)
+        return;
+    while ((news = table_next(f->by_host, &at)) != NULL)
+        news_free(f, news);
+    while ((ask = TAILQ_FIRST(&f->asks)) != NULL)
+        ask_free(ask);
+    table_destroy(f->by_host);
+    free(f);
+}
+
+static void set_state(struct fleet *f, struct news *news, enum news_state state)
+{
+    TAILQ_REMOVE(&f->lists[news->state], news, link);
+    news->state = state;
+    TAILQ_INSERT_TAIL(&f->lists[state], news, link);
+}
+
+/* NULL when there are too many. */
+static struct news *news_of(struct fleet *f, struct str host)
+{
+    struct news *news = table_get(f->by_host, host);
+
+    if (news != NULL || table_count(f->by_host) >= FLEET_MAX_HOSTS)
+        return news;
+    news = mem_alloc(sizeof(*news));
+    news->host = str_dup(host);
+    news->probe_key = keys_probe(f->o.keys, host);
+    news->state = NEWS_HELD;
+    table_put(f->by_host, str_of(news->host), news);
+    TAILQ_INSERT_TAIL(&f->lists[NEWS_HELD], news, link);
+    return news;
+}
+
+static void tell(struct fleet *f, struct str host, const char *value)
+{
+    struct news *news = news_of(f, host);
+
+    if (news == NULL)
+        return;
+    snprintf(news->value, sizeof(news->value), "%s", value);
+    set_state(f, news,
+              news->state == NEWS_SENT || news->state == NEWS_STALE ? NEWS_STALE : NEWS_UNSENT);
+}
+
+void fleet_tell_open(struct fleet *f, struct str host, int64_t opened_ms, int64_t probe_ms,
+                     uint32_t backoff_ms)
+{
+    char value[VALUE_BYTES];
+
+    snprintf(value, sizeof(value), "open %" PRId64 " %" PRId64 " %" PRIu32, opened_ms, probe_ms,
+             backoff_ms);
+    tell(f, host, value);
+}
+
+void fleet_tell_closed(struct fleet *f, struct str host)
+{
+    tell(f, host, "closed");
+}
+
+void fleet_tell_unprobed(struct fleet *f, struct str host)
+{
+    const struct news *news = table_get(f->by_host, host);
+
+    /* News that are to be sent are worth more, and take the token with them. */
+    if (news != NULL && (news->state == NEWS_HELD || news->state == NEWS_TOLD) &&
+        news->token[0] != '\0')
+        tell(f, host, "");
+}
+
+/* What was sent has arrived, or must be sent again. */
+static void settle_sent(struct fleet *f, bool arrived)
+{
+    struct news *news;
+
+    while ((news = TAILQ_FIRST(&f->lists[NEWS_SENT])) != NULL) {
+        if (arrived)
+            news->token[0] = '\0';
+        set_state(f, news, arrived ? NEWS_TOLD : NEWS_UNSENT);
+    }
+    while ((news = TAILQ_FIRST(&f->lists[NEWS_STALE])) != NULL) {
+        if (arrived)
+            news->token[0] = '\0';
+        set_state(f, news, NEWS_UNSENT);
+    }
+}
+
+/* The log is read up to where ours stand. */
+static void forget_told(struct fleet *f)
+{
+    struct news *news;
+
+    while ((news = TAILQ_FIRST(&f->lists[NEWS_TOLD])) != NULL) {
+        if (news->token[0] != '\0') /* of a probe that was won meanwhile */
+            set_state(f, news, NEWS_HELD);
+        else
+            news_free(f, news);
+    }
+}
+
+/* --- what others have found out --- */
+
+static struct str word_of(struct str *rest)
+{
+    size_t space = str_find(*rest, ' ');
+    struct str word = {rest->ptr, space};
+
+    *rest = str_slice(*rest, space + 1);
+    return word;
+}
+
+/* What isn't of the form that keys.h describes was written by somebody else. */
+static void report(struct fleet *f, struct str host, struct str value, int64_t redis_ms)
+{
+    int64_t opened_ms;
+    int64_t probe_ms;
+    int64_t backoff_ms;
+
+    if (str_equal(value, STR("closed"))) {
+        f->o.closed(f->o.arg, host);
+        return;
+    }
+    if (!str_equal(word_of(&value), STR("open")) ||
+        !str_to_i64(word_of(&value), 0, INT64_MAX, &opened_ms) ||
+        !str_to_i64(word_of(&value), 0, INT64_MAX, &probe_ms) ||
+        !str_to_i64(value, 0, UINT32_MAX, &backoff_ms))
+        return;
+    if (opened_ms > redis_ms)
+        opened_ms = redis_ms;
+    if (probe_ms > redis_ms + FARTHEST_PROBE_MS)
+        probe_ms = redis_ms + FARTHEST_PROBE_MS;
+    f->o.opened(f->o.arg, host, opened_ms, probe_ms, (uint32_t)backoff_ms);
+}
+
+static void take_change(struct fleet *f, struct str host, struct str value, int64_t redis_ms)
+{
+    struct news *news = table_get(f->by_host, host);
+
+    if (host.len == 0 || host.len > URL_MAX_BYTES)
+        return;
+    if (news != NULL) {
+        switch (news->state) {
+        case NEWS_UNSENT:
+        case NEWS_SENT:
+        case NEWS_STALE:
+            return; /* ours are newer */
+        case NEWS_TOLD:
+            if (str_equal(value, str_of(news->value)))
+                return; /* our own */
+            break;
+        case NEWS_HELD:
+            break;
+        }
+        if (news->state == NEWS_HELD && str_equal(value, STR("closed")))
+            news_free(f, news); /* no result of our probe will follow */
+    }
+    report(f, host, value, redis_ms);
+}
+
+/* --- the pulse --- */
+
+static struct str text_at(const redisReply *reply, size_t index)
+{
+    const redisReply *element = reply->element[index];
+
+    if (element->type != REDIS_REPLY_STRING)
+        return STR_NULL;
+    return (struct str){element->str, (size_t)element->len};
+}
+
+/* Redis' clock was read somewhere between sending and receiving. */
+static void take_time(struct fleet *f, int64_t redis_ms)
+{
+    int64_t now_ms = clock_mono_ms(f->o.clock);
+    int64_t doubt_ms = (now_ms - f->sent_ms) / 2 + 1;
+    int64_t offset_ms = redis_ms - f->sent_ms - (now_ms - f->sent_ms) / 2;
+
+    if (f->offset_known && offset_ms - f->offset_ms <= doubt_ms &&
+        f->offset_ms - offset_ms <= doubt_ms)
+        return;
+    f->offset_known = true;
+    f->offset_ms = offset_ms;
+}
+
+static void take_pulse(struct fleet *f, const redisReply *reply)
+{
+    int64_t redis_us;
+
+    if (!str_to_i64(text_at(reply, 0), 0, INT64_MAX, &redis_us))
+        return;
+    take_time(f, redis_us / 1000);
+    long long machines = reply->element[1]->integer;
+    f->machines = machines < 1 ? 1 : machines > MAX_MACHINES ? MAX_MACHINES : (unsigned)machines;
+    keep_place(f->since, text_at(reply, 2));
+    keep_place(f->swept, text_at(reply, 4));
+    keep_place(f->scanned, text_at(reply, 5));
+    for (size_t i = HEAD_ELEMENTS; i + 1 < reply->elements; i += 2)
+        take_change(f, text_at(reply, i), text_at(reply, i + 1), redis_us / 1000);
+    f->more = reply->element[3]->integer == 1;
+    if (!f->more)
+        forget_told(f);
+}
+
+static bool may_tell(const struct fleet *f)
+{
+    return membership_state(f->o.membership) == MEMBER_PRESENT &&
+           !TAILQ_EMPTY(&f->lists[NEWS_UNSENT]);
+}
+
+static void on_pulse(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct fleet *f = arg;
+    bool good = status == REDIS_REPLIED && reply->type == REDIS_REPLY_ARRAY &&
+                reply->elements >= HEAD_ELEMENTS;
+
+    f->pulsing = false;
+    settle_sent(f, good);
+    if (good) {
+        take_pulse(f, reply);
+        if (f->more || may_tell(f))
+            fleet_tick(f);
+    } else if (status == REDIS_REPLIED) {
+        log_event(LOG_LEVEL_DEBUG, "circuits not exchanged",
+                  LOG_STR("error", reply_error(status, reply)));
+    }
+}
+
+static unsigned take_unsent(struct fleet *f, struct news *sending[SEND_HOSTS])
+{
+    unsigned count = 0;
+
+    while (count < SEND_HOSTS && may_tell(f)) {
+        sending[count] = TAILQ_FIRST(&f->lists[NEWS_UNSENT]);
+        set_state(f, sending[count++], NEWS_SENT);
+    }
+    return count;
+}
+
+static void pulse(struct fleet *f)
+{
+    struct script_call *call = script_begin(SCRIPT_FLEET);
+    struct news *sending[SEND_HOSTS];
+    unsigned count = take_unsent(f, sending);
+
+    script_key(call, f->o.keys->circuits);
+    script_key(call, f->o.keys->circuit);
+    script_key(call, f->o.keys->identities);
+    script_key(call, f->o.keys->reserved);
+    for (unsigned i = 0; i < count; i++)
+        script_key(call, sending[i]->probe_key);
+    script_arg(call, str_of(f->since));
+    script_arg_number(call, READ_HOSTS);
+    script_arg(call, str_of(f->swept));
+    script_arg(call, str_of(f->scanned));
+    for (unsigned i = 0; i < count; i++) {
+        script_arg(call, str_of(sending[i]->host));
+        script_arg(call, str_of(sending[i]->value));
+        script_arg(call, str_of(sending[i]->token));
+    }
+    f->pulsing = true;
+    f->sent_ms = clock_mono_ms(f->o.clock);
+    script_send(call, f->o.redis, on_pulse, f);
+}
+
+void fleet_redis_ready(struct fleet *f)
+{
+    keep_place(f->since, STR("-inf"));
+    if (!f->pulsing)
+        pulse(f);
+}
+
+void fleet_tick(struct fleet *f)
+{
+    if (!f->pulsing && redis_is_ready(f->o.redis))
+        pulse(f);
+}
+
+unsigned fleet_machines(const struct fleet *f)
+{
+    return f->machines;
+}
+
+int64_t fleet_unix_offset_ms(const struct fleet *f)
+{
+    if (f->offset_known)
+        return f->offset_ms;
+    return clock_wall_us(f->o.clock) / 1000 - clock_mono_ms(f->o.clock);
+}
+
+/* --- questions of one host --- */
+
+static struct ask *ask_create(struct fleet *f, struct str host, void *arg)
+{
+    struct ask *ask = mem_alloc(sizeof(*ask));
+
+    ask->fleet = f;
+    ask->host = str_dup(host);
+    ask->arg = arg;
+    TAILQ_INSERT_TAIL(&f->asks, ask, link);
+    return ask;
+}
+
+static void on_probe(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct ask *ask = arg;
+    struct fleet *f = ask->fleet;
+    bool won = status == REDIS_REPLIED && reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
+    struct news *news = won ? news_of(f, str_of(ask->host)) : NULL;
+
+    if (news != NULL)
+        memcpy(news->token, ask->token, sizeof(news->token));
+    if (status == REDIS_REPLIED && reply->type == REDIS_REPLY_ERROR)
+        log_event(LOG_LEVEL_DEBUG, "probe not asked for", LOG_TEXT("host", ask->host),
+                  LOG_STR("error", reply_error(status, reply)));
+    ask->probe_fn(ask->arg, str_of(ask->host), news != NULL);
+    ask_free(ask);
+}
+
+void fleet_ask_probe(struct fleet *f, struct str host, fleet_probe_fn *fn, void *arg)
+{
+    struct script_call *call = script_begin(SCRIPT_PROBE);
+    struct ask *ask = ask_create(f, host, arg);
+    char *key = keys_probe(f->o.keys, host);
+
+    ask->probe_fn = fn;
+    snprintf(ask->token, sizeof(ask->token), "%016" PRIx64 "%016" PRIx64,
+             f->o.rng->next(f->o.rng->arg), f->o.rng->next(f->o.rng->arg));
+    script_key(call, f->o.keys->circuit);
+    script_key(call, key);
+    script_arg(call, host);
+    script_arg(call, str_of(ask->token));
+    script_arg_number(call, FLEET_PROBE_MS);
+    script_send(call, f->o.redis, on_probe, ask);
+    free(key);
+}
+
+static bool two_numbers(enum redis_status status, const redisReply *reply)
+{
+    return status == REDIS_REPLIED && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+           reply->element[0]->type == REDIS_REPLY_INTEGER &&
+           reply->element[1]->type == REDIS_REPLY_INTEGER;
+}
+
+static void on_released(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct ask *ask = arg;
+    bool good = two_numbers(status, reply);
+
+    if (!good && status == REDIS_REPLIED)
+        log_event(LOG_LEVEL_DEBUG, "booked jobs not called back", LOG_TEXT("host", ask->host),
+                  LOG_STR("error", reply_error(status, reply)));
+    if (ask->release_fn != NULL)
+        ask->release_fn(ask->arg, str_of(ask->host),
+                        good ? (unsigned)reply->element[0]->integer : 0,
+                        good ? (unsigned)reply->element[1]->integer : 1);
+    ask_free(ask);
+}
+
+void fleet_release(struct fleet *f, struct str host, unsigned count, uint32_t gap_ms,
+                   fleet_release_fn *fn, void *arg)
+{
+    struct script_call *call = script_begin(SCRIPT_RELEASE);
+    struct ask *ask = ask_create(f, host, arg);
+    char *booked = keys_booked(f->o.keys, host);
+    char *pairs = keys_pairs(f->o.keys, host);
+
+    ask->release_fn = fn;
+    script_key(call, booked);
+    script_key(call, pairs);
+    script_key(call, f->o.keys->reserved);
+    script_key(call, f->o.keys->retry);
+    script_key(call, f->o.keys->schedule);
+    script_arg(call, host);
+    script_arg_number(call, count < FLEET_RELEASE_MAX ? count : FLEET_RELEASE_MAX);
+    script_arg_number(call, gap_ms);
+    script_send(call, f->o.redis, on_released, ask);
+    free(booked);
+    free(pairs);
+}

@@ -1,0 +1,77 @@
+-- The pulse of a machine: tells what it found out about circuits, and reads what the others did since.
+-- KEYS: circuits, circuit, identities, reserved, then for each host told of its probe's token
+-- ARGV: where the last reading ended ("-inf": all), most hosts to answer, where the sweep of the log and that of the reservations
+--   ended, then for each host told of: host, value ("open OPENED_MS PROBE_MS BACKOFF_MS", "closed", or "": a probe that wasn't made),
+--   token ("": no probe has shown it)
+-- Answer: now in microseconds, live machines, where this reading ended, 1 when there is more, where the sweeps ended, then host and
+--   value of what others changed, and of what was told in vain
+redis.call('ZREM', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
+local KEEP_CLOSED_US, KEEP_US, MAX, SWEEP = 3600e6, 7 * 86400e6, 65536, 100
+local function text(us) return string.format('%.0f', us) end
+local time = redis.call('TIME')
+local now = time[1] * 1e6 + time[2]
+
+-- Each change has a place of its own behind all others, whatever the clock does: a reader who stands at one has seen those before.
+local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+local at, mine, vain = now - 1, {}, {}
+if newest[2] then at = math.max(at, tonumber(newest[2])) end
+for i = 5, #ARGV, 3 do
+  local host, value, token, probe = ARGV[i], ARGV[i + 1], ARGV[i + 2], KEYS[5 + (i - 5) / 3]
+  local before = redis.call('HGET', KEYS[2], host)
+  local counts, changes = true, value ~= '' and value ~= (before or 'closed')
+  if token ~= '' then
+    counts = redis.call('GET', probe) == token
+  elseif value ~= 'closed' then -- the first to open it has said when it is to be probed
+    counts = not before or before == 'closed'
+  end
+  if not counts and value ~= '' and before then
+    vain[#vain + 1] = host
+    vain[#vain + 1] = before
+  end
+  if counts and changes then -- the log first: what is there without a value is swept, a value that isn't there would stay
+    at = at + 1
+    redis.call('ZADD', KEYS[1], text(at), host)
+    redis.call('HSET', KEYS[2], host, value)
+    mine[host] = true
+  end
+  if counts and token ~= '' then redis.call('DEL', probe) end
+end
+
+local function forget(host)
+  redis.call('HDEL', KEYS[2], host)
+  redis.call('ZREM', KEYS[1], host)
+end
+local excess = math.min(redis.call('ZCARD', KEYS[1]) - MAX, SWEEP)
+if excess > 0 then
+  for _, host in ipairs(redis.call('ZRANGE', KEYS[1], 0, excess - 1)) do forget(host) end
+end
+local old = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[3], text(now - KEEP_CLOSED_US), 'WITHSCORES', 'LIMIT', 0, SWEEP)
+for i = 1, #old, 2 do
+  local value = redis.call('HGET', KEYS[2], old[i])
+  if not value or value == 'closed' or tonumber(old[i + 1]) < now - KEEP_US then forget(old[i]) end
+end
+local swept = #old == 2 * SWEEP and '(' .. old[#old] or '-inf'
+local scan = redis.call('HSCAN', KEYS[4], ARGV[4], 'COUNT', 20)
+for i = 1, #scan[2], 2 do
+  if (tonumber(scan[2][i + 1]) or 0) * 1000 < now then redis.call('HDEL', KEYS[4], scan[2][i]) end
+end
+
+newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+local since = ARGV[1]
+if newest[2] and since ~= '-inf' and tonumber(newest[2]) < tonumber(string.sub(since, 2)) then
+  since = '-inf' -- another log than the one we read: Redis has lost data
+end
+local page = redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+local full = #page == 2 * tonumber(ARGV[2])
+if #page > 0 then since = '(' .. page[#page] end
+local machines = redis.call('ZCOUNT', KEYS[3], string.format('(%.6f', now / 1e6 - 60), '+inf')
+local out = {text(now), machines, since, full and 1 or 0, swept, scan[1]}
+for i = 1, #page, 2 do
+  local value = not mine[page[i]] and redis.call('HGET', KEYS[2], page[i])
+  if value then
+    out[#out + 1] = page[i]
+    out[#out + 1] = value
+  end
+end
+for i = 1, #vain do out[#out + 1] = vain[i] end
+return out
