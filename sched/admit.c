@@ -112,6 +112,17 @@ bool admit_understand(struct scheduler *s, struct claim *claim)
     return true;
 }
 
+static void book(struct scheduler *s, struct claim *claim, struct lane *lane, int64_t now_ms)
+{
+    if (claim->low) {
+        conclude_book(s, claim, lanes_book_low_ms(s->lanes, lane, now_ms));
+        return;
+    }
+    conclude_book_at_host(s, claim, lane, lanes_book_ms(s->lanes, lane, now_ms),
+                          (uint32_t)lanes_pace_ms(s->lanes, lane));
+    releases_want(s->releases, lane->host);
+}
+
 void admit_to_lane(struct scheduler *s, struct claim *claim)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
@@ -122,7 +133,7 @@ void admit_to_lane(struct scheduler *s, struct claim *claim)
         lanes_add(s->lanes, lane, claim, false, now_ms);
         break;
     case COURSE_BOOK:
-        conclude_book(s, claim, lanes_book_ms(s->lanes, lane, claim->low, now_ms));
+        book(s, claim, lane, now_ms);
         break;
     case COURSE_PARK:
         conclude_park(s, claim, lane);

@@ -50,16 +50,32 @@ void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason)
     settle_add(s->settle, claim, &what);
 }
 
-void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
+static void book(struct scheduler *s, struct claim *claim, struct str host, int64_t delay_ms,
+                 uint32_t share_ms)
 {
+    int64_t now_ms = lanes_unix_ms(s->lanes, clock_mono_ms(&s->process.clock));
     bool failed_before = claim->job.retry_count >= 0;
     struct settlement what = {.verb = failed_before ? SETTLE_RETRY : SETTLE_SCHEDULE,
-                              .entry = LEDGER_BOOKED};
+                              .entry = LEDGER_BOOKED,
+                              .host = host,
+                              .share_ms = share_ms,
+                              .pair = claim->pair};
 
     buf_init(&what.bytes, claim->payload_bytes);
     buf_put(&what.bytes, claim->payload, claim->payload_bytes);
-    retry_score(what.score, clock_wall_us(&s->process.clock) + delay_ms * 1000);
+    retry_score(what.score, (now_ms + delay_ms) * 1000);
     settle_add(s->settle, claim, &what);
+}
+
+void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
+{
+    book(s, claim, STR_NULL, delay_ms, 0);
+}
+
+void conclude_book_at_host(struct scheduler *s, struct claim *claim, const struct lane *lane,
+                           int64_t delay_ms, uint32_t share_ms)
+{
+    book(s, claim, lane->host, delay_ms, share_ms);
 }
 
 struct failing {
@@ -127,7 +143,7 @@ void conclude_park(struct scheduler *s, struct claim *claim, struct lane *lane)
     int64_t wait_ms = parking_wait_ms(&parked, lane->circuit.opened_ms, now_ms, &s->process.rng);
 
     if (wait_ms >= 0)
-        conclude_book(s, claim, wait_ms);
+        conclude_book_at_host(s, claim, lane, wait_ms, 0);
     else
         give_up(s, claim);
 }

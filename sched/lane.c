@@ -268,25 +268,36 @@ static int64_t within_horizon(int64_t at_ms, int64_t now_ms)
     return at_ms < now_ms + BOOK_HORIZON_MS ? at_ms : now_ms + BOOK_HORIZON_MS;
 }
 
-int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, bool low, int64_t now_ms)
+int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
-    int64_t share_ms = lane_pace_ms(lanes, lane);
-    int64_t queued_ms = (int64_t)(lane->waiting + (low ? lane->low_waiting : 0)) * share_ms;
-    int64_t tail_ms = later(lane->reserved_ms, now_ms + queued_ms);
+    int64_t share_ms = lanes_pace_ms(lanes, lane);
+    int64_t queued_ms = (int64_t)lane->waiting * share_ms;
 
-    if (low) {
-        lanes->low_reserved_ms =
-            within_horizon(later(lanes->low_reserved_ms, now_ms) + LOW_BOOK_MS, now_ms);
-        tail_ms = later(later(tail_ms, lane->low_reserved_ms), lanes->low_reserved_ms);
-    }
-    tail_ms = within_horizon(tail_ms + share_ms, now_ms);
-    *(low ? &lane->low_reserved_ms : &lane->reserved_ms) = tail_ms;
-    return tail_ms - now_ms;
+    lane->reserved_ms =
+        within_horizon(later(lane->reserved_ms, now_ms + queued_ms) + share_ms, now_ms);
+    return queued_ms;
+}
+
+int64_t lanes_book_low_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms)
+{
+    int64_t share_ms = lanes_pace_ms(lanes, lane);
+    int64_t tail_ms = now_ms + (int64_t)(lane->waiting + lane->low_waiting) * share_ms;
+
+    lanes->low_reserved_ms =
+        within_horizon(later(lanes->low_reserved_ms, now_ms) + LOW_BOOK_MS, now_ms);
+    tail_ms = later(later(tail_ms, lane->low_reserved_ms), lanes->low_reserved_ms);
+    lane->low_reserved_ms = within_horizon(tail_ms + share_ms, now_ms);
+    return lane->low_reserved_ms - now_ms;
+}
+
+void lanes_booked(struct lane *lane, int64_t now_ms)
+{
+    lane->reserved_ms = now_ms + BOOK_HORIZON_MS;
 }
 
 unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
-    int64_t room = RELEASE_MS * 2 / lane_pace_ms(lanes, lane);
+    int64_t room = RELEASE_MS * 2 / lanes_pace_ms(lanes, lane);
 
     if (lane->reserved_ms <= now_ms + BOOKED_SOON_MS * 2 || lane->circuit.state != CIRCUIT_CLOSED ||
         now_ms - lane->released_ms < RELEASE_MS || (int64_t)lane->waiting * 2 > room)

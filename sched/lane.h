@@ -132,12 +132,15 @@ void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool
 void lanes_remove(struct lanes *lanes, struct claim *claim, int64_t now_ms);
 /* The claim that waits longest, or NULL. */
 struct claim *lanes_oldest(const struct lane *lane);
-/*
- * When a job that finds no room may come back: the lane's clock advances by one job's share of the
- * window, and never stands more than an hour ahead; a low job also waits for the clock of all low
- * ones. Milliseconds from now.
- */
-int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, bool low, int64_t now_ms);
+/* What one job takes of the host's time, at its present pace; at least 1. */
+int64_t lanes_pace_ms(const struct lanes *lanes, const struct lane *lane);
+/* A job that finds no room comes back when the lane is done with what it holds, so many
+ * milliseconds from now, behind what else is booked there (settlement.share_ms: lanes_pace_ms). */
+int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+/* A low job has clocks of its own, that of its host and one of all low jobs, and waits for both. */
+int64_t lanes_book_low_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+/* Something may be booked that this lane knows nothing of: its circuit was open. */
+void lanes_booked(struct lane *lane, int64_t now_ms);
 /* How many booked jobs the lane could take now, earlier than they come back: its host turned out
  * to be faster. At most once a second; 0: none. */
 unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms);

@@ -57,8 +57,6 @@ struct lanes {
 void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms);
 void lane_rings_init(struct lanes *lanes);
 unsigned lane_window(const struct lanes *lanes, const struct lane *lane);
-/* What one job takes of the host's time, at its present pace. */
-int64_t lane_pace_ms(const struct lanes *lanes, const struct lane *lane);
 /* Low jobs leave a place free for the host's others, where it has more than one. */
 bool lane_low_fits(const struct lanes *lanes, const struct lane *lane);
 struct lane_ring *lane_ring_of(struct lanes *lanes, const struct lane *lane);

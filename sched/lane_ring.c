@@ -24,7 +24,7 @@ unsigned lane_window(const struct lanes *lanes, const struct lane *lane)
     return most > 0 && window > most ? most : window;
 }
 
-int64_t lane_pace_ms(const struct lanes *lanes, const struct lane *lane)
+int64_t lanes_pace_ms(const struct lanes *lanes, const struct lane *lane)
 {
     int64_t pace_ms = lane->mean_ms / lane_window(lanes, lane);
     return (pace_ms > lane->window.gap_ms ? pace_ms : lane->window.gap_ms) + 1;
@@ -81,7 +81,7 @@ static enum lane_place place_of(const struct lanes *lanes, const struct lane *la
 /* How many jobs the lane gets rid of within PROGRESS_MS. */
 static void count_progressing(struct lanes *lanes, struct lane *lane)
 {
-    unsigned soon = (unsigned)(PROGRESS_MS / lane_pace_ms(lanes, lane));
+    unsigned soon = (unsigned)(PROGRESS_MS / lanes_pace_ms(lanes, lane));
 
     if (soon == 0)
         soon = 1;

@@ -202,6 +202,7 @@ static void on_redis_ready(void *arg)
     script_load(s->redis);
     redis_send(s->redis, on_policy, s, 2, words);
     membership_redis_ready(s->membership);
+    fleet_redis_ready(s->fleet);
     if (s->schemes != NULL)
         schemes_redis_ready(s->schemes);
 }
@@ -311,6 +312,14 @@ static void watch_connections(struct scheduler *s)
         redis_reconnect(s->redis_cache, "no answer");
 }
 
+static void look_at_fleet(struct scheduler *s)
+{
+    fleet_tick(s->fleet);
+    lanes_set_fleet(s->lanes, fleet_machines(s->fleet), fleet_unix_offset_ms(s->fleet),
+                    clock_mono_ms(&s->process.clock));
+    releases_tick(s->releases);
+}
+
 static void on_tick(void *arg)
 {
     struct scheduler *s = arg;
@@ -321,6 +330,7 @@ static void on_tick(void *arg)
     release_held(s);
     dispatch_tick(s->dispatch);
     observer_tick(s->observer);
+    look_at_fleet(s);
     if (s->schemes != NULL)
         schemes_tick(s->schemes);
     quarantine_step(s);
@@ -553,6 +563,16 @@ static void make_lanes(struct scheduler *s)
     lanes_set_fleet(s->lanes, 1, clock_wall_us(&p->clock) / 1000 - clock_mono_ms(&p->clock),
                     clock_mono_ms(&p->clock));
     s->doubts = doubts_create();
+    const struct fleet_options fleet = {.clock = &p->clock,
+                                        .rng = &p->rng,
+                                        .redis = s->redis,
+                                        .keys = &s->keys,
+                                        .membership = s->membership,
+                                        .opened = circuits_opened_elsewhere,
+                                        .closed = circuits_closed_elsewhere,
+                                        .arg = s};
+    s->fleet = fleet_create(&fleet);
+    s->releases = releases_create(&p->clock, s->lanes, s->fleet);
     s->wake = loop_timer_create(p->base, admit_wake, s);
     memcpy(dispatch.ticket_key, p->ticket_key, TICKET_KEY_BYTES);
     s->dispatch = dispatch_create(&dispatch);

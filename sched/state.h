@@ -20,6 +20,7 @@
 #include "sched/poller.h"
 #include "sched/reconcile.h"
 #include "sched/register.h"
+#include "sched/releases.h"
 #include "sched/schemes.h"
 #include "sched/settle.h"
 
@@ -99,6 +100,8 @@ struct scheduler {
     struct dispatch *dispatch;
     struct quarantine quarantine;
     struct doubts *doubts;
+    struct fleet *fleet;
+    struct releases *releases;
     struct claim_list held; /* CLAIM_HELD, by due_ms roughly */
     unsigned held_count;
     struct lane **blocked; /* lanes that await an answer about their host */
@@ -148,6 +151,10 @@ struct room admit_pull_room(void *scheduler);
 void admit_wake(void *scheduler);
 
 /* circuits.c */
+/* fleet's handlers. */
+void circuits_opened_elsewhere(void *scheduler, struct str host, int64_t opened_ms,
+                               int64_t probe_ms, uint32_t backoff_ms);
+void circuits_closed_elsewhere(void *scheduler, struct str host);
 void circuits_happened(struct scheduler *s, struct lane *lane, enum circuit_event event);
 /* A probe is due and a job for it is at hand. */
 void circuits_ask_probe(struct scheduler *s, struct lane *lane);
@@ -172,6 +179,10 @@ void conclude_doubts(struct scheduler *s);
 /* Back into a zset at now + delay, unchanged: no attempt is counted. */
 enum { CONCLUDE_LONGEST_HOLD_MS = 30000 };
 void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms);
+/* The same at its host: in the order of its pair, to be called back early; with `share_ms` behind
+ * what else is booked there (sched/settle.h). */
+void conclude_book_at_host(struct scheduler *s, struct claim *claim, const struct lane *lane,
+                           int64_t delay_ms, uint32_t share_ms);
 /* The bare name of the queue that the job came from or belongs to; free(). */
 char *conclude_queue(struct scheduler *s, const struct claim *claim);
 /* A worker died with this claim in its hands. */

@@ -366,29 +366,41 @@ static void test_room_is_bounded(void **state)
     destroy(&f);
 }
 
-static void test_booking_spreads_at_the_hosts_pace(void **state)
+static void test_what_finds_no_room_books_behind_what_waits(void **state)
 {
     struct fixture f;
+    const struct claim arriving = {.origin = ORIGIN_QUEUE};
+    const struct claim returning = {.origin = ORIGIN_SCHEDULE};
     (void)state;
 
-    create(&f, 1, 4, 100, 1000);
+    create(&f, 1, 4, 100, 160);
     struct lane *lane = healthy(&f, "a.example"); /* 200 ms an attempt, four at once */
-    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1000), 51);
-    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1000), 102);
-    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1050), 103);  /* time passed */
-    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 900000), 51); /* long past: no debt */
-    add(&f, lane); /* behind what waits in memory */
-    add(&f, lane);
-    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1900000), 153);
-    struct lane *dead = failing(&f, "dead.example");
-    assert_int_equal(lanes_book_ms(f.lanes, dead, false, 0), 201);
-    int64_t last = 0;
-    for (int i = 0; i < 20000; i++) {
-        int64_t delay = lanes_book_ms(f.lanes, dead, false, 0);
-        assert_true(delay >= last);
-        last = delay;
+    assert_int_equal(lanes_pace_ms(f.lanes, lane), 51);
+    for (int i = 0; i < 10; i++)
+        add(&f, lane);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_BOOK);
+    /* What was booked has its turn: it isn't sent away again. */
+    assert_int_equal(lanes_course(f.lanes, lane, &returning, f.now_ms), COURSE_LANE);
+    for (int i = 1; i <= 100; i++) {
+        assert_int_equal(lanes_book_ms(f.lanes, lane, f.now_ms), 510);
+        assert_int_equal(lane->reserved_ms, f.now_ms + 510 + 51 * i);
     }
-    assert_int_equal(last, 3600000);
+    for (size_t i = 0; i < 10; i++)
+        lanes_remove(f.lanes, f.claims[i], f.now_ms);
+    /* There is room now, but what came before it is booked. */
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_BOOK);
+    assert_int_equal(lanes_course(f.lanes, lane, &returning, f.now_ms), COURSE_LANE);
+    unsigned called = lanes_release(f.lanes, lane, f.now_ms); /* so that it is called back */
+    assert_int_equal(called, 10);                             /* what the lane holds */
+    assert_int_equal(lanes_release(f.lanes, lane, f.now_ms + 999), 0);
+    lanes_released(lane, 3, f.now_ms);
+    assert_int_equal(lanes_release(f.lanes, lane, f.now_ms + 1000), 10);
+    lanes_released(lane, 0, f.now_ms);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_LANE);
+    assert_int_equal(lanes_release(f.lanes, lane, f.now_ms + 2000), 0);
+    for (int i = 0; i < 100000; i++)
+        lanes_book_ms(f.lanes, lane, f.now_ms);
+    assert_int_equal(lane->reserved_ms, f.now_ms + 3600000);
     destroy(&f);
 }
 
@@ -584,12 +596,12 @@ static void test_booked_low_jobs_come_back_one_by_one(void **state)
     for (int i = 0; i < 100; i++) {
         snprintf(host, sizeof(host), "h%d.example", i);
         lanes[i] = healthy(&f, host);
-        assert_int_equal(lanes_book_ms(f.lanes, lanes[i], true, 1000), 5 * (i + 1) + 51);
+        assert_int_equal(lanes_book_low_ms(f.lanes, lanes[i], 1000), 5 * (i + 1) + 51);
     }
-    assert_int_equal(lanes_book_ms(f.lanes, lanes[0], false, 1000), 51); /* never behind them */
+    assert_int_equal(lanes_book_ms(f.lanes, lanes[0], 1000), 0); /* never behind them */
     int64_t last = 0;
     for (int i = 0; i < 800000; i++)
-        last = lanes_book_ms(f.lanes, lanes[i % 100], true, 1000);
+        last = lanes_book_low_ms(f.lanes, lanes[i % 100], 1000);
     assert_int_equal(last, 3600000);
     destroy(&f);
 }
@@ -836,7 +848,7 @@ int main(void)
         cmocka_unit_test(test_blocked_lane_waits),
         cmocka_unit_test(test_return_to_the_head_and_removal),
         cmocka_unit_test(test_room_is_bounded),
-        cmocka_unit_test(test_booking_spreads_at_the_hosts_pace),
+        cmocka_unit_test(test_what_finds_no_room_books_behind_what_waits),
         cmocka_unit_test(test_progress_follows_the_pace),
         cmocka_unit_test(test_low_jobs_wait_behind_their_hosts_others),
         cmocka_unit_test(test_low_jobs_leave_a_place_of_their_host),
