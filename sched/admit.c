@@ -12,9 +12,9 @@ enum {
     PULL_SHARE = 4,   /* of the look-ahead's bytes */
 };
 
-static bool takes_jobs(const struct scheduler *s)
+bool admit_takes_jobs(const struct scheduler *s)
 {
-    return s->state == SCHEDULER_RUNNING;
+    return s->state == SCHEDULER_RUNNING && !s->limits.paused && policies_are_known(s->policies);
 }
 
 /* What belongs to another queue than ours (a due entry of `retry`) goes there; a job of one that we
@@ -107,8 +107,12 @@ bool admit_understand(struct scheduler *s, struct claim *claim)
 void admit_to_lane(struct scheduler *s, struct claim *claim, bool at_head)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
-    struct lane *lane = lanes_get(s->lanes, claim->url.authority, now_ms);
+    struct lane *lane;
 
+    if (limits_settle(s, claim))
+        return;
+    lane = lanes_get(s->lanes, claim->url.authority, now_ms);
+    limits_follow(s, lane);
     if (at_head || lanes_has_room(s->lanes, lane, claim->low))
         lanes_add(s->lanes, lane, claim, at_head);
     else
@@ -117,7 +121,7 @@ void admit_to_lane(struct scheduler *s, struct claim *claim, bool at_head)
 
 void admit_claim(struct scheduler *s, struct claim *claim)
 {
-    if (!takes_jobs(s)) {
+    if (!admit_takes_jobs(s)) {
         conclude_simple(s, claim, SETTLE_RETURN);
         return;
     }
@@ -128,8 +132,8 @@ void admit_claim(struct scheduler *s, struct claim *claim)
     if (!admit_understand(s, claim))
         return;
     admit_to_lane(s, claim, false);
-    admit_dispatch(
-        s, lanes_get(s->lanes, claim->url.authority, clock_mono_ms(&s->process.clock))->worker);
+    if (claim->state == CLAIM_LANE)
+        admit_dispatch(s, claim->lane->worker);
 }
 
 static void block(struct scheduler *s, struct lane *lane)
@@ -170,7 +174,7 @@ void admit_released(void *scheduler, struct claim *claim)
 {
     struct scheduler *s = scheduler;
 
-    if (!takes_jobs(s))
+    if (!admit_takes_jobs(s))
         conclude_simple(s, claim, SETTLE_RETURN);
     else if (claim->recoveries >= QUARANTINE_RECOVERIES)
         quarantine_add(s, claim);
@@ -204,13 +208,15 @@ static void launch(struct scheduler *s, struct claim *claim)
         return;
     }
     dispatch_send(s->dispatch, lane->worker, claim);
+    if (lane->limits.min_gap_ms > 0)
+        limits_sent(s, lane);
 }
 
 void admit_dispatch(struct scheduler *s, unsigned worker)
 {
     struct claim *claim;
 
-    while (takes_jobs(s) && membership_is_fresh(s->membership) &&
+    while (admit_takes_jobs(s) && membership_is_fresh(s->membership) &&
            dispatch_has_credit(s->dispatch, worker) &&
            (claim = lanes_next(s->lanes, worker)) != NULL)
         launch(s, claim);
@@ -240,7 +246,7 @@ struct room admit_room(void *scheduler)
     unsigned slots = (unsigned)config->max_in_flight;
     struct room room = {0, 0};
 
-    if (!takes_jobs(s) || lanes_ready(s->lanes) >= READY_ENOUGH ||
+    if (!admit_takes_jobs(s) || lanes_ready(s->lanes) >= READY_ENOUGH ||
         lanes_progressing(s->lanes) >= PROGRESSING_ENOUGH || waiting >= lookahead)
         return room;
     room.jobs = lookahead - waiting;
@@ -259,7 +265,7 @@ struct room admit_pull_room(void *scheduler)
     size_t bytes = (size_t)s->process.config.lookahead_bytes;
     struct room room = {lanes_low_room(s->lanes), 0};
 
-    if (!takes_jobs(s) || lanes_low_ready(s->lanes) >= READY_ENOUGH || room.jobs < PULL_BATCH)
+    if (!admit_takes_jobs(s) || lanes_low_ready(s->lanes) >= READY_ENOUGH || room.jobs < PULL_BATCH)
         room.jobs = 0;
     if (s->holdings.bytes < bytes && s->holdings.pull_bytes < bytes / PULL_SHARE)
         room.bytes = bytes / PULL_SHARE - s->holdings.pull_bytes;

@@ -15,6 +15,8 @@ void keys_init(struct keys *keys, struct str redis_namespace)
     keys->recoveries = keys_prefixed(keys, STR("fedpush:recoveries"));
     keys->ledger = keys_prefixed(keys, STR("fedpush:ledger"));
     keys->schemes = keys_prefixed(keys, STR("fedpush:schemes"));
+    keys->policies = keys_prefixed(keys, STR("fedpush:policies"));
+    keys->audit = keys_prefixed(keys, STR("fedpush:audit"));
     keys->queues = keys_prefixed(keys, STR("queues"));
     keys->queue_push = keys_prefixed(keys, STR("queue:push"));
     keys->queue_pull = keys_prefixed(keys, STR("queue:pull"));
@@ -31,6 +33,8 @@ void keys_clear(struct keys *keys)
     free(keys->recoveries);
     free(keys->ledger);
     free(keys->schemes);
+    free(keys->policies);
+    free(keys->audit);
     free(keys->queues);
     free(keys->queue_push);
     free(keys->queue_pull);

@@ -14,6 +14,10 @@
  * alone
  * fedpush:schemes     sorted set: "rfc9421 ORIGIN", "cavage ORIGIN" or "vain ORIGIN" -> Redis TIME
  *                     at which a second knock showed it
+ * fedpush:policies   hash: name -> "VERSION TEXT" (base/policy.h), ":version" -> that of the latest
+ *                     change: Redis TIME in microseconds
+ * fedpush:audit       hash: id -> what an admin did, a line each: version, who, action, name,
+ *                     detail; waits here until it stands in PostgreSQL
  */
 #ifndef FEDPUSH_SCHED_KEYS_H
 #define FEDPUSH_SCHED_KEYS_H
@@ -26,6 +30,8 @@ struct keys {
     char *recoveries;
     char *ledger;
     char *schemes;
+    char *policies;
+    char *audit;
     char *queues;     /* Sidekiq's set of queue names */
     char *queue_push; /* "queue:push" */
     char *queue_pull; /* "queue:pull" */

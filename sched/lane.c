@@ -21,6 +21,7 @@ enum {
     IDLE_MS = 3600000,
     FIRST_MEAN_MS = 200,
     PROGRESS_MS = 2000,
+    GAP_ROOM_MS = 60000,
 };
 
 TAILQ_HEAD(lane_ring, lane);
@@ -110,7 +111,9 @@ struct lane *lanes_get(struct lanes *lanes, struct str host, int64_t now_ms)
 
 static unsigned window_of(const struct lanes *lanes, const struct lane *lane)
 {
-    return lane->suspect ? 1 : lanes->options.host_window;
+    unsigned window = lane->suspect ? 1 : lanes->options.host_window;
+    unsigned most = lane->limits.max_window;
+    return most > 0 && most < window ? most : window;
 }
 
 static struct lane_ring *ring_of(struct lanes *lanes, const struct lane *lane)
@@ -127,7 +130,8 @@ static bool low_fits(const struct lanes *lanes, const struct lane *lane)
 
 static enum lane_place place_of(const struct lanes *lanes, const struct lane *lane)
 {
-    if (lane->blocked || lane->in_flight >= window_of(lanes, lane))
+    if (lane->blocked || lane->limits.paused || lane->resting ||
+        lane->in_flight >= window_of(lanes, lane))
         return PLACE_NONE;
     if (lane->waiting > 0)
         return lane->suspect ? PLACE_SUSPECT : PLACE_HEALTHY;
@@ -141,6 +145,8 @@ static void count_progressing(struct lanes *lanes, struct lane *lane)
 {
     unsigned soon = window_of(lanes, lane) * PROGRESS_MS / (lane->mean_ms + 1);
 
+    if (lane->limits.min_gap_ms > 0 && soon > PROGRESS_MS / lane->limits.min_gap_ms)
+        soon = (unsigned)(PROGRESS_MS / lane->limits.min_gap_ms);
     if (soon == 0)
         soon = 1;
     if (soon > lane->waiting)
@@ -189,13 +195,20 @@ void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t now
     set_suspect(lanes, lane, suspect);
 }
 
+/* Of a slow lane, what leaves within a minute. */
+static bool gap_has_room(const struct lane *lane)
+{
+    return lane->limits.min_gap_ms == 0 || lane->waiting + lane->low_waiting == 0 ||
+           (lane->waiting + lane->low_waiting) * lane->limits.min_gap_ms < GAP_ROOM_MS;
+}
+
 bool lanes_has_room(const struct lanes *lanes, const struct lane *lane, bool low)
 {
     unsigned total = lanes->options.lookahead_jobs;
     unsigned suspects = total / (low ? LOW_SUSPECT_SHARE : SUSPECT_SHARE);
 
     if ((low ? lane->low_waiting : lane->waiting) >= total / LANE_SHARE ||
-        (low && lanes_low_room(lanes) == 0))
+        (low && lanes_low_room(lanes) == 0) || !gap_has_room(lane))
         return false;
     return !lane->suspect || !lane->tried || lanes->shares[low].suspect_waiting < suspects;
 }
@@ -268,7 +281,7 @@ static int64_t within_horizon(int64_t at_ms, int64_t now_ms)
 
 int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, bool low, int64_t now_ms)
 {
-    int64_t share_ms = lane->mean_ms / window_of(lanes, lane) + 1;
+    int64_t share_ms = later(lane->mean_ms / window_of(lanes, lane) + 1, lane->limits.min_gap_ms);
     int64_t queued_ms = (int64_t)(lane->waiting + (low ? lane->low_waiting : 0)) * share_ms;
     int64_t tail_ms = later(lane->reserved_ms, now_ms + queued_ms);
 
@@ -389,6 +402,18 @@ void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked)
     update_ready(lanes, lane);
 }
 
+void lanes_restrict(struct lanes *lanes, struct lane *lane, const struct lane_limits *limits)
+{
+    lane->limits = *limits;
+    update_ready(lanes, lane);
+}
+
+void lanes_rest(struct lanes *lanes, struct lane *lane, bool resting)
+{
+    lane->resting = resting;
+    update_ready(lanes, lane);
+}
+
 unsigned lanes_waiting(const struct lanes *lanes)
 {
     return lanes->shares[0].waiting;
@@ -437,7 +462,7 @@ unsigned lanes_sweep(struct lanes *lanes, int64_t now_ms)
 
     while ((lane = table_next(lanes->by_host, &at)) != NULL) {
         if (lane->waiting == 0 && lane->low_waiting == 0 && lane->in_flight == 0 &&
-            now_ms - lane->touched_ms > IDLE_MS) {
+            !lane->resting && now_ms - lane->touched_ms > IDLE_MS) {
             table_remove(lanes->by_host, lane->host);
             free(lane);
         }

@@ -35,6 +35,14 @@ enum lane_place {
     PLACE_COUNT
 };
 
+/* What an admin has ordered for a host. */
+struct lane_limits {
+    bool paused;         /* nothing leaves the lane */
+    unsigned max_window; /* 0: no such order */
+    int64_t
+        min_gap_ms; /* between two jobs; 0: no such order. Whoever sends one lets the lane rest */
+};
+
 struct lane {
     TAILQ_ENTRY(lane) ring; /* of `place` */
     struct str host;        /* points into the lane's own memory */
@@ -51,8 +59,10 @@ struct lane {
     bool suspect;
     bool tried; /* an attempt has ended: a suspect host that was never tried is only unknown */
     unsigned progressing; /* of `waiting`: what it will dispatch soon, at its pace */
-    bool blocked;         /* an answer about the host's availability is awaited */
-    int64_t reserved_ms;  /* monotonic: the end of what is booked */
+    struct lane_limits limits;
+    bool resting;        /* until min_gap_ms after its last job */
+    bool blocked;        /* an answer about the host's availability is awaited */
+    int64_t reserved_ms; /* monotonic: the end of what is booked */
     int64_t low_reserved_ms;
     uint32_t mean_ms; /* of its attempts, moving */
     int64_t touched_ms;
@@ -97,6 +107,10 @@ void lanes_landed(struct lanes *lanes, struct claim *claim, bool attempted, bool
                   uint32_t total_ms, int64_t now_ms);
 /* No job of the lane is dispatched until it is unblocked. */
 void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked);
+/* From now on; in flight there may be more than the window allows. */
+void lanes_restrict(struct lanes *lanes, struct lane *lane, const struct lane_limits *limits);
+/* No job of the lane is dispatched until it has rested. */
+void lanes_rest(struct lanes *lanes, struct lane *lane, bool resting);
 
 unsigned lanes_waiting(const struct lanes *lanes); /* claims in lanes, low ones apart */
 unsigned lanes_low_waiting(const struct lanes *lanes);

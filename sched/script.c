@@ -35,6 +35,12 @@ static const char *source_of(enum script script)
         return script_register;
     case SCRIPT_SCHEMES:
         return script_schemes;
+    case SCRIPT_POLICIES:
+        return script_policies;
+    case SCRIPT_POLICIES_MERGE:
+        return script_policies_merge;
+    case SCRIPT_POLICIES_WRITE:
+        return script_policies_write;
     case SCRIPT_COUNT:
         break;
     }

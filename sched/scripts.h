@@ -13,5 +13,8 @@ extern const char script_enqueue[];
 extern const char script_leave[];
 extern const char script_register[];
 extern const char script_schemes[];
+extern const char script_policies[];
+extern const char script_policies_merge[];
+extern const char script_policies_write[];
 
 #endif

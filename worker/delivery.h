@@ -6,7 +6,7 @@
  *       |                      |  +-- signer gone: asked again when it is back
  *       |                      +--------- 303/307/308 to the same origin, at most three times
  *       |                      +--------- 400/401: in the other signature scheme, at most once
- *       +-- failure, refusal, cancellation, deadline: from every state --> DONE
+ *       +-- failure, refusal, cancellation, abort, deadline: from every state --> DONE
  *
  * Through a proxy it is the proxy's name that is resolved. Each event is translated by a callback
  * and handed to step(), the one function that changes the state.
@@ -68,6 +68,8 @@ void delivery_signed(struct delivery *delivery, const struct message_signed *ans
 void delivery_signer_back(struct delivery *delivery);
 /* Ends as OUTCOME_NOT_TRIED unless it may have reached the wire. */
 void delivery_cancel(struct delivery *delivery);
+/* Ends as OUTCOME_NOT_TRIED, on the wire or not: it may arrive all the same. */
+void delivery_abort(struct delivery *delivery);
 /* Each second: ends what is past its limit, and signs again what waits too long for a connection.
  */
 void delivery_tick(struct delivery *delivery);
