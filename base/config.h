@@ -46,6 +46,8 @@ struct config {
     char *encryption_salt;
     char *http_proxy; /* as Mastodon: lower-case http_proxy */
     char *http_hidden_proxy;
+    char *proxies;                      /* FEDPUSH_PROXIES, "NAME=URL,…"; the worker's */
+    char *proxy_names;                  /* their names, "NAME,…"; the scheduler's */
     bool allow_hidden_service;          /* ALLOW_ACCESS_TO_HIDDEN_SERVICE */
     bool followers_synchronization_off; /* DISABLE_FOLLOWERS_SYNCHRONIZATION */
     char *allowed_private_addresses;

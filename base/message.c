@@ -152,6 +152,8 @@ void message_put_job(struct buf *out, const struct message_job *m)
     put_u64(out, m->id);
     put_ticket(out, &m->ticket);
     put_u8(out, m->knock);
+    put_u8(out, m->proxy);
+    put_u8(out, m->http2);
     put_str(out, m->url);
     put_str(out, m->body);
 }
@@ -163,8 +165,23 @@ bool message_get_job(struct str payload, struct message_job *m)
     m->id = get_u64(&reader);
     get_ticket(&reader, &m->ticket);
     m->knock = get_u8(&reader, KNOCK_RFC9421_FIRST);
+    m->proxy = get_u8(&reader, UINT8_MAX);
+    m->http2 = get_u8(&reader, 1);
     m->url = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
     m->body = get_str(&reader, MESSAGE_MAX_BODY_BYTES);
+    return at_end(&reader);
+}
+
+void message_put_abort(struct buf *out, const struct message_abort *m)
+{
+    put_u64(out, m->id);
+}
+
+bool message_get_abort(struct str payload, struct message_abort *m)
+{
+    struct reader reader = {payload, false};
+
+    m->id = get_u64(&reader);
     return at_end(&reader);
 }
 

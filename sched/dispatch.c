@@ -217,6 +217,22 @@ static void make_ticket(struct dispatch *d, const struct claim *claim, struct ti
     ticket_seal(ticket, d->o.ticket_key);
 }
 
+/* How an admin has ordered that this host be delivered to. */
+static void follow_policy(const struct dispatch *d, const struct claim *claim,
+                          struct message_job *job)
+{
+    static const uint8_t knocks[] = {
+        [POLICY_SCHEME_CAVAGE] = KNOCK_CAVAGE, [POLICY_SCHEME_RFC9421] = KNOCK_RFC9421};
+    struct policy policy;
+
+    if (d->o.policies == NULL || !policies_look(d->o.policies, claim->url.host, &policy))
+        return;
+    job->http2 = policy.http2;
+    job->proxy = (uint8_t)policies_proxy(d->o.policies, str_of(policy.proxy));
+    if (policy.scheme != POLICY_SCHEME_AUTO)
+        job->knock = knocks[policy.scheme];
+}
+
 void dispatch_send(struct dispatch *d, unsigned worker, struct claim *claim)
 {
     struct channel *channel = channel_of(d, worker);
@@ -229,6 +245,7 @@ void dispatch_send(struct dispatch *d, unsigned worker, struct claim *claim)
     claim->worker = worker;
     if (d->o.schemes != NULL)
         job.knock = (uint8_t)schemes_knock(d->o.schemes, claim->url.origin);
+    follow_policy(d, claim, &job);
     make_ticket(d, claim, &job.ticket);
     job.id = claim->flight_id = d->next_id++;
     *flight = (struct flight){claim->flight_id, claim};
@@ -248,6 +265,18 @@ void dispatch_cancel(struct dispatch *d)
         if (d->channels[i].ipc != NULL)
             ipc_send(d->channels[i].ipc, MESSAGE_CANCEL, STR_NULL);
     }
+}
+
+void dispatch_abort(struct dispatch *d, const struct claim *claim)
+{
+    struct channel *channel = channel_of(d, claim->worker);
+    const struct message_abort order = {.id = claim->flight_id};
+
+    if (channel->ipc == NULL)
+        return;
+    buf_reset(&d->scratch);
+    message_put_abort(&d->scratch, &order);
+    ipc_send(channel->ipc, MESSAGE_ABORT, buf_str(&d->scratch));
 }
 
 static void look_at(struct channel *channel, int64_t now_ms)

@@ -18,16 +18,26 @@ void lane_rings_init(struct lanes *lanes)
 
 unsigned lane_window(const struct lanes *lanes, const struct lane *lane)
 {
-    unsigned most = lanes->options.host_window / lanes->machines;
-    unsigned window = lane->suspect || most == 0 ? 1 : lane->window.size;
+    unsigned most = lanes->options.host_window;
+    unsigned window = lane->suspect ? 1 : lane->window.size;
 
-    return most > 0 && window > most ? most : window;
+    if (lane->limits.max_window > 0 && lane->limits.max_window < most)
+        most = lane->limits.max_window;
+    most = most > lanes->machines ? most / lanes->machines : 1;
+    return window > most ? most : window;
+}
+
+/* Between two starts: what the host can bear, or what an admin has ordered. */
+static int64_t gap_of(const struct lane *lane)
+{
+    return lane->window.gap_ms > lane->limits.min_gap_ms ? lane->window.gap_ms
+                                                         : lane->limits.min_gap_ms;
 }
 
 int64_t lanes_pace_ms(const struct lanes *lanes, const struct lane *lane)
 {
     int64_t pace_ms = lane->mean_ms / lane_window(lanes, lane);
-    return (pace_ms > lane->window.gap_ms ? pace_ms : lane->window.gap_ms) + 1;
+    return (pace_ms > gap_of(lane) ? pace_ms : gap_of(lane)) + 1;
 }
 
 struct lane_ring *lane_ring_of(struct lanes *lanes, const struct lane *lane)
@@ -49,7 +59,8 @@ static int64_t later(int64_t a_ms, int64_t b_ms)
 /* When time allows the lane's next start; INT64_MAX: time alone never will. */
 static int64_t opens_ms(const struct lanes *lanes, const struct lane *lane)
 {
-    int64_t at_ms = window_opens_ms(&lane->window);
+    int64_t at_ms =
+        later(window_opens_ms(&lane->window), lane->window.started_ms + lane->limits.min_gap_ms);
 
     switch (lane->circuit.state) {
     case CIRCUIT_OPEN:
@@ -69,7 +80,8 @@ static int64_t opens_ms(const struct lanes *lanes, const struct lane *lane)
 /* Where it may stand but for the time. */
 static enum lane_place place_of(const struct lanes *lanes, const struct lane *lane)
 {
-    if (lane->blocked || lane->stuck || lane->in_flight >= lane_window(lanes, lane))
+    if (lane->blocked || lane->limits.paused || lane->stuck ||
+        lane->in_flight >= lane_window(lanes, lane))
         return PLACE_NONE;
     if (lane->waiting > 0)
         return lane->suspect ? PLACE_SUSPECT : PLACE_HEALTHY;

@@ -201,6 +201,7 @@ static void on_redis_ready(void *arg)
 
     script_load(s->redis);
     redis_send(s->redis, on_policy, s, 2, words);
+    policies_redis_ready(s->policies);
     membership_redis_ready(s->membership);
     fleet_redis_ready(s->fleet);
     if (s->schemes != NULL)
@@ -333,6 +334,8 @@ static void on_tick(void *arg)
     look_at_fleet(s);
     if (s->schemes != NULL)
         schemes_tick(s->schemes);
+    policies_tick(s->policies);
+    limits_tick(s);
     quarantine_step(s);
     conclude_doubts(s);
     if (s->state == SCHEDULER_RUNNING) {
@@ -553,6 +556,7 @@ static void make_lanes(struct scheduler *s)
     struct dispatch_options dispatch = {.base = p->base,
                                         .clock = &p->clock,
                                         .schemes = s->schemes,
+                                        .policies = s->policies,
                                         .credit = on_credit,
                                         .outcome = on_outcome,
                                         .lost = on_lost,
@@ -635,6 +639,7 @@ static void on_start(void *arg)
     make_claiming(s);
     make_recording(s);
     make_followers(s);
+    limits_start(s);
     make_lanes(s);
     for (unsigned i = 0; i < s->workers; i++)
         dispatch_connect(s->dispatch, i, s->worker_fds[i]);

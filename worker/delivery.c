@@ -22,6 +22,8 @@ struct delivery {
     struct url url;       /* of the present hop */
     struct str body;
     bool get;
+    bool http2;
+    unsigned named_proxy; /* its place in FEDPUSH_PROXIES; 0: none was ordered */
     struct knocking knocking;
     unsigned hops;
     unsigned waits; /* for a socket */
@@ -47,6 +49,7 @@ enum event_kind {
     EVENT_SIGNED,
     EVENT_ANSWERED,
     EVENT_CANCEL,
+    EVENT_ABORT,
     EVENT_STALE,
     EVENT_AGAIN,
     EVENT_LIMIT
@@ -170,7 +173,8 @@ static void begin(struct delivery *d)
         end(d, OUTCOME_REFUSED, 0);
         return;
     }
-    d->proxy = proxy_for(d->context->proxies, d->url.host);
+    d->proxy = d->named_proxy != 0 ? proxy_named(d->context->proxies, d->named_proxy)
+                                   : proxy_for(d->context->proxies, d->url.host);
     d->wait = resolver_ask(d->context->resolver, connected_to(d)->host, on_resolved, d);
 }
 
@@ -258,7 +262,8 @@ static void send_request(struct delivery *d, const struct message_signed *answer
                                          .body = d->body,
                                          .addresses = literal ? NULL : d->addresses,
                                          .address_count = literal ? 0 : d->address_count,
-                                         .proxy = d->proxy};
+                                         .proxy = d->proxy,
+                                         .http2 = d->http2};
 
     d->state = DELIVERY_SENDING;
     d->transfer = http_start(context->http, &request, on_answered, d);
@@ -442,6 +447,9 @@ static void step(struct delivery *d, const struct event_of_delivery *event)
     case EVENT_CANCEL:
         cancel(d);
         break;
+    case EVENT_ABORT:
+        end(d, OUTCOME_NOT_TRIED, 0);
+        break;
     case EVENT_STALE:
         http_abort(d->transfer);
         d->transfer = NULL;
@@ -464,6 +472,8 @@ struct delivery *delivery_start(const struct delivery_context *context,
     struct url url;
     struct err err;
 
+    if (job->proxy != 0 && proxy_named(context->proxies, job->proxy) == NULL)
+        return NULL;
     if (url_parse(&url, job->url, &err) != FP_OK)
         return NULL;
     struct delivery *d = mem_alloc(sizeof(*d) + bytes);
@@ -471,6 +481,8 @@ struct delivery *delivery_start(const struct delivery_context *context,
     d->context = context;
     d->id = job->id;
     knock_begin(&d->knocking, (enum knock)job->knock);
+    d->named_proxy = job->proxy;
+    d->http2 = job->http2 != 0;
     d->url = url;
     d->ticket = job->ticket;
     keep(&at, &d->ticket.origin);
@@ -501,6 +513,11 @@ void delivery_signer_back(struct delivery *d)
 void delivery_cancel(struct delivery *d)
 {
     step(d, &(struct event_of_delivery){.kind = EVENT_CANCEL});
+}
+
+void delivery_abort(struct delivery *d)
+{
+    step(d, &(struct event_of_delivery){.kind = EVENT_ABORT});
 }
 
 void delivery_tick(struct delivery *d)

@@ -120,6 +120,19 @@ static void for_each_delivery(struct worker *w, void (*fn)(struct delivery *deli
     free(ids);
 }
 
+static bool on_abort(struct worker *w, struct str payload)
+{
+    struct message_abort abort_of;
+    struct entry *entry;
+
+    if (!message_get_abort(payload, &abort_of))
+        return false;
+    entry = table_get(w->deliveries, table_key_u64(&abort_of.id));
+    if (entry != NULL) /* else it has ended meanwhile */
+        delivery_abort(entry->delivery);
+    return true;
+}
+
 static bool scheduler_frame(void *arg, struct ipc *ipc, uint16_t type, struct str payload)
 {
     struct worker *w = arg;
@@ -131,6 +144,8 @@ static bool scheduler_frame(void *arg, struct ipc *ipc, uint16_t type, struct st
     case MESSAGE_CANCEL:
         for_each_delivery(w, delivery_cancel);
         return payload.len == 0;
+    case MESSAGE_ABORT:
+        return on_abort(w, payload);
     case MESSAGE_PING:
         if (!message_get_ping(payload, &ping))
             return false;

@@ -402,17 +402,20 @@ class Fediverse(Server):
         self.port = free_port()
         self.control_port = free_port()
         self.tls_port = free_port() if certificate else 0
+        self.h2_port = free_port() if certificate else 0
         settings = os.path.join(folder, "settings.json")
         with open(settings, "w") as file:
             json.dump({
                 "addresses": addresses, "port": self.port, "control_port": self.control_port,
-                "tls_port": self.tls_port, "keys": keys, "verify": verify,
+                "tls_port": self.tls_port, "h2_port": self.h2_port, "keys": keys, "verify": verify,
                 "tls_cert": certificate and certificate.cert, "tls_key": certificate and certificate.key,
             }, file)
         self.spawn([node(), os.path.join(FEDIVERSE, "receiver.js"), settings], stdout=subprocess.PIPE)
         assert self.process.stdout.readline() == b"ready\n", self.log()
 
-    def inbox(self, host, path="/inbox", tls=False):
+    def inbox(self, host, path="/inbox", tls=False, h2=False):
+        if h2:
+            return f"https://{host}.fedi.test:{self.h2_port}{path}"
         if tls:
             return f"https://{host}.fedi.test:{self.tls_port}{path}"
         return f"http://{host}.fedi.test:{self.port}{path}"
