@@ -88,8 +88,10 @@ struct lane {
     unsigned pair_capacity;
     int64_t reserved_ms; /* the end of what is booked */
     int64_t low_reserved_ms;
-    int64_t released_ms; /* when what is booked was last called back */
-    uint32_t mean_ms;    /* of its attempts, moving */
+    int64_t released_ms;  /* when what is booked was last called back */
+    uint32_t mean_ms;     /* of its attempts, moving */
+    uint32_t interval_us; /* between two starts while others waited, moving */
+    bool pressed;         /* others have waited since its last start */
     int64_t touched_ms;
 };
 

@@ -3,7 +3,10 @@
 #include "base/table.h"
 #include "sched/lane_inside.h"
 
-enum { PROGRESS_MS = 2000 };
+/* What one lane counts for is bounded: a busy host's jobs don't keep the others' from being
+ * claimed.
+ */
+enum { PROGRESS_MS = 2000, PROGRESS_MOST = 64 };
 
 void lane_rings_init(struct lanes *lanes)
 {
@@ -27,17 +30,15 @@ unsigned lane_window(const struct lanes *lanes, const struct lane *lane)
     return window > most ? most : window;
 }
 
-/* Between two starts: what the host can bear, or what an admin has ordered. */
-static int64_t gap_of(const struct lane *lane)
+static int64_t later(int64_t a_ms, int64_t b_ms)
 {
-    return lane->window.gap_ms > lane->limits.min_gap_ms ? lane->window.gap_ms
-                                                         : lane->limits.min_gap_ms;
+    return a_ms > b_ms ? a_ms : b_ms;
 }
 
 int64_t lanes_pace_ms(const struct lanes *lanes, const struct lane *lane)
 {
-    int64_t pace_ms = lane->mean_ms / lane_window(lanes, lane);
-    return (pace_ms > gap_of(lane) ? pace_ms : gap_of(lane)) + 1;
+    int64_t pace_ms = later(lane->mean_ms / lane_window(lanes, lane), lane->interval_us / 1000);
+    return later(later(pace_ms, lane->window.gap_ms), lane->limits.min_gap_ms) + 1;
 }
 
 struct lane_ring *lane_ring_of(struct lanes *lanes, const struct lane *lane)
@@ -49,11 +50,6 @@ bool lane_low_fits(const struct lanes *lanes, const struct lane *lane)
 {
     unsigned window = lane_window(lanes, lane);
     return lane->low_waiting > 0 && lane->low_in_flight < (window > 1 ? window - 1 : 1);
-}
-
-static int64_t later(int64_t a_ms, int64_t b_ms)
-{
-    return a_ms > b_ms ? a_ms : b_ms;
 }
 
 /* When time allows the lane's next start; INT64_MAX: time alone never will. */
@@ -97,6 +93,8 @@ static void count_progressing(struct lanes *lanes, struct lane *lane)
 
     if (soon == 0)
         soon = 1;
+    if (soon > PROGRESS_MOST)
+        soon = PROGRESS_MOST;
     if (soon > lane->waiting)
         soon = lane->waiting;
     if (lane->circuit.state != CIRCUIT_CLOSED)
@@ -155,6 +153,8 @@ void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms)
     int64_t at_ms = place != PLACE_NONE ? opens_ms(lanes, lane) : INT64_MAX;
 
     count_progressing(lanes, lane);
+    if (lane->waiting + lane->low_waiting == 0)
+        lane->pressed = false;
     set_place(lanes, lane, at_ms <= now_ms ? place : PLACE_NONE);
     if (at_ms <= now_ms || at_ms == INT64_MAX)
         rise(&lanes->wheel, lane);
