@@ -228,6 +228,26 @@ void admit_counted(void *scheduler)
     admit_dispatch_all(scheduler);
 }
 
+/* Alone, a machine gains nothing by leaving jobs in the queue. */
+static bool should_leave_jobs(const struct scheduler *s)
+{
+    return observer_identities(s->observer) > 1 && dispatch_is_late(s->dispatch, s->workers);
+}
+
+/* As many as find a slot, and some that wait; late workers get fewer. */
+static unsigned wanted_jobs(const struct scheduler *s)
+{
+    unsigned slots = (unsigned)s->process.config.max_in_flight;
+    unsigned in_flight = lanes_in_flight(s->lanes);
+
+    if (should_leave_jobs(s)) {
+        unsigned coming = lanes_progressing(s->lanes);
+        unsigned free_slots = dispatch_free_slots(s->dispatch, s->workers, slots);
+        return free_slots > coming ? free_slots - coming : 0;
+    }
+    return (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS;
+}
+
 /* Claims are wanted while little of what is held can go soon, and the look-ahead has space. */
 struct room admit_room(void *scheduler)
 {
@@ -235,17 +255,16 @@ struct room admit_room(void *scheduler)
     const struct config *config = &s->process.config;
     unsigned waiting = lanes_waiting(s->lanes) + s->held_count + s->quarantine.count +
                        (s->followers != NULL ? followers_waiting(s->followers) : 0);
-    unsigned in_flight = lanes_in_flight(s->lanes);
     unsigned lookahead = (unsigned)config->lookahead_jobs;
-    unsigned slots = (unsigned)config->max_in_flight;
+    unsigned wanted = wanted_jobs(s);
     struct room room = {0, 0};
 
     if (!takes_jobs(s) || lanes_ready(s->lanes) >= READY_ENOUGH ||
         lanes_progressing(s->lanes) >= PROGRESSING_ENOUGH || waiting >= lookahead)
         return room;
     room.jobs = lookahead - waiting;
-    if (room.jobs > (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS)
-        room.jobs = (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS;
+    if (room.jobs > wanted)
+        room.jobs = wanted;
     if (s->holdings.bytes < (size_t)config->lookahead_bytes)
         room.bytes = (size_t)config->lookahead_bytes - s->holdings.bytes;
     return room;
