@@ -360,7 +360,8 @@ static void check_schema(struct report *report, struct session *session)
 static void on_lookup(void *arg, const struct dns_result *result)
 {
     struct session *session = arg;
-    session->good = result->status != DNS_NO_ANSWER && result->status != DNS_CANCELLED;
+    session->good = result->status != DNS_NO_ANSWER && result->status != DNS_NO_SOCKET &&
+                    result->status != DNS_CANCELLED;
     session->done = true;
 }
 

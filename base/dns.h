@@ -19,6 +19,7 @@ enum dns_status {
     DNS_NO_ANSWER, /* SERVFAIL, REFUSED, time-out, unreachable: the resolver's fault, or its zone's
                     */
     DNS_BAD_NAME,  /* can't be asked for */
+    DNS_NO_SOCKET, /* this process or machine has no descriptor or memory to ask with */
     DNS_CANCELLED,
 };
 

@@ -52,11 +52,11 @@ def machines(world, tmp_path):
     """Starts machines; each is drained when its test is over, and its log is looked through."""
     made = []
 
-    def start(ready=True, setup=True, **settings):
+    def start(ready=True, setup=True, descriptors=None, **settings):
         if setup and not made:
             done = fedpush(world, "setup", **settings)
             assert done.returncode == 0, done.stderr
-        machine = Machine(world, str(tmp_path / f"machine{len(made)}"), **settings)
+        machine = Machine(world, str(tmp_path / f"machine{len(made)}"), descriptors, **settings)
         made.append(machine)
         return machine.start(ready)
 

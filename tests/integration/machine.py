@@ -74,7 +74,11 @@ def title(pid):
 
 
 class Machine:
-    def __init__(self, world, folder, **settings):
+    def __init__(self, world, folder, descriptors=None, **settings):
+        """`descriptors`: how many each of its processes may have."""
+        self.command = [BINARY, "run"]
+        if descriptors is not None:
+            self.command = ["prlimit", f"--nofile={descriptors}", *self.command]
         self.world = world
         self.folder = folder
         self.settings = settings
@@ -86,7 +90,7 @@ class Machine:
     def start(self, ready=True):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "run"], env=environment(self.world, self.runtime_dir, **self.settings),
+                self.command, env=environment(self.world, self.runtime_dir, **self.settings),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
