@@ -80,6 +80,12 @@ static void show_queues(struct report *report, const struct survey *s, const str
         show_queue(report, "pull", s->pull_length, s->pull_age_s, true);
     report_line(report, GRADE_OK, "later", "%lld in retry, %lld scheduled, %lld dead",
                 (long long)s->retry_count, (long long)s->schedule_count, (long long)s->dead_count);
+    if (s->open_circuits > 0)
+        report_line(report, GRADE_OK, "circuits",
+                    "%lld hosts don't answer: their jobs wait in retry and schedule",
+                    (long long)s->open_circuits);
+    else
+        report_line(report, GRADE_OK, "circuits", "none is open");
     show_handoff(report, config->handoff_queue, "FEDPUSH_HANDOFF_QUEUE", s->handoff_length,
                  s->handoff_consumers);
     if (pull)

@@ -28,6 +28,7 @@ struct survey {
     int64_t pull_length; /* pull's members are 0 when it isn't consumed */
     double pull_age_s;
     int64_t retry_count, schedule_count, dead_count;
+    int64_t open_circuits;
     int64_t handoff_length;
     int64_t handoff_consumers; /* live Sidekiq processes, fedpush apart, that serve the hand-off
                                   queue */
