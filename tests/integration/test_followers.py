@@ -125,11 +125,14 @@ def test_posts_wait_while_postgresql_is_away(world, machine):
     push(world.redis, [delivery(1, inbox)])  # its key is known from now on
     wait_for(posts(world, 1), 30, "the first")
     world.postgres.stop()
-    private = [delivery(i, world.fediverse.inbox(f"ok-{i}"), options=PRIVATE) for i in (1, 2)]
-    push(world.redis, private + [delivery(3, world.fediverse.inbox("ok-1"))])
-    wait_for(posts(world, 2), 30, "what needs no digest passes")
-    assert unsettled(world) == 2
-    world.postgres.start()
+    try:
+        private = [delivery(i, world.fediverse.inbox(f"ok-{i}"), options=PRIVATE) for i in (1, 2)]
+        push(world.redis, private + [delivery(3, world.fediverse.inbox("ok-1"))])
+        wait_for(posts(world, 2), 30, "what needs no digest passes")
+        wait_for(lambda: unsettled(world) == 2, 30, "the two private ones are left")
+        assert world.fediverse.summary()["posts"] == 2
+    finally:
+        world.postgres.start()
     wait_settled(world)
     assert [value_of(headers) for _, headers in received(world)][:2] == [None, None]
     came = {inbox: value_of(headers) for inbox, headers in received(world)[2:]}
