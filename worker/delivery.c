@@ -21,6 +21,7 @@ struct delivery {
     struct url url;       /* of the present hop */
     struct str body;
     bool get;
+    bool low;
     struct knocking knocking;
     unsigned hops;
     const struct proxy *proxy;
@@ -139,6 +140,7 @@ static void ask_signer(struct delivery *d)
                                    .reread =
                                        rereads_take(d->context->rereads, d->ticket.account_id),
                                    .scheme = (uint8_t)d->knocking.scheme,
+                                   .low = d->low,
                                    .target = d->url.target};
 
     d->state = DELIVERY_SIGNING;
@@ -430,6 +432,7 @@ struct delivery *delivery_start(const struct delivery_context *context,
     char *at = d->memory;
     d->context = context;
     d->id = job->id;
+    d->low = job->low != 0;
     knock_begin(&d->knocking, (enum knock)job->knock);
     d->url = url;
     d->ticket = job->ticket;
