@@ -249,7 +249,7 @@ void dispatch_send(struct dispatch *d, unsigned worker, struct claim *claim)
     struct channel *channel = channel_of(d, worker);
     struct flight *flight = mem_alloc(sizeof(*flight));
     struct message_job job = {
-        .knock = KNOCK_CAVAGE, .url = claim->url.text, .body = claim->job.body};
+        .knock = KNOCK_CAVAGE, .low = claim->low, .url = claim->url.text, .body = claim->job.body};
 
     claim->dispatched_us = clock_wall_us(d->o.clock);
     claim->due_ms = clock_mono_ms(d->o.clock) + DISPATCH_DEADLINE_MS;

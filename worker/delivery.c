@@ -24,6 +24,7 @@ struct delivery {
     bool get;
     bool http2;
     unsigned named_proxy; /* its place in FEDPUSH_PROXIES; 0: none was ordered */
+    bool low;
     struct knocking knocking;
     unsigned hops;
     unsigned waits; /* for a socket */
@@ -169,6 +170,7 @@ static void ask_signer(struct delivery *d)
                                    .reread =
                                        rereads_take(d->context->rereads, d->ticket.account_id),
                                    .scheme = (uint8_t)d->knocking.scheme,
+                                   .low = d->low,
                                    .target = d->url.target};
 
     d->state = DELIVERY_SIGNING;
@@ -495,6 +497,7 @@ struct delivery *delivery_start(const struct delivery_context *context,
     char *at = d->memory;
     d->context = context;
     d->id = job->id;
+    d->low = job->low != 0;
     knock_begin(&d->knocking, (enum knock)job->knock);
     d->named_proxy = job->proxy;
     d->http2 = job->http2 != 0;

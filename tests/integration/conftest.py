@@ -61,10 +61,15 @@ def machines(world, tmp_path):
         return machine.start(ready)
 
     yield start
-    for machine in made:
-        if machine.process is not None:
-            machine.stop()
-        machine.check_log()
+    try:
+        for machine in made:
+            if machine.process is not None:
+                machine.stop()
+            machine.check_log()
+    finally:  # whatever is wrong with one, none disturbs the tests that follow
+        for machine in made:
+            if machine.process is not None:
+                machine.kill()
 
 
 @pytest.fixture

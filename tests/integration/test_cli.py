@@ -268,7 +268,7 @@ def test_stats(machine, world):
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    wait_for(lambda: sum(row["delivered"] + row["retried"] for row in rows()) == 5, 20, "all five are counted")
+    wait_for(lambda: sum(row["delivered"] + row["retried"] for row in rows()) == 5, 30, "all five are counted")
     found = rows()
     assert [(row["host"].split(":")[0], row["delivered"], row["retried"]) for row in found] == [
         ("ok-1.fedi.test", 4, 0), ("status503-1.fedi.test", 0, 1),
@@ -361,7 +361,7 @@ def test_handback_own_returns_at_once_what_a_crash_left(machines, world):
     machine = machines()
     push(world.redis, [delivery(i, world.fediverse.inbox("slow9000-1")) for i in range(3)])
     identity = machine.identity()
-    wait_for(lambda: world.redis_client.hlen(f"fedpush:claimed:{identity}") == 4, 20, "three claims")
+    wait_for(lambda: world.redis_client.hlen(f"fedpush:claimed:{identity}") == 4, 30, "three claims")
     done = fedpush(world, "handback", "--own", runtime_dir=machine.runtime_dir)
     assert done.returncode == 1 and "stop it first" in done.stderr
     machine.kill()
