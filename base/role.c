@@ -95,6 +95,7 @@ static bool take_reload(struct role_start *start, struct str payload)
     config->claim_rate = fresh.claim_rate;
     config->drain_seconds = fresh.drain_seconds;
     config->log_level = fresh.log_level;
+    config->mastodon = fresh.mastodon;
     config_clear(&fresh);
     log_set_level(config->log_level);
     if (start->state == START_DONE && start->handlers->reload != NULL)
