@@ -32,8 +32,11 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                        "  --roles --print    SQL for database roles with the least rights\n"
                        "  --print-redis-acl  Redis users with the least rights\n"},
     [COMMAND_STATUS] =
-        {"status", "", "one line for each part: is it well?",
-         "Ends with 0 when all is well, 1 at a warning, 2 when deliveries suffer.\n"},
+        {"status", "[--json]", "one line for each part: is it well?",
+         "Ends with 0 when all is well, 1 at a warning, 2 when deliveries suffer.\n"
+         "\n"
+         "  --json  for programs: grade (ok, warn, FAIL), lines, redis, machines,\n"
+         "          sidekiq, queues, later, handoff, ledger, health; null: unknown\n"},
     [COMMAND_STATS] = {"stats", "[HOST] [--json]", "deliveries by domain, or by inbox of HOST",
                        "Counted since `fedpush setup`, busiest first.\n"
                        "\n"
