@@ -21,7 +21,7 @@ static const struct {
          "+hincrby +hkeys +hlen +hmget +hset +hsetnx +incrby +info +lindex +llen +lmove +lpop "
          "+lpush +lrange +ping +role +rpop +rpush +sadd +scard +script|load +select +sismember "
          "+smembers "
-         "+srem +time +unlink +zadd +zcard +zrange +zrangebyscore +zrem +zremrangebyrank "
+         "+srem +time +unlink +zadd +zcard +zcount +zrange +zrangebyscore +zrem +zremrangebyrank "
          "+zremrangebyscore +zscore",
          {"fedpush:*", "queue:*", "queues", "retry", "schedule", "dead", "processes",
           "stat:processed", "stat:processed:*", "stat:failed", "stat:failed:*", "*:[1-9]*:" NONCE,
