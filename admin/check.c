@@ -380,7 +380,7 @@ static void check_dns(struct report *report, struct session *session)
 
 static int check(struct session *session)
 {
-    struct report report = {GRADE_OK};
+    struct report report = {.worst = GRADE_OK};
 
     check_machine(&report, session->config);
     check_redis(&report, session);

@@ -52,7 +52,9 @@ struct dns_socket {
 struct dns {
     struct event_base *base;
     ares_channel channel;
-    struct hosts *hosts;
+    struct hosts *hosts;      /* without a file */
+    struct hosts *file_hosts; /* with it; NULL: it was never wanted */
+    bool use_file;
     LIST_HEAD(, dns_socket) sockets;
     struct query_list done; /* answered; their callbacks are called from `deliver` */
     struct loop_timer *deliver;
@@ -201,6 +203,7 @@ static void dns_free(struct dns *dns)
     loop_timer_destroy(dns->deliver);
     loop_timer_destroy(dns->tick);
     hosts_destroy(dns->hosts);
+    hosts_destroy(dns->file_hosts);
     ares_library_cleanup();
     free(dns);
 }
@@ -384,7 +387,7 @@ struct dns_query *dns_lookup(struct dns *dns, struct str host, dns_fn *fn, void 
     if (!is_askable(host)) {
         result->status = DNS_BAD_NAME;
         finish(query);
-    } else if (hosts_find(dns->hosts, host, result)) {
+    } else if (hosts_find(dns->use_file ? dns->file_hosts : dns->hosts, host, result)) {
         finish(query);
     } else {
         ask(query, host);
@@ -447,11 +450,19 @@ struct dns *dns_create(struct event_base *base, const struct dns_options *option
         return NULL;
     }
     dns->hosts = hosts_create();
-    if (options->hosts_file)
-        hosts_read_file(dns->hosts, "/etc/hosts");
+    dns->use_file = options->hosts_file;
+    if (options->hosts_file) {
+        dns->file_hosts = hosts_create();
+        hosts_read_file(dns->file_hosts, "/etc/hosts");
+    }
     dns->deliver = loop_timer_create(base, on_deliver, dns);
     dns->tick = loop_timer_create(base, on_tick, dns);
     return dns;
+}
+
+void dns_use_hosts_file(struct dns *dns, bool use)
+{
+    dns->use_file = use && dns->file_hosts != NULL;
 }
 
 void dns_destroy(struct dns *dns)

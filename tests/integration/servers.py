@@ -123,11 +123,16 @@ class Server:
             return file.read()
 
     def await_ready(self, ready, seconds=60):
+        """Ends it when it isn't, or the wait is interrupted: nobody else knows of it yet."""
         def check():
             assert self.process.poll() is None, f"{self.folder}: ended at its start:\n{self.log()}"
             return ready()
 
-        wait_for(check, seconds, f"{self.folder} is up")
+        try:
+            wait_for(check, seconds, f"{self.folder} is up")
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self, how=signal.SIGTERM, seconds=60):
         if self.process is None:
