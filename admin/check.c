@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include "admin/signer_check.h"
 #include "admin/survey.h"
 #include "admin/words.h"
+#include "base/limits.h"
 #include "sched/followers.h"
 #include "sched/schema.h"
 
@@ -84,23 +84,31 @@ static void check_directory(struct report *report, const struct config *config)
         report_line(report, GRADE_OK, "directory", "%s", config->runtime_dir);
 }
 
+static void check_descriptors(struct report *report, const struct config *config)
+{
+    struct limits each = limits_here(config);
+    unsigned workers = limits_workers(config);
+    unsigned in_flight = each.in_flight * workers;
+
+    if (in_flight < (unsigned)config->max_in_flight)
+        report_line(report, GRADE_WARN, "descriptors",
+                    "%llu a process allow %u deliveries at once instead of %d, and %u kept "
+                    "connections: raise LimitNOFILE=, or lower FEDPUSH_MAX_IN_FLIGHT",
+                    (unsigned long long)limits_descriptors(), in_flight, config->max_in_flight,
+                    each.connections * workers);
+    else
+        report_line(report, GRADE_OK, "descriptors",
+                    "enough for %d deliveries at once and %u kept connections",
+                    config->max_in_flight, each.connections * workers);
+}
+
 static void check_machine(struct report *report, const struct config *config)
 {
-    struct rlimit files;
-    unsigned long needed = (unsigned long)config->max_in_flight * 2 + 256;
-
     report_line(report, GRADE_OK, "config", "Mastodon %s, https://%s/", config->mastodon.text,
                 config->web_domain);
     check_directory(report, config);
     files_check(report, config);
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max < needed)
-        report_line(report, GRADE_WARN, "descriptors",
-                    "%llu may be open, %lu could be needed: raise LimitNOFILE or lower "
-                    "FEDPUSH_MAX_IN_FLIGHT",
-                    (unsigned long long)files.rlim_max, needed);
-    else
-        report_line(report, GRADE_OK, "descriptors", "enough for %d deliveries at once",
-                    config->max_in_flight);
+    check_descriptors(report, config);
 }
 
 /* A script that writes nothing: the right to run scripts, and to the keys. */
@@ -352,7 +360,8 @@ static void check_schema(struct report *report, struct session *session)
 static void on_lookup(void *arg, const struct dns_result *result)
 {
     struct session *session = arg;
-    session->good = result->status != DNS_NO_ANSWER && result->status != DNS_CANCELLED;
+    session->good = result->status != DNS_NO_ANSWER && result->status != DNS_NO_SOCKET &&
+                    result->status != DNS_CANCELLED;
     session->done = true;
 }
 
@@ -371,7 +380,7 @@ static void check_dns(struct report *report, struct session *session)
 
 static int check(struct session *session)
 {
-    struct report report = {GRADE_OK};
+    struct report report = {.worst = GRADE_OK};
 
     check_machine(&report, session->config);
     check_redis(&report, session);

@@ -76,6 +76,11 @@ static void on_identities(void *arg, const redisReply *reply)
     }
 }
 
+bool survey_is_alive(const struct survey_identity *identity)
+{
+    return identity->beat_age_s <= STALE_S;
+}
+
 static bool count_claims(struct taking *t)
 {
     struct survey *s = t->survey;
@@ -93,7 +98,7 @@ static bool count_claims(struct taking *t)
         free(wait);
         if (!good)
             return false;
-        if (identity->beat_age_s <= STALE_S)
+        if (survey_is_alive(identity))
             s->live++;
         else
             s->dead_claims += identity->claims;
@@ -227,10 +232,17 @@ static bool take_circuits(struct taking *t)
     return true;
 }
 
+static void note_listed(struct survey *s, const char *process)
+{
+    for (size_t i = 0; i < s->identity_count; i++)
+        s->identities[i].listed |= strcmp(s->identities[i].name, process) == 0;
+}
+
 static void on_processes(void *arg, const redisReply *reply)
 {
     struct taking *t = arg;
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+        note_listed(t->survey, reply->element[i]->str);
         if (t->process_count < SURVEY_MAX_IDENTITIES)
             t->processes[t->process_count++] =
                 str_dup((struct str){reply->element[i]->str, (size_t)reply->element[i]->len});

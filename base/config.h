@@ -25,8 +25,9 @@ int mastodon_version_compare(const struct mastodon_version *version, int major, 
 struct config {
     /* Mastodon's */
     char *mastodon_dir;
-    char *web_domain; /* WEB_DOMAIN, else LOCAL_DOMAIN */
-    struct mastodon_version mastodon;
+    char *web_domain;                 /* WEB_DOMAIN, else LOCAL_DOMAIN */
+    struct mastodon_version mastodon; /* Reloadable */
+    bool mastodon_version_set; /* by FEDPUSH_MASTODON_VERSION, which wins over what is installed */
     char *sidekiq_version;   /* like "8.0.9": FEDPUSH_SIDEKIQ_VERSION, else by Mastodon's version */
     int sidekiq_version_set; /* 1: by FEDPUSH_SIDEKIQ_VERSION, which wins over what is seen */
     char *redis_namespace;   /* legal up to 4.3; "" otherwise */
@@ -46,25 +47,29 @@ struct config {
     char *encryption_salt;
     char *http_proxy; /* as Mastodon: lower-case http_proxy */
     char *http_hidden_proxy;
+    char *proxies;                      /* FEDPUSH_PROXIES, "NAME=URL,…"; the worker's */
+    char *proxy_names;                  /* their names, "NAME,…"; the scheduler's */
     bool allow_hidden_service;          /* ALLOW_ACCESS_TO_HIDDEN_SERVICE */
     bool followers_synchronization_off; /* DISABLE_FOLLOWERS_SYNCHRONIZATION */
     char *allowed_private_addresses;
     /* ours */
-    char *user;               /* FEDPUSH_USER, "fedpush" */
-    char *runtime_dir;        /* FEDPUSH_RUNTIME_DIR, else $RUNTIME_DIRECTORY, else /run/fedpush */
-    int workers;              /* FEDPUSH_WORKERS; 0: one a core */
-    int signing_threads;      /* FEDPUSH_SIGNING_THREADS; 0: one a core */
-    int max_in_flight;        /* FEDPUSH_MAX_IN_FLIGHT, jobs with the workers; default 2,048 */
-    int lookahead_jobs;       /* FEDPUSH_LOOKAHEAD, 4,096 */
-    int64_t lookahead_bytes;  /* FEDPUSH_LOOKAHEAD_BYTES, 64 MiB */
-    int host_window;          /* FEDPUSH_HOST_WINDOW, 4 */
-    int claim_rate;           /* FEDPUSH_CLAIM_RATE, jobs a second; 0: no limit. Reloadable */
-    int drain_seconds;        /* FEDPUSH_DRAIN_SECONDS, 25. Reloadable */
-    int concurrency;          /* FEDPUSH_CONCURRENCY, advertised in `processes`, 60 */
-    int key_cache;            /* FEDPUSH_KEY_CACHE, accounts, 4,096 */
-    bool double_knock;        /* FEDPUSH_DOUBLE_KNOCK, true */
-    char *queues;             /* FEDPUSH_QUEUES, "push" or "push,pull" */
-    char *handoff_queue;      /* FEDPUSH_HANDOFF_QUEUE, "default" */
+    char *user;              /* FEDPUSH_USER, "fedpush" */
+    char *runtime_dir;       /* FEDPUSH_RUNTIME_DIR, else $RUNTIME_DIRECTORY, else /run/fedpush */
+    int workers;             /* FEDPUSH_WORKERS; 0: one a core */
+    int signing_threads;     /* FEDPUSH_SIGNING_THREADS; 0: one a core */
+    int max_in_flight;       /* FEDPUSH_MAX_IN_FLIGHT, jobs with the workers; default 2,048 */
+    int lookahead_jobs;      /* FEDPUSH_LOOKAHEAD, 4,096 */
+    int64_t lookahead_bytes; /* FEDPUSH_LOOKAHEAD_BYTES, 64 MiB */
+    int host_window;         /* FEDPUSH_HOST_WINDOW, for the fleet; 32 */
+    int max_rate;        /* FEDPUSH_MAX_RATE, deliveries a second for the fleet, 1,000; 0: no limit.
+                            Reloadable */
+    int claim_rate;      /* FEDPUSH_CLAIM_RATE, jobs a second; 0: no limit. Reloadable */
+    int drain_seconds;   /* FEDPUSH_DRAIN_SECONDS, 25. Reloadable */
+    int concurrency;     /* FEDPUSH_CONCURRENCY, advertised in `processes`, 60 */
+    int key_cache;       /* FEDPUSH_KEY_CACHE, accounts, 4,096 */
+    bool double_knock;   /* FEDPUSH_DOUBLE_KNOCK, true */
+    char *queues;        /* FEDPUSH_QUEUES, "push" or "push,pull" */
+    char *handoff_queue; /* FEDPUSH_HANDOFF_QUEUE, "default" */
     char *handoff_queue_pull; /* FEDPUSH_HANDOFF_QUEUE_PULL; set when pull is consumed */
     char *resolvers;          /* FEDPUSH_RESOLVERS, "" = the system's */
     char *ca_file;            /* FEDPUSH_CA_FILE: CAs for remote hosts instead of the system's */

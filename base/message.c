@@ -152,6 +152,9 @@ void message_put_job(struct buf *out, const struct message_job *m)
     put_u64(out, m->id);
     put_ticket(out, &m->ticket);
     put_u8(out, m->knock);
+    put_u8(out, m->proxy);
+    put_u8(out, m->http2);
+    put_u8(out, m->low);
     put_str(out, m->url);
     put_str(out, m->body);
 }
@@ -163,8 +166,24 @@ bool message_get_job(struct str payload, struct message_job *m)
     m->id = get_u64(&reader);
     get_ticket(&reader, &m->ticket);
     m->knock = get_u8(&reader, KNOCK_RFC9421_FIRST);
+    m->proxy = get_u8(&reader, UINT8_MAX);
+    m->http2 = get_u8(&reader, 1);
+    m->low = get_u8(&reader, 1);
     m->url = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
     m->body = get_str(&reader, MESSAGE_MAX_BODY_BYTES);
+    return at_end(&reader);
+}
+
+void message_put_abort(struct buf *out, const struct message_abort *m)
+{
+    put_u64(out, m->id);
+}
+
+bool message_get_abort(struct str payload, struct message_abort *m)
+{
+    struct reader reader = {payload, false};
+
+    m->id = get_u64(&reader);
     return at_end(&reader);
 }
 
@@ -198,11 +217,14 @@ void message_put_outcome(struct buf *out, const struct message_outcome *m)
 {
     put_u64(out, m->id);
     put_u8(out, m->kind);
+    put_u8(out, m->failure);
+    put_u8(out, m->reused);
     put_u8(out, m->sender_suspended);
     put_u8(out, m->learnt);
     put_u16(out, m->status);
     put_u32(out, m->total_ms);
     put_u32(out, m->sent_bytes);
+    put_u32(out, m->retry_after_ms);
     put_str(out, m->error_class);
     put_str(out, m->error_message);
 }
@@ -214,20 +236,35 @@ static bool status_fits(const struct message_outcome *m)
     return m->status == 0;
 }
 
+static bool failure_fits(const struct message_outcome *m)
+{
+    return (m->kind == OUTCOME_TRANSPORT) == (m->failure != FAILURE_NONE);
+}
+
+static bool retry_after_fits(const struct message_outcome *m)
+{
+    if (m->status == 429 || m->status == 503)
+        return m->retry_after_ms <= MESSAGE_MAX_RETRY_AFTER_MS;
+    return m->retry_after_ms == 0;
+}
+
 bool message_get_outcome(struct str payload, struct message_outcome *m)
 {
     struct reader reader = {payload, false};
 
     m->id = get_u64(&reader);
     m->kind = get_u8(&reader, OUTCOME_NOT_TRIED);
+    m->failure = get_u8(&reader, FAILURE_OTHER);
+    m->reused = get_u8(&reader, 1);
     m->sender_suspended = get_u8(&reader, 1);
     m->learnt = get_u8(&reader, LEARNT_NEITHER);
     m->status = get_u16(&reader);
     m->total_ms = get_u32(&reader);
     m->sent_bytes = get_u32(&reader);
+    m->retry_after_ms = get_u32(&reader);
     m->error_class = get_str(&reader, MESSAGE_MAX_ERROR_BYTES);
     m->error_message = get_str(&reader, MESSAGE_MAX_ERROR_BYTES);
-    return at_end(&reader) && status_fits(m);
+    return at_end(&reader) && status_fits(m) && failure_fits(m) && retry_after_fits(m);
 }
 
 void message_put_sign(struct buf *out, const struct message_sign *m)
@@ -237,6 +274,7 @@ void message_put_sign(struct buf *out, const struct message_sign *m)
     put_u8(out, m->method);
     put_u8(out, m->reread);
     put_u8(out, m->scheme);
+    put_u8(out, m->low);
     put_u64(out, (uint64_t)m->date_s);
     put_str(out, m->target);
 }
@@ -250,6 +288,7 @@ bool message_get_sign(struct str payload, struct message_sign *m)
     m->method = get_u8(&reader, SIGN_GET);
     m->reread = get_u8(&reader, 1);
     m->scheme = get_u8(&reader, SCHEME_RFC9421);
+    m->low = get_u8(&reader, 1);
     m->date_s = get_i64(&reader);
     m->target = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
     return at_end(&reader);

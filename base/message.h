@@ -4,8 +4,8 @@
  * checks every bound, and never asserts on what another process sent. Slices of a decoded message
  * borrow the payload.
  *
- *   scheduler --JOB, CANCEL, PING--> worker        worker --HELLO, OUTCOME, PONG--> scheduler
- *   worker --SIGN--> signer                        signer --SIGNED--> worker
+ *   scheduler --JOB, CANCEL, ABORT, PING--> worker        worker --HELLO, OUTCOME, PONG-->
+ * scheduler worker --SIGN--> signer                        signer --SIGNED--> worker
  */
 #ifndef FEDPUSH_BASE_MESSAGE_H
 #define FEDPUSH_BASE_MESSAGE_H
@@ -22,12 +22,14 @@ enum message_type {
     MESSAGE_PONG,
     MESSAGE_SIGN,
     MESSAGE_SIGNED,
+    MESSAGE_ABORT,
 };
 
 enum {
     MESSAGE_MAX_BODY_BYTES = 3 * 1024 * 1024,
     MESSAGE_MAX_TEXT_BYTES = 4096, /* URLs, header values */
     MESSAGE_MAX_ERROR_BYTES = 1000,
+    MESSAGE_MAX_RETRY_AFTER_MS = 6 * 3600 * 1000,
 };
 
 /* How a request is signed; a remote server that doesn't know one knows the other. */
@@ -45,12 +47,21 @@ struct message_job {
     uint64_t id; /* the scheduler's; unique within its life */
     struct ticket ticket;
     uint8_t knock;   /* enum knock */
+    uint8_t proxy;   /* place in FEDPUSH_PROXIES, from 1; 0: as Mastodon's settings say */
+    uint8_t http2;   /* 1: HTTP/2 where TLS agrees on it */
+    uint8_t low;     /* 1: of low priority, its signatures wait behind the others' */
     struct str url;  /* url.text: already normal */
     struct str body; /* POST body, exact bytes */
 };
 
 /* Cancel what is not on the wire yet; each such job is answered by an OUTCOME_NOT_TRIED. No
  * payload. */
+
+/* ABORT carries one u64, a job's id: it ends at once, on the wire or not, as OUTCOME_NOT_TRIED. One
+ * that isn't there has ended. */
+struct message_abort {
+    uint64_t id;
+};
 
 /* First message of a worker: how many jobs it may hold. */
 struct message_hello {
@@ -74,15 +85,32 @@ enum outcome_kind {
     OUTCOME_NOT_TRIED, /* cancelled or refused before anything was sent: not an attempt */
 };
 
+/* What an OUTCOME_TRANSPORT failed of: what it says about the host. */
+enum failure_kind {
+    FAILURE_NONE = 0, /* every other kind of outcome */
+    FAILURE_REFUSED,  /* the connection was refused */
+    FAILURE_NO_NAME,  /* NXDOMAIN or no address, two answers in a row; or no name DNS can have */
+    FAILURE_RESOLVER, /* SERVFAIL, REFUSED, no answer; the proxy's name: never the host's fault */
+    FAILURE_CERTIFICATE, /* the peer's isn't valid, or not its own: or our clock or CAs are wrong */
+    FAILURE_TLS,         /* the handshake failed otherwise */
+    FAILURE_TIMEOUT,
+    FAILURE_RESET,       /* the connection ended before the answer did */
+    FAILURE_UNREACHABLE, /* no route */
+    FAILURE_OTHER,       /* an answer that isn't HTTP or leads nowhere; the proxy; ourselves */
+};
+
 struct message_outcome {
     uint64_t id;
     uint8_t kind;             /* enum outcome_kind */
+    uint8_t failure;          /* enum failure_kind */
+    uint8_t reused;           /* 1: the last request went over a kept connection */
     uint8_t sender_suspended; /* 1: accounts.suspended_at (or requested_deletion_at) is set: the 401
                                  rule */
     uint8_t learnt;           /* enum learnt */
     uint16_t status;          /* OUTCOME_RESPONSE: 100..999, else 0 */
     uint32_t total_ms;        /* from taking up the job to this outcome */
     uint32_t sent_bytes;      /* of the body; 0 when nothing was sent */
+    uint32_t retry_after_ms;  /* what a 429 or 503 asked for, <= MESSAGE_MAX_RETRY_AFTER_MS; or 0 */
     struct str error_class;   /* the Ruby class an admin would have seen, or empty */
     struct str error_message; /* Mastodon's wording, <= MESSAGE_MAX_ERROR_BYTES, valid UTF-8 */
 };
@@ -95,6 +123,7 @@ struct message_sign {
     uint8_t method;    /* enum sign_method */
     uint8_t reread;    /* 1: the account's latest signature got a 401, its key may be another now */
     uint8_t scheme;    /* enum sign_scheme */
+    uint8_t low;       /* the job's */
     int64_t date_s;    /* wall clock; at most 0 s ahead and 30 s behind the signer's own */
     struct str target; /* url.target on ticket.origin */
 };
@@ -123,6 +152,8 @@ struct message_signed {
 /* Encoders append to *out (reset by the caller); decoders return false on anything unusual. */
 void message_put_job(struct buf *out, const struct message_job *m);
 bool message_get_job(struct str payload, struct message_job *m) FP_MUST_CHECK;
+void message_put_abort(struct buf *out, const struct message_abort *m);
+bool message_get_abort(struct str payload, struct message_abort *m) FP_MUST_CHECK;
 void message_put_hello(struct buf *out, const struct message_hello *m);
 bool message_get_hello(struct str payload, struct message_hello *m) FP_MUST_CHECK;
 void message_put_ping(struct buf *out, const struct message_ping *m);

@@ -93,8 +93,10 @@ static bool take_reload(struct role_start *start, struct str payload)
     if (start->state == START_CONFIG || !config_decode(&fresh, payload))
         return false;
     config->claim_rate = fresh.claim_rate;
+    config->max_rate = fresh.max_rate;
     config->drain_seconds = fresh.drain_seconds;
     config->log_level = fresh.log_level;
+    config->mastodon = fresh.mastodon;
     config_clear(&fresh);
     log_set_level(config->log_level);
     if (start->state == START_DONE && start->handlers->reload != NULL)

@@ -4,17 +4,12 @@
 #include "base/log.h"
 #include "sched/state.h"
 
-enum {
-    READY_ENOUGH = 64,
-    PROGRESSING_ENOUGH = 256,
-    SPARE_JOBS = 64,
-    PULL_BATCH = 128, /* fewer aren't worth a claim */
-    PULL_SHARE = 4,   /* of the look-ahead's bytes */
-};
+/* Which worker waits for a lane's time is told by none but the lanes: all of them are asked. */
+enum { INSTANCE_ACTOR = -99 };
 
-static bool takes_jobs(const struct scheduler *s)
+bool admit_takes_jobs(const struct scheduler *s)
 {
-    return s->state == SCHEDULER_RUNNING;
+    return s->state == SCHEDULER_RUNNING && !s->limits.paused && policies_are_known(s->policies);
 }
 
 /* What belongs to another queue than ours (a due entry of `retry`) goes there; a job of one that we
@@ -67,6 +62,18 @@ static void skip_unavailable(struct scheduler *s, struct claim *claim)
     settle_add(s->settle, claim, &what);
 }
 
+/* Of account and inbox (FNV-1a): the machines of a fleet must agree on it. */
+static uint64_t pair_of(const struct claim *claim)
+{
+    uint64_t hash = 14695981039346656037u ^ (uint64_t)claim->job.account_id;
+
+    if (claim->low || claim->job.account_id == INSTANCE_ACTOR)
+        return 0;
+    for (size_t i = 0; i < claim->url.text.len; i++)
+        hash = (hash ^ (unsigned char)claim->url.text.ptr[i]) * 1099511628211u;
+    return hash != 0 ? hash : 1;
+}
+
 bool admit_understand(struct scheduler *s, struct claim *claim)
 {
     struct err err;
@@ -100,24 +107,61 @@ bool admit_understand(struct scheduler *s, struct claim *claim)
             return false;
         }
         claim->has_url = true;
+        claim->pair = pair_of(claim);
     }
     return true;
 }
 
-void admit_to_lane(struct scheduler *s, struct claim *claim, bool at_head)
+static void book(struct scheduler *s, struct claim *claim, struct lane *lane, int64_t now_ms)
+{
+    if (claim->low) {
+        conclude_book(s, claim, lanes_book_low_ms(s->lanes, lane, now_ms));
+        return;
+    }
+    conclude_book_at_host(s, claim, lane, lanes_book_ms(s->lanes, lane, now_ms),
+                          (uint32_t)lanes_pace_ms(s->lanes, lane));
+    releases_want(s->releases, lane->host);
+}
+
+void admit_to_lane(struct scheduler *s, struct claim *claim)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
-    struct lane *lane = lanes_get(s->lanes, claim->url.authority, now_ms);
+    struct lane *lane;
 
-    if (at_head || lanes_has_room(s->lanes, lane, claim->low))
-        lanes_add(s->lanes, lane, claim, at_head);
+    if (limits_settle(s, claim))
+        return;
+    lane = lanes_get(s->lanes, claim->url.authority, now_ms);
+    limits_follow(s, lane);
+    switch (lanes_course(s->lanes, lane, claim, now_ms)) {
+    case COURSE_LANE:
+        lanes_add(s->lanes, lane, claim, false, now_ms);
+        break;
+    case COURSE_BOOK:
+        book(s, claim, lane, now_ms);
+        break;
+    case COURSE_PARK:
+        conclude_park(s, claim, lane);
+        break;
+    }
+}
+
+void admit_again(struct scheduler *s, struct claim *claim)
+{
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    struct lane *lane;
+
+    if (limits_settle(s, claim))
+        return;
+    lane = lanes_get(s->lanes, claim->url.authority, now_ms);
+    if (lane->circuit.state == CIRCUIT_OPEN)
+        conclude_park(s, claim, lane);
     else
-        conclude_book(s, claim, lanes_book_ms(s->lanes, lane, claim->low, now_ms));
+        lanes_add(s->lanes, lane, claim, true, now_ms);
 }
 
 void admit_claim(struct scheduler *s, struct claim *claim)
 {
-    if (!takes_jobs(s)) {
+    if (!admit_takes_jobs(s)) {
         conclude_simple(s, claim, SETTLE_RETURN);
         return;
     }
@@ -127,14 +171,14 @@ void admit_claim(struct scheduler *s, struct claim *claim)
     }
     if (!admit_understand(s, claim))
         return;
-    admit_to_lane(s, claim, false);
-    admit_dispatch(
-        s, lanes_get(s->lanes, claim->url.authority, clock_mono_ms(&s->process.clock))->worker);
+    admit_to_lane(s, claim);
+    if (claim->state == CLAIM_LANE)
+        admit_dispatch(s, claim->lane->worker);
 }
 
 static void block(struct scheduler *s, struct lane *lane)
 {
-    lanes_block(s->lanes, lane, true);
+    lanes_block(s->lanes, lane, true, clock_mono_ms(&s->process.clock));
     if (s->blocked_count == s->blocked_capacity) {
         s->blocked_capacity = s->blocked_capacity > 0 ? s->blocked_capacity * 2 : 64;
         s->blocked = mem_realloc(s->blocked, s->blocked_capacity * sizeof(struct lane *));
@@ -147,7 +191,7 @@ void admit_answered(void *scheduler)
     struct scheduler *s = scheduler;
 
     for (size_t i = 0; i < s->blocked_count; i++)
-        lanes_block(s->lanes, s->blocked[i], false);
+        lanes_block(s->lanes, s->blocked[i], false, clock_mono_ms(&s->process.clock));
     s->blocked_count = 0;
     admit_dispatch_all(s);
 }
@@ -170,12 +214,27 @@ void admit_released(void *scheduler, struct claim *claim)
 {
     struct scheduler *s = scheduler;
 
-    if (!takes_jobs(s))
+    if (!admit_takes_jobs(s))
         conclude_simple(s, claim, SETTLE_RETURN);
     else if (claim->recoveries >= QUARANTINE_RECOVERIES)
         quarantine_add(s, claim);
     else
-        admit_to_lane(s, claim, true);
+        admit_again(s, claim);
+}
+
+/* It leaves its lane only to be asked about. */
+static void untry(struct scheduler *s, struct claim *claim, int64_t now_ms)
+{
+    const struct lane_result untried = {.answer = LANE_UNTRIED};
+    lanes_landed(s->lanes, claim, &untried, now_ms);
+}
+
+static void put_back(struct scheduler *s, struct claim *claim, int64_t now_ms)
+{
+    struct lane *lane = claim->lane;
+
+    untry(s, claim, now_ms);
+    lanes_add(s->lanes, lane, claim, true, now_ms);
 }
 
 /* A lane's next claim goes to its worker, unless its host turns out unavailable, or something must
@@ -188,32 +247,53 @@ static void launch(struct scheduler *s, struct claim *claim)
 
     if (!claim->job.bypass_availability &&
         !availability_lookup(s->availability, str_of(claim->tracker_host), &unavailable)) {
-        lanes_landed(s->lanes, claim, false, false, 0, now_ms);
-        lanes_add(s->lanes, lane, claim, true);
+        put_back(s, claim, now_ms);
         block(s, lane);
-        return;
-    }
-    if (unavailable) {
-        lanes_landed(s->lanes, claim, false, false, 0, now_ms);
+    } else if (unavailable) {
+        untry(s, claim, now_ms);
         skip_unavailable(s, claim);
-        return;
-    }
-    if (!admit_is_complete(s, claim)) {
-        lanes_landed(s->lanes, claim, false, false, 0, now_ms);
+        circuits_pardon(s, lane);
+    } else if (!admit_is_complete(s, claim)) {
+        untry(s, claim, now_ms);
         admit_await_followers(s, claim);
-        return;
+    } else if (lanes_is_probe(lane)) {
+        put_back(s, claim, now_ms);
+        circuits_ask_probe(s, lane);
+    } else {
+        dispatch_send(s->dispatch, lane->worker, claim);
     }
-    dispatch_send(s->dispatch, lane->worker, claim);
+}
+
+/* The lanes' own time: when one may go on that must not yet. */
+static void set_wake(struct scheduler *s)
+{
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    int64_t at_ms = lanes_wake_ms(s->lanes, now_ms);
+
+    if (s->wake_ms != 0 && s->wake_ms <= at_ms)
+        return;
+    s->wake_ms = at_ms;
+    loop_timer_set(s->wake, at_ms > now_ms ? at_ms - now_ms : 0);
+}
+
+void admit_wake(void *scheduler)
+{
+    struct scheduler *s = scheduler;
+
+    s->wake_ms = 0;
+    lanes_wake(s->lanes, clock_mono_ms(&s->process.clock));
+    admit_dispatch_all(s);
 }
 
 void admit_dispatch(struct scheduler *s, unsigned worker)
 {
     struct claim *claim;
 
-    while (takes_jobs(s) && membership_is_fresh(s->membership) &&
+    while (admit_takes_jobs(s) && membership_is_fresh(s->membership) &&
            dispatch_has_credit(s->dispatch, worker) &&
-           (claim = lanes_next(s->lanes, worker)) != NULL)
+           (claim = lanes_next(s->lanes, worker, clock_mono_ms(&s->process.clock))) != NULL)
         launch(s, claim);
+    set_wake(s);
 }
 
 void admit_dispatch_all(struct scheduler *s)
@@ -228,40 +308,39 @@ void admit_counted(void *scheduler)
     admit_dispatch_all(scheduler);
 }
 
-/* Claims are wanted while little of what is held can go soon, and the look-ahead has space. */
+static struct appetite appetite_of(const struct scheduler *s)
+{
+    const struct config *config = &s->process.config;
+    unsigned slots = (unsigned)config->max_in_flight;
+
+    return (struct appetite){.lookahead_jobs = (unsigned)config->lookahead_jobs,
+                             .lookahead_bytes = (size_t)config->lookahead_bytes,
+                             .max_in_flight = slots,
+                             .shares = fleet_machines(s->fleet) > 1,
+                             .late = dispatch_is_late(s->dispatch, s->workers),
+                             .free_slots = dispatch_free_slots(s->dispatch, s->workers, slots)};
+}
+
 struct room admit_room(void *scheduler)
 {
     struct scheduler *s = scheduler;
-    const struct config *config = &s->process.config;
-    unsigned waiting = lanes_waiting(s->lanes) + s->held_count + s->quarantine.count +
-                       (s->followers != NULL ? followers_waiting(s->followers) : 0);
-    unsigned in_flight = lanes_in_flight(s->lanes);
-    unsigned lookahead = (unsigned)config->lookahead_jobs;
-    unsigned slots = (unsigned)config->max_in_flight;
-    struct room room = {0, 0};
+    const struct appetite appetite = appetite_of(s);
+    unsigned elsewhere = s->held_count + s->quarantine.count + doubts_count(s->doubts) +
+                         (s->followers != NULL ? followers_waiting(s->followers) : 0);
 
-    if (!takes_jobs(s) || lanes_ready(s->lanes) >= READY_ENOUGH ||
-        lanes_progressing(s->lanes) >= PROGRESSING_ENOUGH || waiting >= lookahead)
-        return room;
-    room.jobs = lookahead - waiting;
-    if (room.jobs > (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS)
-        room.jobs = (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS;
-    if (s->holdings.bytes < (size_t)config->lookahead_bytes)
-        room.bytes = (size_t)config->lookahead_bytes - s->holdings.bytes;
-    return room;
+    if (!admit_takes_jobs(s))
+        return (struct room){0, 0};
+    return appetite_room(&appetite, s->lanes, elsewhere, s->holdings.bytes,
+                         clock_mono_ms(&s->process.clock));
 }
 
-/* Jobs of `pull` are held apart from the others, so that none of those is claimed later for them.
- */
 struct room admit_pull_room(void *scheduler)
 {
     struct scheduler *s = scheduler;
-    size_t bytes = (size_t)s->process.config.lookahead_bytes;
-    struct room room = {lanes_low_room(s->lanes), 0};
+    const struct appetite appetite = appetite_of(s);
 
-    if (!takes_jobs(s) || lanes_low_ready(s->lanes) >= READY_ENOUGH || room.jobs < PULL_BATCH)
-        room.jobs = 0;
-    if (s->holdings.bytes < bytes && s->holdings.pull_bytes < bytes / PULL_SHARE)
-        room.bytes = bytes / PULL_SHARE - s->holdings.pull_bytes;
-    return room;
+    if (!admit_takes_jobs(s))
+        return (struct room){0, 0};
+    return appetite_pull_room(&appetite, s->lanes, s->holdings.bytes, s->holdings.pull_bytes,
+                              clock_mono_ms(&s->process.clock));
 }

@@ -17,6 +17,7 @@ enum claim_state {
     CLAIM_HELD,       /* waits for its key to become readable, until due_ms */
     CLAIM_FOLLOWERS,  /* waits for the digest of its sender's followers */
     CLAIM_SUSPICIOUS, /* waits to run alone */
+    CLAIM_DOUBT,      /* failed, and it may be our own fault */
     CLAIM_SETTLING,   /* its outcome is decided, the script that writes it is queued or sent */
 };
 
@@ -43,6 +44,7 @@ struct claim {
     bool parsed;         /* job is set */
     bool has_url;        /* url is set */
     bool low;            /* of the lowest priority; set once, before it is in a lane */
+    uint64_t pair;       /* of account and inbox: one of them at a time, in order; 0: exempt */
     bool settle_sent;    /* CLAIM_SETTLING: the script was sent, its answer may be lost */
     bool orphan;         /* fenced: somebody else has it; its outcome is not written */
     struct job job;
@@ -56,6 +58,7 @@ struct claim {
     uint64_t flight_id;    /* CLAIM_FLIGHT: the job's id between us and the worker */
     bool overdue;          /* CLAIM_FLIGHT: was past its deadline once */
     int64_t dispatched_us; /* CLAIM_FLIGHT: wall clock */
+    int64_t started_ms;    /* CLAIM_FLIGHT: monotonic */
     unsigned holds;        /* how often it waited for its key: its backoff */
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "sched/judge.h"
+#include "sched/parking.h"
 #include "sched/retry.h"
 #include "sched/state.h"
 
@@ -49,29 +50,52 @@ void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason)
     settle_add(s->settle, claim, &what);
 }
 
-void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
+static void book(struct scheduler *s, struct claim *claim, struct str host, int64_t delay_ms,
+                 uint32_t share_ms)
 {
+    int64_t now_ms = lanes_unix_ms(s->lanes, clock_mono_ms(&s->process.clock));
     bool failed_before = claim->job.retry_count >= 0;
     struct settlement what = {.verb = failed_before ? SETTLE_RETRY : SETTLE_SCHEDULE,
-                              .entry = LEDGER_BOOKED};
+                              .entry = LEDGER_BOOKED,
+                              .host = host,
+                              .share_ms = share_ms,
+                              .pair = claim->pair};
 
     buf_init(&what.bytes, claim->payload_bytes);
     buf_put(&what.bytes, claim->payload, claim->payload_bytes);
-    retry_score(what.score, clock_wall_us(&s->process.clock) + delay_ms * 1000);
+    retry_score(what.score, (now_ms + delay_ms) * 1000);
     settle_add(s->settle, claim, &what);
 }
 
-/* Ruby's process_retry: the next attempt, or the end. Returns true when it was the last one. */
-static bool fail(struct scheduler *s, struct claim *claim, struct str error_class,
-                 struct str message, enum track track)
+void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
 {
-    struct settlement what = {.verb = SETTLE_RETRY, .track = track};
+    book(s, claim, STR_NULL, delay_ms, 0);
+}
+
+void conclude_book_at_host(struct scheduler *s, struct claim *claim, const struct lane *lane,
+                           int64_t delay_ms, uint32_t share_ms)
+{
+    book(s, claim, lane->host, delay_ms, share_ms);
+}
+
+struct failing {
+    struct str error_class;
+    struct str message;
+    enum track track;
+    uint32_t retry_after_ms; /* no sooner than that from now */
+    bool for_good;           /* however many retries are left */
+};
+
+/* Ruby's process_retry: the next attempt, or the end. Returns true when it was the last one. */
+static bool fail(struct scheduler *s, struct claim *claim, const struct failing *failing)
+{
+    struct settlement what = {.verb = SETTLE_RETRY, .track = failing->track};
     const struct job *job = &claim->job;
     const struct incumbent_version *sidekiq = incumbent_version(s->incumbent);
     char *queue = conclude_queue(s, claim);
     struct job_failure failure = {.queue = str_of(queue),
-                                  .error_class = error_class,
-                                  .error_message = message,
+                                  .error_class = failing->error_class,
+                                  .error_message = failing->message,
                                   .now_us = clock_wall_us(&s->process.clock),
                                   .integer_ms = sidekiq->major >= 8};
     int64_t count = 0;
@@ -79,7 +103,7 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
 
     buf_init(&what.bytes, claim->payload_bytes + (size_t)64 * 1024);
     job_put_retry(&what.bytes, s->json, job, &failure, &count);
-    last = retry_exhausted(count, job->max_retries);
+    last = failing->for_good || retry_exhausted(count, job->max_retries);
     if (last)
         what.entry = LEDGER_EXHAUSTED;
     if (last && (job->max_retries < 0 || !job->dead)) {
@@ -88,8 +112,10 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
     } else if (last) {
         what.verb = SETTLE_DEAD;
     } else {
-        int64_t delay_s = retry_delay_s(count, sidekiq->major, &s->process.rng);
-        retry_score(what.score, failure.now_us + delay_s * 1000000);
+        int64_t delay_ms = retry_delay_s(count, sidekiq->major, &s->process.rng) * 1000;
+        if (delay_ms < failing->retry_after_ms)
+            delay_ms = failing->retry_after_ms;
+        retry_score(what.score, failure.now_us + delay_ms * 1000);
     }
     register_count(s->registration, job->class_name, true, 0);
     settle_add(s->settle, claim, &what);
@@ -97,10 +123,36 @@ static bool fail(struct scheduler *s, struct claim *claim, struct str error_clas
     return last;
 }
 
+/* It has waited behind an open circuit for as long as Mastodon would have gone on trying; the
+ * probes were real attempts at its host. */
+static void give_up(struct scheduler *s, struct claim *claim)
+{
+    const struct failing failing = {.error_class = STR("Fedpush::CircuitOpen"),
+                                    .message = STR("no answer for as long as its retries last"),
+                                    .for_good = true};
+    fail(s, claim, &failing);
+}
+
+void conclude_park(struct scheduler *s, struct claim *claim, struct lane *lane)
+{
+    const struct job *job = &claim->job;
+    const struct parking_job parked = {.created_ms = (int64_t)(job->created_at_s * 1000),
+                                       .retry_count = job->retry_count,
+                                       .max_retries = job->max_retries};
+    int64_t now_ms = lanes_unix_ms(s->lanes, clock_mono_ms(&s->process.clock));
+    int64_t wait_ms = parking_wait_ms(&parked, lane->circuit.opened_ms, now_ms, &s->process.rng);
+
+    if (wait_ms >= 0)
+        conclude_book_at_host(s, claim, lane, wait_ms, 0);
+    else
+        give_up(s, claim);
+}
+
 void conclude_failed(struct scheduler *s, struct claim *claim, struct str error_class,
                      struct str message)
 {
-    fail(s, claim, error_class, message, TRACK_NOTHING);
+    const struct failing failing = {.error_class = error_class, .message = message};
+    fail(s, claim, &failing);
 }
 
 static void record(struct scheduler *s, const struct claim *claim,
@@ -226,11 +278,15 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     case SENTENCE_RETRY:
         if (j.recorded)
             record(s, claim, outcome, &j, will_exhaust(claim) ? HEALTH_EXHAUSTED : HEALTH_RETRIED);
-        fail(s, claim, j.error_class, str_of(j.error_message), j.track);
+        fail(s, claim,
+             &(struct failing){.error_class = j.error_class,
+                               .message = str_of(j.error_message),
+                               .track = j.track,
+                               .retry_after_ms = j.retry_after_ms});
         break;
     case SENTENCE_AGAIN:
         if (s->state == SCHEDULER_RUNNING)
-            admit_to_lane(s, claim, true);
+            admit_again(s, claim);
         else
             conclude_simple(s, claim, SETTLE_RETURN);
         break;
@@ -246,29 +302,67 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     }
 }
 
-static bool was_attempted(const struct message_outcome *outcome)
+static enum lane_answer answer_of(const struct message_outcome *outcome)
 {
-    return outcome->kind == OUTCOME_RESPONSE || outcome->kind == OUTCOME_TRANSPORT;
+    switch ((enum outcome_kind)outcome->kind) {
+    case OUTCOME_RESPONSE:
+        if (outcome->status == 429)
+            return LANE_PUSHED_BACK;
+        if (outcome->status == 503)
+            return LANE_UNAVAILABLE;
+        return outcome->status >= 500 && outcome->status != 501 ? LANE_ERROR : LANE_ANSWERED;
+    case OUTCOME_TRANSPORT:
+        return outcome->failure == FAILURE_RESOLVER ? LANE_UNRESOLVED : LANE_TRANSPORT;
+    case OUTCOME_REFUSED:
+    case OUTCOME_SENDER_MISSING:
+    case OUTCOME_KEY_UNUSABLE:
+    case OUTCOME_KEY_WAIT:
+    case OUTCOME_NOT_TRIED:
+        break;
+    }
+    return LANE_UNTRIED;
 }
 
-static void take_from_worker(struct scheduler *s, struct claim *claim,
+/* No better luck is to be had from trying once more. */
+static bool is_certain(enum failure_kind failure)
+{
+    return failure == FAILURE_REFUSED || failure == FAILURE_NO_NAME ||
+           failure == FAILURE_CERTIFICATE;
+}
+
+/* Returns whether its host was good until now: then a failure in transport may be our own. */
+static bool take_from_worker(struct scheduler *s, struct claim *claim,
                              const struct message_outcome *outcome)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
+    struct lane *lane = claim->lane;
+    struct lane_result result = {.answer = LANE_UNTRIED};
 
-    if (claim->lane == NULL) /* it ran alone, outside the lanes */
+    if (lane == NULL) { /* it ran alone, outside the lanes */
         claim->state = CLAIM_NEW;
-    else if (outcome == NULL)
-        lanes_landed(s->lanes, claim, false, false, 0, now_ms);
-    else
-        lanes_landed(s->lanes, claim, was_attempted(outcome), outcome->kind == OUTCOME_TRANSPORT,
-                     outcome->total_ms, now_ms);
+        return false;
+    }
+    if (outcome != NULL) {
+        result.answer = answer_of(outcome);
+        result.total_ms = outcome->total_ms;
+        result.hold_ms = outcome->retry_after_ms;
+        result.certain = is_certain((enum failure_kind)outcome->failure);
+    }
+    bool was_good = suspicion_is_good(&lane->mark, now_ms);
+    circuits_happened(s, lane, lanes_landed(s->lanes, claim, &result, now_ms));
+    return was_good;
+}
+
+static bool is_dark(const struct message_outcome *outcome)
+{
+    return answer_of(outcome) == LANE_TRANSPORT || answer_of(outcome) == LANE_UNRESOLVED;
 }
 
 void conclude_outcome(struct scheduler *s, struct claim *claim,
                       const struct message_outcome *outcome)
 {
-    take_from_worker(s, claim, outcome);
+    bool was_good = take_from_worker(s, claim, outcome);
+
     if (s->schemes != NULL)
         schemes_learn(s->schemes, claim->url.origin, (enum learnt)outcome->learnt);
     if (claim->orphan) {
@@ -283,7 +377,27 @@ void conclude_outcome(struct scheduler *s, struct claim *claim,
             conclude_simple(s, claim, SETTLE_RETURN);
         return;
     }
+    if (was_good && is_dark(outcome) && s->state == SCHEDULER_RUNNING &&
+        doubts_add(s->doubts, claim, outcome, clock_mono_ms(&s->process.clock)))
+        return;
     act(s, claim, outcome, -1);
+}
+
+void conclude_doubts(struct scheduler *s)
+{
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    struct message_outcome outcome;
+    enum doubt verdict;
+    struct claim *claim;
+
+    while ((claim = doubts_next(s->doubts, s->lanes, now_ms, &verdict, &outcome)) != NULL) {
+        if (verdict == DOUBT_THEIRS)
+            act(s, claim, &outcome, -1);
+        else if (s->state == SCHEDULER_RUNNING)
+            admit_again(s, claim);
+        else
+            conclude_simple(s, claim, SETTLE_RETURN);
+    }
 }
 
 /* So that whoever gets the job next, here or elsewhere, knows what it was part of. */
@@ -319,5 +433,5 @@ void conclude_lost(struct scheduler *s, unsigned worker, struct claim *claim)
     else if (claim->recoveries >= QUARANTINE_RECOVERIES)
         quarantine_add(s, claim);
     else
-        admit_to_lane(s, claim, true);
+        admit_again(s, claim);
 }

@@ -26,12 +26,11 @@ static int by_seq_descending(const void *a, const void *b)
     return (left < right) - (left > right);
 }
 
-/* Takes a waiting claim off its list; false for one that isn't waiting. */
-static bool unlist(struct scheduler *s, struct claim *claim)
+bool drain_unlist(struct scheduler *s, struct claim *claim)
 {
     switch (claim->state) {
     case CLAIM_LANE:
-        lanes_remove(s->lanes, claim);
+        lanes_remove(s->lanes, claim, clock_mono_ms(&s->process.clock));
         return true;
     case CLAIM_HELD:
         TAILQ_REMOVE(&s->held, claim, entry);
@@ -44,6 +43,9 @@ static bool unlist(struct scheduler *s, struct claim *claim)
         TAILQ_REMOVE(&s->quarantine.waiting, claim, entry);
         s->quarantine.count--;
         break;
+    case CLAIM_DOUBT:
+        doubts_remove(s->doubts, claim);
+        return true;
     case CLAIM_NEW:
     case CLAIM_FLIGHT:
     case CLAIM_SETTLING:
@@ -62,7 +64,7 @@ void drain_return_waiting(struct scheduler *s)
     struct claim *claim;
 
     while ((claim = table_next(s->holdings.by_seq, &at)) != NULL) {
-        if (unlist(s, claim))
+        if (drain_unlist(s, claim))
             waiting[count++] = claim;
     }
     qsort(waiting, count, sizeof(struct claim *), by_seq_descending);

@@ -464,7 +464,7 @@ static void on_history(void *arg, enum postgres_status status, PGresult *result,
                   LOG_TEXT("error", message));
     for (int row = 0; status == POSTGRES_OK && row < PQntuples(result); row++)
         history.fn(history.arg, str_of(PQgetvalue(result, row, 0)),
-                   PQgetvalue(result, row, 1)[0] == 't');
+                   PQgetvalue(result, row, 1)[0] == 't', atoll(PQgetvalue(result, row, 2)));
     history.done(history.arg);
 }
 
@@ -476,8 +476,9 @@ void health_load(struct health *h, int64_t deadline_ms, health_host_fn *fn, loop
     *history = (struct history){fn, done, arg};
     postgres_query(
         h->postgres, on_history, history, deadline_ms,
-        "SELECT host, last_transport_failure OR last_success_at IS NULL FROM fedpush.domain_health "
-        "ORDER BY last_attempt_at DESC NULLS LAST LIMIT 50000",
+        "SELECT host, last_transport_failure OR last_success_at IS NULL,"
+        " COALESCE(extract(epoch FROM now() - last_success_at)::bigint, -1)"
+        " FROM fedpush.domain_health ORDER BY last_attempt_at DESC NULLS LAST LIMIT 50000",
         0, NULL);
 }
 

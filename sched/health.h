@@ -41,9 +41,10 @@ void health_flush(struct health *health, int64_t deadline_ms, loop_fn *done, voi
 size_t health_pending(const struct health *health); /* distinct inboxes waiting to be written */
 
 /* Reads domain_health at start: hosts whose last outcome was a transport failure or that never
- * succeeded are `suspect`. fn for each host (most recent first, at most 50,000), then done, once,
- * also when PostgreSQL can't answer within deadline_ms. */
-typedef void health_host_fn(void *arg, struct str host, bool suspect);
+ * succeeded are `suspect`; `success_s`: seconds since the last success, -1: none. fn for each host
+ * (most recent first, at most 50,000), then done, once, also when PostgreSQL can't answer within
+ * deadline_ms. */
+typedef void health_host_fn(void *arg, struct str host, bool suspect, int64_t success_s);
 void health_load(struct health *health, int64_t deadline_ms, health_host_fn *fn, loop_fn *done,
                  void *arg);
 

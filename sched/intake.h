@@ -7,15 +7,11 @@
 #ifndef FEDPUSH_SCHED_INTAKE_H
 #define FEDPUSH_SCHED_INTAKE_H
 
+#include "sched/appetite.h"
 #include "sched/holdings.h"
 #include "sched/membership.h"
 
 enum { INTAKE_MAX_JOBS = 256, INTAKE_MAX_BYTES = 1024 * 1024, INTAKE_PULL_SHARE = 64 };
-
-struct room {
-    unsigned jobs;
-    size_t bytes;
-};
 
 struct intake_options {
     struct event_base *base;

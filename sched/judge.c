@@ -41,6 +41,7 @@ static void judge_response(struct judgement *j, const struct message_outcome *ou
         j->track = TRACK_FAILURE;
         j->result = HEALTH_RETRIED;
         j->error_class = STR("Mastodon::UnexpectedResponseError");
+        j->retry_after_ms = outcome->retry_after_ms;
         snprintf(j->error_message, sizeof(j->error_message), "%.*s returned code %u",
                  STR_ARG(job->inbox_url), outcome->status);
         break;
@@ -60,6 +61,7 @@ void judge(struct judgement *j, const struct message_outcome *outcome,
                                 .track = TRACK_FAILURE,
                                 .attempted = true,
                                 .transport_failure = true,
+                                .failure = (enum failure_kind)outcome->failure,
                                 .recorded = true,
                                 .result = HEALTH_RETRIED,
                                 .error_class = outcome->error_class};

@@ -24,7 +24,9 @@ struct judgement {
     enum track track;
     bool attempted; /* something was tried on the network: it counts for the lane */
     bool transport_failure;
-    bool recorded; /* it belongs into the health tables, as: */
+    enum failure_kind failure; /* with transport_failure: what it says about the host */
+    uint32_t retry_after_ms; /* SENTENCE_RETRY: the host wants no request before; 0: it said none */
+    bool recorded;           /* it belongs into the health tables, as: */
     enum health_result result;
     struct str error_class; /* SENTENCE_RETRY */
     char error_message[MESSAGE_MAX_ERROR_BYTES + 64];

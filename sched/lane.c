@@ -6,46 +6,21 @@
 #include <string.h>
 
 #include "base/table.h"
+#include "sched/lane_inside.h"
 
 enum {
-    LANE_SHARE = 16,   /* of the look-ahead */
-    SUSPECT_SHARE = 4, /* of slots and look-ahead */
-    LOW_SHARE = 4,     /* of the look-ahead, for low jobs */
-    LOW_MOST = 8,      /* of slots */
-    LOW_LEAST = 32,    /* the same, whatever else there is */
+    LANE_SHARE = 16, /* of the look-ahead */
+    LOW_SHARE = 4,   /* of the look-ahead, for low jobs */
     LOW_SUSPECT_SHARE = 16,
-    RETRIED_TURN = 4,
-    LOW_TURN = 16,
     LOW_BOOK_MS = 5, /* between two booked low jobs of the whole machine */
-    BOOK_HORIZON_MS = 600000,
+    BOOK_HORIZON_MS = 3600000,
+    BOOKED_SOON_MS = 1000, /* what is booked for so soon is as good as here */
+    RELEASE_MS = 1000,
     IDLE_MS = 3600000,
     FIRST_MEAN_MS = 200,
-    PROGRESS_MS = 2000,
-};
-
-TAILQ_HEAD(lane_ring, lane);
-
-struct worker_rings {
-    struct lane_ring of[PLACE_COUNT];
-};
-
-/* What a class of jobs holds in all lanes together. */
-struct share {
-    unsigned waiting;
-    unsigned suspect_waiting;
-    unsigned in_flight;
-    unsigned suspect_in_flight;
-};
-
-struct lanes {
-    struct lane_options options;
-    struct table *by_host;
-    struct worker_rings *rings;
-    struct share shares[2]; /* [1]: of low jobs */
-    unsigned ready[PLACE_COUNT];
-    unsigned progressing;
-    unsigned turns;
-    int64_t low_reserved_ms;
+    LOST_PROBE_MS = 30000,
+    GAP_ROOM_MS = 60000,
+    UNRESOLVED_MS = 2000,
 };
 
 struct lanes *lanes_create(const struct lane_options *options)
@@ -54,12 +29,16 @@ struct lanes *lanes_create(const struct lane_options *options)
 
     lanes->options = *options;
     lanes->by_host = table_create();
-    lanes->rings = mem_alloc(options->workers * sizeof(struct worker_rings));
-    for (unsigned i = 0; i < options->workers; i++) {
-        for (int place = 0; place < PLACE_COUNT; place++)
-            TAILQ_INIT(&lanes->rings[i].of[place]);
-    }
+    lanes->machines = 1;
+    lane_rings_init(lanes);
+    rate_set(&lanes->rate, options->max_rate, 0);
     return lanes;
+}
+
+static void lane_free(struct lane *lane)
+{
+    free(lane->pairs);
+    free(lane);
 }
 
 void lanes_destroy(struct lanes *lanes)
@@ -70,10 +49,30 @@ void lanes_destroy(struct lanes *lanes)
     if (lanes == NULL)
         return;
     while ((lane = table_next(lanes->by_host, &at)) != NULL)
-        free(lane);
+        lane_free(lane);
     table_destroy(lanes->by_host);
     free(lanes->rings);
     free(lanes);
+}
+
+void lanes_set_fleet(struct lanes *lanes, unsigned machines, int64_t unix_offset_ms, int64_t now_ms)
+{
+    lanes->unix_offset_ms = unix_offset_ms;
+    if (machines == lanes->machines || machines == 0)
+        return;
+    lanes->machines = machines;
+    rate_set(&lanes->rate, lanes->options.max_rate / machines, now_ms);
+}
+
+void lanes_set_rate(struct lanes *lanes, double max_rate, int64_t now_ms)
+{
+    lanes->options.max_rate = max_rate;
+    rate_set(&lanes->rate, max_rate / lanes->machines, now_ms);
+}
+
+int64_t lanes_unix_ms(const struct lanes *lanes, int64_t now_ms)
+{
+    return now_ms + lanes->unix_offset_ms;
 }
 
 /* FNV-1a: which worker serves a host must not change while the scheduler lives; it need not be
@@ -85,6 +84,11 @@ static unsigned worker_of(const struct lanes *lanes, struct str host)
     for (size_t i = 0; i < host.len; i++)
         hash = (hash ^ (unsigned char)host.ptr[i]) * 1099511628211u;
     return (unsigned)((hash ^ (hash >> 32)) % lanes->options.workers);
+}
+
+struct lane *lanes_find(const struct lanes *lanes, struct str host)
+{
+    return table_get(lanes->by_host, host);
 }
 
 struct lane *lanes_get(struct lanes *lanes, struct str host, int64_t now_ms)
@@ -99,6 +103,7 @@ struct lane *lanes_get(struct lanes *lanes, struct str host, int64_t now_ms)
         lane->worker = worker_of(lanes, host);
         lane->suspect = true;
         lane->mean_ms = FIRST_MEAN_MS;
+        window_init(&lane->window, now_ms);
         TAILQ_INIT(&lane->fresh);
         TAILQ_INIT(&lane->retried);
         TAILQ_INIT(&lane->low);
@@ -106,65 +111,6 @@ struct lane *lanes_get(struct lanes *lanes, struct str host, int64_t now_ms)
     }
     lane->touched_ms = now_ms;
     return lane;
-}
-
-static unsigned window_of(const struct lanes *lanes, const struct lane *lane)
-{
-    return lane->suspect ? 1 : lanes->options.host_window;
-}
-
-static struct lane_ring *ring_of(struct lanes *lanes, const struct lane *lane)
-{
-    return &lanes->rings[lane->worker].of[lane->place];
-}
-
-/* Low jobs leave a place free for the host's others, where it has more than one. */
-static bool low_fits(const struct lanes *lanes, const struct lane *lane)
-{
-    unsigned window = window_of(lanes, lane);
-    return lane->low_waiting > 0 && lane->low_in_flight < (window > 1 ? window - 1 : 1);
-}
-
-static enum lane_place place_of(const struct lanes *lanes, const struct lane *lane)
-{
-    if (lane->blocked || lane->in_flight >= window_of(lanes, lane))
-        return PLACE_NONE;
-    if (lane->waiting > 0)
-        return lane->suspect ? PLACE_SUSPECT : PLACE_HEALTHY;
-    if (!low_fits(lanes, lane))
-        return PLACE_NONE;
-    return lane->suspect ? PLACE_LOW_SUSPECT : PLACE_LOW;
-}
-
-/* How many jobs the lane gets rid of within PROGRESS_MS. */
-static void count_progressing(struct lanes *lanes, struct lane *lane)
-{
-    unsigned soon = window_of(lanes, lane) * PROGRESS_MS / (lane->mean_ms + 1);
-
-    if (soon == 0)
-        soon = 1;
-    if (soon > lane->waiting)
-        soon = lane->waiting;
-    lanes->progressing += soon - lane->progressing; /* unsigned arithmetic wraps back */
-    lane->progressing = soon;
-}
-
-/* Puts the lane into its ring or takes it out, as its state says; every change of state ends here.
- */
-static void update_ready(struct lanes *lanes, struct lane *lane)
-{
-    enum lane_place place = place_of(lanes, lane);
-
-    count_progressing(lanes, lane);
-    if (place == lane->place)
-        return;
-    if (lane->place != PLACE_NONE)
-        TAILQ_REMOVE(ring_of(lanes, lane), lane, ring);
-    lanes->ready[lane->place]--; /* PLACE_NONE's number means nothing */
-    lane->place = place;
-    lanes->ready[place]++;
-    if (place != PLACE_NONE)
-        TAILQ_INSERT_TAIL(ring_of(lanes, lane), lane, ring);
 }
 
 static void set_suspect(struct lanes *lanes, struct lane *lane, bool suspect)
@@ -178,31 +124,78 @@ static void set_suspect(struct lanes *lanes, struct lane *lane, bool suspect)
     lanes->shares[0].suspect_in_flight += sign * (lane->in_flight - lane->low_in_flight);
     lanes->shares[1].suspect_waiting += sign * lane->low_waiting;
     lanes->shares[1].suspect_in_flight += sign * lane->low_in_flight;
-    update_ready(lanes, lane);
 }
 
-void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t now_ms)
+void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t success_ms,
+                 int64_t now_ms)
 {
     struct lane *lane = lanes_get(lanes, host, now_ms);
 
     lane->tried = true;
+    lane->mark.success_ms = success_ms;
     set_suspect(lanes, lane, suspect);
+    lane_update(lanes, lane, now_ms);
 }
 
-bool lanes_has_room(const struct lanes *lanes, const struct lane *lane, bool low)
+void lanes_adopt_open(struct lanes *lanes, struct lane *lane, int64_t opened_unix_ms,
+                      int64_t probe_unix_ms, uint32_t backoff_ms, int64_t now_ms)
+{
+    circuit_adopt_open(&lane->circuit, opened_unix_ms, probe_unix_ms, backoff_ms);
+    lane->tried = true;
+    set_suspect(lanes, lane, true);
+    lane_update(lanes, lane, now_ms);
+}
+
+void lanes_adopt_closed(struct lanes *lanes, struct lane *lane, int64_t now_ms)
+{
+    circuit_adopt_closed(&lane->circuit);
+    lane->probe = LANE_PROBE_NONE;
+    lane_update(lanes, lane, now_ms);
+}
+
+/* --- what waits --- */
+
+/* Of a lane that an admin has slowed down, what leaves within a minute. */
+static bool gap_has_room(const struct lane *lane)
+{
+    unsigned waiting = lane->waiting + lane->low_waiting;
+    return waiting == 0 || waiting * lane->limits.min_gap_ms < GAP_ROOM_MS;
+}
+
+static bool has_room(const struct lanes *lanes, const struct lane *lane, bool low, bool returned)
 {
     unsigned total = lanes->options.lookahead_jobs;
-    unsigned suspects = total / (low ? LOW_SUSPECT_SHARE : SUSPECT_SHARE);
+    unsigned suspects = total / (low ? LOW_SUSPECT_SHARE : LANE_SUSPECT_SHARE);
+    unsigned most = total / LANE_SHARE * (returned ? 2 : 1);
 
-    if ((low ? lane->low_waiting : lane->waiting) >= total / LANE_SHARE ||
-        (low && lanes_low_room(lanes) == 0))
+    if ((low ? lane->low_waiting : lane->waiting) >= most || (low && lanes_low_room(lanes) == 0) ||
+        !gap_has_room(lane))
         return false;
     return !lane->suspect || !lane->tried || lanes->shares[low].suspect_waiting < suspects;
 }
 
+enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
+                         const struct claim *claim, int64_t now_ms)
+{
+    bool returned = !claim_is_queued(claim->origin);
+
+    if (lane->circuit.state != CIRCUIT_CLOSED) {
+        bool due = lane->circuit.state == CIRCUIT_OPEN && lane->probe == LANE_PROBE_NONE &&
+                   lane->circuit.probe_ms <= lanes_unix_ms(lanes, now_ms);
+        bool alone = lane->waiting + lane->low_waiting + lane->in_flight == 0;
+        return due && alone ? COURSE_LANE : COURSE_PARK;
+    }
+    if (!has_room(lanes, lane, claim->low, returned))
+        return COURSE_BOOK;
+    /* What is booked was there before; what comes back from there has its turn now. */
+    if (!returned && !claim->low && lane->reserved_ms > now_ms + BOOKED_SOON_MS)
+        return COURSE_BOOK;
+    return COURSE_LANE;
+}
+
 static void count_waiting(struct lanes *lanes, struct lane *lane, bool low, int change)
 {
-    struct share *share = &lanes->shares[low];
+    struct lane_share *share = &lanes->shares[low];
 
     *(low ? &lane->low_waiting : &lane->waiting) += (unsigned)change;
     share->waiting += (unsigned)change;
@@ -210,9 +203,9 @@ static void count_waiting(struct lanes *lanes, struct lane *lane, bool low, int 
         share->suspect_waiting += (unsigned)change;
 }
 
-static void count_in_flight(struct lanes *lanes, struct lane *lane, bool low, int change)
+void lane_count_in_flight(struct lanes *lanes, struct lane *lane, bool low, int change)
 {
-    struct share *share = &lanes->shares[low];
+    struct lane_share *share = &lanes->shares[low];
 
     lane->in_flight += (unsigned)change;
     share->in_flight += (unsigned)change;
@@ -229,7 +222,8 @@ static struct claim_list *list_of(struct lane *lane, const struct claim *claim)
     return claim->job.retry_count >= 0 ? &lane->retried : &lane->fresh;
 }
 
-void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool at_head)
+void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool at_head,
+               int64_t now_ms)
 {
     struct claim_list *list = list_of(lane, claim);
 
@@ -241,10 +235,11 @@ void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool
     else
         TAILQ_INSERT_TAIL(list, claim, entry);
     count_waiting(lanes, lane, claim->low, 1);
-    update_ready(lanes, lane);
+    lane->stuck = false;
+    lane_update(lanes, lane, now_ms);
 }
 
-void lanes_remove(struct lanes *lanes, struct claim *claim)
+void lanes_remove(struct lanes *lanes, struct claim *claim, int64_t now_ms)
 {
     struct lane *lane = claim->lane;
 
@@ -253,8 +248,24 @@ void lanes_remove(struct lanes *lanes, struct claim *claim)
     claim->state = CLAIM_NEW;
     claim->lane = NULL;
     count_waiting(lanes, lane, claim->low, -1);
-    update_ready(lanes, lane);
+    lane->stuck = false;
+    lane_update(lanes, lane, now_ms);
 }
+
+struct claim *lanes_oldest(const struct lane *lane)
+{
+    struct claim *heads[] = {TAILQ_FIRST(&lane->fresh), TAILQ_FIRST(&lane->retried),
+                             TAILQ_FIRST(&lane->low)};
+    struct claim *oldest = NULL;
+
+    for (size_t i = 0; i < 3; i++) {
+        if (heads[i] != NULL && (oldest == NULL || heads[i]->seq < oldest->seq))
+            oldest = heads[i];
+    }
+    return oldest;
+}
+
+/* --- booking --- */
 
 static int64_t later(int64_t a_ms, int64_t b_ms)
 {
@@ -266,128 +277,215 @@ static int64_t within_horizon(int64_t at_ms, int64_t now_ms)
     return at_ms < now_ms + BOOK_HORIZON_MS ? at_ms : now_ms + BOOK_HORIZON_MS;
 }
 
-int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, bool low, int64_t now_ms)
+int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
-    int64_t share_ms = lane->mean_ms / window_of(lanes, lane) + 1;
-    int64_t queued_ms = (int64_t)(lane->waiting + (low ? lane->low_waiting : 0)) * share_ms;
-    int64_t tail_ms = later(lane->reserved_ms, now_ms + queued_ms);
+    int64_t share_ms = lanes_pace_ms(lanes, lane);
+    int64_t queued_ms = (int64_t)lane->waiting * share_ms;
 
-    if (low) {
-        lanes->low_reserved_ms =
-            within_horizon(later(lanes->low_reserved_ms, now_ms) + LOW_BOOK_MS, now_ms);
-        tail_ms = later(later(tail_ms, lane->low_reserved_ms), lanes->low_reserved_ms);
+    lane->reserved_ms =
+        within_horizon(later(lane->reserved_ms, now_ms + queued_ms) + share_ms, now_ms);
+    return queued_ms;
+}
+
+int64_t lanes_book_low_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms)
+{
+    int64_t share_ms = lanes_pace_ms(lanes, lane);
+    int64_t tail_ms = now_ms + (int64_t)(lane->waiting + lane->low_waiting) * share_ms;
+
+    lanes->low_reserved_ms =
+        within_horizon(later(lanes->low_reserved_ms, now_ms) + LOW_BOOK_MS, now_ms);
+    tail_ms = later(later(tail_ms, lane->low_reserved_ms), lanes->low_reserved_ms);
+    lane->low_reserved_ms = within_horizon(tail_ms + share_ms, now_ms);
+    return lane->low_reserved_ms - now_ms;
+}
+
+void lanes_booked(struct lane *lane, int64_t now_ms)
+{
+    lane->reserved_ms = now_ms + BOOK_HORIZON_MS;
+}
+
+unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms)
+{
+    int64_t room = RELEASE_MS * 2 / lanes_pace_ms(lanes, lane);
+
+    if (lane->reserved_ms <= now_ms + BOOKED_SOON_MS * 2 || lane->circuit.state != CIRCUIT_CLOSED ||
+        now_ms - lane->released_ms < RELEASE_MS || (int64_t)lane->waiting * 2 > room)
+        return 0;
+    if (room > lanes->options.lookahead_jobs / LANE_SHARE)
+        room = lanes->options.lookahead_jobs / LANE_SHARE;
+    lane->released_ms = now_ms;
+    return room > 0 ? (unsigned)room : 1;
+}
+
+void lanes_released(struct lane *lane, unsigned left, int64_t now_ms)
+{
+    if (left == 0)
+        lane->reserved_ms = now_ms;
+}
+
+/* --- probes --- */
+
+bool lanes_is_probe(const struct lane *lane)
+{
+    return lane->circuit.state == CIRCUIT_OPEN;
+}
+
+void lanes_probe_asked(struct lanes *lanes, struct lane *lane, int64_t now_ms)
+{
+    lane->probe = LANE_PROBE_ASKED;
+    lane_update(lanes, lane, now_ms);
+}
+
+void lanes_probe_answered(struct lanes *lanes, struct lane *lane, bool won, int64_t now_ms)
+{
+    if (lane->circuit.state != CIRCUIT_OPEN || lane->probe != LANE_PROBE_ASKED)
+        return;
+    if (won && lane->waiting + lane->low_waiting > 0) {
+        lane->probe = LANE_PROBE_WON;
+        circuit_probe(&lane->circuit);
+    } else {
+        lane->probe = LANE_PROBE_NONE;
+        lane->circuit.probe_ms = lanes_unix_ms(lanes, now_ms) + LOST_PROBE_MS;
     }
-    tail_ms = within_horizon(tail_ms + share_ms, now_ms);
-    *(low ? &lane->low_reserved_ms : &lane->reserved_ms) = tail_ms;
-    return tail_ms - now_ms;
+    lane_update(lanes, lane, now_ms);
 }
 
-static struct claim *take(const struct lanes *lanes, struct lane *lane)
+/* --- what attempts show --- */
+
+static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t started_ms,
+                                const struct lane_result *result, int64_t now_ms)
 {
-    struct claim *fresh = TAILQ_FIRST(&lane->fresh);
-    struct claim *retried = TAILQ_FIRST(&lane->retried);
+    int64_t unix_ms = lanes_unix_ms(lanes, now_ms);
+    int64_t unix_started_ms = lanes_unix_ms(lanes, started_ms);
+    unsigned most = lanes->options.host_window / lanes->machines;
+    bool transport = result->answer == LANE_TRANSPORT;
 
-    if (low_fits(lanes, lane) && (lane->waiting == 0 || lane->turns % LOW_TURN == LOW_TURN - 1))
-        return TAILQ_FIRST(&lane->low);
-    if (fresh == NULL || (retried != NULL && lane->turns % RETRIED_TURN == RETRIED_TURN - 1))
-        return retried;
-    return fresh;
-}
-
-static bool suspects_may(const struct lanes *lanes)
-{
-    unsigned slots = lanes->options.max_in_flight;
-    unsigned share =
-        lanes->ready[PLACE_HEALTHY] > 0 ? slots / SUSPECT_SHARE : slots - slots / SUSPECT_SHARE;
-    return lanes->shares[0].suspect_in_flight < (share > 0 ? share : 1);
-}
-
-/* What is in flight shares the processors, so that the others' in flight count against it, too. */
-static bool low_may(const struct lanes *lanes, bool others)
-{
-    unsigned most = lanes->options.max_in_flight / LOW_MOST;
-    unsigned share = lanes->options.max_in_flight / LOW_LEAST;
-
-    if (!others && most > share + lanes->shares[0].in_flight)
-        share = most - lanes->shares[0].in_flight;
-    return lanes->shares[1].in_flight < (share > 0 ? share : 1);
-}
-
-/* Of their slots, suspect hosts' low jobs leave a quarter to the others. */
-static struct lane *first_low(const struct lanes *lanes, struct worker_rings *rings)
-{
-    unsigned share = lanes->options.max_in_flight / LOW_MOST * 3 / 4;
-    struct lane *lane = TAILQ_FIRST(&rings->of[PLACE_LOW]);
-
-    if (lane == NULL && lanes->shares[1].suspect_in_flight < (share > 0 ? share : 1))
-        lane = TAILQ_FIRST(&rings->of[PLACE_LOW_SUSPECT]);
-    return lane;
-}
-
-static struct lane *choose(const struct lanes *lanes, struct worker_rings *rings)
-{
-    bool others =
-        lanes->ready[PLACE_HEALTHY] > 0 || (lanes->ready[PLACE_SUSPECT] > 0 && suspects_may(lanes));
-    struct lane *lane = NULL;
-
-    if (lanes->turns % LOW_TURN == LOW_TURN - 1 && low_may(lanes, true))
-        lane = first_low(lanes, rings);
-    if (lane == NULL)
-        lane = TAILQ_FIRST(&rings->of[PLACE_HEALTHY]);
-    if (lane == NULL && suspects_may(lanes))
-        lane = TAILQ_FIRST(&rings->of[PLACE_SUSPECT]);
-    if (lane == NULL && low_may(lanes, others))
-        lane = first_low(lanes, rings);
-    return lane;
-}
-
-struct claim *lanes_next(struct lanes *lanes, unsigned worker)
-{
-    struct lane *lane;
-
-    if (lanes_in_flight(lanes) >= lanes->options.max_in_flight)
-        return NULL;
-    lane = choose(lanes, &lanes->rings[worker]);
-    if (lane == NULL)
-        return NULL;
-    struct claim *claim = take(lanes, lane);
-    lanes_remove(lanes, claim);
-    claim->state = CLAIM_FLIGHT;
-    claim->lane = lane;
-    lane->turns++;
-    lanes->turns++;
-    count_in_flight(lanes, lane, claim->low, 1);
-    update_ready(lanes, lane);
-    if (lane->place != PLACE_NONE) { /* one job a turn: to the end of the ring */
-        TAILQ_REMOVE(ring_of(lanes, lane), lane, ring);
-        TAILQ_INSERT_TAIL(ring_of(lanes, lane), lane, ring);
+    if (result->hold_ms > 0)
+        window_hold(&lane->window, result->hold_ms, now_ms);
+    switch (result->answer) {
+    case LANE_PUSHED_BACK:
+        window_failed(&lane->window, started_ms, true, now_ms);
+        return circuit_answered(&lane->circuit);
+    case LANE_UNAVAILABLE:
+    case LANE_TRANSPORT:
+        window_failed(&lane->window, started_ms, !transport, now_ms);
+        /* fall through */
+    case LANE_ERROR:
+        return circuit_failed(&lane->circuit, unix_started_ms, result->certain, result->hold_ms,
+                              unix_ms, lanes->options.rng);
+    case LANE_ANSWERED:
+        window_succeeded(&lane->window, lane->waiting + lane->low_waiting > 0, most);
+        return circuit_answered(&lane->circuit);
+    case LANE_UNRESOLVED: /* no fault of the host, but asking again at once is of no use */
+        window_failed(&lane->window, started_ms, false, now_ms);
+        window_hold(&lane->window, UNRESOLVED_MS, now_ms);
+        break;
+    case LANE_UNTRIED:
+        break;
     }
-    return claim;
+    return CIRCUIT_SAME;
 }
 
-void lanes_landed(struct lanes *lanes, struct claim *claim, bool attempted, bool transport_failure,
-                  uint32_t total_ms, int64_t now_ms)
+static enum circuit_event attempted(struct lanes *lanes, struct lane *lane, int64_t started_ms,
+                                    const struct lane_result *result, int64_t now_ms)
+{
+    bool dark = result->answer == LANE_TRANSPORT || result->answer == LANE_UNRESOLVED;
+
+    suspicion_note(&lanes->suspicion, &lane->mark, dark, now_ms);
+    if (dark && lanes_suspicious(lanes, now_ms))
+        return CIRCUIT_SAME; /* it says nothing about the host */
+    lane->tried = true;
+    lane->mean_ms = (uint32_t)(((uint64_t)lane->mean_ms * 7 + result->total_ms) / 8);
+    set_suspect(lanes, lane, dark);
+    return learn(lanes, lane, started_ms, result, now_ms);
+}
+
+enum circuit_event lanes_landed(struct lanes *lanes, struct claim *claim,
+                                const struct lane_result *result, int64_t now_ms)
 {
     struct lane *lane = claim->lane;
+    enum circuit_event event = CIRCUIT_SAME;
 
     assert(claim->state == CLAIM_FLIGHT);
     claim->state = CLAIM_NEW;
     claim->lane = NULL;
-    count_in_flight(lanes, lane, claim->low, -1);
+    lane_count_in_flight(lanes, lane, claim->low, -1);
+    lane_pair_landed(lane, claim->pair);
+    lane->stuck = false;
     lane->touched_ms = now_ms;
-    if (attempted) {
-        lane->tried = true;
-        lane->mean_ms = (uint32_t)(((uint64_t)lane->mean_ms * 7 + total_ms) / 8);
-        set_suspect(lanes, lane, transport_failure);
+    if (result->answer == LANE_UNTRIED) {
+        lanes->rate.tokens += 1;
+    } else {
+        event = attempted(lanes, lane, claim->started_ms, result, now_ms);
+        if (lane->circuit.state != CIRCUIT_PROBING)
+            lane->probe = LANE_PROBE_NONE;
     }
-    update_ready(lanes, lane);
+    lane_update(lanes, lane, now_ms);
+    return event;
 }
 
-void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked)
+void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked, int64_t now_ms)
 {
     lane->blocked = blocked;
-    update_ready(lanes, lane);
+    lane_update(lanes, lane, now_ms);
 }
+
+void lanes_restrict(struct lanes *lanes, struct lane *lane, const struct lane_limits *limits,
+                    int64_t now_ms)
+{
+    lane->limits = *limits;
+    lane_update(lanes, lane, now_ms);
+}
+
+unsigned lanes_machines(const struct lanes *lanes)
+{
+    return lanes->machines;
+}
+
+void lanes_pardon(struct lanes *lanes, struct lane *lane, int64_t now_ms)
+{
+    circuit_adopt_closed(&lane->circuit);
+    lane->window.not_before_ms = now_ms;
+    lane->probe = LANE_PROBE_NONE;
+    lane_update(lanes, lane, now_ms);
+}
+
+/* --- ourselves --- */
+
+/* What failed since the trouble began was not the hosts' doing. */
+static void void_failures(struct lanes *lanes, int64_t now_ms)
+{
+    int64_t since_ms = lanes_unix_ms(lanes, now_ms) - SUSPICION_SPAN_MS - SUSPICION_DOUBT_MS;
+    size_t at = 0;
+    struct lane *lane;
+
+    while ((lane = table_next(lanes->by_host, &at)) != NULL) {
+        if (lane->circuit.state == CIRCUIT_CLOSED && lane->circuit.failures > 0 &&
+            lane->circuit.counted_ms >= since_ms)
+            circuit_adopt_closed(&lane->circuit);
+        if (lane->suspect && suspicion_is_good(&lane->mark, now_ms))
+            set_suspect(lanes, lane, false);
+        lane_update(lanes, lane, now_ms);
+    }
+}
+
+bool lanes_suspicious(struct lanes *lanes, int64_t now_ms)
+{
+    bool was = lanes->suspicion.active;
+    bool is = suspicion_is_active(&lanes->suspicion, now_ms);
+
+    if (is && !was)
+        void_failures(lanes, now_ms);
+    return is;
+}
+
+enum doubt lanes_doubt(struct lanes *lanes, int64_t failed_ms, int64_t now_ms)
+{
+    lanes_suspicious(lanes, now_ms);
+    return suspicion_judge(&lanes->suspicion, failed_ms, now_ms);
+}
+
+/* --- numbers --- */
 
 unsigned lanes_waiting(const struct lanes *lanes)
 {
@@ -430,16 +528,26 @@ unsigned lanes_count(const struct lanes *lanes)
     return (unsigned)table_count(lanes->by_host);
 }
 
+/* An open circuit is remembered until its next probe is long due. */
+static bool is_idle(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
+{
+    return lane->waiting == 0 && lane->low_waiting == 0 && lane->in_flight == 0 &&
+           now_ms - lane->touched_ms > IDLE_MS &&
+           (lane->circuit.state == CIRCUIT_CLOSED ||
+            lane->circuit.probe_ms + IDLE_MS < lanes_unix_ms(lanes, now_ms));
+}
+
 unsigned lanes_sweep(struct lanes *lanes, int64_t now_ms)
 {
     size_t at = 0;
     struct lane *lane;
 
     while ((lane = table_next(lanes->by_host, &at)) != NULL) {
-        if (lane->waiting == 0 && lane->low_waiting == 0 && lane->in_flight == 0 &&
-            now_ms - lane->touched_ms > IDLE_MS) {
+        if (is_idle(lanes, lane, now_ms)) {
+            lane_withdraw(lanes, lane);
+            suspicion_forget(&lanes->suspicion, &lane->mark);
             table_remove(lanes->by_host, lane->host);
-            free(lane);
+            lane_free(lane);
         }
     }
     return lanes_count(lanes);

@@ -2,28 +2,38 @@
  * Lanes: one a host (normalized authority), each a FIFO of claims that wait for that host. Pure:
  * times and facts come in, the next claim to dispatch comes out.
  *
- *   - A lane has at most `host_window` jobs in flight, 1 while its host is suspect.
+ *   - A lane has as many jobs in flight as its window allows (sched/window.h), at most its
+ * machine's share of `host_window`; 1 while its host is suspect.
+ *   - While its circuit is open (sched/circuit.h) nothing of it is dispatched but a probe, when one
+ *     is due and its token has been won.
+ *   - At most one delivery of each (account, inbox) is in flight, in the order of claims; low jobs
+ *     and those of the instance actor are exempt (claim->pair is 0).
  *   - Ready lanes (something waits, window open) stand in a ring, one job a turn; each worker has
- * its own rings, since a host has one worker, and a worker without credit must not block the
- * others.
+ *     its own rings, since a host has one worker, and a worker without credit must not block the
+ *     others. Lanes that may go on at a known time sleep until then.
  *   - Suspect hosts (last outcome a transport failure, or no success ever) hold at most a quarter
- * of the slots while healthy hosts have work; else up to three quarters: a burst of posts finds
- * free slots even when black holes were all there was.
+ *     of the slots while healthy hosts have work; else up to three quarters: a burst of posts finds
+ *     free slots even when black holes were all there was.
  *   - Fresh before retried, but each fourth turn of a lane is a retried job's.
  *   - Low jobs (claim->low: Mastodon's LowPriorityDeliveryWorker and whatever came from `pull`)
- * wait behind the others of their host, but for each sixteenth turn, and leave one place of its
- * window free for them. All hosts together, they hold at most an eighth of the slots, less what the
- * others have in flight, so that nobody waits for them in the workers either; but always a
- * thirty-second, and each sixteenth turn, while others could go.
+ *     wait behind the others of their host, but for each sixteenth turn, and leave one place of its
+ *     window free for them. All hosts together, they hold at most an eighth of the slots, less what
+ *     the others have in flight, so that nobody waits for them in the workers either; but always a
+ *     thirty-second, and each sixteenth turn, while others could go.
  *   - What waits is bounded: a lane by a sixteenth of the look-ahead, all suspect lanes together by
- * a quarter. What exceeds that is booked on the lane's reservation clock and comes back later. Low
- * jobs have bounds (a lane the same, all together a quarter, suspect ones a sixteenth) and clocks
- * of their own, so that they take no place from the others.
+ *     a quarter. What exceeds that is booked on the lane's reservation clock and comes back later,
+ *     and so do later jobs of that host, behind it. Low jobs have bounds (a lane the same, all
+ *     together a quarter, suspect ones a sixteenth) and clocks of their own, so that they take no
+ *     place from the others.
+ *   - While we suspect ourselves (sched/suspicion.h) only trials are dispatched.
  */
 #ifndef FEDPUSH_SCHED_LANE_H
 #define FEDPUSH_SCHED_LANE_H
 
+#include "sched/circuit.h"
 #include "sched/claim.h"
+#include "sched/suspicion.h"
+#include "sched/window.h"
 
 /* The ring that a lane stands in while it is ready. */
 enum lane_place {
@@ -35,10 +45,25 @@ enum lane_place {
     PLACE_COUNT
 };
 
+enum lane_probe {
+    LANE_PROBE_NONE = 0,
+    LANE_PROBE_ASKED, /* its token is asked for */
+    LANE_PROBE_WON,   /* the next job is the probe */
+};
+
+/* What an admin has ordered for a host. */
+struct lane_limits {
+    bool paused;         /* nothing leaves the lane */
+    unsigned max_window; /* 0: no such order */
+    int64_t min_gap_ms;  /* between two starts; 0: no such order */
+};
+
 struct lane {
-    TAILQ_ENTRY(lane) ring; /* of `place` */
-    struct str host;        /* points into the lane's own memory */
-    unsigned worker;        /* index of the worker that serves this host */
+    TAILQ_ENTRY(lane) ring;  /* of `place` */
+    TAILQ_ENTRY(lane) sleep; /* while wake_tick > 0 */
+    int64_t wake_tick;       /* of the wheel; 0: it doesn't sleep */
+    struct str host;         /* points into the lane's own memory */
+    unsigned worker;         /* index of the worker that serves this host */
     struct claim_list fresh;
     struct claim_list retried;
     struct claim_list low;
@@ -52,51 +77,136 @@ struct lane {
     bool tried; /* an attempt has ended: a suspect host that was never tried is only unknown */
     unsigned progressing; /* of `waiting`: what it will dispatch soon, at its pace */
     bool blocked;         /* an answer about the host's availability is awaited */
-    int64_t reserved_ms;  /* monotonic: the end of what is booked */
+    struct lane_limits limits;
+    bool stuck; /* of what waits nothing may go before something lands */
+    struct window window;
+    struct circuit circuit;
+    enum lane_probe probe;
+    struct suspicion_mark mark;
+    uint64_t *pairs; /* in flight */
+    unsigned pair_count;
+    unsigned pair_capacity;
+    int64_t reserved_ms; /* the end of what is booked */
     int64_t low_reserved_ms;
-    uint32_t mean_ms; /* of its attempts, moving */
+    int64_t released_ms;  /* when what is booked was last called back */
+    uint32_t mean_ms;     /* of its attempts, moving */
+    uint32_t interval_us; /* between two starts while others waited, moving */
+    bool pressed;         /* others have waited since its last start */
     int64_t touched_ms;
 };
 
 struct lane_options {
     unsigned workers;
-    unsigned host_window;
+    unsigned host_window; /* at most at once for one host, for the fleet */
     unsigned max_in_flight;
     unsigned lookahead_jobs;
+    double max_rate; /* deliveries a second for the fleet; 0: no limit */
+    const struct rng *rng;
 };
 
 struct lanes;
+/* All times given later are monotonic milliseconds, but for those in `circuit`. */
 struct lanes *lanes_create(const struct lane_options *options);
 /* Empty lanes only; claims are the caller's. */
 void lanes_destroy(struct lanes *lanes);
+/* How many machines share hosts and rates, and what to add to our time for Redis' Unix time. */
+void lanes_set_fleet(struct lanes *lanes, unsigned machines, int64_t unix_offset_ms,
+                     int64_t now_ms);
+void lanes_set_rate(struct lanes *lanes, double max_rate, int64_t now_ms); /* as in the options */
+int64_t lanes_unix_ms(const struct lanes *lanes, int64_t now_ms);
 
 /* The host's lane, made when it isn't there (suspect, as a host without any success is). */
 struct lane *lanes_get(struct lanes *lanes, struct str host, int64_t now_ms);
-/* What is known from earlier runs. */
-void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t now_ms);
+struct lane *lanes_find(const struct lanes *lanes, struct str host); /* or NULL */
+/* What is known from earlier runs. `success_ms`: monotonic, of its last success, 0: unknown. */
+void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t success_ms,
+                 int64_t now_ms);
+/* What another machine found out about the host's circuit. */
+void lanes_adopt_open(struct lanes *lanes, struct lane *lane, int64_t opened_unix_ms,
+                      int64_t probe_unix_ms, uint32_t backoff_ms, int64_t now_ms);
+void lanes_adopt_closed(struct lanes *lanes, struct lane *lane, int64_t now_ms);
 
-/* True when the lane may hold one more waiting job (low or not). */
-bool lanes_has_room(const struct lanes *lanes, const struct lane *lane, bool low);
+/* Where a claim has to go that comes from Redis. */
+enum course {
+    COURSE_LANE = 0, /* lanes_add */
+    COURSE_BOOK,     /* back into a sorted set, at lanes_book_ms */
+    COURSE_PARK,     /* the circuit is open: back until parking_wait_ms */
+};
+enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
+                         const struct claim *claim, int64_t now_ms);
 /* Puts a claim (CLAIM_NEW) at the end of its lane, or at its head when it comes back
  * unattempted. */
-void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool at_head);
-/* Takes a waiting claim out (it becomes CLAIM_NEW): at a drain. */
-void lanes_remove(struct lanes *lanes, struct claim *claim);
-/*
- * When a job that finds no room may come back: the lane's clock advances by one job's share of the
- * window, and never stands more than ten minutes ahead; a low job also waits for the clock of all
- * low ones. Milliseconds from now.
- */
-int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, bool low, int64_t now_ms);
+void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool at_head,
+               int64_t now_ms);
+/* Takes a waiting claim out (it becomes CLAIM_NEW): at a drain, or to park it. */
+void lanes_remove(struct lanes *lanes, struct claim *claim, int64_t now_ms);
+/* The claim that waits longest, or NULL. */
+struct claim *lanes_oldest(const struct lane *lane);
+/* What one job takes of the host's time, at its present pace; at least 1. */
+int64_t lanes_pace_ms(const struct lanes *lanes, const struct lane *lane);
+/* A job that finds no room comes back when the lane is done with what it holds, so many
+ * milliseconds from now, behind what else is booked there (settlement.share_ms: lanes_pace_ms). */
+int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+/* A low job has clocks of its own, that of its host and one of all low jobs, and waits for both. */
+int64_t lanes_book_low_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+/* Something may be booked that this lane knows nothing of: its circuit was open. */
+void lanes_booked(struct lane *lane, int64_t now_ms);
+/* How many booked jobs the lane could take now, earlier than they come back: its host turned out
+ * to be faster. At most once a second; 0: none. */
+unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+/* So many are still booked. */
+void lanes_released(struct lane *lane, unsigned left, int64_t now_ms);
 
-/* The next claim for this worker, now CLAIM_FLIGHT and counted, or NULL. */
-struct claim *lanes_next(struct lanes *lanes, unsigned worker);
-/* A claim left the worker's hands (it becomes CLAIM_NEW). `attempted`: an attempt was made, with
- * this result and duration. */
-void lanes_landed(struct lanes *lanes, struct claim *claim, bool attempted, bool transport_failure,
-                  uint32_t total_ms, int64_t now_ms);
+/*
+ * The next claim for this worker, now CLAIM_FLIGHT and counted, or NULL. When its lane's circuit is
+ * open it is to be a probe: the caller asks for the token, calls lanes_probe_asked, and puts the
+ * claim back with lanes_landed (untried) and lanes_add at the head.
+ */
+struct claim *lanes_next(struct lanes *lanes, unsigned worker, int64_t now_ms);
+bool lanes_is_probe(const struct lane *lane); /* of a claim from lanes_next: ask first */
+void lanes_probe_asked(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+/* The token was won; or not, since another machine is probing: its result will be heard of. */
+void lanes_probe_answered(struct lanes *lanes, struct lane *lane, bool won, int64_t now_ms);
+
+enum lane_answer {
+    LANE_UNTRIED = 0, /* no attempt was made */
+    LANE_ANSWERED,    /* an answer that speaks for the host */
+    LANE_PUSHED_BACK, /* 429 */
+    LANE_UNAVAILABLE, /* 503 */
+    LANE_ERROR,       /* another 5xx */
+    LANE_TRANSPORT,   /* no answer */
+    LANE_UNRESOLVED,  /* our resolver or our network: never the host's fault */
+};
+
+struct lane_result {
+    enum lane_answer answer;
+    bool certain; /* LANE_TRANSPORT: refused, no such name, certificate invalid */
+    uint32_t total_ms;
+    int64_t hold_ms; /* Retry-After, or 0 */
+};
+
+/* A claim left the worker's hands (it becomes CLAIM_NEW). */
+enum circuit_event lanes_landed(struct lanes *lanes, struct claim *claim,
+                                const struct lane_result *result, int64_t now_ms);
 /* No job of the lane is dispatched until it is unblocked. */
-void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked);
+void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked, int64_t now_ms);
+/* From now on; in flight there may be more than the window allows. */
+void lanes_restrict(struct lanes *lanes, struct lane *lane, const struct lane_limits *limits,
+                    int64_t now_ms);
+unsigned lanes_machines(const struct lanes *lanes);
+/* Mastodon's admin restarted delivery, or the like: what was held against the host is void. */
+void lanes_pardon(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+
+/* Sleepers whose time has come are ready again. Before lanes_next. */
+void lanes_wake(struct lanes *lanes, int64_t now_ms);
+/* When lanes_wake and lanes_next have something to do next, as far as time alone decides; at most a
+ * second from now. */
+int64_t lanes_wake_ms(const struct lanes *lanes, int64_t now_ms);
+
+/* Ourselves. lanes_suspicious: looks, and when suspicion begins, voids what was held against hosts
+ * since. */
+bool lanes_suspicious(struct lanes *lanes, int64_t now_ms);
+enum doubt lanes_doubt(struct lanes *lanes, int64_t failed_ms, int64_t now_ms);
 
 unsigned lanes_waiting(const struct lanes *lanes); /* claims in lanes, low ones apart */
 unsigned lanes_low_waiting(const struct lanes *lanes);

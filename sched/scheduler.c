@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mastodon.h"
 #include "sched/state.h"
 
 enum {
@@ -165,11 +166,12 @@ static void drop_everything(struct scheduler *s)
             continue;
         }
         if (claim->state == CLAIM_LANE)
-            lanes_remove(s->lanes, claim);
+            lanes_remove(s->lanes, claim, clock_mono_ms(&s->process.clock));
         if (claim->state == CLAIM_FOLLOWERS)
             followers_remove(s->followers, claim);
         claim_destroy(claim);
     }
+    doubts_forget(s->doubts);
     TAILQ_INIT(&s->held);
     s->held_count = 0;
     quarantine_forget(s);
@@ -200,7 +202,9 @@ static void on_redis_ready(void *arg)
 
     script_load(s->redis);
     redis_send(s->redis, on_policy, s, 2, words);
+    policies_redis_ready(s->policies);
     membership_redis_ready(s->membership);
+    fleet_redis_ready(s->fleet);
     if (s->schemes != NULL)
         schemes_redis_ready(s->schemes);
 }
@@ -295,7 +299,7 @@ static void release_held(struct scheduler *s)
         TAILQ_REMOVE(&s->held, claim, entry);
         s->held_count--;
         claim->state = CLAIM_NEW;
-        admit_to_lane(s, claim, false);
+        admit_again(s, claim);
     }
 }
 
@@ -310,6 +314,14 @@ static void watch_connections(struct scheduler *s)
         redis_reconnect(s->redis_cache, "no answer");
 }
 
+static void look_at_fleet(struct scheduler *s)
+{
+    fleet_tick(s->fleet);
+    lanes_set_fleet(s->lanes, fleet_machines(s->fleet), fleet_unix_offset_ms(s->fleet),
+                    clock_mono_ms(&s->process.clock));
+    releases_tick(s->releases);
+}
+
 static void on_tick(void *arg)
 {
     struct scheduler *s = arg;
@@ -320,9 +332,13 @@ static void on_tick(void *arg)
     release_held(s);
     dispatch_tick(s->dispatch);
     observer_tick(s->observer);
+    look_at_fleet(s);
     if (s->schemes != NULL)
         schemes_tick(s->schemes);
+    policies_tick(s->policies);
+    limits_tick(s);
     quarantine_step(s);
+    conclude_doubts(s);
     if (s->state == SCHEDULER_RUNNING) {
         poller_tick(s->poller, register_processes(s->registration));
         intake_tick(s->intake);
@@ -490,16 +506,16 @@ static void make_recording(struct scheduler *s)
     static const char *const push[] = {"push", NULL};
     static const char *const both[] = {"push", "pull", NULL};
     struct role_process *p = &s->process;
-    const struct availability_options availability = {
-        .base = p->base,
-        .clock = &p->clock,
-        .postgres = s->postgres,
-        .redis_base = s->redis_base,
-        .redis_cache = s->redis_cache,
-        .redis_namespace = str_of(p->config.redis_namespace),
-        .cache_unlink = mastodon_version_compare(&p->config.mastodon, 4, 6, 0) >= 0,
-        .answered = admit_answered,
-        .arg = s};
+    const struct availability_options availability = {.base = p->base,
+                                                      .clock = &p->clock,
+                                                      .postgres = s->postgres,
+                                                      .redis_base = s->redis_base,
+                                                      .redis_cache = s->redis_cache,
+                                                      .redis_namespace =
+                                                          str_of(p->config.redis_namespace),
+                                                      .mastodon = &p->config.mastodon,
+                                                      .answered = admit_answered,
+                                                      .arg = s};
     s->availability = availability_create(&availability);
     s->health = health_create(p->base, &p->clock, s->postgres_fedpush);
     const struct settle_options settle = {.base = p->base,
@@ -535,10 +551,13 @@ static void make_lanes(struct scheduler *s)
     const struct lane_options lanes = {.workers = s->workers,
                                        .host_window = (unsigned)p->config.host_window,
                                        .max_in_flight = (unsigned)p->config.max_in_flight,
-                                       .lookahead_jobs = (unsigned)p->config.lookahead_jobs};
+                                       .lookahead_jobs = (unsigned)p->config.lookahead_jobs,
+                                       .max_rate = p->config.max_rate,
+                                       .rng = &p->rng};
     struct dispatch_options dispatch = {.base = p->base,
                                         .clock = &p->clock,
                                         .schemes = s->schemes,
+                                        .policies = s->policies,
                                         .credit = on_credit,
                                         .outcome = on_outcome,
                                         .lost = on_lost,
@@ -546,6 +565,20 @@ static void make_lanes(struct scheduler *s)
                                         .arg = s};
 
     s->lanes = lanes_create(&lanes);
+    lanes_set_fleet(s->lanes, 1, clock_wall_us(&p->clock) / 1000 - clock_mono_ms(&p->clock),
+                    clock_mono_ms(&p->clock));
+    s->doubts = doubts_create();
+    const struct fleet_options fleet = {.clock = &p->clock,
+                                        .rng = &p->rng,
+                                        .redis = s->redis,
+                                        .keys = &s->keys,
+                                        .membership = s->membership,
+                                        .opened = circuits_opened_elsewhere,
+                                        .closed = circuits_closed_elsewhere,
+                                        .arg = s};
+    s->fleet = fleet_create(&fleet);
+    s->releases = releases_create(&p->clock, s->lanes, s->fleet);
+    s->wake = loop_timer_create(p->base, admit_wake, s);
     memcpy(dispatch.ticket_key, p->ticket_key, TICKET_KEY_BYTES);
     s->dispatch = dispatch_create(&dispatch);
     sodium_memzero(dispatch.ticket_key, TICKET_KEY_BYTES);
@@ -570,10 +603,14 @@ static void take_identity(struct scheduler *s, struct str text)
     }
 }
 
-static void on_history_host(void *arg, struct str host, bool suspect)
+static void on_history_host(void *arg, struct str host, bool suspect, int64_t success_s)
 {
     struct scheduler *s = arg;
-    lanes_learn(s->lanes, host, suspect, clock_mono_ms(&s->process.clock));
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    int64_t success_ms =
+        success_s >= 0 && success_s < now_ms / 1000 ? now_ms - success_s * 1000 : 0;
+
+    lanes_learn(s->lanes, host, suspect, success_ms, now_ms);
 }
 
 /* Nothing is claimed before it is known which hosts are suspect, or PostgreSQL has had its chance
@@ -603,6 +640,7 @@ static void on_start(void *arg)
     make_claiming(s);
     make_recording(s);
     make_followers(s);
+    limits_start(s);
     make_lanes(s);
     for (unsigned i = 0; i < s->workers; i++)
         dispatch_connect(s->dispatch, i, s->worker_fds[i]);
@@ -649,7 +687,12 @@ static void on_identity(void *arg, struct str text)
 static void on_reload(void *arg)
 {
     struct scheduler *s = arg;
-    intake_set_rate(s->intake, s->process.config.claim_rate);
+    const struct config *config = &s->process.config;
+
+    intake_set_rate(s->intake, config->claim_rate);
+    lanes_set_rate(s->lanes, config->max_rate, clock_mono_ms(&s->process.clock));
+    if (config->sidekiq_version_set == 0)
+        incumbent_configure(s->incumbent, mastodon_sidekiq_version(&config->mastodon));
 }
 
 static void on_drain(void *arg, unsigned seconds)

@@ -1,7 +1,8 @@
 /*
  * The scheduler's state, shared by the files that are the scheduler: scheduler.c (life), admit.c
- * (what comes in), conclude.c (what comes out), quarantine.c (what must run alone), drain.c (the
- * end). Nobody else includes this.
+ * (what comes in), conclude.c (what comes out), circuits.c (hosts that don't answer), quarantine.c
+ * (what must run alone), limits.c (what admins ordered), drain.c (the end). Nobody else includes
+ * this.
  */
 #ifndef FEDPUSH_SCHED_STATE_H
 #define FEDPUSH_SCHED_STATE_H
@@ -10,15 +11,18 @@
 #include "sched/availability.h"
 #include "sched/consumer.h"
 #include "sched/dispatch.h"
+#include "sched/doubts.h"
 #include "sched/followers.h"
 #include "sched/health.h"
 #include "sched/incumbent.h"
 #include "sched/intake.h"
 #include "sched/lane.h"
 #include "sched/observer.h"
+#include "sched/policies.h"
 #include "sched/poller.h"
 #include "sched/reconcile.h"
 #include "sched/register.h"
+#include "sched/releases.h"
 #include "sched/schemes.h"
 #include "sched/settle.h"
 
@@ -50,6 +54,11 @@ struct quarantine {
     unsigned count;
     uint64_t seq;    /* MARKING: of the claim */
     int64_t idle_ms; /* monotonic: since when there is nothing to do */
+};
+
+struct limits {
+    bool paused;       /* the fleet, or this machine */
+    int64_t return_ms; /* paused: monotonic, when what is held goes back next */
 };
 
 enum drain_state {
@@ -94,9 +103,14 @@ struct scheduler {
     struct followers *followers; /* NULL: no synchronization is sent */
     struct health *health;
     struct schemes *schemes; /* NULL: FEDPUSH_DOUBLE_KNOCK is false */
+    struct policies *policies;
+    struct limits limits;
     struct lanes *lanes;
     struct dispatch *dispatch;
     struct quarantine quarantine;
+    struct doubts *doubts;
+    struct fleet *fleet;
+    struct releases *releases;
     struct claim_list held; /* CLAIM_HELD, by due_ms roughly */
     unsigned held_count;
     struct lane **blocked; /* lanes that await an answer about their host */
@@ -111,14 +125,21 @@ struct scheduler {
     bool ready_sent;
     bool takes_pull; /* FEDPUSH_QUEUES */
     struct loop_timer *tick;
+    struct loop_timer *wake; /* lanes that sleep */
+    int64_t wake_ms;         /* when it is set for; 0: it isn't */
     uint64_t ticks;
     uint64_t asked_generation; /* bumped by a fence: answers from before are stale */
 };
 
+/* Whether deliveries are taken and dispatched now. */
+bool admit_takes_jobs(const struct scheduler *s);
 /* admit.c: a new claim, or one that comes back, finds its place. */
 void admit_claim(struct scheduler *s, struct claim *claim);
-/* Puts a parsed claim with a URL into its lane, or books it when the lane is full. */
-void admit_to_lane(struct scheduler *s, struct claim *claim, bool at_head);
+/* Puts a parsed claim with a URL into its lane, or back into Redis: when the lane is full, or the
+ * host's circuit open. */
+void admit_to_lane(struct scheduler *s, struct claim *claim);
+/* One that comes back unattempted: to the head of its lane. */
+void admit_again(struct scheduler *s, struct claim *claim);
 /* Parses and judges without a lane: true when the claim is a delivery with url and tracker host,
  * otherwise it has been settled. */
 bool admit_understand(struct scheduler *s, struct claim *claim);
@@ -137,6 +158,21 @@ void admit_answered(void *scheduler);
 struct room admit_room(void *scheduler);
 struct room admit_pull_room(void *scheduler);
 
+/* Sleeping lanes may have woken up. */
+void admit_wake(void *scheduler);
+
+/* circuits.c */
+/* fleet's handlers. */
+void circuits_opened_elsewhere(void *scheduler, struct str host, int64_t opened_ms,
+                               int64_t probe_ms, uint32_t backoff_ms);
+void circuits_closed_elsewhere(void *scheduler, struct str host);
+void circuits_happened(struct scheduler *s, struct lane *lane, enum circuit_event event);
+/* A probe is due and a job for it is at hand. */
+void circuits_ask_probe(struct scheduler *s, struct lane *lane);
+/* The host is known to be unavailable, or was restarted by Mastodon's admin: what its circuit said
+ * is void. */
+void circuits_pardon(struct scheduler *s, struct lane *lane);
+
 /* conclude.c: what an attempt led to. */
 void conclude_outcome(struct scheduler *s, struct claim *claim,
                       const struct message_outcome *outcome);
@@ -147,13 +183,31 @@ void conclude_failed(struct scheduler *s, struct claim *claim, struct str error_
 void conclude_simple(struct scheduler *s, struct claim *claim, enum settle_verb verb);
 /* Into the dead set; with the reason when the payload is a JSON object, untouched otherwise. */
 void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason);
+/* Its host's circuit is open: it waits in Redis without losing a retry, until it is too old. */
+void conclude_park(struct scheduler *s, struct claim *claim, struct lane *lane);
+/* Each second: claims that failed, when it can be told whose fault it was. */
+void conclude_doubts(struct scheduler *s);
 /* Back into a zset at now + delay, unchanged: no attempt is counted. */
 enum { CONCLUDE_LONGEST_HOLD_MS = 30000 };
 void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms);
+/* The same at its host: in the order of its pair, to be called back early; with `share_ms` behind
+ * what else is booked there (sched/settle.h). */
+void conclude_book_at_host(struct scheduler *s, struct claim *claim, const struct lane *lane,
+                           int64_t delay_ms, uint32_t share_ms);
 /* The bare name of the queue that the job came from or belongs to; free(). */
 char *conclude_queue(struct scheduler *s, const struct claim *claim);
 /* A worker died with this claim in its hands. */
 void conclude_lost(struct scheduler *s, unsigned worker, struct claim *claim);
+
+/* limits.c: what admins have ordered. */
+void limits_start(struct scheduler *s);
+/* policies' `changed`: all lanes follow. */
+void limits_changed(void *scheduler);
+/* True: this claim (CLAIM_NEW, with a URL) must not wait for its host now: it has been settled. */
+bool limits_settle(struct scheduler *s, struct claim *claim);
+/* A lane that was just made follows, too. */
+void limits_follow(struct scheduler *s, struct lane *lane);
+void limits_tick(struct scheduler *s); /* each second */
 
 /* quarantine.c */
 enum { QUARANTINE_RECOVERIES = 2 };
@@ -165,6 +219,8 @@ void quarantine_prune(struct scheduler *s); /* each hour */
 /* drain.c */
 void drain_start(struct scheduler *s, unsigned seconds);
 void drain_step(struct scheduler *s); /* after anything that may let it go on; each second */
+/* Takes a waiting claim off its list (it becomes CLAIM_NEW); false for one that isn't waiting. */
+bool drain_unlist(struct scheduler *s, struct claim *claim);
 /* Everything that waits goes back to where it came from, the newest first, so that the oldest is
  * served first. */
 void drain_return_waiting(struct scheduler *s);

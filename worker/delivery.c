@@ -8,10 +8,11 @@
 #include "worker/classify.h"
 #include "worker/knock.h"
 #include "worker/request.h"
+#include "worker/retry_after.h"
 
 enum { MAX_OF_FAMILY = 2 };
 
-const char *const delivery_state_names[] = {"resolving", "signing", "sending", "done"};
+const char *const delivery_state_names[] = {"resolving", "signing", "sending", "waiting", "done"};
 
 struct delivery {
     const struct delivery_context *context;
@@ -21,8 +22,14 @@ struct delivery {
     struct url url;       /* of the present hop */
     struct str body;
     bool get;
+    bool http2;
+    unsigned named_proxy; /* its place in FEDPUSH_PROXIES; 0: none was ordered */
+    bool low;
     struct knocking knocking;
     unsigned hops;
+    unsigned waits; /* for a socket */
+    bool reused;    /* the latest request's connection */
+    uint32_t retry_after_ms;
     const struct proxy *proxy;
     int64_t started_ms;
     int64_t date_s;
@@ -43,7 +50,9 @@ enum event_kind {
     EVENT_SIGNED,
     EVENT_ANSWERED,
     EVENT_CANCEL,
+    EVENT_ABORT,
     EVENT_STALE,
+    EVENT_AGAIN,
     EVENT_LIMIT
 };
 
@@ -89,16 +98,24 @@ void delivery_destroy(struct delivery *d)
 
 /* --- ends --- */
 
+static bool asks_for_time(unsigned status)
+{
+    return status == 429 || status == 503;
+}
+
 static void end(struct delivery *d, enum outcome_kind kind, unsigned status)
 {
     struct message_outcome outcome = {
         .id = d->id,
         .kind = (uint8_t)kind,
+        .failure = kind == OUTCOME_TRANSPORT ? (uint8_t)d->failure.kind : FAILURE_NONE,
+        .reused = d->reused,
         .sender_suspended = d->sender_suspended,
         .learnt = (uint8_t)knock_learnt(&d->knocking, status),
         .status = (uint16_t)status,
         .total_ms = (uint32_t)(clock_mono_ms(d->context->clock) - d->started_ms),
         .sent_bytes = d->sent ? (uint32_t)d->body.len : 0,
+        .retry_after_ms = kind == OUTCOME_RESPONSE && asks_for_time(status) ? d->retry_after_ms : 0,
     };
 
     if (kind != OUTCOME_RESPONSE && kind != OUTCOME_NOT_TRIED) {
@@ -110,10 +127,24 @@ static void end(struct delivery *d, enum outcome_kind kind, unsigned status)
     delivery_destroy(d);
 }
 
-static void end_failed(struct delivery *d, const char *error_class, const char *text)
+static void end_failed(struct delivery *d, enum failure_kind failure, const char *error_class,
+                       const char *text)
 {
-    classify_text(&d->failure, str_of(error_class), text, d->url.text);
+    classify_text(&d->failure, failure, str_of(error_class), text, d->url.text);
     end(d, OUTCOME_TRANSPORT, 0);
+}
+
+/* --- without a socket --- */
+
+/* It is nobody's fault but this machine's: no retry is burnt, unless a request was sent before. */
+static void wait_for_socket(struct delivery *d)
+{
+    if (d->waits++ < DELIVERY_MAX_WAITS)
+        d->state = DELIVERY_WAITING;
+    else if (d->sent)
+        end_failed(d, FAILURE_OTHER, "HTTP::ConnectionError", "failed to connect: no socket");
+    else
+        end(d, OUTCOME_NOT_TRIED, 0);
 }
 
 /* --- resolving --- */
@@ -139,6 +170,7 @@ static void ask_signer(struct delivery *d)
                                    .reread =
                                        rereads_take(d->context->rereads, d->ticket.account_id),
                                    .scheme = (uint8_t)d->knocking.scheme,
+                                   .low = d->low,
                                    .target = d->url.target};
 
     d->state = DELIVERY_SIGNING;
@@ -151,12 +183,14 @@ static void ask_signer(struct delivery *d)
 static void begin(struct delivery *d)
 {
     if (proxy_host_is_hidden(d->url.host) && !d->context->config->allow_hidden_service) {
-        classify_text(&d->failure, STR("Mastodon::HostValidationError"),
+        classify_text(&d->failure, FAILURE_OTHER, STR("Mastodon::HostValidationError"),
                       "Instance does not support hidden service connections", d->url.text);
         end(d, OUTCOME_REFUSED, 0);
         return;
     }
-    d->proxy = proxy_for(d->context->proxies, d->url.host);
+    d->state = DELIVERY_RESOLVING;
+    d->proxy = d->named_proxy != 0 ? proxy_named(d->context->proxies, d->named_proxy)
+                                   : proxy_for(d->context->proxies, d->url.host);
     d->wait = resolver_ask(d->context->resolver, connected_to(d)->host, on_resolved, d);
 }
 
@@ -190,8 +224,13 @@ static void resolved(struct delivery *d, const struct dns_result *result)
 {
     bool all_refused;
 
+    if (result->status == DNS_NO_SOCKET) {
+        wait_for_socket(d);
+        return;
+    }
     if (result->status != DNS_FOUND && d->proxy != NULL) {
-        end_failed(d, "HTTP::ConnectionError", "failed to connect: the proxy cannot be resolved");
+        end_failed(d, FAILURE_RESOLVER, "HTTP::ConnectionError",
+                   "failed to connect: the proxy cannot be resolved");
         return;
     }
     if (result->status != DNS_FOUND) {
@@ -201,11 +240,12 @@ static void resolved(struct delivery *d, const struct dns_result *result)
     }
     choose_addresses(d, result, &all_refused);
     if (all_refused) {
-        classify_text(&d->failure, STR("Mastodon::PrivateNetworkAddressError"),
+        classify_text(&d->failure, FAILURE_OTHER, STR("Mastodon::PrivateNetworkAddressError"),
                       "private address refused", d->url.text);
         end(d, OUTCOME_REFUSED, 0);
     } else if (d->address_count == 0) {
-        end_failed(d, "HTTP::ConnectionError", "failed to connect: no usable address");
+        end_failed(d, FAILURE_UNREACHABLE, "HTTP::ConnectionError",
+                   "failed to connect: no usable address");
     } else {
         ask_signer(d);
     }
@@ -242,7 +282,8 @@ static void send_request(struct delivery *d, const struct message_signed *answer
                                          .body = d->body,
                                          .addresses = literal ? NULL : d->addresses,
                                          .address_count = literal ? 0 : d->address_count,
-                                         .proxy = d->proxy};
+                                         .proxy = d->proxy,
+                                         .http2 = d->http2};
 
     d->state = DELIVERY_SENDING;
     d->transfer = http_start(context->http, &request, on_answered, d);
@@ -273,7 +314,8 @@ static void signed_or_not(struct delivery *d, const struct message_signed *answe
     case SIGN_KEY_UNUSABLE: {
         char reason[256];
         snprintf(reason, sizeof(reason), "%.*s", STR_ARG(answer->reason));
-        classify_text(&d->failure, STR("OpenSSL::PKey::RSAError"), reason, d->url.text);
+        classify_text(&d->failure, FAILURE_OTHER, STR("OpenSSL::PKey::RSAError"), reason,
+                      d->url.text);
         end(d, OUTCOME_KEY_UNUSABLE, 0);
         break;
     }
@@ -318,20 +360,22 @@ static void redirect(struct delivery *d, unsigned status, struct str location)
     struct url target = {0};
 
     if (!d->get && status != 303 && status != 307 && status != 308) {
-        end_failed(d, "HTTP::StateError", "can't follow redirect of a POST");
+        end_failed(d, FAILURE_OTHER, "HTTP::StateError", "can't follow redirect of a POST");
         return;
     }
     if (++d->hops > DELIVERY_MAX_HOPS) {
-        end_failed(d, "HTTP::Redirector::TooManyRedirectsError", "too many redirects");
+        end_failed(d, FAILURE_OTHER, "HTTP::Redirector::TooManyRedirectsError",
+                   "too many redirects");
         return;
     }
     if (!target_of(d, location, &target)) {
-        end_failed(d, "HTTP::StateError", "no usable Location header in redirect");
+        end_failed(d, FAILURE_OTHER, "HTTP::StateError", "no usable Location header in redirect");
         return;
     }
     if (!str_equal(target.origin, d->url.origin)) {
         url_clear(&target);
-        end_failed(d, "HTTP::StateError", "Persistence is enabled: redirect to another origin");
+        end_failed(d, FAILURE_OTHER, "HTTP::StateError",
+                   "Persistence is enabled: redirect to another origin");
         return;
     }
     url_clear(&d->url);
@@ -350,17 +394,24 @@ static void answered(struct delivery *d, const struct http_result *result)
 {
     bool strict_body = mastodon_version_compare(&d->context->config->mastodon, 4, 4, 0) < 0;
 
+    d->reused = result->reused;
+    if (asks_for_time(result->status))
+        d->retry_after_ms = retry_after_ms(result->retry_after, result->date,
+                                           clock_wall_us(d->context->clock) / 1000000);
     if (result->end == HTTP_ANSWERED && result->status == 401)
         rereads_note(d->context->rereads, d->ticket.account_id);
-    if (result->end != HTTP_ANSWERED || result->status == 0) {
-        classify_http(&d->failure, result, d->url.text);
+    if (result->end == HTTP_NO_SOCKET) {
+        wait_for_socket(d);
+    } else if (result->end != HTTP_ANSWERED || result->status == 0) {
+        classify_http(&d->failure, result, d->proxy != NULL, d->url.text);
         end(d, result->end == HTTP_REFUSED_ADDRESS ? OUTCOME_REFUSED : OUTCOME_TRANSPORT, 0);
     } else if (!d->get && knock_again(&d->knocking, result->status)) {
         ask_signer(d);
     } else if (is_redirect(result->status)) {
         redirect(d, result->status, result->location);
     } else if (result->body_cut && strict_body) {
-        end_failed(d, "Mastodon::LengthValidationError", "Body size exceeds limit of 1048576");
+        end_failed(d, FAILURE_OTHER, "Mastodon::LengthValidationError",
+                   "Body size exceeds limit of 1048576");
     } else {
         end(d, OUTCOME_RESPONSE, result->status);
     }
@@ -368,13 +419,21 @@ static void answered(struct delivery *d, const struct http_result *result)
 
 /* --- the machine --- */
 
+static void end_late(struct delivery *d)
+{
+    if (d->state == DELIVERY_RESOLVING)
+        end_failed(d, FAILURE_RESOLVER, "HTTP::TimeoutError", "name not resolved in time");
+    else
+        end_failed(d, d->state == DELIVERY_SENDING ? FAILURE_TIMEOUT : FAILURE_OTHER,
+                   "HTTP::TimeoutError", "timed out");
+}
+
 static void limit(struct delivery *d)
 {
     if (d->state == DELIVERY_SIGNING && !d->sent)
         end(d, OUTCOME_KEY_WAIT, 0);
     else
-        end_failed(d, "HTTP::TimeoutError",
-                   d->state == DELIVERY_RESOLVING ? "name not resolved in time" : "timed out");
+        end_late(d);
 }
 
 static void cancel(struct delivery *d)
@@ -405,10 +464,16 @@ static void step(struct delivery *d, const struct event_of_delivery *event)
     case EVENT_CANCEL:
         cancel(d);
         break;
+    case EVENT_ABORT:
+        end(d, OUTCOME_NOT_TRIED, 0);
+        break;
     case EVENT_STALE:
         http_abort(d->transfer);
         d->transfer = NULL;
         ask_signer(d);
+        break;
+    case EVENT_AGAIN:
+        begin(d);
         break;
     case EVENT_LIMIT:
         limit(d);
@@ -424,13 +489,18 @@ struct delivery *delivery_start(const struct delivery_context *context,
     struct url url;
     struct err err;
 
+    if (job->proxy != 0 && proxy_named(context->proxies, job->proxy) == NULL)
+        return NULL;
     if (url_parse(&url, job->url, &err) != FP_OK)
         return NULL;
     struct delivery *d = mem_alloc(sizeof(*d) + bytes);
     char *at = d->memory;
     d->context = context;
     d->id = job->id;
+    d->low = job->low != 0;
     knock_begin(&d->knocking, (enum knock)job->knock);
+    d->named_proxy = job->proxy;
+    d->http2 = job->http2 != 0;
     d->url = url;
     d->ticket = job->ticket;
     keep(&at, &d->ticket.origin);
@@ -463,6 +533,11 @@ void delivery_cancel(struct delivery *d)
     step(d, &(struct event_of_delivery){.kind = EVENT_CANCEL});
 }
 
+void delivery_abort(struct delivery *d)
+{
+    step(d, &(struct event_of_delivery){.kind = EVENT_ABORT});
+}
+
 void delivery_tick(struct delivery *d)
 {
     if (clock_mono_ms(d->context->clock) - d->started_ms > DELIVERY_LIMIT_MS)
@@ -470,4 +545,6 @@ void delivery_tick(struct delivery *d)
     else if (d->transfer != NULL && !http_is_on_the_wire(d->transfer) &&
              signature_age_s(d) >= DELIVERY_WIRE_AGE_S - 1)
         step(d, &(struct event_of_delivery){.kind = EVENT_STALE});
+    else if (d->state == DELIVERY_WAITING)
+        step(d, &(struct event_of_delivery){.kind = EVENT_AGAIN});
 }

@@ -2,11 +2,13 @@
  * One delivery: from the scheduler's job to its outcome.
  *
  *   RESOLVING --addresses--> SIGNING --signature--> SENDING --answer--> DONE
- *       |                      ^  |                    |
+ *    ^  |                      ^  |                    |
+ *    +--|--- WAITING, a second, while there is no socket to be had, three times
  *       |                      |  +-- signer gone: asked again when it is back
  *       |                      +--------- 303/307/308 to the same origin, at most three times
  *       |                      +--------- 400/401: in the other signature scheme, at most once
- *       +-- failure, refusal, cancellation, deadline: from every state --> DONE
+ *       |                      +-- WAITING, a second, while there is no socket to be had
+ *       +-- failure, refusal, cancellation, abort, deadline: from every state --> DONE
  *
  * Through a proxy it is the proxy's name that is resolved. Each event is translated by a callback
  * and handed to step(), the one function that changes the state.
@@ -19,7 +21,13 @@
 #include "worker/rereads.h"
 #include "worker/resolve.h"
 
-enum delivery_state { DELIVERY_RESOLVING = 0, DELIVERY_SIGNING, DELIVERY_SENDING, DELIVERY_DONE };
+enum delivery_state {
+    DELIVERY_RESOLVING = 0,
+    DELIVERY_SIGNING,
+    DELIVERY_SENDING,
+    DELIVERY_WAITING,
+    DELIVERY_DONE
+};
 extern const char *const delivery_state_names[];
 
 struct delivery;
@@ -45,6 +53,7 @@ struct delivery_context {
 enum {
     DELIVERY_LIMIT_MS = 60000,
     DELIVERY_MAX_HOPS = 3,
+    DELIVERY_MAX_WAITS = 3,
     /* A signature is at most so old when its request reaches the wire: receivers don't accept any
      * age, and what lies between is their clocks' share. */
     DELIVERY_WIRE_AGE_S = 30,
@@ -68,8 +77,10 @@ void delivery_signed(struct delivery *delivery, const struct message_signed *ans
 void delivery_signer_back(struct delivery *delivery);
 /* Ends as OUTCOME_NOT_TRIED unless it may have reached the wire. */
 void delivery_cancel(struct delivery *delivery);
-/* Each second: ends what is past its limit, and signs again what waits too long for a connection.
- */
+/* Ends as OUTCOME_NOT_TRIED, on the wire or not: it may arrive all the same. */
+void delivery_abort(struct delivery *delivery);
+/* Each second: ends what is past its limit, signs again what waits too long for a connection, and
+ * tries again what found no socket. */
 void delivery_tick(struct delivery *delivery);
 
 #endif

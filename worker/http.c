@@ -1,12 +1,15 @@
 #include "worker/http.h"
 
+#include <errno.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/loop.h"
+#include "worker/head.h"
 #include "worker/multi.h"
 
 enum {
@@ -21,6 +24,7 @@ enum {
     MAX_POOLED = 512,
     READ_BYTES = 4096, /* at once: answers are short */
     MAX_SOCKETS = 4,   /* as many addresses are tried */
+    COMPLAIN_MS = 10000,
 };
 
 struct http {
@@ -33,6 +37,7 @@ struct http {
     struct transfer_list finished; /* their callbacks run at the end of this turn */
     CURL *pool[MAX_POOLED];
     unsigned pooled;
+    int64_t complained_ms; /* about sockets that can't be had */
 };
 
 struct http_transfer {
@@ -47,8 +52,10 @@ struct http_transfer {
     void *arg;
     bool is_finished;
     bool direct;
+    bool http2;
     bool tried_refused;
     bool tried_allowed;
+    bool no_socket;
     int sockets[MAX_SOCKETS]; /* opened for it, by turns; libcurl's, perhaps closed since */
     unsigned socket_count;
     bool on_the_wire;
@@ -59,18 +66,33 @@ struct http_transfer {
     int64_t on_the_wire_ms; /* or when the last byte of the request left */
     int64_t progress_ms;
     curl_off_t uploaded_bytes;
-    size_t header_bytes;
-    unsigned header_lines;
+    struct head head;
     size_t body_bytes;
     size_t keep_body_bytes;
-    struct buf location;
     struct buf body;
-    struct buf header;
     struct http_result result;
     char error[CURL_ERROR_SIZE];
 };
 
 /* --- what a transfer's callbacks see --- */
+
+/* Nothing is wrong with the host: it is tried again. */
+static void note_no_socket(struct http_transfer *t, int code)
+{
+    struct http *http = t->http;
+    int64_t now_ms = clock_mono_ms(http->o.clock);
+
+    if (code != EMFILE && code != ENFILE && code != ENOBUFS && code != ENOMEM)
+        return;
+    t->no_socket = true;
+    if (http->complained_ms > 0 && now_ms - http->complained_ms < COMPLAIN_MS)
+        return;
+    http->complained_ms = now_ms;
+    log_event(LOG_LEVEL_WARN,
+              "no socket for a connection: raise LimitNOFILE=, or lower "
+              "FEDPUSH_MAX_IN_FLIGHT",
+              LOG_TEXT("error", strerror(code)));
+}
 
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -83,6 +105,8 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     }
     t->tried_allowed = true;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (fd < 0)
+        note_no_socket(t, errno);
     t->sockets[t->socket_count++ % MAX_SOCKETS] = fd;
     return fd;
 }
@@ -121,25 +145,10 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 {
     struct http_transfer *t = arg;
     struct str line = {bytes, size * count};
-    struct str name = STR("location:");
 
     t->progress_ms = clock_mono_ms(t->http->o.clock);
-    t->header_bytes += line.len;
-    if (t->header_bytes > HTTP_MAX_HEADER_BYTES || ++t->header_lines > HTTP_MAX_HEADER_LINES) {
-        t->header_cut = true;
-        return 0;
-    }
-    if (str_starts_with(line, STR("HTTP/"))) {
-        buf_reset(&t->location);
-        buf_reset(&t->header);
-    }
-    if (t->keep_body_bytes > 0)
-        buf_put_str(&t->header, line);
-    if (line.len > name.len && str_equal_nocase((struct str){line.ptr, name.len}, name)) {
-        buf_reset(&t->location);
-        buf_put_str(&t->location, str_trim(str_slice(line, name.len)));
-    }
-    return line.len;
+    t->header_cut = !head_add(&t->head, line);
+    return t->header_cut ? 0 : line.len;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
@@ -187,6 +196,8 @@ static void release(struct http_transfer *t)
     multi_remove(t->shard, t->easy);
     if (http->pooled < MAX_POOLED && t->direct) {
         unset_request(t->easy);
+        if (t->http2)
+            curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
         http->pool[http->pooled++] = t->easy;
     } else {
         curl_easy_cleanup(t->easy); /* what a proxy asked for must not reach another transfer */
@@ -205,19 +216,23 @@ static void transfer_free(struct http_transfer *t)
     TAILQ_REMOVE(t->is_finished ? &t->http->finished : &t->http->active, t, entry);
     if (t->easy != NULL)
         release(t);
-    buf_clear(&t->location);
+    head_clear(&t->head);
     buf_clear(&t->body);
-    buf_clear(&t->header);
     free(t);
 }
 
 static void finish(struct http_transfer *t, enum http_end end, CURLcode code)
 {
     long status = 0;
+    long os_errno = 0;
 
     curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (code != CURLE_OK)
+        curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &os_errno);
     t->result.end = end;
     t->result.code = code;
+    t->result.os_errno = (int)os_errno;
+    t->result.reused = t->on_the_wire && t->socket_count == 0;
     t->result.status = status >= 100 && status <= 999 ? (unsigned)status : 0;
     t->result.body_cut = t->body_cut;
     snprintf(t->result.error, sizeof(t->result.error), "%s",
@@ -238,6 +253,8 @@ static enum http_end end_of(const struct http_transfer *t, CURLcode code)
         return HTTP_TOO_MUCH_HEADER;
     if (t->tried_refused && !t->tried_allowed)
         return HTTP_REFUSED_ADDRESS;
+    if (t->no_socket && !t->on_the_wire)
+        return HTTP_NO_SOCKET;
     return HTTP_FAILED;
 }
 
@@ -259,14 +276,15 @@ static void on_reap(void *arg)
     while ((t = TAILQ_FIRST(&http->finished)) != NULL) {
         http_fn *fn = t->fn;
         struct http_result result = t->result;
-        result.location = buf_str(&t->location);
+        result.location = buf_str(&t->head.location);
+        result.date = head_field(&t->head.date);
+        result.retry_after = head_field(&t->head.retry_after);
         result.body = buf_str(&t->body);
-        result.header = buf_str(&t->header);
+        result.header = buf_str(&t->head.text);
         TAILQ_REMOVE(&http->finished, t, entry);
         fn(t->arg, &result); /* http_is_on_the_wire may still be asked */
-        buf_clear(&t->location);
+        head_clear(&t->head);
         buf_clear(&t->body);
-        buf_clear(&t->header);
         free(t);
     }
 }
@@ -349,6 +367,12 @@ void http_global_init(void)
 
 /* --- the start of a transfer --- */
 
+/* 0 would be no limit to libcurl. */
+static unsigned kept_each(unsigned max_connections, unsigned shards)
+{
+    return max_connections > shards ? max_connections / shards : 1;
+}
+
 struct http *http_create(const struct http_options *options)
 {
     struct http *http = mem_alloc(sizeof(*http));
@@ -367,7 +391,7 @@ struct http *http_create(const struct http_options *options)
         http->shard_count = 1;
     for (unsigned i = 0; i < http->shard_count; i++)
         http->shards[i] = multi_create(
-            options->base, options->max_connections / http->shard_count + 1, on_done, NULL);
+            options->base, kept_each(options->max_connections, http->shard_count), on_done, NULL);
     return http;
 }
 
@@ -462,6 +486,8 @@ static void set_request(CURL *easy, const struct http_request *request, struct h
         set_proxy_headers(easy, request->proxy, t);
     if (t->resolve != NULL)
         curl_easy_setopt(easy, CURLOPT_RESOLVE, t->resolve);
+    if (request->http2)
+        curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
     if (request->get) {
         curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
     } else {
@@ -498,6 +524,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     t->shard = shard_of(http, request->url->authority);
     t->easy = easy;
     t->direct = request->proxy == NULL;
+    t->http2 = request->http2;
     if (request->address_count > 0)
         t->pin = pin_take(multi_pins(t->shard), t->direct ? request->url : &request->proxy->url,
                           request->addresses, request->address_count, &t->resolve);
@@ -506,9 +533,8 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     t->started_ms = clock_mono_ms(http->o.clock);
     t->tcp_limit_ms = tcp_limit_ms(request);
     t->keep_body_bytes = request->keep_body_bytes;
-    buf_init(&t->location, URL_MAX_BYTES);
+    head_init(&t->head, request->keep_body_bytes > 0);
     buf_init(&t->body, request->keep_body_bytes);
-    buf_init(&t->header, HTTP_MAX_HEADER_BYTES);
     TAILQ_INSERT_TAIL(&http->active, t, entry);
     set_transfer(easy, t);
     set_request(easy, request, t);

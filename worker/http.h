@@ -1,7 +1,10 @@
 /*
  * HTTP requests: libcurl multi driven by libevent through curl_multi_socket_action. One request in,
  * one result out; redirects, signatures and what a status means are the caller's. HTTP/1.1 with
- * keep-alive. Several multi handles, sharded by host: one grows slow with its connections.
+ * keep-alive, or HTTP/2 with one request at a time. A kept connection that ends before a byte of
+ * the answer is replaced by libcurl itself, which sends the request again on a new one: such an end
+ * never becomes a result. Several multi handles, sharded by host: one grows slow with its
+ * connections.
  *
  * Time: connect 5 s for each address of a family, with TLS 10 s in all; from then on 10 s without a
  * byte in either direction, 30 s for the whole response after the last byte of the request left,
@@ -23,8 +26,6 @@
 
 enum {
     HTTP_CONNECT_MS = 10000, /* TLS included */
-    HTTP_MAX_HEADER_BYTES = 64 * 1024,
-    HTTP_MAX_HEADER_LINES = 200,
     HTTP_MAX_BODY_BYTES = 1024 * 1024
 };
 
@@ -33,7 +34,7 @@ struct http_options {
     const struct clock *clock;
     X509_STORE *store;                   /* shared, borrowed */
     const struct address_policy *policy; /* borrowed */
-    unsigned max_connections;            /* open at once, idle ones included */
+    unsigned max_connections; /* kept: with more open, that of the longest idle host is closed */
 };
 
 struct http_request {
@@ -46,6 +47,7 @@ struct http_request {
     size_t address_count;
     const struct proxy *proxy; /* NULL: direct; then only allowed addresses are connected to.
                                   Borrowed until the result */
+    bool http2;                /* an https URL's server is offered HTTP/2 */
     size_t keep_body_bytes;
 };
 
@@ -55,17 +57,22 @@ enum http_end {
     HTTP_FAILED,          /* `code` */
     HTTP_TIMED_OUT,       /* by our own limits: `error` says which */
     HTTP_TOO_MUCH_HEADER,
+    HTTP_NO_SOCKET, /* this process or machine has no descriptor or memory for one now */
 };
 
 struct http_result {
     enum http_end end;
     CURLcode code;
+    int os_errno; /* with `code`, where the system said why; or 0 */
     unsigned status;
+    bool reused;         /* it went over a kept connection */
     bool body_cut;       /* it was longer than HTTP_MAX_BODY_BYTES; the connection was closed */
-    struct str location; /* Location header, or empty; borrowed for the call */
-    struct str body;     /* keep_body_bytes; borrowed for the call */
-    struct str header;   /* with keep_body_bytes: the last response's header block */
-    char error[256];     /* libcurl's words, or ours */
+    struct str location; /* Location header, or empty; borrowed for the call, and so are: */
+    struct str date;     /* Date header, or empty */
+    struct str retry_after;
+    struct str body;   /* keep_body_bytes; borrowed for the call */
+    struct str header; /* with keep_body_bytes: the last response's header block */
+    char error[256];   /* libcurl's words, or ours */
 };
 
 typedef void http_fn(void *arg, const struct http_result *result);

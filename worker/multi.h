@@ -16,7 +16,7 @@ enum { MULTI_IDLE_MS = 30000 };
 typedef void multi_done_fn(void *arg, CURL *easy, CURLcode code);
 
 struct multi;
-/* max_connections: open at once, kept ones included. */
+/* max_connections: as transfers end with more open, those idle for longest are closed. */
 struct multi *multi_create(struct event_base *base, unsigned max_connections, multi_done_fn *done,
                            void *arg);
 void multi_destroy(struct multi *multi); /* no transfer is part of it any more */

@@ -11,6 +11,7 @@ enum {
     MAX_TTL_S = 3600,
     NO_NAME_TTL_S = 60,
     NO_ANSWER_TTL_S = 5,
+    NO_SOCKET_TTL_MS = 500,
     MAX_PARALLEL = 64,
     MAX_PER_SECOND = 200,
     MAX_ENTRIES = 20000,
@@ -35,6 +36,7 @@ struct entry {
     int64_t expires_ms;
     struct dns_query *query;
     struct dns_result result;
+    bool no_name; /* the latest answer of any use was "no such name" */
     TAILQ_HEAD(, resolve_wait) waits;
     TAILQ_ENTRY(entry) due; /* while delivering */
     bool delivering;        /* its waits are answered in the next turn */
@@ -99,6 +101,8 @@ static int64_t lifetime_ms(const struct dns_result *result)
 {
     uint32_t ttl_s = result->ttl_s;
 
+    if (result->status == DNS_NO_SOCKET)
+        return NO_SOCKET_TTL_MS;
     if (result->status == DNS_NO_ANSWER || result->status == DNS_CANCELLED)
         return NO_ANSWER_TTL_S * 1000;
     if (result->status != DNS_FOUND)
@@ -142,12 +146,28 @@ static void deliver_later(struct entry *entry)
 
 static void start_queued(struct resolver *r);
 
+/* A resolver that answers wrongly for a moment must not make a host look given up. */
+static bool must_ask_again(struct entry *entry, enum dns_status status)
+{
+    bool first = status == DNS_NO_NAME && !entry->no_name;
+
+    if (status == DNS_NO_NAME || status == DNS_FOUND)
+        entry->no_name = status == DNS_NO_NAME;
+    return first;
+}
+
 static void on_answer(void *arg, const struct dns_result *result)
 {
     struct entry *entry = arg;
     struct resolver *r = entry->resolver;
 
     entry->query = NULL;
+    if (must_ask_again(entry, result->status)) {
+        r->parallel--;
+        set_state(entry, ENTRY_QUEUED);
+        start_queued(r);
+        return;
+    }
     entry->result = *result;
     entry->expires_ms = clock_mono_ms(r->clock) + lifetime_ms(result);
     r->parallel--;

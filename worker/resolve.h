@@ -1,7 +1,8 @@
 /*
  * Addresses of remote hosts: base/dns.h behind a cache. Positive answers live for their TTL (5 s to
- * 1 h), "no such name" 60 s, "no answer" 5 s; one look-up a host at a time, at most 64 in parallel
- * and 200 begun a second; others queue.
+ * 1 h), "no such name" 60 s, "no answer" 5 s. "No such name" is believed when it was the name's
+ * answer twice in a row: the first time, it is asked for again at once. One look-up a host at a
+ * time, at most 64 in parallel and 200 begun a second; others queue.
  */
 #ifndef FEDPUSH_WORKER_RESOLVE_H
 #define FEDPUSH_WORKER_RESOLVE_H

@@ -1,7 +1,6 @@
 #include "worker/supervisor.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/loop.h"
 #include "base/secret.h"
 #include "base/ticket.h"
@@ -17,6 +17,7 @@
 #include "worker/identity.h"
 #include "worker/notify.h"
 #include "worker/reload.h"
+#include "worker/reread.h"
 #include "worker/spawn.h"
 
 #if defined(__has_feature)
@@ -58,6 +59,7 @@ struct supervisor {
     struct crew crew;
     struct seat seats[CREW_MAX_CHILDREN];
     struct identities *identities;
+    struct reread *reread;
     struct loop_timer *step_timer;
     struct loop_timer *watchdog_timer; /* NULL: systemd wants none */
     int64_t watchdog_ms;
@@ -250,12 +252,20 @@ static void send_u8_pair(struct control *control, enum control_type type, unsign
     control_send(control, type, (struct str){bytes, sizeof(bytes)}, fd);
 }
 
+/* What the workers can take: the scheduler divides no more. */
+static int max_in_flight(const struct config *config)
+{
+    int all = config->workers * (int)limits_here(config).in_flight;
+    return all < config->max_in_flight ? all : config->max_in_flight;
+}
+
 static bool send_config(struct supervisor *s, size_t i, enum control_type type)
 {
     struct config visible = *s->config; /* borrows its texts */
     struct buf bytes;
 
     visible.workers = (int)s->worker_count;
+    visible.max_in_flight = max_in_flight(&visible);
     buf_init(&bytes, CONTROL_MAX_BYTES);
     config_encode(&visible, child_of(s, i)->role, &bytes);
     bool fits = !bytes.overflow;
@@ -422,32 +432,63 @@ static void reap(struct supervisor *s)
     schedule(s);
 }
 
-static void reload(struct supervisor *s)
+static void send_reload(struct supervisor *s)
 {
-    struct config fresh = {0};
-    struct buf restart;
-    struct err err;
-
-    if (config_load(&fresh, environ, s->mastodon_dir, &err) != FP_OK) {
-        log_event(LOG_LEVEL_ERROR, "not reloaded: the configuration is invalid",
-                  LOG_TEXT("reason", err.message));
-        config_clear(&fresh);
-        return;
-    }
-    buf_init(&restart, 2048);
-    reload_merge(s->config, &fresh, &restart);
-    config_clear(&fresh);
     log_set_level(s->config->log_level);
     for (size_t i = 0; i < s->crew.child_count; i++) {
         if (crew_child_lives(child_of(s, i)) && s->seats[i].control != NULL)
             send_config(s, i, CONTROL_RELOAD);
     }
+}
+
+static void reload(struct supervisor *s, const struct config *fresh)
+{
+    struct buf restart;
+
+    buf_init(&restart, 2048);
+    reload_merge(s->config, fresh, &restart);
+    send_reload(s);
     if (restart.len > 0)
         log_event(LOG_LEVEL_WARN, "reloaded; what else has changed needs a restart",
                   LOG_STR("changed", buf_str(&restart)));
     else
         log_plain(LOG_LEVEL_INFO, "reloaded");
     buf_clear(&restart);
+}
+
+static void follow_upgrade(struct supervisor *s, const struct config *fresh)
+{
+    struct buf restart;
+
+    if (strcmp(fresh->mastodon.text, s->config->mastodon.text) == 0)
+        return; /* the file was only written again */
+    log_event(LOG_LEVEL_INFO, "another Mastodon is installed",
+              LOG_TEXT("before", s->config->mastodon.text), LOG_TEXT("now", fresh->mastodon.text));
+    buf_init(&restart, 2048);
+    reload_upgrade(s->config, fresh, &restart);
+    send_reload(s);
+    if (restart.len > 0)
+        log_event(LOG_LEVEL_WARN, "what has changed beside Mastodon's version needs a restart",
+                  LOG_STR("changed", buf_str(&restart)));
+    buf_clear(&restart);
+}
+
+static void on_reread(void *arg, enum reread_reason reason, const struct config *fresh,
+                      const char *error)
+{
+    struct supervisor *s = arg;
+
+    if (fresh == NULL)
+        log_event(LOG_LEVEL_ERROR,
+                  reason == REREAD_ORDERED ? "not reloaded: the configuration is invalid"
+                                           : "another Mastodon is installed, but not followed",
+                  LOG_TEXT("reason", error));
+    else if (reason == REREAD_ORDERED)
+        reload(s, fresh);
+    else
+        follow_upgrade(s, fresh);
+    if (reason == REREAD_ORDERED && s->crew.state == CREW_RUNNING)
+        notify_ready();
 }
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
@@ -458,12 +499,9 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
     if (number == SIGCHLD) {
         reap(s);
     } else if (number == SIGHUP) {
-        bool announced = s->crew.state == CREW_RUNNING; /* systemd waits for READY otherwise */
-        if (announced)
+        if (s->crew.state == CREW_RUNNING) /* systemd waits for READY otherwise */
             notify_reloading();
-        reload(s);
-        if (announced)
-            notify_ready();
+        reread_order(s->reread);
     } else {
         crew_terminate(&s->crew, (unsigned)s->config->drain_seconds, now_ms(s));
         schedule(s);
@@ -476,16 +514,6 @@ static void on_watchdog(void *arg)
 
     notify_watchdog();
     loop_timer_set(s->watchdog_timer, s->watchdog_ms);
-}
-
-static unsigned count_cores(void)
-{
-    cpu_set_t cores;
-
-    if (sched_getaffinity(0, sizeof(cores), &cores) == -1)
-        return 1;
-    int count = CPU_COUNT(&cores);
-    return count < 1 ? 1 : (unsigned)count;
 }
 
 static void open_loop(struct supervisor *s)
@@ -516,7 +544,19 @@ static void close_loop(struct supervisor *s)
         event_free(s->signals[i]);
     loop_timer_destroy(s->watchdog_timer);
     loop_timer_destroy(s->step_timer);
+    reread_destroy(s->reread);
     event_base_free(s->base);
+}
+
+static void warn_of_few_descriptors(const struct supervisor *s)
+{
+    struct config config = *s->config; /* borrows its texts */
+
+    config.workers = (int)s->worker_count;
+    if (max_in_flight(&config) < config.max_in_flight)
+        log_event(LOG_LEVEL_WARN, "few descriptors: raise LimitNOFILE=",
+                  LOG_INT("deliveries_at_once", max_in_flight(&config)),
+                  LOG_INT("instead_of", config.max_in_flight));
 }
 
 int supervisor_run(struct config *config, const char *mastodon_dir)
@@ -531,12 +571,14 @@ int supervisor_run(struct config *config, const char *mastodon_dir)
         free(s);
         return FP_EXIT_CONFIG;
     }
-    s->worker_count = config->workers > 0 ? (unsigned)config->workers : count_cores();
+    s->worker_count = limits_workers(config);
     if (s->worker_count > CREW_MAX_WORKERS)
         s->worker_count = CREW_MAX_WORKERS;
+    warn_of_few_descriptors(s);
     randombytes_buf(s->ticket_key, sizeof(s->ticket_key));
     spawn_prepare();
     open_loop(s);
+    s->reread = reread_create(s->base, config, mastodon_dir, REREAD_LOOK_MS, on_reread, s);
     crew_init(&s->crew, s->worker_count, PATIENCE, &actions, s);
     for (size_t i = 0; i < s->crew.child_count; i++)
         s->seats[i] = (struct seat){.supervisor = s, .child = i};

@@ -95,7 +95,8 @@ static void defaults_are_those_of_mastodon_and_the_help(void **state)
     assert_int_equal(config.max_in_flight, 2048);
     assert_int_equal(config.lookahead_jobs, 4096);
     assert_true(config.lookahead_bytes == INT64_C(64) << 20);
-    assert_int_equal(config.host_window, 4);
+    assert_int_equal(config.host_window, 32);
+    assert_int_equal(config.max_rate, 1000);
     assert_true(config.double_knock);
     assert_int_equal(config.claim_rate, 0);
     assert_int_equal(config.drain_seconds, 25);
@@ -750,7 +751,7 @@ static void the_help_lists_every_variable_of_ours(void **state)
         assert_true(str_starts_with(str_of(line), STR("  FEDPUSH_")));
         line += len + 1;
     }
-    assert_int_equal(lines, 27);
+    assert_int_equal(lines, 28);
     buf_clear(&help);
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -46,6 +47,7 @@ struct fixture {
     bool withhold; /* the signer's answer */
     unsigned asked;
     enum knock knock;
+    bool low;
     uint8_t method;
     uint8_t reread;
     uint8_t scheme;
@@ -113,6 +115,11 @@ static void behave(struct bufferevent *bev, struct fixture *f, const char *path)
         accept_scheme(bev, f, false, status);
     else if (sscanf(path, "/status/%d", &status) == 1)
         answer(bev, "HTTP/1.1 %d Words\r\nContent-Length: 2\r\n\r\nok", status);
+    else if (sscanf(path, "/later/%d", &status) == 1)
+        answer(bev,
+               "HTTP/1.1 %d Words\r\ndate: Mon, 23 Nov 2026 07:34:40 GMT\r\n"
+               "RETRY-AFTER: 90\r\nContent-Length: 0\r\n\r\n",
+               status);
     else if (sscanf(path, "/redirect/%d", &status) == 1)
         redirect_to(bev, status, "../status/202?after");
     else if (strcmp(path, "/loop") == 0)
@@ -239,6 +246,7 @@ static bool ask_signer(void *arg, const struct message_sign *request)
     f->asked++;
     f->method = request->method;
     f->reread = request->reread;
+    assert_int_equal(request->low, f->low);
     f->scheme = request->scheme;
     f->date_s = request->date_s;
     snprintf(f->target, sizeof(f->target), "%.*s", STR_ARG(request->target));
@@ -334,6 +342,7 @@ static void begin_url(struct fixture *f, const char *url)
                               .ticket = {.account_id = 116543210987654321,
                                          .content_type = STR("application/activity+json")},
                               .knock = (uint8_t)f->knock,
+                              .low = f->low,
                               .url = str_of(url),
                               .body = STR("{\"type\":\"Create\"}")};
     f->done = false;
@@ -357,13 +366,23 @@ static void deliver(struct fixture *f, const char *path)
     server_wait(f->base, &f->done);
 }
 
-static void expect_failure(struct fixture *f, const char *error_class, const char *words)
+static void expect_failure(struct fixture *f, enum failure_kind failure, const char *error_class,
+                           const char *words)
 {
     assert_int_equal(f->outcome.kind, OUTCOME_TRANSPORT);
+    assert_int_equal(f->outcome.failure, failure);
     assert_int_equal(f->outcome.status, 0);
     assert_string_equal(f->error_class, error_class);
     if (strstr(f->error_message, words) == NULL)
         fail_msg("\"%s\" is not in \"%s\"", words, f->error_message);
+}
+
+static void wait_for_state(struct fixture *f, enum delivery_state wanted)
+{
+    for (int i = 0; i < SERVER_WAIT_MS && !f->done && delivery_state(f->delivery) != wanted; i++)
+        server_run(f->base, 1);
+    assert_false(f->done);
+    assert_int_equal(delivery_state(f->delivery), wanted);
 }
 
 /* --- tests --- */
@@ -372,6 +391,7 @@ static void test_request_is_as_signed(void **state)
 {
     struct fixture *f = *state;
 
+    f->low = true;
     deliver(f, "/status/202");
     assert_int_equal(f->outcome.kind, OUTCOME_RESPONSE);
     assert_int_equal(f->outcome.status, 202);
@@ -502,15 +522,15 @@ static void test_redirects_that_are_not_followed(void **state)
 
     for (size_t i = 0; i < 3; i++) {
         deliver(f, paths[i]);
-        expect_failure(f, "HTTP::StateError", "can't follow redirect");
+        expect_failure(f, FAILURE_OTHER, "HTTP::StateError", "can't follow redirect");
         assert_int_equal(f->requests, 1);
     }
     deliver(f, "/elsewhere");
-    expect_failure(f, "HTTP::StateError", "another origin");
+    expect_failure(f, FAILURE_OTHER, "HTTP::StateError", "another origin");
     deliver(f, "/nowhere");
-    expect_failure(f, "HTTP::StateError", "Location");
+    expect_failure(f, FAILURE_OTHER, "HTTP::StateError", "Location");
     deliver(f, "/loop");
-    expect_failure(f, "HTTP::Redirector::TooManyRedirectsError", "too many");
+    expect_failure(f, FAILURE_OTHER, "HTTP::Redirector::TooManyRedirectsError", "too many");
     assert_int_equal(f->requests, DELIVERY_MAX_HOPS + 1);
 }
 
@@ -519,15 +539,15 @@ static void test_broken_answers(void **state)
     struct fixture *f = *state;
 
     deliver(f, "/reset");
-    expect_failure(f, "HTTP::ConnectionError", "127.0.0.1");
+    expect_failure(f, FAILURE_RESET, "HTTP::ConnectionError", "127.0.0.1");
     assert_int_equal(f->outcome.sent_bytes, 17);
     deliver(f, "/close");
-    expect_failure(f, "HTTP::ConnectionError", "on http://127.0.0.1");
+    expect_failure(f, FAILURE_RESET, "HTTP::ConnectionError", "on http://127.0.0.1");
     deliver(f, "/garbage");
     assert_int_equal(f->outcome.kind, OUTCOME_TRANSPORT);
     assert_string_not_equal(f->error_class, "");
     deliver(f, "/short");
-    expect_failure(f, "HTTP::ConnectionError", "on http://127.0.0.1");
+    expect_failure(f, FAILURE_RESET, "HTTP::ConnectionError", "on http://127.0.0.1");
 }
 
 static void test_answers_are_bounded(void **state)
@@ -535,9 +555,9 @@ static void test_answers_are_bounded(void **state)
     struct fixture *f = *state;
 
     deliver(f, "/header/lines");
-    expect_failure(f, "HTTP::ResponseHeaderError", "too long");
+    expect_failure(f, FAILURE_OTHER, "HTTP::ResponseHeaderError", "too long");
     deliver(f, "/header/bytes");
-    expect_failure(f, "HTTP::ResponseHeaderError", "too long");
+    expect_failure(f, FAILURE_OTHER, "HTTP::ResponseHeaderError", "too long");
     deliver(f, "/header/long");
     assert_int_equal(f->outcome.status, 200);
     deliver(f, "/body"); /* read and thrown away up to a mebibyte */
@@ -545,7 +565,48 @@ static void test_answers_are_bounded(void **state)
     assert_int_equal(f->outcome.status, 200);
     f->config.mastodon.minor = 3; /* read whole, by then */
     deliver(f, "/body");
-    expect_failure(f, "Mastodon::LengthValidationError", "1048576");
+    expect_failure(f, FAILURE_OTHER, "Mastodon::LengthValidationError", "1048576");
+}
+
+static void test_hosts_that_ask_for_time(void **state)
+{
+    struct fixture *f = *state;
+
+    deliver(f, "/later/503");
+    assert_int_equal(f->outcome.status, 503);
+    assert_int_equal(f->outcome.retry_after_ms, 90000);
+    assert_false(f->outcome.reused);
+    deliver(f, "/later/429");
+    assert_int_equal(f->outcome.retry_after_ms, 90000);
+    assert_true(f->outcome.reused);
+    deliver(f, "/later/500");
+    assert_int_equal(f->outcome.retry_after_ms, 0);
+    deliver(f, "/status/503");
+    assert_int_equal(f->outcome.retry_after_ms, 0);
+}
+
+static void test_without_a_socket_it_waits(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before;
+
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const struct rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+    begin(f, "/status/202");
+    setrlimit(RLIMIT_NOFILE, &none);
+    for (int i = 0; i < DELIVERY_MAX_WAITS; i++) {
+        wait_for_state(f, DELIVERY_WAITING);
+        delivery_tick(f->delivery);
+    }
+    server_wait(f->base, &f->done);
+    assert_int_equal(f->outcome.kind, OUTCOME_NOT_TRIED); /* no retry is burnt */
+
+    begin(f, "/status/202");
+    wait_for_state(f, DELIVERY_WAITING);
+    setrlimit(RLIMIT_NOFILE, &before);
+    delivery_tick(f->delivery);
+    server_wait(f->base, &f->done);
+    assert_int_equal(f->outcome.status, 202);
 }
 
 static void test_silence_ends(void **state)
@@ -559,7 +620,7 @@ static void test_silence_ends(void **state)
     assert_false(f->done);
     f->ahead_ms += 2000;
     server_wait(f->base, &f->done);
-    expect_failure(f, "HTTP::TimeoutError", "Read timed out");
+    expect_failure(f, FAILURE_TIMEOUT, "HTTP::TimeoutError", "Read timed out");
     assert_true(f->outcome.total_ms >= 11000);
 }
 
@@ -571,7 +632,7 @@ static void test_refused_connection(void **state)
     close(evconnlistener_get_fd(f->listener)); /* nobody listens there now */
     begin(f, "/status/200");
     server_wait(f->base, &f->done);
-    expect_failure(f, "HTTP::ConnectionError", "on http://127.0.0.1");
+    expect_failure(f, FAILURE_REFUSED, "HTTP::ConnectionError", "on http://127.0.0.1");
     assert_int_equal(f->outcome.sent_bytes, 0);
     int fd = socket(AF_INET, SOCK_STREAM, 0); /* for the listener to close */
     if (fd != evconnlistener_get_fd(f->listener))
@@ -734,7 +795,7 @@ static void test_limit_of_a_delivery(void **state)
     f->ahead_ms += DELIVERY_LIMIT_MS + 1000;
     delivery_tick(f->delivery);
     assert_true(f->done);
-    expect_failure(f, "HTTP::TimeoutError", "timed out");
+    expect_failure(f, FAILURE_OTHER, "HTTP::TimeoutError", "timed out");
 }
 
 static void test_cancelling(void **state)
@@ -773,6 +834,8 @@ int main(void)
         TEST(test_redirects_that_are_not_followed),
         TEST(test_broken_answers),
         TEST(test_answers_are_bounded),
+        TEST(test_hosts_that_ask_for_time),
+        TEST(test_without_a_socket_it_waits),
         TEST(test_silence_ends),
         TEST(test_refused_connection),
         TEST(test_refused_addresses_are_not_connected_to),

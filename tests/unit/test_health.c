@@ -343,12 +343,13 @@ struct history {
     char text[256];
 };
 
-static void on_host(void *arg, struct str host, bool suspect)
+static void on_host(void *arg, struct str host, bool suspect, int64_t success_s)
 {
     struct history *history = arg;
     size_t len = strlen(history->text);
-    snprintf(history->text + len, sizeof(history->text) - len, "%.*s%s ", STR_ARG(host),
-             suspect ? "?" : "");
+    snprintf(history->text + len, sizeof(history->text) - len, "%.*s%s%s ", STR_ARG(host),
+             suspect ? "?" : "", success_s < 0 ? "-" : "");
+    assert_true(success_s >= -1);
 }
 
 static void on_history(void *arg)
@@ -371,7 +372,7 @@ static void history_tells_whom_to_suspect(void **state)
     health_load(health, DEADLINE_MS, on_host, on_history, &history);
     assert_false(history.done);
     server_wait(base, &history.done);
-    assert_string_equal(history.text, "sick.test gone.test? good.test never.test? ");
+    assert_string_equal(history.text, "sick.test gone.test? good.test never.test?- ");
 }
 
 static void a_start_without_history_goes_on(void **state)

@@ -26,7 +26,7 @@
 #include "worker/http.h"
 #include "worker/multi.h"
 
-enum { LONG_BODY_BYTES = 24 * 1024 * 1024 };
+enum { LONG_BODY_BYTES = 24 * 1024 * 1024, MAX_CONNECTIONS = 10 };
 
 struct fixture {
     struct event_base *base;
@@ -204,7 +204,7 @@ static int start(void **state)
                                                  .clock = &f->clock,
                                                  .store = f->store,
                                                  .policy = &f->policy,
-                                                 .max_connections = 10});
+                                                 .max_connections = MAX_CONNECTIONS});
     *state = f;
     return 0;
 }
@@ -336,6 +336,35 @@ static void a_kept_connection_that_is_dead_is_replaced(void **state)
     expect_accepted(f);
     assert_int_equal(f->requests, 3);
     assert_int_equal(f->accepted, 2);
+    assert_false(f->result.reused); /* what answered was a new one */
+    get_to(f, "a.example", "/");
+    assert_true(f->result.reused);
+}
+
+/* What was idle for longest is closed when there are more connections than may be kept. */
+static void hosts_used_recently_keep_their_connections(void **state)
+{
+    struct fixture *f = *state;
+    char host[32];
+
+    for (int i = 0; i < MAX_CONNECTIONS; i++) {
+        snprintf(host, sizeof(host), "h%d.example", i);
+        get_to(f, host, "/");
+        server_run(f->base, 3); /* libcurl counts in milliseconds */
+    }
+    get_to(f, "h0.example", "/");
+    assert_true(f->result.reused);
+    server_run(f->base, 3);
+    get_to(f, "more.example", "/");
+    server_wait(f->base, &f->closed);
+    server_run(f->base, 20);
+    assert_int_equal(f->ended, 1);
+    get_to(f, "h0.example", "/");
+    assert_true(f->result.reused);
+    get_to(f, "h2.example", "/");
+    assert_true(f->result.reused);
+    get_to(f, "h1.example", "/");
+    assert_false(f->result.reused);
 }
 
 static void bytes_are_as_given(void **state)
@@ -548,6 +577,7 @@ int main(void)
         TEST(connections_are_kept_for_their_host),
         TEST(kept_connections_end_after_thirty_quiet_seconds),
         TEST(a_kept_connection_that_is_dead_is_replaced),
+        TEST(hosts_used_recently_keep_their_connections),
         TEST(bytes_are_as_given),
         TEST(interim_answers_are_passed_over_and_bounded),
         TEST(certificates_must_be_the_hosts_own_and_known),

@@ -128,8 +128,23 @@ static void test_401_to_a_sender_that_is_gone(void **state)
 
 static struct message_outcome failed(enum outcome_kind kind)
 {
-    return (struct message_outcome){
-        .kind = (uint8_t)kind, .error_class = STR("Some::Error"), .error_message = STR("said so")};
+    return (struct message_outcome){.kind = (uint8_t)kind,
+                                    .failure = FAILURE_REFUSED,
+                                    .error_class = STR("Some::Error"),
+                                    .error_message = STR("said so")};
+}
+
+static void test_hosts_that_ask_for_time(void **state)
+{
+    struct message_outcome busy = {
+        .kind = OUTCOME_RESPONSE, .status = 503, .retry_after_ms = 90000};
+    (void)state;
+
+    struct judgement j = of(busy, &v4_5_15, 1, -1);
+    assert_int_equal(j.sentence, SENTENCE_RETRY);
+    assert_int_equal(j.retry_after_ms, 90000);
+    assert_int_equal(of_status(503, &v4_5_15).retry_after_ms, 0);
+    assert_int_equal(of_status(202, &v4_5_15).failure, FAILURE_NONE);
 }
 
 static void test_no_answer(void **state)
@@ -139,6 +154,7 @@ static void test_no_answer(void **state)
     assert_int_equal(j.sentence, SENTENCE_RETRY);
     assert_int_equal(j.track, TRACK_FAILURE);
     assert_true(j.attempted && j.transport_failure && j.recorded);
+    assert_int_equal(j.failure, FAILURE_REFUSED);
     assert_int_equal(j.result, HEALTH_RETRIED);
     assert_true(str_equal(j.error_class, STR("Some::Error")));
     assert_string_equal(j.error_message, "said so");
@@ -185,6 +201,7 @@ int main(void)
         cmocka_unit_test(test_unsalvageable_counts_by_version),
         cmocka_unit_test(test_other_statuses_are_retried),
         cmocka_unit_test(test_401_to_a_sender_that_is_gone),
+        cmocka_unit_test(test_hosts_that_ask_for_time),
         cmocka_unit_test(test_no_answer),
         cmocka_unit_test(test_no_key),
     };

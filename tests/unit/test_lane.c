@@ -10,12 +10,16 @@
 
 #include "sched/lane.h"
 
-enum { MAX_CLAIMS = 256 };
+enum { MAX_CLAIMS = 256, NOW_MS = 10000000 };
+
+static struct rng rng;
 
 struct fixture {
     struct lanes *lanes;
     struct claim *claims[MAX_CLAIMS];
     size_t count;
+    unsigned window;
+    int64_t now_ms;
 };
 
 static void create(struct fixture *f, unsigned workers, unsigned window, unsigned slots,
@@ -24,8 +28,9 @@ static void create(struct fixture *f, unsigned workers, unsigned window, unsigne
     const struct lane_options options = {.workers = workers,
                                          .host_window = window,
                                          .max_in_flight = slots,
-                                         .lookahead_jobs = lookahead};
-    *f = (struct fixture){.lanes = lanes_create(&options)};
+                                         .lookahead_jobs = lookahead,
+                                         .rng = &rng};
+    *f = (struct fixture){.lanes = lanes_create(&options), .window = window, .now_ms = NOW_MS};
 }
 
 static void destroy(struct fixture *f)
@@ -44,28 +49,58 @@ static struct claim *make(struct fixture *f, int64_t retry_count)
     return claim;
 }
 
+static void learn(struct fixture *f, const char *host, bool suspect)
+{
+    lanes_learn(f->lanes, str_of(host), suspect, 0, f->now_ms);
+}
+
+/* Its window is as wide as it may be. */
+static struct lane *lane_of(struct fixture *f, const char *host)
+{
+    struct lane *lane = lanes_get(f->lanes, str_of(host), f->now_ms);
+    lane->window.size = f->window;
+    return lane;
+}
+
 static struct lane *healthy(struct fixture *f, const char *host)
 {
-    lanes_learn(f->lanes, str_of(host), false, 0);
-    return lanes_get(f->lanes, str_of(host), 0);
+    learn(f, host, false);
+    return lane_of(f, host);
 }
 
 static struct lane *failing(struct fixture *f, const char *host)
 {
-    lanes_learn(f->lanes, str_of(host), true, 0);
-    return lanes_get(f->lanes, str_of(host), 0);
+    learn(f, host, true);
+    return lane_of(f, host);
+}
+
+static struct claim *next(struct fixture *f, unsigned worker)
+{
+    return lanes_next(f->lanes, worker, f->now_ms);
+}
+
+static bool has_room(struct fixture *f, struct lane *lane, bool low)
+{
+    const struct claim claim = {.origin = ORIGIN_QUEUE, .low = low};
+    return lanes_course(f->lanes, lane, &claim, f->now_ms) == COURSE_LANE;
 }
 
 static struct claim *add(struct fixture *f, struct lane *lane)
 {
     struct claim *claim = make(f, -1);
-    lanes_add(f->lanes, lane, claim, false);
+    lanes_add(f->lanes, lane, claim, false, f->now_ms);
     return claim;
+}
+
+static void land_as(struct fixture *f, struct claim *claim, enum lane_answer answer)
+{
+    const struct lane_result result = {.answer = answer, .total_ms = 100};
+    lanes_landed(f->lanes, claim, &result, f->now_ms);
 }
 
 static void land(struct fixture *f, struct claim *claim, bool failed)
 {
-    lanes_landed(f->lanes, claim, true, failed, 100, 0);
+    land_as(f, claim, failed ? LANE_TRANSPORT : LANE_ANSWERED);
 }
 
 static void test_window_bounds_a_lane(void **state)
@@ -78,18 +113,18 @@ static void test_window_bounds_a_lane(void **state)
     for (int i = 0; i < 5; i++)
         add(&f, lane);
     for (size_t i = 0; i < 3; i++) { /* first come, first served */
-        assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[i]);
+        assert_ptr_equal(next(&f, 0), f.claims[i]);
         assert_int_equal(f.claims[i]->state, CLAIM_FLIGHT);
     }
-    assert_null(lanes_next(f.lanes, 0));
+    assert_null(next(&f, 0));
     assert_int_equal(lanes_in_flight(f.lanes), 3);
     assert_int_equal(lanes_waiting(f.lanes), 2);
     assert_int_equal(lanes_ready(f.lanes), 0);
     land(&f, f.claims[1], false);
     assert_int_equal(f.claims[1]->state, CLAIM_NEW);
     assert_null(f.claims[1]->lane);
-    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[3]);
-    assert_null(lanes_next(f.lanes, 0));
+    assert_ptr_equal(next(&f, 0), f.claims[3]);
+    assert_null(next(&f, 0));
     destroy(&f);
 }
 
@@ -99,29 +134,32 @@ static void test_suspect_lane_has_a_window_of_one(void **state)
     (void)state;
 
     create(&f, 1, 3, 100, 1000);
-    struct lane *lane = lanes_get(f.lanes, STR("new.example"), 0);
+    struct lane *lane = lane_of(&f, "new.example");
     assert_true(lane->suspect);
     for (int i = 0; i < 6; i++)
         add(&f, lane);
-    struct claim *first = lanes_next(f.lanes, 0);
+    struct claim *first = next(&f, 0);
     assert_non_null(first);
-    assert_null(lanes_next(f.lanes, 0));
+    assert_null(next(&f, 0));
     land(&f, first, false); /* one success opens it */
     assert_false(lane->suspect);
     struct claim *flown[3];
     for (int i = 0; i < 3; i++) {
-        flown[i] = lanes_next(f.lanes, 0);
+        flown[i] = next(&f, 0);
         assert_non_null(flown[i]);
     }
-    assert_null(lanes_next(f.lanes, 0));
+    assert_null(next(&f, 0));
     land(&f, flown[0], true); /* one transport failure closes it: two are still in flight */
     assert_true(lane->suspect);
-    assert_null(lanes_next(f.lanes, 0));
-    lanes_landed(f.lanes, flown[1], false, false, 0, 0); /* no attempt: no opinion */
+    assert_null(next(&f, 0));
+    land_as(&f, flown[1], LANE_UNTRIED); /* no attempt: no opinion */
     assert_true(lane->suspect);
-    assert_null(lanes_next(f.lanes, 0));
+    assert_null(next(&f, 0));
     land(&f, flown[2], true);
-    assert_non_null(lanes_next(f.lanes, 0));
+    assert_null(next(&f, 0)); /* not at once */
+    f.now_ms += 2000;
+    lanes_wake(f.lanes, f.now_ms);
+    assert_non_null(next(&f, 0));
     destroy(&f);
 }
 
@@ -135,8 +173,8 @@ static void test_slots_bound_all_lanes(void **state)
     for (int i = 0; i < 6; i++)
         add(&f, a);
     for (int i = 0; i < 4; i++)
-        assert_non_null(lanes_next(f.lanes, 0));
-    assert_null(lanes_next(f.lanes, 0));
+        assert_non_null(next(&f, 0));
+    assert_null(next(&f, 0));
     assert_int_equal(lanes_ready(f.lanes), 1);
     destroy(&f);
 }
@@ -152,8 +190,8 @@ static void test_lanes_take_turns(void **state)
     for (int i = 0; i < 9; i++) /* a has all of its jobs before the others come */
         add(&f, lanes[i / 3]);
     for (int i = 0; i < 9; i++)
-        assert_ptr_equal(lanes_next(f.lanes, 0)->lane, lanes[i % 3]);
-    assert_null(lanes_next(f.lanes, 0));
+        assert_ptr_equal(next(&f, 0)->lane, lanes[i % 3]);
+    assert_null(next(&f, 0));
     destroy(&f);
 }
 
@@ -166,15 +204,15 @@ static void test_fourth_turn_is_a_retried_jobs(void **state)
     create(&f, 1, 100, 100, 10000);
     struct lane *lane = healthy(&f, "a.example");
     for (int i = 0; i < 4; i++)
-        lanes_add(f.lanes, lane, make(&f, 2), false);
+        lanes_add(f.lanes, lane, make(&f, 2), false, f.now_ms);
     for (int i = 0; i < 7; i++)
         add(&f, lane);
     for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
-        struct claim *claim = lanes_next(f.lanes, 0);
+        struct claim *claim = next(&f, 0);
         assert_non_null(claim);
         assert_int_equal(claim->job.retry_count, expected[i]);
     }
-    assert_null(lanes_next(f.lanes, 0));
+    assert_null(next(&f, 0));
     destroy(&f);
 }
 
@@ -187,7 +225,7 @@ static unsigned suspects_in_flight(struct fixture *f, unsigned hosts)
         snprintf(host, sizeof(host), "dead%u.example", i);
         add(f, failing(f, host));
     }
-    while (lanes_next(f->lanes, 0) != NULL)
+    while (next(f, 0) != NULL)
         count++;
     return count;
 }
@@ -203,8 +241,8 @@ static void test_suspects_leave_a_quarter_free(void **state)
     for (int i = 0; i < 6; i++)
         add(&f, good);
     for (int i = 0; i < 4; i++)
-        assert_ptr_equal(lanes_next(f.lanes, 0)->lane, good);
-    assert_null(lanes_next(f.lanes, 0));
+        assert_ptr_equal(next(&f, 0)->lane, good);
+    assert_null(next(&f, 0));
     destroy(&f);
 }
 
@@ -224,9 +262,9 @@ static void test_suspects_hold_a_quarter_beside_healthy_work(void **state)
     }
     add(&f, good);
     assert_int_equal(suspects_in_flight(&f, 40), 4);
-    assert_ptr_equal(lanes_next(f.lanes, 1)->lane, good);
+    assert_ptr_equal(next(&f, 1)->lane, good);
     unsigned more = 0; /* none is healthy and ready any more: up to three quarters */
-    while (lanes_next(f.lanes, 0) != NULL)
+    while (next(&f, 0) != NULL)
         more++;
     assert_int_equal(more, 8);
     destroy(&f);
@@ -244,15 +282,15 @@ static void test_rings_are_the_workers_own(void **state)
         snprintf(host, sizeof(host), "host%u.example", i);
         struct lane *lane = healthy(&f, host);
         assert_true(lane->worker < 3);
-        assert_ptr_equal(lanes_get(f.lanes, str_of(host), 1), lane);
+        assert_ptr_equal(lane_of(&f, host), lane);
         per_worker[lane->worker]++;
         add(&f, lane);
     }
     for (unsigned w = 0; w < 3; w++) {
         assert_true(per_worker[w] > 5); /* all work */
         for (unsigned i = 0; i < per_worker[w]; i++)
-            assert_int_equal(lanes_next(f.lanes, w)->lane->worker, w);
-        assert_null(lanes_next(f.lanes, w));
+            assert_int_equal(next(&f, w)->lane->worker, w);
+        assert_null(next(&f, w));
     }
     destroy(&f);
 }
@@ -265,15 +303,15 @@ static void test_blocked_lane_waits(void **state)
     create(&f, 1, 4, 100, 1000);
     struct lane *lane = healthy(&f, "a.example");
     add(&f, lane);
-    lanes_block(f.lanes, lane, true);
-    assert_null(lanes_next(f.lanes, 0));
+    lanes_block(f.lanes, lane, true, f.now_ms);
+    assert_null(next(&f, 0));
     assert_int_equal(lanes_ready(f.lanes), 0);
     add(&f, lane); /* what comes meanwhile waits too */
-    lanes_learn(f.lanes, STR("a.example"), true, 0);
-    assert_null(lanes_next(f.lanes, 0)); /* a change of class doesn't unblock */
-    lanes_learn(f.lanes, STR("a.example"), false, 0);
-    lanes_block(f.lanes, lane, false);
-    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[0]);
+    learn(&f, "a.example", true);
+    assert_null(next(&f, 0)); /* a change of class doesn't unblock */
+    learn(&f, "a.example", false);
+    lanes_block(f.lanes, lane, false, f.now_ms);
+    assert_ptr_equal(next(&f, 0), f.claims[0]);
     destroy(&f);
 }
 
@@ -286,15 +324,15 @@ static void test_return_to_the_head_and_removal(void **state)
     struct lane *lane = healthy(&f, "a.example");
     for (int i = 0; i < 3; i++)
         add(&f, lane);
-    struct claim *first = lanes_next(f.lanes, 0);
-    lanes_landed(f.lanes, first, false, false, 0, 0);
-    lanes_add(f.lanes, lane, first, true);
-    lanes_remove(f.lanes, f.claims[1]);
+    struct claim *first = next(&f, 0);
+    land_as(&f, first, LANE_UNTRIED);
+    lanes_add(f.lanes, lane, first, true, f.now_ms);
+    lanes_remove(f.lanes, f.claims[1], f.now_ms);
     assert_int_equal(f.claims[1]->state, CLAIM_NEW);
     assert_int_equal(lanes_waiting(f.lanes), 2);
-    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[0]);
-    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[2]);
-    assert_null(lanes_next(f.lanes, 0));
+    assert_ptr_equal(next(&f, 0), f.claims[0]);
+    assert_ptr_equal(next(&f, 0), f.claims[2]);
+    assert_null(next(&f, 0));
     destroy(&f);
 }
 
@@ -308,49 +346,61 @@ static void test_room_is_bounded(void **state)
     create(&f, 1, 4, 100, 160);
     struct lane *good = healthy(&f, "good.example");
     for (int i = 0; i < 10; i++) { /* a lane: a sixteenth */
-        assert_true(lanes_has_room(f.lanes, good, false));
+        assert_true(has_room(&f, good, false));
         add(&f, good);
     }
-    assert_false(lanes_has_room(f.lanes, good, false));
+    assert_false(has_room(&f, good, false));
     for (; lanes_filled < 10; lanes_filled++) { /* all suspect ones together: a quarter */
         snprintf(host, sizeof(host), "dead%u.example", lanes_filled);
         struct lane *lane = failing(&f, host);
-        if (!lanes_has_room(f.lanes, lane, false))
+        if (!has_room(&f, lane, false))
             break;
-        while (lanes_has_room(f.lanes, lane, false))
+        while (has_room(&f, lane, false))
             add(&f, lane);
     }
     assert_int_equal(lanes_filled, 4);
     assert_int_equal(lanes_waiting(f.lanes), 50);
     /* A host that is only unknown is not shut out by the dead ones. */
-    assert_true(lanes_has_room(f.lanes, lanes_get(f.lanes, STR("unknown.example"), 0), false));
-    assert_true(lanes_has_room(f.lanes, healthy(&f, "other.example"), false));
+    assert_true(has_room(&f, lane_of(&f, "unknown.example"), false));
+    assert_true(has_room(&f, healthy(&f, "other.example"), false));
     destroy(&f);
 }
 
-static void test_booking_spreads_at_the_hosts_pace(void **state)
+static void test_what_finds_no_room_books_behind_what_waits(void **state)
 {
     struct fixture f;
+    const struct claim arriving = {.origin = ORIGIN_QUEUE};
+    const struct claim returning = {.origin = ORIGIN_SCHEDULE};
     (void)state;
 
-    create(&f, 1, 4, 100, 1000);
+    create(&f, 1, 4, 100, 160);
     struct lane *lane = healthy(&f, "a.example"); /* 200 ms an attempt, four at once */
-    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1000), 51);
-    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1000), 102);
-    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1050), 103);  /* time passed */
-    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 900000), 51); /* long past: no debt */
-    add(&f, lane); /* behind what waits in memory */
-    add(&f, lane);
-    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 1900000), 153);
-    struct lane *dead = failing(&f, "dead.example");
-    assert_int_equal(lanes_book_ms(f.lanes, dead, false, 0), 201);
-    int64_t last = 0;
-    for (int i = 0; i < 10000; i++) {
-        int64_t delay = lanes_book_ms(f.lanes, dead, false, 0);
-        assert_true(delay >= last);
-        last = delay;
+    assert_int_equal(lanes_pace_ms(f.lanes, lane), 51);
+    for (int i = 0; i < 10; i++)
+        add(&f, lane);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_BOOK);
+    /* What was booked has its turn: it isn't sent away again. */
+    assert_int_equal(lanes_course(f.lanes, lane, &returning, f.now_ms), COURSE_LANE);
+    for (int i = 1; i <= 100; i++) {
+        assert_int_equal(lanes_book_ms(f.lanes, lane, f.now_ms), 510);
+        assert_int_equal(lane->reserved_ms, f.now_ms + 510 + 51 * i);
     }
-    assert_int_equal(last, 600000);
+    for (size_t i = 0; i < 10; i++)
+        lanes_remove(f.lanes, f.claims[i], f.now_ms);
+    /* There is room now, but what came before it is booked. */
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_BOOK);
+    assert_int_equal(lanes_course(f.lanes, lane, &returning, f.now_ms), COURSE_LANE);
+    unsigned called = lanes_release(f.lanes, lane, f.now_ms); /* so that it is called back */
+    assert_int_equal(called, 10);                             /* what the lane holds */
+    assert_int_equal(lanes_release(f.lanes, lane, f.now_ms + 999), 0);
+    lanes_released(lane, 3, f.now_ms);
+    assert_int_equal(lanes_release(f.lanes, lane, f.now_ms + 1000), 10);
+    lanes_released(lane, 0, f.now_ms);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_LANE);
+    assert_int_equal(lanes_release(f.lanes, lane, f.now_ms + 2000), 0);
+    for (int i = 0; i < 100000; i++)
+        lanes_book_ms(f.lanes, lane, f.now_ms);
+    assert_int_equal(lane->reserved_ms, f.now_ms + 3600000);
     destroy(&f);
 }
 
@@ -367,20 +417,14 @@ static void test_progress_follows_the_pace(void **state)
     struct lane *dead = failing(&f, "dead.example");
     for (int i = 0; i < 30; i++)
         add(&f, dead);
-    for (int i = 0; i < 20; i++) { /* the mean comes close to ten seconds */
-        struct claim *claim = lanes_next(f.lanes, 0);
-        while (claim->lane != dead) {
-            lanes_landed(f.lanes, claim, false, false, 0, 0);
-            claim = lanes_next(f.lanes, 0);
-        }
-        lanes_landed(f.lanes, claim, true, true, 10000, 0);
-    }
+    dead->mean_ms = 10000;
+    learn(&f, "dead.example", true);
     for (size_t i = 0; i < f.count; i++) {
         if (f.claims[i]->state == CLAIM_LANE && f.claims[i]->lane == lane)
-            lanes_remove(f.lanes, f.claims[i]);
+            lanes_remove(f.lanes, f.claims[i], f.now_ms);
     }
-    assert_int_equal(lanes_progressing(f.lanes), 1); /* ten wait, one makes way */
-    assert_int_equal(lanes_waiting(f.lanes), 10);
+    assert_int_equal(lanes_progressing(f.lanes), 1); /* thirty wait, one makes way */
+    assert_int_equal(lanes_waiting(f.lanes), 30);
     destroy(&f);
 }
 
@@ -388,7 +432,7 @@ static struct claim *add_low(struct fixture *f, struct lane *lane)
 {
     struct claim *claim = make(f, -1);
     claim->low = true;
-    lanes_add(f->lanes, lane, claim, false);
+    lanes_add(f->lanes, lane, claim, false, f->now_ms);
     return claim;
 }
 
@@ -401,13 +445,13 @@ static void test_low_jobs_wait_behind_their_hosts_others(void **state)
     struct lane *lane = healthy(&f, "a.example");
     struct claim *low[3] = {add_low(&f, lane), add_low(&f, lane), add_low(&f, lane)};
     for (int i = 0; i < 16; i++)
-        lanes_add(f.lanes, lane, make(&f, i % 2 == 0 ? -1 : 3), false);
+        lanes_add(f.lanes, lane, make(&f, i % 2 == 0 ? -1 : 3), false, f.now_ms);
     for (int turn = 0; turn < 19; turn++) {
-        struct claim *claim = lanes_next(f.lanes, 0);
+        struct claim *claim = next(&f, 0);
         assert_non_null(claim);
         assert_int_equal(claim->low, turn == 15 || turn > 16); /* a sixteenth turn, then the rest */
     }
-    assert_null(lanes_next(f.lanes, 0));
+    assert_null(next(&f, 0));
     for (int i = 0; i < 3; i++)
         assert_int_equal(low[i]->state, CLAIM_FLIGHT);
     assert_int_equal(lanes_waiting(f.lanes), 0);
@@ -427,17 +471,17 @@ static void test_low_jobs_leave_a_place_of_their_host(void **state)
     assert_int_equal(lanes_low_ready(f.lanes), 1);
     assert_int_equal(lanes_ready(f.lanes), 0);
     for (size_t i = 0; i < 2; i++)
-        assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[i]);
-    assert_null(lanes_next(f.lanes, 0));
+        assert_ptr_equal(next(&f, 0), f.claims[i]);
+    assert_null(next(&f, 0));
     assert_int_equal(lanes_low_ready(f.lanes), 0);
     struct claim *other = add(&f, lane);
     assert_int_equal(lanes_ready(f.lanes), 1);
-    assert_ptr_equal(lanes_next(f.lanes, 0), other);
+    assert_ptr_equal(next(&f, 0), other);
     land(&f, f.claims[0], false);
-    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[2]);
-    struct lane *unknown = lanes_get(f.lanes, STR("new.example"), 0); /* has but one place */
+    assert_ptr_equal(next(&f, 0), f.claims[2]);
+    struct lane *unknown = lane_of(&f, "new.example"); /* has but one place */
     struct claim *only = add_low(&f, unknown);
-    assert_ptr_equal(lanes_next(f.lanes, 0), only);
+    assert_ptr_equal(next(&f, 0), only);
     destroy(&f);
 }
 
@@ -454,25 +498,25 @@ static void test_low_jobs_get_the_slots_that_others_leave(void **state)
     for (int i = 0; i < 12; i++)
         add_low(&f, few);
     for (int i = 0; i < 8; i++) {
-        low[i] = lanes_next(f.lanes, 0);
+        low[i] = next(&f, 0);
         assert_non_null(low[i]);
     }
-    assert_null(lanes_next(f.lanes, 0));
+    assert_null(next(&f, 0));
     for (int i = 0; i < 100; i++)
         add(&f, many);
     for (int i = 0; i < 56; i++) /* the free ones at once */
-        assert_ptr_equal(lanes_next(f.lanes, 0)->lane, many);
-    assert_null(lanes_next(f.lanes, 0));
+        assert_ptr_equal(next(&f, 0)->lane, many);
+    assert_null(next(&f, 0));
     for (int i = 0; i < 7; i++) { /* and each that a low job leaves */
         land(&f, low[i], false);
-        assert_ptr_equal(lanes_next(f.lanes, 0)->lane, many);
+        assert_ptr_equal(next(&f, 0)->lane, many);
     }
     for (int i = 0; i < 16; i++) { /* but for the low jobs' own turn */
         struct claim *oldest = NULL;
         for (size_t k = 0; k < f.count && oldest == NULL; k++)
             oldest = f.claims[k]->state == CLAIM_FLIGHT && !f.claims[k]->low ? f.claims[k] : NULL;
         land(&f, oldest, false);
-        assert_non_null(lanes_next(f.lanes, 0));
+        assert_non_null(next(&f, 0));
     }
     unsigned flying = 0;
     for (size_t k = 0; k < f.count; k++)
@@ -495,17 +539,17 @@ static void test_low_jobs_of_suspects_have_their_own_share(void **state)
         add_low(&f, failing(&f, host));
     }
     unsigned low = 0;
-    while (lanes_next(f.lanes, 0) != NULL)
+    while (next(&f, 0) != NULL)
         low++;
     assert_int_equal(low, 6);
     struct lane *good = healthy(&f, "good.example");
     add_low(&f, good);
-    assert_ptr_equal(lanes_next(f.lanes, 0)->lane, good);
+    assert_ptr_equal(next(&f, 0)->lane, good);
     assert_int_equal(suspects_in_flight(&f, 60), 48);
     /* A change of opinion moves what is counted with the lane. */
-    lanes_learn(f.lanes, STR("gone0.example"), false, 0);
-    lanes_learn(f.lanes, STR("dead0.example"), false, 0);
-    assert_non_null(lanes_next(f.lanes, 0));
+    learn(&f, "gone0.example", false);
+    learn(&f, "dead0.example", false);
+    assert_non_null(next(&f, 0));
     destroy(&f);
 }
 
@@ -519,23 +563,23 @@ static void test_low_jobs_take_no_room_from_others(void **state)
     assert_int_equal(lanes_low_room(f.lanes), 80);
     struct lane *lane = healthy(&f, "a.example");
     for (int i = 0; i < 20; i++) {
-        assert_true(lanes_has_room(f.lanes, lane, true));
+        assert_true(has_room(&f, lane, true));
         add_low(&f, lane);
     }
-    assert_false(lanes_has_room(f.lanes, lane, true));
+    assert_false(has_room(&f, lane, true));
     struct lane *dead = failing(&f, "dead.example");
     for (int i = 0; i < 20; i++)
         add_low(&f, dead);
-    assert_false(lanes_has_room(f.lanes, failing(&f, "gone.example"), true));
+    assert_false(has_room(&f, failing(&f, "gone.example"), true));
     for (int i = 0; i < 2; i++) { /* more than all of them may hold: it came back to its lane */
         snprintf(host, sizeof(host), "b%d.example", i);
-        while (lanes_has_room(f.lanes, healthy(&f, host), true))
+        while (has_room(&f, healthy(&f, host), true))
             add_low(&f, healthy(&f, host));
     }
     assert_int_equal(lanes_low_room(f.lanes), 0);
-    assert_false(lanes_has_room(f.lanes, healthy(&f, "c.example"), true));
-    assert_true(lanes_has_room(f.lanes, lane, false));
-    assert_true(lanes_has_room(f.lanes, dead, false));
+    assert_false(has_room(&f, healthy(&f, "c.example"), true));
+    assert_true(has_room(&f, lane, false));
+    assert_true(has_room(&f, dead, false));
     assert_int_equal(lanes_waiting(f.lanes), 0);
     assert_int_equal(lanes_progressing(f.lanes), 0);
     destroy(&f);
@@ -552,13 +596,285 @@ static void test_booked_low_jobs_come_back_one_by_one(void **state)
     for (int i = 0; i < 100; i++) {
         snprintf(host, sizeof(host), "h%d.example", i);
         lanes[i] = healthy(&f, host);
-        assert_int_equal(lanes_book_ms(f.lanes, lanes[i], true, 1000), 5 * (i + 1) + 51);
+        assert_int_equal(lanes_book_low_ms(f.lanes, lanes[i], 1000), 5 * (i + 1) + 51);
     }
-    assert_int_equal(lanes_book_ms(f.lanes, lanes[0], false, 1000), 51); /* never behind them */
+    assert_int_equal(lanes_book_ms(f.lanes, lanes[0], 1000), 0); /* never behind them */
     int64_t last = 0;
-    for (int i = 0; i < 200000; i++)
-        last = lanes_book_ms(f.lanes, lanes[i % 100], true, 1000);
-    assert_int_equal(last, 600000);
+    for (int i = 0; i < 800000; i++)
+        last = lanes_book_low_ms(f.lanes, lanes[i % 100], 1000);
+    assert_int_equal(last, 3600000);
+    destroy(&f);
+}
+
+static void restrict_to(struct fixture *f, struct lane *lane, const struct lane_limits *limits)
+{
+    lanes_restrict(f->lanes, lane, limits, f->now_ms);
+}
+
+static void test_a_restricted_window_is_smaller(void **state)
+{
+    struct fixture f;
+    const struct lane_limits two = {.max_window = 2};
+    const struct lane_limits many = {.max_window = 9};
+    (void)state;
+
+    create(&f, 1, 3, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    for (int i = 0; i < 5; i++)
+        add(&f, lane);
+    restrict_to(&f, lane, &two);
+    for (size_t i = 0; i < 2; i++)
+        assert_ptr_equal(next(&f, 0), f.claims[i]);
+    assert_null(next(&f, 0));
+    restrict_to(&f, lane, &many); /* it never widens */
+    assert_ptr_equal(next(&f, 0), f.claims[2]);
+    assert_null(next(&f, 0));
+    destroy(&f);
+}
+
+static void test_nothing_leaves_a_paused_lane(void **state)
+{
+    struct fixture f;
+    const struct lane_limits paused = {.paused = true};
+    const struct lane_limits none = {.paused = false};
+    (void)state;
+
+    create(&f, 1, 3, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    add(&f, lane);
+    add(&f, lane);
+    assert_ptr_equal(next(&f, 0), f.claims[0]);
+    restrict_to(&f, lane, &paused);
+    assert_null(next(&f, 0));
+    land(&f, f.claims[0], false);
+    assert_null(next(&f, 0));
+    assert_int_equal(lanes_ready(f.lanes), 0);
+    restrict_to(&f, lane, &none);
+    assert_ptr_equal(next(&f, 0), f.claims[1]);
+    destroy(&f);
+}
+
+static void test_a_lane_with_a_gap_rests_holds_little_and_books_slowly(void **state)
+{
+    struct fixture f;
+    const struct lane_limits slow = {.min_gap_ms = 20000};
+    (void)state;
+
+    create(&f, 1, 3, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    restrict_to(&f, lane, &slow);
+    for (int i = 0; i < 3; i++) {
+        assert_true(has_room(&f, lane, false));
+        add(&f, lane);
+    }
+    assert_false(has_room(&f, lane, false)); /* a minute's worth */
+    assert_int_equal(lanes_progressing(f.lanes), 1);
+    assert_int_equal(lanes_pace_ms(f.lanes, lane), 20001);
+    assert_ptr_equal(next(&f, 0), f.claims[0]);
+    assert_null(next(&f, 0));
+    f.now_ms += 19900;
+    lanes_wake(f.lanes, f.now_ms);
+    assert_null(next(&f, 0));
+    f.now_ms += 200;
+    lanes_wake(f.lanes, f.now_ms);
+    assert_ptr_equal(next(&f, 0), f.claims[1]);
+    destroy(&f);
+}
+
+static struct claim *add_pair(struct fixture *f, struct lane *lane, uint64_t pair, int64_t retries)
+{
+    struct claim *claim = make(f, retries);
+    claim->pair = pair;
+    lanes_add(f->lanes, lane, claim, false, f->now_ms);
+    return claim;
+}
+
+static void test_one_of_a_pair_at_a_time_in_order(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    struct claim *follow = add_pair(&f, lane, 7, -1);
+    struct claim *undo = add_pair(&f, lane, 7, -1);
+    struct claim *other = add_pair(&f, lane, 8, -1);
+    assert_ptr_equal(next(&f, 0), follow);
+    assert_ptr_equal(next(&f, 0), other);
+    assert_null(next(&f, 0));
+    assert_int_equal(lanes_ready(f.lanes), 0); /* it doesn't turn in vain */
+    land(&f, other, false);
+    assert_null(next(&f, 0));
+    land_as(&f, follow, LANE_UNTRIED);
+    lanes_add(f.lanes, lane, follow, true, f.now_ms);
+    assert_ptr_equal(next(&f, 0), follow);
+    land(&f, follow, false);
+    assert_ptr_equal(next(&f, 0), undo);
+    destroy(&f);
+}
+
+static void test_a_retried_job_keeps_the_place_of_its_pair(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    struct claim *follow = add_pair(&f, lane, 7, 2);
+    struct claim *undo = add_pair(&f, lane, 7, -1);
+    assert_ptr_equal(next(&f, 0), follow); /* though fresh ones go first */
+    assert_null(next(&f, 0));
+    land(&f, follow, false);
+    assert_ptr_equal(next(&f, 0), undo);
+    destroy(&f);
+}
+
+/* One try after another, none sooner than the space after a failure. */
+static void fail_until_open(struct fixture *f, struct lane *lane)
+{
+    const struct lane_result failed = {.answer = LANE_TRANSPORT, .total_ms = 10};
+    enum circuit_event event = CIRCUIT_SAME;
+    int tries = 0;
+
+    while (event != CIRCUIT_OPENED) {
+        struct claim *claim = next(f, 0);
+        if (claim != NULL) {
+            event = lanes_landed(f->lanes, claim, &failed, f->now_ms);
+            tries++;
+        }
+        f->now_ms += 100;
+        lanes_wake(f->lanes, f->now_ms);
+        assert_true(tries <= CIRCUIT_FAILURES);
+    }
+    assert_int_equal(tries, CIRCUIT_FAILURES);
+    assert_int_equal(lane->circuit.state, CIRCUIT_OPEN);
+}
+
+static void test_an_open_circuit_lets_one_probe_pass(void **state)
+{
+    struct fixture f;
+    const struct claim arriving = {.origin = ORIGIN_QUEUE};
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    lanes_set_fleet(f.lanes, 1, 1000000000, f.now_ms);
+    struct lane *lane = healthy(&f, "a.example");
+    for (int i = 0; i < 8; i++)
+        add(&f, lane);
+    fail_until_open(&f, lane);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_PARK);
+    assert_null(next(&f, 0));
+    lanes_remove(f.lanes, lanes_oldest(lane), f.now_ms); /* parked by the caller */
+    lanes_remove(f.lanes, lanes_oldest(lane), f.now_ms);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_PARK);
+    f.now_ms = lane->circuit.probe_ms - 1000000000 - 1;
+    lanes_wake(f.lanes, f.now_ms);
+    assert_null(next(&f, 0));
+    f.now_ms += 100;
+    lanes_wake(f.lanes, f.now_ms);
+    struct claim *claim = next(&f, 0);
+    assert_non_null(claim);
+    assert_true(lanes_is_probe(lane)); /* its token is asked for */
+    land_as(&f, claim, LANE_UNTRIED);
+    lanes_add(f.lanes, lane, claim, true, f.now_ms);
+    lanes_probe_asked(f.lanes, lane, f.now_ms);
+    assert_null(next(&f, 0));
+    lanes_probe_answered(f.lanes, lane, true, f.now_ms);
+    assert_ptr_equal(next(&f, 0), claim);
+    assert_false(lanes_is_probe(lane));
+    add(&f, lane);
+    assert_null(next(&f, 0));
+    const struct lane_result good = {.answer = LANE_ANSWERED, .total_ms = 10};
+    assert_int_equal(lanes_landed(f.lanes, claim, &good, f.now_ms), CIRCUIT_CLOSED_AGAIN);
+    assert_non_null(next(&f, 0));
+    destroy(&f);
+}
+
+static void test_a_lost_token_leaves_the_probe_to_another(void **state)
+{
+    struct fixture f;
+    const struct claim arriving = {.origin = ORIGIN_QUEUE};
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    lanes_adopt_open(f.lanes, lane, f.now_ms - 1000, f.now_ms - 1, 30000, f.now_ms);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_LANE);
+    struct claim *claim = add(&f, lane);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_PARK);
+    assert_ptr_equal(next(&f, 0), claim);
+    land_as(&f, claim, LANE_UNTRIED);
+    lanes_add(f.lanes, lane, claim, true, f.now_ms);
+    lanes_probe_asked(f.lanes, lane, f.now_ms);
+    lanes_probe_answered(f.lanes, lane, false, f.now_ms);
+    assert_null(next(&f, 0));
+    lanes_adopt_closed(f.lanes, lane, f.now_ms);
+    assert_ptr_equal(next(&f, 0), claim);
+    destroy(&f);
+}
+
+static void test_windows_and_rate_are_the_machines_share(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    for (int i = 0; i < 20; i++)
+        add(&f, lane);
+    lanes_set_fleet(f.lanes, 4, 0, f.now_ms);
+    assert_non_null(next(&f, 0));
+    assert_non_null(next(&f, 0));
+    assert_null(next(&f, 0));
+    lanes_set_fleet(f.lanes, 1, 0, f.now_ms);
+    lanes_set_rate(f.lanes, 10, f.now_ms);
+    land(&f, f.claims[0], false);
+    unsigned started = 0;
+    for (int64_t end = f.now_ms + 1000; f.now_ms < end; f.now_ms++) {
+        struct claim *claim = next(&f, 0);
+        if (claim != NULL) {
+            started++;
+            land(&f, claim, false);
+        }
+    }
+    assert_in_range(started, 9, 11);
+    destroy(&f);
+}
+
+/* Thirty hosts that were good fail at once: it is us, and nothing is held against them. */
+static void test_when_all_fail_we_suspect_ourselves(void **state)
+{
+    struct fixture f;
+    char host[32];
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    for (unsigned i = 0; i < 30; i++) {
+        snprintf(host, sizeof(host), "h%u.example", i);
+        lanes_learn(f.lanes, str_of(host), false, f.now_ms - 60000, f.now_ms);
+        add(&f, lane_of(&f, host));
+        add(&f, lane_of(&f, host));
+    }
+    for (unsigned i = 0; i < 30; i++)
+        assert_non_null(next(&f, 0));
+    for (unsigned i = 0; i < 30; i++) {
+        assert_int_equal(lanes_suspicious(f.lanes, f.now_ms), i >= SUSPICION_HOSTS);
+        land(&f, f.claims[(size_t)i * 2], true);
+    }
+    assert_int_equal(lanes_doubt(f.lanes, f.now_ms, f.now_ms), DOUBT_OURS);
+    assert_int_equal(lanes_find(f.lanes, STR("h3.example"))->circuit.failures, 0);
+    unsigned trials = 0;
+    struct claim *trial = NULL;
+    for (struct claim *claim; (claim = next(&f, 0)) != NULL; trials++)
+        trial = claim;
+    assert_int_equal(trials, SUSPICION_TRIALS);
+    f.now_ms += SUSPICION_TRIAL_MS;
+    assert_non_null(next(&f, 0));
+    land(&f, trial, false);
+    assert_false(lanes_suspicious(f.lanes, f.now_ms));
+    while (next(&f, 0) != NULL)
+        trials++;
+    assert_true(trials > 20);
     destroy(&f);
 }
 
@@ -569,16 +885,18 @@ static void test_sweep_forgets_idle_lanes(void **state)
     (void)state;
 
     create(&f, 1, 2, 100, 1000);
-    lanes_learn(f.lanes, STR("idle.example"), false, 0);
-    lanes_learn(f.lanes, STR("recent.example"), false, 1000);
-    struct lane *busy = lanes_get(f.lanes, STR("busy.example"), 0);
+    learn(&f, "idle.example", false);
+    f.now_ms += 1000;
+    learn(&f, "recent.example", false);
+    f.now_ms -= 1000;
+    struct lane *busy = lane_of(&f, "busy.example");
     add(&f, busy);
-    struct lane *flying = lanes_get(f.lanes, STR("flying.example"), 0);
-    lanes_block(f.lanes, busy, true);
+    struct lane *flying = lane_of(&f, "flying.example");
+    lanes_block(f.lanes, busy, true, f.now_ms);
     add(&f, flying);
-    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[1]);
+    assert_ptr_equal(next(&f, 0), f.claims[1]);
     assert_int_equal(lanes_count(f.lanes), 4);
-    assert_int_equal(lanes_sweep(f.lanes, 3600001), 3);
+    assert_int_equal(lanes_sweep(f.lanes, f.now_ms + 3600001), 3);
     for (struct lane *lane; (lane = lanes_each(f.lanes, &at)) != NULL;)
         assert_false(str_equal(lane->host, STR("idle.example")));
     destroy(&f);
@@ -587,6 +905,7 @@ static void test_sweep_forgets_idle_lanes(void **state)
 static int start(void **state)
 {
     (void)state;
+    rng = rng_system();
     return sodium_init() < 0;
 }
 
@@ -604,7 +923,7 @@ int main(void)
         cmocka_unit_test(test_blocked_lane_waits),
         cmocka_unit_test(test_return_to_the_head_and_removal),
         cmocka_unit_test(test_room_is_bounded),
-        cmocka_unit_test(test_booking_spreads_at_the_hosts_pace),
+        cmocka_unit_test(test_what_finds_no_room_books_behind_what_waits),
         cmocka_unit_test(test_progress_follows_the_pace),
         cmocka_unit_test(test_low_jobs_wait_behind_their_hosts_others),
         cmocka_unit_test(test_low_jobs_leave_a_place_of_their_host),
@@ -612,6 +931,15 @@ int main(void)
         cmocka_unit_test(test_low_jobs_of_suspects_have_their_own_share),
         cmocka_unit_test(test_low_jobs_take_no_room_from_others),
         cmocka_unit_test(test_booked_low_jobs_come_back_one_by_one),
+        cmocka_unit_test(test_a_restricted_window_is_smaller),
+        cmocka_unit_test(test_nothing_leaves_a_paused_lane),
+        cmocka_unit_test(test_a_lane_with_a_gap_rests_holds_little_and_books_slowly),
+        cmocka_unit_test(test_one_of_a_pair_at_a_time_in_order),
+        cmocka_unit_test(test_a_retried_job_keeps_the_place_of_its_pair),
+        cmocka_unit_test(test_an_open_circuit_lets_one_probe_pass),
+        cmocka_unit_test(test_a_lost_token_leaves_the_probe_to_another),
+        cmocka_unit_test(test_windows_and_rate_are_the_machines_share),
+        cmocka_unit_test(test_when_all_fail_we_suspect_ourselves),
         cmocka_unit_test(test_sweep_forgets_idle_lanes),
     };
     return cmocka_run_group_tests(tests, start, NULL);

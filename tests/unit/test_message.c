@@ -108,6 +108,7 @@ static void a_job_survives_the_trip(void **state)
     struct message_job m = {.id = 0x0102030405060708,
                             .ticket = some_ticket(),
                             .knock = KNOCK_RFC9421_FIRST,
+                            .low = 1,
                             .url = STR("https://remote.example:8443/inbox"),
                             .body = STR("{\"a\":\"b\"}")};
     struct buf out;
@@ -121,6 +122,7 @@ static void a_job_survives_the_trip(void **state)
     assert_true(got.id == m.id);
     assert_ticket(&got.ticket);
     assert_int_equal(got.knock, KNOCK_RFC9421_FIRST);
+    assert_int_equal(got.low, 1);
     assert_str(got.url, m.url);
     assert_str(got.body, m.body);
     buf_clear(&out);
@@ -152,7 +154,9 @@ static struct message_outcome some_outcome(void)
                                     .kind = OUTCOME_RESPONSE,
                                     .sender_suspended = 1,
                                     .learnt = LEARNT_RFC9421,
-                                    .status = 202,
+                                    .reused = 1,
+                                    .status = 503,
+                                    .retry_after_ms = MESSAGE_MAX_RETRY_AFTER_MS,
                                     .total_ms = 123456,
                                     .sent_bytes = 4000,
                                     .error_class = STR("Mastodon::UnexpectedResponseError"),
@@ -184,7 +188,9 @@ static void an_outcome_survives_the_trip(void **state)
     assert_true(message_get_outcome(buf_str(&out), &got));
     assert_true(got.id == 5 && got.kind == OUTCOME_RESPONSE && got.sender_suspended == 1);
     assert_int_equal(got.learnt, LEARNT_RFC9421);
-    assert_true(got.status == 202 && got.total_ms == 123456 && got.sent_bytes == 4000);
+    assert_true(got.status == 503 && got.total_ms == 123456 && got.sent_bytes == 4000);
+    assert_true(got.reused == 1 && got.failure == FAILURE_NONE);
+    assert_int_equal(got.retry_after_ms, MESSAGE_MAX_RETRY_AFTER_MS);
     assert_str(got.error_class, m.error_class);
     assert_str(got.error_message, m.error_message);
     buf_clear(&out);
@@ -203,7 +209,6 @@ static bool outcome_accepted(const struct message_outcome *m)
 
 static void outcomes_that_mean_nothing_are_refused(void **state)
 {
-    static char text[MESSAGE_MAX_ERROR_BYTES + 1];
     struct message_outcome m = some_outcome();
     (void)state;
 
@@ -221,10 +226,36 @@ static void outcomes_that_mean_nothing_are_refused(void **state)
     m.status = 1000;
     assert_false(outcome_accepted(&m));
     m = some_outcome();
+    m.reused = 2;
+    assert_false(outcome_accepted(&m));
+    m = some_outcome();
+    m.retry_after_ms++;
+    assert_false(outcome_accepted(&m));
+    m.retry_after_ms = 1;
+    m.status = 429;
+    assert_true(outcome_accepted(&m));
+    m.status = 500; /* only these two ask for time */
+    assert_false(outcome_accepted(&m));
+}
+
+static void an_outcome_has_a_failure_when_it_is_one(void **state)
+{
+    static char text[MESSAGE_MAX_ERROR_BYTES + 1];
+    struct message_outcome m = some_outcome();
+    (void)state;
+
+    m.failure = FAILURE_OTHER;
+    assert_false(outcome_accepted(&m));
     m.kind = OUTCOME_TRANSPORT;
     assert_false(outcome_accepted(&m));
     m.status = 0;
+    m.retry_after_ms = 0;
     assert_true(outcome_accepted(&m));
+    m.failure++;
+    assert_false(outcome_accepted(&m));
+    m.failure = FAILURE_NONE;
+    assert_false(outcome_accepted(&m));
+    m.failure = FAILURE_REFUSED;
     m.error_message = (struct str){text, MESSAGE_MAX_ERROR_BYTES};
     assert_true(outcome_accepted(&m));
     m.error_message.len++;
@@ -238,6 +269,7 @@ static void sign_and_signed_survive_the_trip(void **state)
                                 .method = SIGN_GET,
                                 .reread = 1,
                                 .scheme = SCHEME_RFC9421,
+                                .low = 1,
                                 .date_s = 1790000001,
                                 .target = STR("/inbox?x=1")};
     struct message_signed answer = {.id = 9,
@@ -259,7 +291,7 @@ static void sign_and_signed_survive_the_trip(void **state)
     assert_consumes_exactly(&out, decode_sign);
     assert_true(message_get_sign(buf_str(&out), &got_sign));
     assert_true(got_sign.id == 9 && got_sign.method == SIGN_GET && got_sign.reread == 1 &&
-                got_sign.date_s == 1790000001);
+                got_sign.low == 1 && got_sign.date_s == 1790000001);
     assert_int_equal(got_sign.scheme, SCHEME_RFC9421);
     assert_ticket(&got_sign.ticket);
     assert_str(got_sign.target, sign.target);
@@ -326,6 +358,7 @@ int main(void)
         cmocka_unit_test(hello_and_ping_survive_the_trip),
         cmocka_unit_test(an_outcome_survives_the_trip),
         cmocka_unit_test(outcomes_that_mean_nothing_are_refused),
+        cmocka_unit_test(an_outcome_has_a_failure_when_it_is_one),
         cmocka_unit_test(sign_and_signed_survive_the_trip),
         cmocka_unit_test(sign_and_signed_refuse_unknown_values),
         cmocka_unit_test(a_length_that_lies_is_refused),

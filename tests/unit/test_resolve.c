@@ -49,8 +49,8 @@ struct fixture {
     const char *then; /* asked for within the callback */
 };
 
-/* --- the name server: one label and ".test", as hold7.test, missing.test, broken.test, ttl60.test
- * --- */
+/* --- the name server: one label and ".test", as hold7.test, missing.test, broken.test, ttl60.test,
+ * lie60.test (missing when it is asked for first) --- */
 
 static unsigned type_of(const struct question *q)
 {
@@ -70,9 +70,9 @@ static void reply(struct fixture *f, struct question *q)
     out[2] = 0x81;
     out[3] = 0x80;
     memset(out + 6, 0, 6);
-    if (strncmp(label, "missing", 7) == 0) {
+    if (strncmp(label, "missing", 7) == 0 || (strncmp(label, "lie", 3) == 0 && f->asked == 1)) {
         out[3] |= ns_r_nxdomain;
-    } else if (strncmp(label, "broken", 6) == 0) {
+    } else if (strncmp(label, "broken", 6) == 0 || strncmp(label, "lie-broken", 10) == 0) {
         out[3] |= ns_r_servfail;
     } else if (a) {
         sscanf(label, "ttl%u", &ttl);
@@ -236,8 +236,35 @@ static void answers_live_for_their_ttl_within_bounds(void **state)
     assert_int_equal(f->result.addresses[0].ip.v4.s_addr, htonl(0xc0000201));
     expect_life(f, "ttl0.test", DNS_FOUND, 5 * 1000);
     expect_life(f, "ttl86400.test", DNS_FOUND, 3600 * 1000);
-    expect_life(f, "missing.test", DNS_NO_NAME, 60 * 1000);
     expect_life(f, "broken.test", DNS_NO_ANSWER, 5 * 1000);
+}
+
+static void a_missing_name_is_asked_for_twice(void **state)
+{
+    struct fixture *f = *state;
+
+    look_up(f, "missing.test");
+    assert_int_equal(f->result.status, DNS_NO_NAME);
+    assert_int_equal(f->asked, 2);
+    f->now_ms += 60 * 1000 - 1;
+    look_up(f, "missing.test");
+    assert_int_equal(f->asked, 2);
+    f->now_ms += 1;
+    look_up(f, "missing.test");
+    assert_int_equal(f->result.status, DNS_NO_NAME);
+    assert_int_equal(f->asked, 3); /* what it said before counts */
+}
+
+static void a_resolver_that_errs_once_is_not_believed(void **state)
+{
+    struct fixture *f = *state;
+
+    look_up(f, "lie60.test");
+    assert_int_equal(f->result.status, DNS_FOUND);
+    assert_int_equal(f->asked, 2);
+    f->asked = 0;
+    look_up(f, "lie-broken.test");
+    assert_int_equal(f->result.status, DNS_NO_ANSWER);
 }
 
 static void one_look_up_answers_all_who_ask(void **state)
@@ -354,6 +381,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
     const struct CMUnitTest tests[] = {
         TEST(answers_live_for_their_ttl_within_bounds),
+        TEST(a_missing_name_is_asked_for_twice),
+        TEST(a_resolver_that_errs_once_is_not_believed),
         TEST(one_look_up_answers_all_who_ask),
         TEST(a_cancelled_wait_is_not_answered),
         TEST(a_callback_may_ask_again),

@@ -1,0 +1,53 @@
+#include "sched/appetite.h"
+
+enum {
+    READY_ENOUGH = 64,
+    PROGRESSING_ENOUGH = 256,
+    SPARE_JOBS = 64,
+    PULL_BATCH = 128, /* fewer aren't worth a claim */
+    PULL_SHARE = 4,   /* of the look-ahead's bytes */
+};
+
+/* As many as find a slot, and some that wait; late workers get fewer. */
+static unsigned wanted(const struct appetite *appetite, const struct lanes *lanes)
+{
+    unsigned slots = appetite->max_in_flight;
+    unsigned in_flight = lanes_in_flight(lanes);
+    unsigned coming = lanes_progressing(lanes);
+
+    if (appetite->shares && appetite->late)
+        return appetite->free_slots > coming ? appetite->free_slots - coming : 0;
+    return (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS;
+}
+
+struct room appetite_room(const struct appetite *appetite, struct lanes *lanes, unsigned elsewhere,
+                          size_t bytes, int64_t now_ms)
+{
+    unsigned waiting = lanes_waiting(lanes) + elsewhere;
+    unsigned most = wanted(appetite, lanes);
+    struct room room = {0, 0};
+
+    if (lanes_ready(lanes) >= READY_ENOUGH || lanes_progressing(lanes) >= PROGRESSING_ENOUGH ||
+        waiting >= appetite->lookahead_jobs || lanes_suspicious(lanes, now_ms))
+        return room;
+    room.jobs = appetite->lookahead_jobs - waiting;
+    if (room.jobs > most)
+        room.jobs = most;
+    if (bytes < appetite->lookahead_bytes)
+        room.bytes = appetite->lookahead_bytes - bytes;
+    return room;
+}
+
+struct room appetite_pull_room(const struct appetite *appetite, struct lanes *lanes, size_t bytes,
+                               size_t pull_bytes, int64_t now_ms)
+{
+    size_t share = appetite->lookahead_bytes / PULL_SHARE;
+    struct room room = {lanes_low_room(lanes), 0};
+
+    if (lanes_low_ready(lanes) >= READY_ENOUGH || room.jobs < PULL_BATCH ||
+        lanes_suspicious(lanes, now_ms))
+        room.jobs = 0;
+    if (bytes < appetite->lookahead_bytes && pull_bytes < share)
+        room.bytes = share - pull_bytes;
+    return room;
+}

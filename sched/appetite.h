@@ -1,0 +1,32 @@
+/*
+ * How much to claim now. Pure. Claims are wanted while little of what is held can go soon, and the
+ * look-ahead has space: what one machine can't send soon is left in the queue for the others.
+ */
+#ifndef FEDPUSH_SCHED_APPETITE_H
+#define FEDPUSH_SCHED_APPETITE_H
+
+#include "sched/lane.h"
+
+struct room {
+    unsigned jobs;
+    size_t bytes;
+};
+
+struct appetite {
+    unsigned lookahead_jobs;
+    size_t lookahead_bytes;
+    unsigned max_in_flight;
+    bool shares;         /* there are other machines: alone, one gains nothing by leaving jobs */
+    bool late;           /* the workers are late (sched/lag.h) */
+    unsigned free_slots; /* how many jobs they should be given then */
+};
+
+/* `elsewhere`: claims that wait outside the lanes; `bytes`: of all that is held. */
+struct room appetite_room(const struct appetite *appetite, struct lanes *lanes, unsigned elsewhere,
+                          size_t bytes, int64_t now_ms);
+/* The same for `pull`, whose jobs are held apart from the others, so that none of those is claimed
+ * later for them. `pull_bytes`: of what is held of it. */
+struct room appetite_pull_room(const struct appetite *appetite, struct lanes *lanes, size_t bytes,
+                               size_t pull_bytes, int64_t now_ms);
+
+#endif

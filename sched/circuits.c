@@ -1,0 +1,112 @@
+/* What follows when a host's circuit opens, is probed, or closes. */
+#include "base/log.h"
+#include "sched/state.h"
+
+static int64_t now_of(const struct scheduler *s)
+{
+    return clock_mono_ms(&s->process.clock);
+}
+
+/* Its oldest job comes back when a probe is due; all others when Mastodon would have tried them
+ * again. */
+static void park_all(struct scheduler *s, struct lane *lane)
+{
+    int64_t now_ms = now_of(s);
+    int64_t probe_wait_ms = lane->circuit.probe_ms - lanes_unix_ms(s->lanes, now_ms);
+    bool oldest = true;
+    struct claim *claim;
+
+    while ((claim = lanes_oldest(lane)) != NULL) {
+        lanes_remove(s->lanes, claim, now_ms);
+        if (oldest)
+            conclude_book_at_host(s, claim, lane, probe_wait_ms > 0 ? probe_wait_ms : 0, 0);
+        else
+            conclude_park(s, claim, lane);
+        oldest = false;
+    }
+}
+
+/* What was parked comes back, and what arrives goes behind it. */
+static void call_back(struct scheduler *s, struct lane *lane)
+{
+    lanes_booked(lane, now_of(s));
+    releases_want(s->releases, lane->host);
+}
+
+void circuits_happened(struct scheduler *s, struct lane *lane, enum circuit_event event)
+{
+    const struct circuit *circuit = &lane->circuit;
+
+    switch (event) {
+    case CIRCUIT_SAME:
+        return;
+    case CIRCUIT_OPENED:
+        log_event(LOG_LEVEL_INFO, "circuit opened", LOG_STR("host", lane->host));
+        break;
+    case CIRCUIT_REOPENED:
+        log_event(LOG_LEVEL_DEBUG, "probe failed", LOG_STR("host", lane->host),
+                  LOG_INT("backoff_ms", circuit->backoff_ms));
+        break;
+    case CIRCUIT_CLOSED_AGAIN:
+        log_event(LOG_LEVEL_INFO, "circuit closed", LOG_STR("host", lane->host));
+        fleet_tell_closed(s->fleet, lane->host);
+        call_back(s, lane);
+        return;
+    }
+    fleet_tell_open(s->fleet, lane->host, circuit->opened_ms, circuit->probe_ms,
+                    circuit->backoff_ms);
+    park_all(s, lane);
+}
+
+static void on_probe(void *arg, struct str host, bool won)
+{
+    struct scheduler *s = arg;
+    struct lane *lane = lanes_find(s->lanes, host);
+
+    if (lane != NULL)
+        lanes_probe_answered(s->lanes, lane, won, now_of(s));
+    if (won && (lane == NULL || lane->probe != LANE_PROBE_WON))
+        fleet_tell_unprobed(s->fleet, host);
+    if (lane == NULL)
+        return;
+    if (!won && lane->circuit.state != CIRCUIT_CLOSED)
+        park_all(s, lane);
+    admit_dispatch(s, lane->worker);
+}
+
+void circuits_ask_probe(struct scheduler *s, struct lane *lane)
+{
+    lanes_probe_asked(s->lanes, lane, now_of(s));
+    fleet_ask_probe(s->fleet, lane->host, on_probe, s);
+}
+
+void circuits_pardon(struct scheduler *s, struct lane *lane)
+{
+    if (lane->circuit.state == CIRCUIT_CLOSED)
+        return;
+    lanes_pardon(s->lanes, lane, now_of(s));
+    fleet_tell_closed(s->fleet, lane->host);
+}
+
+void circuits_opened_elsewhere(void *scheduler, struct str host, int64_t opened_ms,
+                               int64_t probe_ms, uint32_t backoff_ms)
+{
+    struct scheduler *s = scheduler;
+    struct lane *lane = lanes_get(s->lanes, host, now_of(s));
+
+    lanes_adopt_open(s->lanes, lane, opened_ms, probe_ms, backoff_ms, now_of(s));
+    if (lane->circuit.state == CIRCUIT_OPEN && lane->probe == LANE_PROBE_NONE)
+        park_all(s, lane);
+}
+
+void circuits_closed_elsewhere(void *scheduler, struct str host)
+{
+    struct scheduler *s = scheduler;
+    struct lane *lane = lanes_find(s->lanes, host);
+
+    if (lane == NULL || lane->circuit.state == CIRCUIT_CLOSED)
+        return;
+    lanes_adopt_closed(s->lanes, lane, now_of(s));
+    call_back(s, lane);
+    admit_dispatch(s, lane->worker);
+}

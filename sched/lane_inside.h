@@ -1,0 +1,72 @@
+/*
+ * What the files that are the lanes share: lane.c (their life and what they learn), lane_ring.c
+ * (which of them may go), lane_turn.c (whose turn it is). Nobody else includes this.
+ */
+#ifndef FEDPUSH_SCHED_LANE_INSIDE_H
+#define FEDPUSH_SCHED_LANE_INSIDE_H
+
+#include "sched/lane.h"
+#include "sched/rate.h"
+
+enum {
+    LANE_SUSPECT_SHARE = 4, /* of slots and look-ahead */
+    WHEEL_TICK_MS = 32,
+    WHEEL_BUCKETS = 256,
+};
+
+TAILQ_HEAD(lane_ring, lane);
+
+struct worker_rings {
+    struct lane_ring of[PLACE_COUNT];
+};
+
+/* What a class of jobs holds in all lanes together. */
+struct lane_share {
+    unsigned waiting;
+    unsigned suspect_waiting;
+    unsigned in_flight;
+    unsigned suspect_in_flight;
+};
+
+/* Sleeping lanes by the time at which to look at them again; one that sleeps past the wheel's turn
+ * is looked at once a turn. */
+struct lane_wheel {
+    struct lane_ring buckets[WHEEL_BUCKETS];
+    int64_t tick; /* the next one to look at */
+    unsigned count;
+};
+
+struct lanes {
+    struct lane_options options;
+    struct table *by_host;
+    struct worker_rings *rings;
+    struct lane_wheel wheel;
+    struct lane_share shares[2]; /* [1]: of low jobs */
+    unsigned ready[PLACE_COUNT];
+    unsigned progressing;
+    unsigned turns;
+    int64_t low_reserved_ms;
+    struct rate rate;
+    unsigned machines;
+    int64_t unix_offset_ms;
+    struct suspicion suspicion;
+};
+
+/* lane_ring.c. Puts the lane into its ring or to sleep, as its state says; every change of state
+ * ends here. */
+void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+void lane_rings_init(struct lanes *lanes);
+unsigned lane_window(const struct lanes *lanes, const struct lane *lane);
+/* Low jobs leave a place free for the host's others, where it has more than one. */
+bool lane_low_fits(const struct lanes *lanes, const struct lane *lane);
+struct lane_ring *lane_ring_of(struct lanes *lanes, const struct lane *lane);
+/* Off ring and wheel, for good. */
+void lane_withdraw(struct lanes *lanes, struct lane *lane);
+
+/* lane.c */
+void lane_count_in_flight(struct lanes *lanes, struct lane *lane, bool low, int change);
+
+/* lane_turn.c */
+void lane_pair_landed(struct lane *lane, uint64_t pair);
+
+#endif

@@ -1,0 +1,232 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/table.h"
+#include "sched/lane_inside.h"
+
+enum {
+    LOW_MOST = 8,   /* of slots, for low jobs */
+    LOW_LEAST = 32, /* the same, whatever else there is */
+    RETRIED_TURN = 4,
+    LOW_TURN = 16,
+    FREE_LOOK = 512, /* jobs of a list that are looked at for one whose pair is free */
+    PAIR_LOOK = 16,  /* of the other list, for an older one of the same pair */
+    TRIAL_LOOK = 32,
+    LONGEST_INTERVAL_US = 2000000,
+};
+
+/* --- pairs --- */
+
+static bool pair_is_free(const struct lane *lane, uint64_t pair)
+{
+    if (pair == 0)
+        return true;
+    for (unsigned i = 0; i < lane->pair_count; i++) {
+        if (lane->pairs[i] == pair)
+            return false;
+    }
+    return true;
+}
+
+static void pair_started(struct lane *lane, uint64_t pair)
+{
+    if (pair == 0)
+        return;
+    if (lane->pair_count == lane->pair_capacity) {
+        lane->pair_capacity = lane->pair_capacity > 0 ? lane->pair_capacity * 2 : 4;
+        lane->pairs = mem_realloc(lane->pairs, lane->pair_capacity * sizeof(uint64_t));
+    }
+    lane->pairs[lane->pair_count++] = pair;
+}
+
+void lane_pair_landed(struct lane *lane, uint64_t pair)
+{
+    for (unsigned i = 0; pair != 0 && i < lane->pair_count; i++) {
+        if (lane->pairs[i] == pair) {
+            lane->pairs[i] = lane->pairs[--lane->pair_count];
+            return;
+        }
+    }
+}
+
+static struct claim *first_free(const struct lane *lane, const struct claim_list *list)
+{
+    struct claim *claim;
+    unsigned looked = 0;
+
+    TAILQ_FOREACH(claim, list, entry)
+    {
+        if (pair_is_free(lane, claim->pair))
+            return claim;
+        if (++looked == FREE_LOOK)
+            break;
+    }
+    return NULL;
+}
+
+/* Of the same pair, a claim that is older and waits in the other list goes first. */
+static struct claim *older_of_pair(struct claim *claim, const struct claim_list *other)
+{
+    struct claim *candidate;
+    unsigned looked = 0;
+
+    if (claim == NULL || claim->pair == 0)
+        return claim;
+    TAILQ_FOREACH(candidate, other, entry)
+    {
+        if (candidate->pair == claim->pair && candidate->seq < claim->seq)
+            return candidate;
+        if (++looked == PAIR_LOOK)
+            break;
+    }
+    return claim;
+}
+
+/* --- whose turn it is --- */
+
+static struct claim *take(const struct lanes *lanes, const struct lane *lane)
+{
+    bool retried_turn = lane->turns % RETRIED_TURN == RETRIED_TURN - 1;
+
+    if (lane_low_fits(lanes, lane) &&
+        (lane->waiting == 0 || lane->turns % LOW_TURN == LOW_TURN - 1))
+        return TAILQ_FIRST(&lane->low);
+    const struct claim_list *first = retried_turn ? &lane->retried : &lane->fresh;
+    const struct claim_list *second = retried_turn ? &lane->fresh : &lane->retried;
+    struct claim *claim = older_of_pair(first_free(lane, first), second);
+    if (claim == NULL)
+        claim = older_of_pair(first_free(lane, second), first);
+    if (claim == NULL && lane_low_fits(lanes, lane))
+        claim = TAILQ_FIRST(&lane->low);
+    return claim;
+}
+
+static bool suspects_may(const struct lanes *lanes)
+{
+    unsigned slots = lanes->options.max_in_flight;
+    unsigned share = lanes->ready[PLACE_HEALTHY] > 0 ? slots / LANE_SUSPECT_SHARE
+                                                     : slots - slots / LANE_SUSPECT_SHARE;
+    return lanes->shares[0].suspect_in_flight < (share > 0 ? share : 1);
+}
+
+/* What is in flight shares the processors, so that the others' in flight count against it, too. */
+static bool low_may(const struct lanes *lanes, bool others)
+{
+    unsigned most = lanes->options.max_in_flight / LOW_MOST;
+    unsigned share = lanes->options.max_in_flight / LOW_LEAST;
+
+    if (!others && most > share + lanes->shares[0].in_flight)
+        share = most - lanes->shares[0].in_flight;
+    return lanes->shares[1].in_flight < (share > 0 ? share : 1);
+}
+
+/* Of their slots, suspect hosts' low jobs leave a quarter to the others. */
+static struct lane *first_low(const struct lanes *lanes, struct worker_rings *rings)
+{
+    unsigned share = lanes->options.max_in_flight / LOW_MOST * 3 / 4;
+    struct lane *lane = TAILQ_FIRST(&rings->of[PLACE_LOW]);
+
+    if (lane == NULL && lanes->shares[1].suspect_in_flight < (share > 0 ? share : 1))
+        lane = TAILQ_FIRST(&rings->of[PLACE_LOW_SUSPECT]);
+    return lane;
+}
+
+/* While we suspect ourselves: a host that was good an hour ago or less. */
+static struct lane *trial_lane(struct lanes *lanes, struct worker_rings *rings, int64_t now_ms)
+{
+    unsigned looked = 0;
+
+    for (int place = PLACE_HEALTHY; place < PLACE_COUNT; place++) {
+        struct lane *lane;
+        TAILQ_FOREACH(lane, &rings->of[place], ring)
+        {
+            if (suspicion_is_good(&lane->mark, now_ms))
+                return suspicion_takes_trial(&lanes->suspicion, now_ms) ? lane : NULL;
+            if (++looked == TRIAL_LOOK)
+                return NULL;
+        }
+    }
+    return NULL;
+}
+
+static struct lane *choose(struct lanes *lanes, struct worker_rings *rings, int64_t now_ms)
+{
+    bool others =
+        lanes->ready[PLACE_HEALTHY] > 0 || (lanes->ready[PLACE_SUSPECT] > 0 && suspects_may(lanes));
+    struct lane *lane = NULL;
+
+    if (lanes->suspicion.active)
+        return trial_lane(lanes, rings, now_ms);
+    if (lanes->turns % LOW_TURN == LOW_TURN - 1 && low_may(lanes, true))
+        lane = first_low(lanes, rings);
+    if (lane == NULL)
+        lane = TAILQ_FIRST(&rings->of[PLACE_HEALTHY]);
+    if (lane == NULL && suspects_may(lanes))
+        lane = TAILQ_FIRST(&rings->of[PLACE_SUSPECT]);
+    if (lane == NULL && low_may(lanes, others))
+        lane = first_low(lanes, rings);
+    return lane;
+}
+
+/* A lane of which nothing can go, since all pairs that wait are in flight, leaves its ring. */
+static struct claim *choose_claim(struct lanes *lanes, struct worker_rings *rings, int64_t now_ms)
+{
+    struct lane *lane;
+
+    while ((lane = choose(lanes, rings, now_ms)) != NULL) {
+        struct claim *claim = take(lanes, lane);
+        if (claim != NULL)
+            return claim;
+        lane->stuck = true;
+        lane_update(lanes, lane, now_ms);
+    }
+    return NULL;
+}
+
+/* How fast it really goes: other limits than its window's may be narrower. */
+static void measure_pace(struct lane *lane, int64_t now_ms)
+{
+    int64_t interval_us = (now_ms - lane->window.started_ms) * 1000;
+
+    if (!lane->pressed)
+        return;
+    if (interval_us > LONGEST_INTERVAL_US)
+        interval_us = LONGEST_INTERVAL_US;
+    lane->interval_us = (uint32_t)(((int64_t)lane->interval_us * 15 + interval_us) / 16);
+}
+
+static void start(struct lanes *lanes, struct claim *claim, int64_t now_ms)
+{
+    struct lane *lane = claim->lane;
+
+    measure_pace(lane, now_ms);
+
+    lanes_remove(lanes, claim, now_ms);
+    claim->state = CLAIM_FLIGHT;
+    claim->lane = lane;
+    claim->started_ms = now_ms;
+    lane->turns++;
+    lanes->turns++;
+    pair_started(lane, claim->pair);
+    lane_count_in_flight(lanes, lane, claim->low, 1);
+    window_started(&lane->window, now_ms);
+    lane->pressed = lane->waiting + lane->low_waiting > 0;
+    lane_update(lanes, lane, now_ms);
+    if (lane->place != PLACE_NONE) { /* one job a turn: to the end of the ring */
+        TAILQ_REMOVE(lane_ring_of(lanes, lane), lane, ring);
+        TAILQ_INSERT_TAIL(lane_ring_of(lanes, lane), lane, ring);
+    }
+}
+
+struct claim *lanes_next(struct lanes *lanes, unsigned worker, int64_t now_ms)
+{
+    struct claim *claim;
+
+    if (lanes_in_flight(lanes) >= lanes->options.max_in_flight)
+        return NULL;
+    claim = choose_claim(lanes, &lanes->rings[worker], now_ms);
+    if (claim == NULL || !rate_take(&lanes->rate, now_ms))
+        return NULL;
+    start(lanes, claim, now_ms);
+    return claim;
+}

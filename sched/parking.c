@@ -1,0 +1,30 @@
+#include "sched/parking.h"
+
+enum { MOST_VIRTUAL = 64, SHORTEST_MS = 15000, JITTER_PART = 4 };
+
+/* What retry_delay_s (sched/retry.h) gives on average. */
+static int64_t mean_delay_ms(int64_t count)
+{
+    int64_t power = count * count * count * count;
+    return (power + power / 4 + 15) * 1000 + (count + 1) * 4500;
+}
+
+int64_t parking_wait_ms(const struct parking_job *job, int64_t opened_ms, int64_t now_ms,
+                        const struct rng *rng)
+{
+    int64_t began_ms = job->created_ms > opened_ms ? job->created_ms : opened_ms;
+    int64_t age_ms = now_ms > began_ms ? now_ms - began_ms : 0;
+    int64_t count = job->retry_count + 1;
+    int64_t most = job->max_retries < MOST_VIRTUAL ? job->max_retries : MOST_VIRTUAL;
+    int64_t passed_ms = 0;
+
+    if (most < 1) /* not even one retry: it waits once */
+        most = 1;
+    for (; count < most; count++) {
+        passed_ms += mean_delay_ms(count);
+        if (passed_ms - age_ms >= SHORTEST_MS)
+            return passed_ms - age_ms +
+                   (int64_t)rng_below(rng, (uint64_t)mean_delay_ms(count) / JITTER_PART);
+    }
+    return -1;
+}

@@ -1,0 +1,22 @@
+/*
+ * Calls back what was booked for later at hosts that could take it sooner: their circuit closed, or
+ * they turned out faster than it was booked for. Each second, as much as a lane has use for; until
+ * nothing of that host is booked any more.
+ */
+#ifndef FEDPUSH_SCHED_RELEASES_H
+#define FEDPUSH_SCHED_RELEASES_H
+
+#include "sched/fleet.h"
+#include "sched/lane.h"
+
+struct releases;
+/* All are borrowed and must outlive it. */
+struct releases *releases_create(const struct clock *clock, struct lanes *lanes,
+                                 struct fleet *fleet);
+void releases_destroy(struct releases *releases); /* after its fleet; NULL is fine */
+/* Something of this host may be booked. */
+void releases_want(struct releases *releases, struct str host);
+void releases_tick(struct releases *releases); /* each second */
+size_t releases_count(const struct releases *releases);
+
+#endif

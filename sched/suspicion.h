@@ -1,0 +1,63 @@
+/*
+ * Is it them, or is it us? When within 20 s more than half of at least 20 distinct hosts that had
+ * succeeded in the last hour fail in transport or resolving, it is this machine's network,
+ * resolver, clock or CA store. Pure.
+ *
+ * Until that can be told, a failure in transport of a host that was recently good is a doubt: its
+ * claim waits (SUSPICION_DOUBT_MS at most) instead of burning a retry. When suspicion falls on us,
+ * all doubts go back to their lanes and only trials are made: three recently good hosts each 5 s.
+ * The first that answers ends it. When so many other recently good hosts answer that it cannot be
+ * us any more, doubts are resolved at once.
+ */
+#ifndef FEDPUSH_SCHED_SUSPICION_H
+#define FEDPUSH_SCHED_SUSPICION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    SUSPICION_SPAN_MS = 20000,
+    SUSPICION_HOSTS = 20,
+    SUSPICION_GOOD_MS = 3600000, /* this long after its last success a host counts as good */
+    SUSPICION_DOUBT_MS = 20000,
+    SUSPICION_TRIALS = 3,
+    SUSPICION_TRIAL_MS = 5000,
+};
+
+/* What a host's last attempt in the span showed; each lane has one. */
+struct suspicion_mark {
+    int64_t at_ms;      /* of that attempt; 0: none */
+    int64_t success_ms; /* of its last success; 0: none */
+    unsigned slot;      /* the second that counts it */
+    bool failed;
+    bool counted;
+};
+
+struct suspicion {
+    struct {
+        int64_t second;
+        unsigned good;
+        unsigned failed;
+    } slots[SUSPICION_SPAN_MS / 1000]; /* hosts by the second of their last attempt */
+    bool active;
+    int64_t since_ms;
+    int64_t trial_ms; /* the current round of trials began then */
+    unsigned trials;  /* of this round */
+};
+
+/* What the mark means now. */
+bool suspicion_is_good(const struct suspicion_mark *mark, int64_t now_ms);
+/* An attempt ended; `failed`: in transport or resolving. Only hosts that were good count. */
+void suspicion_note(struct suspicion *suspicion, struct suspicion_mark *mark, bool failed,
+                    int64_t now_ms);
+/* The lane of this mark is forgotten. */
+void suspicion_forget(struct suspicion *suspicion, struct suspicion_mark *mark);
+/* Whether we suspect ourselves. Time alone never ends it: a trial does. */
+bool suspicion_is_active(struct suspicion *suspicion, int64_t now_ms);
+/* While active: whether a trial may be made now; it is counted. */
+bool suspicion_takes_trial(struct suspicion *suspicion, int64_t now_ms);
+/* What to do with a claim whose attempt failed in transport at `failed_ms` at a good host. */
+enum doubt { DOUBT_WAIT = 0, DOUBT_THEIRS, DOUBT_OURS };
+enum doubt suspicion_judge(struct suspicion *suspicion, int64_t failed_ms, int64_t now_ms);
+
+#endif
