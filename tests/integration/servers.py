@@ -275,10 +275,10 @@ class Postgres(Server):
         finally:
             connection.close()
 
-    def create_database(self, database, script):
+    def create_database(self, database, tables):
+        """`tables` is the SQL that makes them."""
         self.query("postgres", f'CREATE DATABASE "{database}"')
-        with open(script) as file:
-            self.query(database, file.read())
+        self.query(database, tables)
 
 
 class PgBouncer(Server):
