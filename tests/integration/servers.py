@@ -441,6 +441,10 @@ class Fediverse(Server):
         """Verifies every nth delivery of a host only: many at once would wait for the verifiers."""
         self._call("/verify", {"every": every})
 
+    def keep(self, requests):
+        """Shows the heads of so many requests, until the next reset."""
+        self._call("/keep", {"requests": requests})
+
     def learn(self, keys):
         """What these key ids' keys are from now on, until the next reset."""
         self._call("/keys", keys)
