@@ -183,6 +183,8 @@ static void take_book(struct policies *p, const redisReply *reply)
     p->book = fresh;
     snprintf(p->version, sizeof(p->version), "%s", reply->element[3]->str);
     policy_sync_wanted(p->sync);
+    log_event(LOG_LEVEL_INFO, "policies", LOG_TEXT("version", p->version),
+              LOG_INT("count", policy_book_count(p->book)));
     warn_unknown_proxies(p);
 }
 

@@ -562,6 +562,75 @@ static void test_booked_low_jobs_come_back_one_by_one(void **state)
     destroy(&f);
 }
 
+static void test_a_restricted_window_is_smaller(void **state)
+{
+    struct fixture f;
+    const struct lane_limits two = {.max_window = 2};
+    const struct lane_limits many = {.max_window = 9};
+    (void)state;
+
+    create(&f, 1, 3, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    for (int i = 0; i < 5; i++)
+        add(&f, lane);
+    lanes_restrict(f.lanes, lane, &two);
+    for (size_t i = 0; i < 2; i++)
+        assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[i]);
+    assert_null(lanes_next(f.lanes, 0));
+    lanes_restrict(f.lanes, lane, &many); /* it never widens */
+    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[2]);
+    assert_null(lanes_next(f.lanes, 0));
+    destroy(&f);
+}
+
+static void test_nothing_leaves_a_paused_lane(void **state)
+{
+    struct fixture f;
+    const struct lane_limits paused = {.paused = true};
+    const struct lane_limits none = {.paused = false};
+    (void)state;
+
+    create(&f, 1, 3, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    add(&f, lane);
+    add(&f, lane);
+    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[0]);
+    lanes_restrict(f.lanes, lane, &paused);
+    assert_null(lanes_next(f.lanes, 0));
+    land(&f, f.claims[0], false);
+    assert_null(lanes_next(f.lanes, 0));
+    assert_int_equal(lanes_ready(f.lanes), 0);
+    lanes_restrict(f.lanes, lane, &none);
+    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[1]);
+    destroy(&f);
+}
+
+static void test_a_lane_with_a_gap_rests_holds_little_and_books_slowly(void **state)
+{
+    struct fixture f;
+    const struct lane_limits slow = {.min_gap_ms = 20000};
+    (void)state;
+
+    create(&f, 1, 3, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    lanes_restrict(f.lanes, lane, &slow);
+    for (int i = 0; i < 3; i++) {
+        assert_true(lanes_has_room(f.lanes, lane, false));
+        add(&f, lane);
+    }
+    assert_false(lanes_has_room(f.lanes, lane, false)); /* a minute's worth */
+    assert_int_equal(lanes_progressing(f.lanes), 1);
+    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 0), 80000);
+    assert_int_equal(lanes_book_ms(f.lanes, lane, false, 0), 100000);
+    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[0]);
+    lanes_rest(f.lanes, lane, true);
+    assert_null(lanes_next(f.lanes, 0));
+    assert_int_equal(lanes_sweep(f.lanes, 4000000), 1);
+    lanes_rest(f.lanes, lane, false);
+    assert_ptr_equal(lanes_next(f.lanes, 0), f.claims[1]);
+    destroy(&f);
+}
+
 static void test_sweep_forgets_idle_lanes(void **state)
 {
     struct fixture f;
@@ -612,6 +681,9 @@ int main(void)
         cmocka_unit_test(test_low_jobs_of_suspects_have_their_own_share),
         cmocka_unit_test(test_low_jobs_take_no_room_from_others),
         cmocka_unit_test(test_booked_low_jobs_come_back_one_by_one),
+        cmocka_unit_test(test_a_restricted_window_is_smaller),
+        cmocka_unit_test(test_nothing_leaves_a_paused_lane),
+        cmocka_unit_test(test_a_lane_with_a_gap_rests_holds_little_and_books_slowly),
         cmocka_unit_test(test_sweep_forgets_idle_lanes),
     };
     return cmocka_run_group_tests(tests, start, NULL);
