@@ -18,8 +18,9 @@ static const struct {
     [REDIS_ROLE_SIDEKIQ] =
         {"sidekiq",
          "+bitfield +blmove +del +eval +evalsha +exists +expire +hdel +hexists +hget +hgetall "
-         "+hincrby +hkeys +hlen +hmget +hset +hsetnx +incrby +info +lindex +llen +lmove +lpop "
-         "+lpush +lrange +ping +role +rpop +rpush +sadd +scard +script|load +select +sismember "
+         "+hincrby +hkeys +hlen +hmget +hscan +hset +hsetnx +incrby +info +lindex +llen +lmove "
+         "+lpop +lpush +lrange +lrem +lset +ping +role +rpop +rpush +sadd +scard +script|load "
+         "+select +sismember "
          "+smembers "
          "+srem +time +unlink +zadd +zcard +zrange +zrangebyscore +zrem +zremrangebyrank "
          "+zremrangebyscore +zscore",

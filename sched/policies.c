@@ -197,6 +197,17 @@ static bool is_answer(const redisReply *reply)
            reply->element[3]->type == REDIS_REPLY_STRING;
 }
 
+static void note_failure(const struct policies *p, enum redis_status status,
+                         const redisReply *reply)
+{
+    if (status == REDIS_LOST)
+        return;
+    log_event(LOG_LEVEL_WARN, "policies not read: what was known stays in force",
+              LOG_STR("error", reply_error(status, reply)));
+    if (str_starts_with(reply_error(status, reply), STR("NOSCRIPT")))
+        script_load(p->o.redis);
+}
+
 static void on_answer(void *arg, enum redis_status status, const redisReply *reply)
 {
     struct policies *p = arg;
@@ -204,9 +215,7 @@ static void on_answer(void *arg, enum redis_status status, const redisReply *rep
 
     p->asking = false;
     if (status == REDIS_LOST || !is_answer(reply)) {
-        if (status == REDIS_REPLIED)
-            log_event(LOG_LEVEL_WARN, "policies not read: what was known stays in force",
-                      LOG_STR("error", reply_error(status, reply)));
+        note_failure(p, status, reply);
         return;
     }
     p->redis_s = strtoll(reply->element[0]->str, NULL, 10);

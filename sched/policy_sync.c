@@ -46,7 +46,8 @@ struct policy_sync {
     struct policy_book *kept; /* COMPARED: what PostgreSQL has */
     struct audit *audit;      /* being written, or NULL */
     bool troubled;            /* the log has said so */
-    int64_t next_ms;
+    int64_t next_ms;          /* of the comparison */
+    int64_t audit_next_ms;    /* after a failure: not before */
     struct script_call *call; /* of what is being gathered, or NULL */
     char **texts;             /* its words */
     size_t text_count;
@@ -264,7 +265,9 @@ static void on_audited(void *arg, enum postgres_status status, PGresult *result,
     struct audit *audit = sync->audit;
 
     (void)result;
-    if (!failed(sync, status, message)) {
+    if (failed(sync, status, message)) {
+        sync->audit_next_ms = clock_mono_ms(sync->o.clock) + COMPARE_MS;
+    } else {
         audit->words[0] = STR("HDEL");
         audit->words[1] = str_of(sync->o.keys->audit);
         redis_send(sync->o.redis, NULL, NULL, audit->count + 2, audit->words);
@@ -324,7 +327,8 @@ void policy_sync_audit(struct policy_sync *sync)
 {
     const struct str words[] = {STR("HGETALL"), str_of(sync->o.keys->audit)};
 
-    if (sync->audit != NULL || !postgres_is_ready(sync->o.postgres))
+    if (sync->audit != NULL || !postgres_is_ready(sync->o.postgres) ||
+        clock_mono_ms(sync->o.clock) < sync->audit_next_ms)
         return;
     sync->audit = mem_alloc(sizeof(*sync->audit));
     for (size_t i = 0; i < AUDIT_LINES + 1; i++)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from forward import ForwardProxy
-from jobs import assert_all_delivered_once, claimed, delivered, delivery, push, unsettled, wait_settled
+from jobs import assert_all_delivered_once, claimed, delivered, delivery, push, wait_settled
 from machine import fedpush
 from servers import wait_for
 from world import ADDRESSES
@@ -164,6 +164,7 @@ def test_the_fleet_and_one_machine_pause(world, machines):
     push(world.redis, jobs)
     wait_for(lambda: "paused by an admin" in first.log() + second.log(), 30, "they say so")
     assert "the fleet is paused" in told(world, "domain", "show", "ok-1.fedi.test")
+    assert "the fleet: fedpush resume" in fedpush(world, "status").stdout
     wait_for(lambda: world.redis_client.llen("queue:push") == 20 and claimed(world) == 0, 30, "all is back")
     assert world.fediverse.summary()["posts"] == 0
     told(world, "pause", "--machine", second.identity())
@@ -244,17 +245,26 @@ def proxy():
     server.stop()
 
 
-def test_a_named_proxy_is_used_and_an_unknown_one_refused(world, machines, proxy):
+def test_proxy_signature_and_http_version_are_as_ordered(world, machines, proxy):
     settings = {"FEDPUSH_PROXIES": f"eu=http://127.0.0.1:{proxy.port}"}
     machine = machines(**settings)
     refused = fedpush(world, "domain", "limit", "ok-1.fedi.test", "--proxy", "us", **settings)
     assert refused.returncode == 64 and "FEDPUSH_PROXIES has no proxy of that name: eu" in refused.stderr
-    told(world, "domain", "limit", "ok-1.fedi.test", "--proxy", "eu", **settings)
+    for host, order in [("ok-1", ["--proxy", "eu"]), ("ok-3", ["--signature", "rfc9421"]),
+                        ("rfc-1", ["--signature", "cavage"]), ("ok-5", ["--http", "2"])]:
+        told(world, "domain", "limit", f"{host}.fedi.test", *order, **settings)
     effective(world, machine)
-    push(world.redis, jobs_for(world, "ok-1", 2) + jobs_for(world, "ok-2", 2, first=10))
+    push(world.redis, jobs_for(world, "ok-1", 2) + jobs_for(world, "ok-2", 2, first=10)
+         + jobs_for(world, "ok-3", 1, first=20) + jobs_for(world, "rfc-1", 1, first=30)
+         + [delivery(i, world.fediverse.inbox(f"ok-{i}", h2=True)) for i in (5, 6)])
     wait_settled(world)
-    assert world.fediverse.summary()["posts"] == 4
+    counts = world.fediverse.counts()
+    assert counts["failures"] == [] and counts["posts"] == 8, "rfc-1 gets no second knock"
     assert [head[0].split()[1].split("/")[2] for head in proxy.heads] == [f"ok-1.fedi.test:{world.fediverse.port}"] * 2
+    requests = {request["inbox"].split(".")[0]: request for request in counts["requests"]}
+    assert "signature-input" in [name.lower() for name in requests["ok-3"]["headers"]]
+    assert world.redis_client.zcard("retry") == 1, "rfc-1 knows no cavage"
+    assert [requests[f"ok-{i}"]["version"] for i in (2, 5, 6)] == ["1.1", "2.0", "1.1"]
 
 
 def test_a_machine_that_lacks_the_proxy_delivers_nothing_there(world, machine):
@@ -264,27 +274,3 @@ def test_a_machine_that_lacks_the_proxy_delivers_nothing_there(world, machine):
     wait_settled(world)
     assert world.fediverse.summary()["posts"] == 0 and booked(world) == 2
     assert "FEDPUSH_PROXIES here lacks" in told(world, "domain", "show", "ok-1.fedi.test")
-
-
-def test_the_signature_scheme_is_forced(world, machine):
-    told(world, "domain", "limit", "ok-1.fedi.test", "--signature", "rfc9421")
-    told(world, "domain", "limit", "rfc-1.fedi.test", "--signature", "cavage")
-    effective(world, machine)
-    push(world.redis, jobs_for(world, "ok-1", 1) + jobs_for(world, "rfc-1", 1, first=10))
-    wait_settled(world)
-    counts = world.fediverse.counts()
-    first, = [request for request in counts["requests"] if request["inbox"].startswith("ok-1.")]
-    assert "signature-input" in [name.lower() for name in first["headers"]]
-    assert posts_to(world, "rfc-1") == 1 and unsettled(world) == 0, "no second knock"
-    assert world.redis_client.zcard("retry") == 1
-
-
-def test_http_2_is_spoken_where_it_is_ordered(world, machine):
-    told(world, "domain", "limit", "ok-1.fedi.test", "--http", "2")
-    effective(world, machine)
-    push(world.redis, [delivery(i, world.fediverse.inbox(f"ok-{i}", h2=True)) for i in (1, 2)])
-    wait_settled(world)
-    counts = world.fediverse.counts()
-    assert counts["failures"] == [] and counts["posts"] == 2
-    versions = {request["inbox"].split(".")[0]: request["version"] for request in counts["requests"]}
-    assert versions == {"ok-1": "2.0", "ok-2": "1.1"}

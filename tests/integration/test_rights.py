@@ -99,7 +99,8 @@ def test_the_printed_roles_suffice_and_can_do_nothing_else(world, roles, mastodo
     assert do == set()
     read, do = readable(world, "fedpush_scheduler")
     assert {table for table, _ in read} == {"accounts", "follows", "unavailable_domains", "account_deletion_requests"}
-    assert {name for table, name in read if table == "accounts"} == {"id", "username", "uri", "id_scheme"}
+    assert {name for table, name in read if table == "accounts"} == {
+        "id", "username", "uri", "id_scheme", "domain", "inbox_url", "shared_inbox_url"}
     assert {right for table, right in do if table == "public.unavailable_domains"} == {"INSERT", "DELETE"}
     assert {table.split(".")[0] for table, _ in do if table != "public.unavailable_domains"} == {"fedpush"}
 
