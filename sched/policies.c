@@ -141,15 +141,16 @@ static void warn_unknown_proxies(const struct policies *p)
 }
 
 /* What was there before and is missing now was lost by Redis: the names stay, and go back. Of what
- * was taken back nothing needs to stay. */
+ * was taken back, or is over, nothing needs to stay. */
 static void carry_over(struct policies *p, struct policy_book *fresh)
 {
     const struct policy_entry *old;
     size_t at = 0;
 
     while ((old = policy_book_each(p->book, &at)) != NULL) {
-        const struct policy_entry *now = policy_book_get(fresh, str_of(old->name));
-        if (policy_is_empty(&old->policy) || (now != NULL && now->version >= old->version) ||
+        const struct policy_entry *found = policy_book_get(fresh, str_of(old->name));
+        const struct policy now = policy_at(&old->policy, policies_now_s(p));
+        if (policy_is_empty(&now) || (found != NULL && found->version >= old->version) ||
             !policy_book_put(fresh, str_of(old->name), old->version, str_of(old->text)))
             continue;
         policy_sync_bring_back(p->sync, policy_book_get(fresh, str_of(old->name)));

@@ -177,13 +177,15 @@ static void on_written(void *arg, enum postgres_status status, PGresult *result,
 
 static void to_redis(struct policy_sync *sync, const struct policy_book *book)
 {
-    int64_t long_ago = clock_wall_us(sync->o.clock) - (int64_t)FORGET_S * 1000000;
+    int64_t now_us = clock_wall_us(sync->o.clock);
+    int64_t long_ago = now_us - (int64_t)FORGET_S * 1000000;
     const struct policy_entry *kept;
     size_t at = 0;
 
     while ((kept = policy_book_each(sync->kept, &at)) != NULL) {
         const struct policy_entry *ours = policy_book_get(book, str_of(kept->name));
-        bool taken_back = policy_is_empty(&kept->policy);
+        const struct policy now = policy_at(&kept->policy, now_us / 1000000);
+        bool taken_back = policy_is_empty(&now); /* or over */
         if (ours == NULL ? !taken_back : kept->version > ours->version)
             gather(sync, "set", kept);
         else if (ours != NULL && taken_back && kept->version == ours->version &&

@@ -43,7 +43,7 @@ static int64_t mono_ms(void *arg)
 static int64_t wall_us(void *arg)
 {
     (void)arg;
-    return 0;
+    return INT64_C(40) * 86400 * 1000000;
 }
 
 static void on_ready(void *arg)
@@ -272,6 +272,26 @@ static void a_new_fleet_reads_postgresql_and_the_latest_wins(void **state)
               "9 what a newer fedpush wrote");
 }
 
+static void what_was_taken_back_long_ago_is_forgotten(void **state)
+{
+    struct fixture *f = *state;
+
+    server_sql(&f->database, "INSERT INTO fedpush.domain_policy (domain, version, policy) VALUES"
+                             " ('gone.example', 6, '1'), ('over.example', 7, '1 paused=1000'),"
+                             " ('late.example', 8, '1 paused')");
+    store_expect(&f->store, NULL, "HSET fedpush:policies :version 9 gone.example %s", "6 1");
+    store_expect(&f->store, NULL, "HSET fedpush:policies over.example %s", "7 1 paused=1000");
+    store_expect(&f->store, NULL, "HSET fedpush:policies kept.example %s", "5 1");
+    wait_paused(f, 0, STR("late.example"), true);
+    order(f, "a.example", "", "1 paused", "1"); /* the next comparison */
+    wait_paused(f, 1, STR("a.example"), true);
+    wait_kept(f, "SELECT version FROM fedpush.domain_policy WHERE domain = 'kept.example'", "5");
+    for (int i = 0; i < 50; i++)
+        tick(f, 2);
+    store_expect(&f->store, "nil|nil", "HMGET fedpush:policies gone.example over.example");
+    store_expect(&f->store, "8 1 paused", "HGET fedpush:policies late.example");
+}
+
 static void pauses_of_fleet_and_machine_are_told_apart(void **state)
 {
     struct fixture *f = *state;
@@ -358,6 +378,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_redis_loses_comes_back_from_memory, start, end),
         cmocka_unit_test_setup_teardown(a_new_fleet_reads_postgresql_and_the_latest_wins, start,
                                         end),
+        cmocka_unit_test_setup_teardown(what_was_taken_back_long_ago_is_forgotten, start, end),
         cmocka_unit_test_setup_teardown(pauses_of_fleet_and_machine_are_told_apart, start, end),
         cmocka_unit_test_setup_teardown(an_end_is_followed_by_redis_clock, start, end),
         cmocka_unit_test_setup_teardown(a_proxy_that_is_not_there_pauses, start, end),
