@@ -100,6 +100,8 @@ def test_subdomains_and_inbox_hosts_belong_to_a_domain(world, machine):
     # All below a domain, those with a policy of their own included.
     told(world, "domain", "limit", "ok-7.fedi.test", "--window", "3")
     told(world, "domain", "pause", "fedi.test")
+    assert "paused, at most 3 a minute" in told(world, "domain", "limit", "ok-9.fedi.test", "--rate", "3/m",
+                                                 "--window", "0")
     effective(world, machine)
     push(world.redis, jobs_for(world, "ok-7", 3) + jobs_for(world, "ok-8", 3, first=10))
     wait_settled(world)
