@@ -813,10 +813,28 @@ static void test_cancelling(void **state)
     assert_false(f->done);
 }
 
+static void test_abort_ends_even_what_is_on_the_wire(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f, "/never");
+    server_wait(f->base, &f->arrived);
+    delivery_abort(f->delivery);
+    assert_true(f->done);
+    assert_int_equal(f->outcome.kind, OUTCOME_NOT_TRIED);
+}
+
 static void test_url_must_be_one(void **state)
 {
     struct fixture *f = *state;
     struct message_job job = {.id = 1, .url = STR("ftp://a.example/")};
+    assert_null(delivery_start(&f->context, &job));
+}
+
+static void test_named_proxy_must_be_there(void **state)
+{
+    struct fixture *f = *state;
+    struct message_job job = {.id = 1, .proxy = 1, .url = STR("https://a.example/")};
     assert_null(delivery_start(&f->context, &job));
 }
 
@@ -846,7 +864,9 @@ int main(void)
         TEST(test_signature_on_the_wire_is_let_be),
         TEST(test_limit_of_a_delivery),
         TEST(test_cancelling),
+        TEST(test_abort_ends_even_what_is_on_the_wire),
         TEST(test_url_must_be_one),
+        TEST(test_named_proxy_must_be_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
