@@ -352,6 +352,17 @@ void lanes_probe_answered(struct lanes *lanes, struct lane *lane, bool won, int6
 
 /* --- what attempts show --- */
 
+/* A host that was good until now may be as good as ever, and the trouble ours. */
+static bool is_doubtful(struct lanes *lanes, const struct lane *lane, int64_t started_ms,
+                        int64_t now_ms)
+{
+    int64_t first_ms =
+        lane->circuit.failures > 0 ? lane->circuit.first_ms - lanes->unix_offset_ms : now_ms;
+
+    return suspicion_is_good(&lane->mark, now_ms) &&
+           suspicion_judge(&lanes->suspicion, started_ms, first_ms, now_ms) != DOUBT_THEIRS;
+}
+
 static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t started_ms,
                                 const struct lane_result *result, int64_t now_ms)
 {
@@ -369,6 +380,10 @@ static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t 
     case LANE_UNAVAILABLE:
     case LANE_TRANSPORT:
         window_failed(&lane->window, started_ms, !transport, now_ms);
+        if (transport && is_doubtful(lanes, lane, started_ms, now_ms)) {
+            circuit_doubted(&lane->circuit, unix_started_ms, result->certain, unix_ms);
+            return CIRCUIT_SAME;
+        }
         /* fall through */
     case LANE_ERROR:
         return circuit_failed(&lane->circuit, unix_started_ms, result->certain, result->hold_ms,
@@ -391,6 +406,8 @@ static enum circuit_event attempted(struct lanes *lanes, struct lane *lane, int6
 {
     bool dark = result->answer == LANE_TRANSPORT || result->answer == LANE_UNRESOLVED;
 
+    if (dark && started_ms < lanes->suspicion.ended_ms)
+        return CIRCUIT_SAME;
     suspicion_note(&lanes->suspicion, &lane->mark, dark, now_ms);
     if (dark && lanes_suspicious(lanes, now_ms))
         return CIRCUIT_SAME; /* it says nothing about the host */
@@ -479,10 +496,10 @@ bool lanes_suspicious(struct lanes *lanes, int64_t now_ms)
     return is;
 }
 
-enum doubt lanes_doubt(struct lanes *lanes, int64_t failed_ms, int64_t now_ms)
+enum doubt lanes_doubt(struct lanes *lanes, int64_t started_ms, int64_t failed_ms, int64_t now_ms)
 {
     lanes_suspicious(lanes, now_ms);
-    return suspicion_judge(&lanes->suspicion, failed_ms, now_ms);
+    return suspicion_judge(&lanes->suspicion, started_ms, failed_ms, now_ms);
 }
 
 /* --- numbers --- */

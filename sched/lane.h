@@ -206,7 +206,7 @@ int64_t lanes_wake_ms(const struct lanes *lanes, int64_t now_ms);
 /* Ourselves. lanes_suspicious: looks, and when suspicion begins, voids what was held against hosts
  * since. */
 bool lanes_suspicious(struct lanes *lanes, int64_t now_ms);
-enum doubt lanes_doubt(struct lanes *lanes, int64_t failed_ms, int64_t now_ms);
+enum doubt lanes_doubt(struct lanes *lanes, int64_t started_ms, int64_t failed_ms, int64_t now_ms);
 
 unsigned lanes_waiting(const struct lanes *lanes); /* claims in lanes, low ones apart */
 unsigned lanes_low_waiting(const struct lanes *lanes);
