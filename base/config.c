@@ -116,6 +116,7 @@ static enum fp_err set_version(struct config *config, const struct dotenv *doten
     const char *given = dotenv_value(dotenv, name);
     struct buf ruby;
 
+    config->mastodon_version_set = given != NULL;
     if (given != NULL)
         return mastodon_version_parse(&config->mastodon, name, str_of(given), err);
     if (mastodon_dir == NULL)

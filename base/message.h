@@ -49,6 +49,7 @@ struct message_job {
     uint8_t knock;   /* enum knock */
     uint8_t proxy;   /* place in FEDPUSH_PROXIES, from 1; 0: as Mastodon's settings say */
     uint8_t http2;   /* 1: HTTP/2 where TLS agrees on it */
+    uint8_t low;     /* 1: of low priority, its signatures wait behind the others' */
     struct str url;  /* url.text: already normal */
     struct str body; /* POST body, exact bytes */
 };
@@ -122,6 +123,7 @@ struct message_sign {
     uint8_t method;    /* enum sign_method */
     uint8_t reread;    /* 1: the account's latest signature got a 401, its key may be another now */
     uint8_t scheme;    /* enum sign_scheme */
+    uint8_t low;       /* the job's */
     int64_t date_s;    /* wall clock; at most 0 s ahead and 30 s behind the signer's own */
     struct str target; /* url.target on ticket.origin */
 };

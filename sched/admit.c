@@ -311,9 +311,14 @@ void admit_counted(void *scheduler)
 static struct appetite appetite_of(const struct scheduler *s)
 {
     const struct config *config = &s->process.config;
+    unsigned slots = (unsigned)config->max_in_flight;
+
     return (struct appetite){.lookahead_jobs = (unsigned)config->lookahead_jobs,
                              .lookahead_bytes = (size_t)config->lookahead_bytes,
-                             .max_in_flight = (unsigned)config->max_in_flight};
+                             .max_in_flight = slots,
+                             .shares = fleet_machines(s->fleet) > 1,
+                             .late = dispatch_is_late(s->dispatch, s->workers),
+                             .free_slots = dispatch_free_slots(s->dispatch, s->workers, slots)};
 }
 
 struct room admit_room(void *scheduler)

@@ -11,6 +11,7 @@
 enum {
     SLOT_COUNT = DISPATCH_MAX_WORKERS + 1,
     QUARANTINE_SLOT = DISPATCH_MAX_WORKERS,
+    AGED_MS = 5000,
     KNOWN_BODIES = 4,
     KNOWN_BODY_BYTES = 64 * 1024, /* longer ones are not remembered */
 };
@@ -33,7 +34,8 @@ struct channel {
     uint32_t credits;
     unsigned in_flight;
     struct claim_list flight; /* oldest first */
-    int64_t pinged_ms;        /* 0: no ping is under way */
+    int64_t pinged_ms;        /* for an overdue job; 0: no such ping is under way */
+    struct lag lag;
 };
 
 struct dispatch {
@@ -42,6 +44,7 @@ struct dispatch {
     struct table *by_id; /* job id -> struct flight */
     uint64_t next_id;
     unsigned in_flight;
+    unsigned aged; /* of these, at the latest tick */
     struct buf scratch;
     struct known_body bodies[KNOWN_BODIES];
     unsigned next_body; /* to be overwritten */
@@ -126,6 +129,13 @@ static bool on_outcome(struct channel *channel, struct str payload)
     return true;
 }
 
+static void take_pong(struct channel *channel, int64_t nonce_ms)
+{
+    if (nonce_ms == channel->pinged_ms)
+        channel->pinged_ms = 0;
+    lag_answered(&channel->lag, nonce_ms, clock_mono_ms(channel->dispatch->o.clock));
+}
+
 static bool on_frame(void *arg, struct ipc *ipc, uint16_t type, struct str payload)
 {
     struct channel *channel = arg;
@@ -145,7 +155,7 @@ static bool on_frame(void *arg, struct ipc *ipc, uint16_t type, struct str paylo
     case MESSAGE_PONG:
         if (!message_get_ping(payload, &pong))
             return false;
-        channel->pinged_ms = 0;
+        take_pong(channel, (int64_t)pong.nonce);
         return true;
     default:
         return false;
@@ -170,6 +180,7 @@ void dispatch_connect(struct dispatch *d, unsigned worker, int fd)
 
     ipc_destroy(channel->ipc);
     lose_all(channel);
+    channel->lag = (struct lag){0};
     channel->ipc = ipc_create(d->o.base, fd, &handlers, channel);
 }
 
@@ -238,7 +249,7 @@ void dispatch_send(struct dispatch *d, unsigned worker, struct claim *claim)
     struct channel *channel = channel_of(d, worker);
     struct flight *flight = mem_alloc(sizeof(*flight));
     struct message_job job = {
-        .knock = KNOCK_CAVAGE, .url = claim->url.text, .body = claim->job.body};
+        .knock = KNOCK_CAVAGE, .low = claim->low, .url = claim->url.text, .body = claim->job.body};
 
     claim->dispatched_us = clock_wall_us(d->o.clock);
     claim->due_ms = clock_mono_ms(d->o.clock) + DISPATCH_DEADLINE_MS;
@@ -279,11 +290,20 @@ void dispatch_abort(struct dispatch *d, const struct claim *claim)
     ipc_send(channel->ipc, MESSAGE_ABORT, buf_str(&d->scratch));
 }
 
+static void ping(struct channel *channel, int64_t now_ms)
+{
+    struct dispatch *d = channel->dispatch;
+    const struct message_ping message = {.nonce = (uint64_t)now_ms};
+
+    buf_reset(&d->scratch);
+    message_put_ping(&d->scratch, &message);
+    ipc_send(channel->ipc, MESSAGE_PING, buf_str(&d->scratch));
+}
+
 static void look_at(struct channel *channel, int64_t now_ms)
 {
     struct dispatch *d = channel->dispatch;
     struct claim *oldest = TAILQ_FIRST(&channel->flight);
-    struct message_ping ping = {.nonce = (uint64_t)now_ms};
 
     if (channel->ipc == NULL)
         return;
@@ -306,17 +326,58 @@ static void look_at(struct channel *channel, int64_t now_ms)
     oldest->overdue = true;
     oldest->due_ms = now_ms + DISPATCH_DEADLINE_MS / 2;
     channel->pinged_ms = now_ms;
-    buf_reset(&d->scratch);
-    message_put_ping(&d->scratch, &ping);
-    ipc_send(channel->ipc, MESSAGE_PING, buf_str(&d->scratch));
+    ping(channel, now_ms);
+}
+
+/* What waits for slow hosts is not work. */
+static unsigned count_aged(const struct channel *channel, int64_t now_ms)
+{
+    const struct claim *claim;
+    unsigned count = 0;
+
+    TAILQ_FOREACH(claim, &channel->flight, entry)
+    {
+        if (!claim->overdue && claim->due_ms - now_ms > DISPATCH_DEADLINE_MS - AGED_MS)
+            break;
+        count++;
+    }
+    return count;
 }
 
 void dispatch_tick(struct dispatch *d)
 {
     int64_t now_ms = clock_mono_ms(d->o.clock);
 
-    for (unsigned i = 0; i < SLOT_COUNT; i++)
-        look_at(&d->channels[i], now_ms);
+    d->aged = 0;
+    for (unsigned i = 0; i < SLOT_COUNT; i++) {
+        struct channel *channel = &d->channels[i];
+        look_at(channel, now_ms);
+        d->aged += count_aged(channel, now_ms);
+        if (channel->ipc != NULL && lag_ask(&channel->lag, now_ms))
+            ping(channel, now_ms);
+    }
+}
+
+unsigned dispatch_free_slots(const struct dispatch *d, unsigned workers, unsigned slots)
+{
+    int64_t now_ms = clock_mono_ms(d->o.clock);
+    unsigned busy = d->in_flight > d->aged ? d->in_flight - d->aged : 0;
+    unsigned allowed = 0;
+
+    for (unsigned i = 0; i < workers; i++)
+        allowed += lag_share(lag_ms(&d->channels[i].lag, now_ms), slots / workers);
+    return allowed > busy ? allowed - busy : 0;
+}
+
+bool dispatch_is_late(const struct dispatch *d, unsigned workers)
+{
+    int64_t now_ms = clock_mono_ms(d->o.clock);
+
+    for (unsigned i = 0; i < workers; i++) {
+        if (lag_ms(&d->channels[i].lag, now_ms) > LAG_TOLERATED_MS)
+            return true;
+    }
+    return false;
 }
 
 unsigned dispatch_in_flight(const struct dispatch *d)

@@ -9,6 +9,7 @@
 #include "base/ipc.h"
 #include "base/message.h"
 #include "sched/claim.h"
+#include "sched/lag.h"
 #include "sched/policies.h"
 #include "sched/schemes.h"
 
@@ -51,8 +52,13 @@ void dispatch_send(struct dispatch *dispatch, unsigned worker, struct claim *cla
 void dispatch_cancel(struct dispatch *dispatch);
 /* Asks its worker to end this claim (CLAIM_FLIGHT) at once, even when it is on the wire. */
 void dispatch_abort(struct dispatch *dispatch, const struct claim *claim);
-/* Each second: looks for stuck workers. */
+/* Each second: looks for stuck workers, and how late each is. */
 void dispatch_tick(struct dispatch *dispatch);
+/* Some worker is later than LAG_TOLERATED_MS. */
+bool dispatch_is_late(const struct dispatch *dispatch, unsigned workers);
+/* How many more jobs the workers should be given, as late as they are, of `slots` for all of them.
+ * What has been with them for five seconds takes no place: it waits for its host. */
+unsigned dispatch_free_slots(const struct dispatch *dispatch, unsigned workers, unsigned slots);
 unsigned dispatch_in_flight(const struct dispatch *dispatch); /* orphans included */
 /* Calls fn for every claim in flight, oldest first for each worker; fn may not change the lists. */
 void dispatch_each(struct dispatch *dispatch, void (*fn)(void *arg, struct claim *claim),

@@ -19,7 +19,8 @@
  * fedpush:circuit     hash: host -> "open OPENED_MS PROBE_MS BACKOFF_MS" (Unix milliseconds of
  *                     Redis' TIME), or "closed", for an hour
  * fedpush:probe:HOST  string: the token of the probe that is under way; expires
- * fedpush:reserved    hash: host -> Unix milliseconds at which its last booked job comes back
+ * fedpush:reserved    hash: host -> Unix milliseconds at which its last booked job comes back;
+ *                     "HOST called" -> the same of those that were called back
  * fedpush:booked:HOST sorted set: "r<score>" or "s<score>", where in `retry` or `schedule` a job of
  *                     the host is booked -> that score, for three days
  * fedpush:pairs:HOST  hash: sender and inbox (16 hexadecimal digits) -> "CREATED SCORE ...", in

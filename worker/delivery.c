@@ -24,6 +24,7 @@ struct delivery {
     bool get;
     bool http2;
     unsigned named_proxy; /* its place in FEDPUSH_PROXIES; 0: none was ordered */
+    bool low;
     struct knocking knocking;
     unsigned hops;
     unsigned waits; /* for a socket */
@@ -133,6 +134,19 @@ static void end_failed(struct delivery *d, enum failure_kind failure, const char
     end(d, OUTCOME_TRANSPORT, 0);
 }
 
+/* --- without a socket --- */
+
+/* It is nobody's fault but this machine's: no retry is burnt, unless a request was sent before. */
+static void wait_for_socket(struct delivery *d)
+{
+    if (d->waits++ < DELIVERY_MAX_WAITS)
+        d->state = DELIVERY_WAITING;
+    else if (d->sent)
+        end_failed(d, FAILURE_OTHER, "HTTP::ConnectionError", "failed to connect: no socket");
+    else
+        end(d, OUTCOME_NOT_TRIED, 0);
+}
+
 /* --- resolving --- */
 
 static void on_resolved(void *arg, const struct dns_result *result)
@@ -156,6 +170,7 @@ static void ask_signer(struct delivery *d)
                                    .reread =
                                        rereads_take(d->context->rereads, d->ticket.account_id),
                                    .scheme = (uint8_t)d->knocking.scheme,
+                                   .low = d->low,
                                    .target = d->url.target};
 
     d->state = DELIVERY_SIGNING;
@@ -173,6 +188,7 @@ static void begin(struct delivery *d)
         end(d, OUTCOME_REFUSED, 0);
         return;
     }
+    d->state = DELIVERY_RESOLVING;
     d->proxy = d->named_proxy != 0 ? proxy_named(d->context->proxies, d->named_proxy)
                                    : proxy_for(d->context->proxies, d->url.host);
     d->wait = resolver_ask(d->context->resolver, connected_to(d)->host, on_resolved, d);
@@ -208,6 +224,10 @@ static void resolved(struct delivery *d, const struct dns_result *result)
 {
     bool all_refused;
 
+    if (result->status == DNS_NO_SOCKET) {
+        wait_for_socket(d);
+        return;
+    }
     if (result->status != DNS_FOUND && d->proxy != NULL) {
         end_failed(d, FAILURE_RESOLVER, "HTTP::ConnectionError",
                    "failed to connect: the proxy cannot be resolved");
@@ -380,11 +400,8 @@ static void answered(struct delivery *d, const struct http_result *result)
                                            clock_wall_us(d->context->clock) / 1000000);
     if (result->end == HTTP_ANSWERED && result->status == 401)
         rereads_note(d->context->rereads, d->ticket.account_id);
-    if (result->end == HTTP_NO_SOCKET && d->waits < DELIVERY_MAX_WAITS) {
-        d->waits++;
-        d->state = DELIVERY_WAITING;
-    } else if (result->end == HTTP_NO_SOCKET && !d->sent) {
-        end(d, OUTCOME_NOT_TRIED, 0);
+    if (result->end == HTTP_NO_SOCKET) {
+        wait_for_socket(d);
     } else if (result->end != HTTP_ANSWERED || result->status == 0) {
         classify_http(&d->failure, result, d->proxy != NULL, d->url.text);
         end(d, result->end == HTTP_REFUSED_ADDRESS ? OUTCOME_REFUSED : OUTCOME_TRANSPORT, 0);
@@ -456,7 +473,7 @@ static void step(struct delivery *d, const struct event_of_delivery *event)
         ask_signer(d);
         break;
     case EVENT_AGAIN:
-        ask_signer(d);
+        begin(d);
         break;
     case EVENT_LIMIT:
         limit(d);
@@ -480,6 +497,7 @@ struct delivery *delivery_start(const struct delivery_context *context,
     char *at = d->memory;
     d->context = context;
     d->id = job->id;
+    d->low = job->low != 0;
     knock_begin(&d->knocking, (enum knock)job->knock);
     d->named_proxy = job->proxy;
     d->http2 = job->http2 != 0;

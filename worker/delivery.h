@@ -2,7 +2,8 @@
  * One delivery: from the scheduler's job to its outcome.
  *
  *   RESOLVING --addresses--> SIGNING --signature--> SENDING --answer--> DONE
- *       |                      ^  |                    |
+ *    ^  |                      ^  |                    |
+ *    +--|--- WAITING, a second, while there is no socket to be had, three times
  *       |                      |  +-- signer gone: asked again when it is back
  *       |                      +--------- 303/307/308 to the same origin, at most three times
  *       |                      +--------- 400/401: in the other signature scheme, at most once

@@ -11,6 +11,7 @@ enum {
     MAX_TTL_S = 3600,
     NO_NAME_TTL_S = 60,
     NO_ANSWER_TTL_S = 5,
+    NO_SOCKET_TTL_MS = 500,
     MAX_PARALLEL = 64,
     MAX_PER_SECOND = 200,
     MAX_ENTRIES = 20000,
@@ -100,6 +101,8 @@ static int64_t lifetime_ms(const struct dns_result *result)
 {
     uint32_t ttl_s = result->ttl_s;
 
+    if (result->status == DNS_NO_SOCKET)
+        return NO_SOCKET_TTL_MS;
     if (result->status == DNS_NO_ANSWER || result->status == DNS_CANCELLED)
         return NO_ANSWER_TTL_S * 1000;
     if (result->status != DNS_FOUND)

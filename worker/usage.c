@@ -32,8 +32,11 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                        "  --roles --print    SQL for database roles with the least rights\n"
                        "  --print-redis-acl  Redis users with the least rights\n"},
     [COMMAND_STATUS] =
-        {"status", "", "one line for each part: is it well?",
-         "Ends with 0 when all is well, 1 at a warning, 2 when deliveries suffer.\n"},
+        {"status", "[--json]", "one line for each part: is it well?",
+         "Ends with 0 when all is well, 1 at a warning, 2 when deliveries suffer.\n"
+         "\n"
+         "  --json  for programs: grade (ok, warn, FAIL), lines, redis, machines,\n"
+         "          sidekiq, queues, later, handoff, ledger, health; null: unknown\n"},
     [COMMAND_STATS] = {"stats", "[HOST] [--json]", "deliveries by domain, or by inbox of HOST",
                        "Counted since `fedpush setup`, busiest first.\n"
                        "\n"
@@ -79,8 +82,10 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "show what `run` would do, and do nothing",
          "Looks at jobs that wait in the queue and in `retry`, and where there are too\n"
          "few, at random local senders and known inboxes: native or handed off, host\n"
-         "available or not, name resolved, key tried, and the request. Nothing is\n"
-         "taken, sent or written. Ends with 0 only when nothing is wrong.\n"
+         "available or not, name resolved, followers counted where the post is for\n"
+         "them only, the request, and whether a signature of both schemes holds with\n"
+         "the public key. Nothing is taken, sent or written. Ends with 0 only when\n"
+         "nothing is wrong.\n"
          "\n"
          "  --sample N       jobs to look at; 20 unless told, at most 500\n"
          "  --watch SECONDS  also look at what passes through the queue meanwhile\n"

@@ -47,9 +47,9 @@ class Stage:
     version = VERSIONS["4.6"]
     database = "mastodon"
 
-    def __init__(self, folder):
+    def __init__(self, folder, redis_options=None):
         self.certificate = Certificate(os.path.join(folder, "tls"))
-        self.redis = Redis(os.path.join(folder, "redis"))
+        self.redis = Redis(os.path.join(folder, "redis"), options=redis_options)
         self.postgres = Postgres(os.path.join(folder, "postgres"))
         self.sink = Sink(os.path.join(folder, "sink"))
         self.names = Names(os.path.join(folder, "names"), [ADDRESS], ADDRESS)

@@ -3,6 +3,9 @@
  * connections that stay open. For measuring what sends to it.
  *
  *   sink ADDRESS PORT      writes "ready\n" when it listens, and ends with its standard input
+ *
+ * When a request for /timed/NAME has come, it writes "NAME SECONDS\n", the time by the wall clock;
+ * at its end, the number of requests that it has answered.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { MAX_FDS = 65536, MAX_HEAD_BYTES = 16384, EVENTS = 256 };
@@ -40,6 +44,19 @@ static size_t content_length(const char *head)
 {
     const char *field = strstr(head, "\r\nContent-Length: ");
     return field != NULL ? strtoull(field + strlen("\r\nContent-Length: "), NULL, 10) : 0;
+}
+
+static void note_time(const char *head)
+{
+    static const char begin[] = "POST /timed/";
+    struct timespec now;
+
+    if (strncmp(head, begin, sizeof(begin) - 1) != 0)
+        return;
+    head += sizeof(begin) - 1;
+    clock_gettime(CLOCK_REALTIME, &now);
+    printf("%.*s %lld.%09ld\n", (int)strcspn(head, " "), head, (long long)now.tv_sec, now.tv_nsec);
+    fflush(stdout);
 }
 
 static bool respond(int fd)
@@ -76,6 +93,7 @@ static bool take(int fd, const char *bytes, size_t len)
         }
         size_t used = (size_t)(blank + 4 - c->head) - before;
         blank[2] = '\0';
+        note_time(c->head);
         c->body_left = content_length(c->head);
         c->head_bytes = 0;
         bytes += used;
