@@ -6,12 +6,15 @@
 #include "base/control.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/table.h"
+#include "sched/lane.h"
 
 enum {
     SLOT_COUNT = DISPATCH_MAX_WORKERS + 1,
     QUARANTINE_SLOT = DISPATCH_MAX_WORKERS,
     AGED_MS = 5000,
+    ASK_MS = 250,
     KNOWN_BODIES = 4,
     KNOWN_BODY_BYTES = 64 * 1024, /* longer ones are not remembered */
 };
@@ -44,7 +47,8 @@ struct dispatch {
     struct table *by_id; /* job id -> struct flight */
     uint64_t next_id;
     unsigned in_flight;
-    unsigned aged; /* of these, at the latest tick */
+    unsigned aged;          /* of these, at the latest tick: waiting for hosts that fail */
+    struct loop_timer *ask; /* how late workers are */
     struct buf scratch;
     struct known_body bodies[KNOWN_BODIES];
     unsigned next_body; /* to be overwritten */
@@ -55,6 +59,8 @@ static struct channel *channel_of(struct dispatch *d, unsigned worker)
     return &d->channels[worker == CONTROL_QUARANTINE_INDEX ? QUARANTINE_SLOT : worker];
 }
 
+static void on_ask(void *arg);
+
 struct dispatch *dispatch_create(const struct dispatch_options *options)
 {
     struct dispatch *d = mem_alloc(sizeof(*d));
@@ -63,6 +69,8 @@ struct dispatch *dispatch_create(const struct dispatch_options *options)
     d->by_id = table_create();
     d->next_id = 1;
     buf_init(&d->scratch, IPC_MAX_FRAME_BYTES);
+    d->ask = loop_timer_create(options->base, on_ask, d);
+    loop_timer_set(d->ask, ASK_MS);
     for (unsigned i = 0; i < KNOWN_BODIES; i++)
         buf_init(&d->bodies[i].body, KNOWN_BODY_BYTES);
     for (unsigned i = 0; i < SLOT_COUNT; i++) {
@@ -91,6 +99,7 @@ void dispatch_destroy(struct dispatch *d)
         return;
     for (unsigned i = 0; i < SLOT_COUNT; i++)
         ipc_destroy(d->channels[i].ipc);
+    loop_timer_destroy(d->ask);
     table_destroy(d->by_id);
     for (unsigned i = 0; i < KNOWN_BODIES; i++)
         buf_clear(&d->bodies[i].body);
@@ -329,7 +338,7 @@ static void look_at(struct channel *channel, int64_t now_ms)
     ping(channel, now_ms);
 }
 
-/* What waits for slow hosts is not work. */
+/* What waits for a host that is known not to answer is no work for its worker. */
 static unsigned count_aged(const struct channel *channel, int64_t now_ms)
 {
     const struct claim *claim;
@@ -339,7 +348,8 @@ static unsigned count_aged(const struct channel *channel, int64_t now_ms)
     {
         if (!claim->overdue && claim->due_ms - now_ms > DISPATCH_DEADLINE_MS - AGED_MS)
             break;
-        count++;
+        if (claim->lane != NULL && claim->lane->suspect && claim->lane->tried)
+            count++;
     }
     return count;
 }
@@ -353,6 +363,18 @@ void dispatch_tick(struct dispatch *d)
         struct channel *channel = &d->channels[i];
         look_at(channel, now_ms);
         d->aged += count_aged(channel, now_ms);
+    }
+}
+
+/* Often: how long a worker stands still shows only in questions asked soon after its last turn. */
+static void on_ask(void *arg)
+{
+    struct dispatch *d = arg;
+    int64_t now_ms = clock_mono_ms(d->o.clock);
+
+    loop_timer_set(d->ask, ASK_MS);
+    for (unsigned i = 0; i < SLOT_COUNT; i++) {
+        struct channel *channel = &d->channels[i];
         if (channel->ipc != NULL && lag_ask(&channel->lag, now_ms))
             ping(channel, now_ms);
     }

@@ -52,12 +52,12 @@ void dispatch_send(struct dispatch *dispatch, unsigned worker, struct claim *cla
 void dispatch_cancel(struct dispatch *dispatch);
 /* Asks its worker to end this claim (CLAIM_FLIGHT) at once, even when it is on the wire. */
 void dispatch_abort(struct dispatch *dispatch, const struct claim *claim);
-/* Each second: looks for stuck workers, and how late each is. */
+/* Each second: looks for stuck workers, and what waits for failing hosts. */
 void dispatch_tick(struct dispatch *dispatch);
 /* Some worker is later than LAG_TOLERATED_MS. */
 bool dispatch_is_late(const struct dispatch *dispatch, unsigned workers);
 /* How many more jobs the workers should be given, as late as they are, of `slots` for all of them.
- * What has been with them for five seconds takes no place: it waits for its host. */
+ * What has been waiting for a failing host for five seconds takes no place. */
 unsigned dispatch_free_slots(const struct dispatch *dispatch, unsigned workers, unsigned slots);
 unsigned dispatch_in_flight(const struct dispatch *dispatch); /* orphans included */
 /* Calls fn for every claim in flight, oldest first for each worker; fn may not change the lists. */

@@ -24,7 +24,7 @@ struct lag {
     uint32_t before_ms; /* in the one before */
 };
 
-/* Each second: true when a ping with this time as its nonce shall be sent. */
+/* Several times a second: true when a ping with this time as its nonce shall be sent. */
 bool lag_ask(struct lag *lag, int64_t now_ms);
 void lag_answered(struct lag *lag, int64_t nonce_ms, int64_t now_ms);
 uint32_t lag_ms(const struct lag *lag, int64_t now_ms);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "worker/classify.h"
 #include "worker/knock.h"
+#include "worker/redirect.h"
 #include "worker/request.h"
 #include "worker/retry_after.h"
 
@@ -332,34 +333,12 @@ static void signed_or_not(struct delivery *d, const struct message_signed *answe
 
 /* --- answers and redirects --- */
 
-/* The absolute URL a Location means on this hop; false when there is none. */
-static bool target_of(const struct delivery *d, struct str location, struct url *target)
-{
-    CURLU *parts = curl_url();
-    char *base = str_dup(d->url.text);
-    char *relative = str_dup(location);
-    char *absolute = NULL;
-    struct err err;
-    bool good = parts != NULL && location.len > 0 &&
-                curl_url_set(parts, CURLUPART_URL, base, CURLU_PATH_AS_IS) == CURLUE_OK &&
-                curl_url_set(parts, CURLUPART_URL, relative, 0) == CURLUE_OK &&
-                curl_url_get(parts, CURLUPART_URL, &absolute, 0) == CURLUE_OK &&
-                url_parse(target, str_of(absolute), &err) == FP_OK;
-
-    curl_free(absolute);
-    curl_url_cleanup(parts);
-    free(relative);
-    free(base);
-    return good;
-}
-
-/* http.rb in strict mode on a persistent client: a POST follows only 303 (as GET), 307 and 308, a
- * GET all, within the origin. */
+/* Within the origin, as a persistent client of http.rb. */
 static void redirect(struct delivery *d, unsigned status, struct str location)
 {
     struct url target = {0};
 
-    if (!d->get && status != 303 && status != 307 && status != 308) {
+    if (!redirect_is_followed(status, d->get)) {
         end_failed(d, FAILURE_OTHER, "HTTP::StateError", "can't follow redirect of a POST");
         return;
     }
@@ -368,7 +347,7 @@ static void redirect(struct delivery *d, unsigned status, struct str location)
                    "too many redirects");
         return;
     }
-    if (!target_of(d, location, &target)) {
+    if (!redirect_target(&d->url, location, &target)) {
         end_failed(d, FAILURE_OTHER, "HTTP::StateError", "no usable Location header in redirect");
         return;
     }
@@ -382,12 +361,6 @@ static void redirect(struct delivery *d, unsigned status, struct str location)
     d->url = target;
     d->get = d->get || status == 303;
     ask_signer(d);
-}
-
-static bool is_redirect(unsigned status)
-{
-    return status == 300 || status == 301 || status == 302 || status == 303 || status == 307 ||
-           status == 308;
 }
 
 static void answered(struct delivery *d, const struct http_result *result)
@@ -407,7 +380,7 @@ static void answered(struct delivery *d, const struct http_result *result)
         end(d, result->end == HTTP_REFUSED_ADDRESS ? OUTCOME_REFUSED : OUTCOME_TRANSPORT, 0);
     } else if (!d->get && knock_again(&d->knocking, result->status)) {
         ask_signer(d);
-    } else if (is_redirect(result->status)) {
+    } else if (redirect_is(result->status)) {
         redirect(d, result->status, result->location);
     } else if (result->body_cut && strict_body) {
         end_failed(d, FAILURE_OTHER, "Mastodon::LengthValidationError",
