@@ -16,6 +16,8 @@ enum {
     BOOK_HORIZON_MS = 3600000,
     BOOKED_SOON_MS = 1000, /* what is booked for so soon is as good as here */
     RELEASE_MS = 1000,
+    RELEASE_LEAST = 32, /* so that one sender's jobs don't stand for the pace of all */
+    PROBE_CALL_MS = 30000,
     IDLE_MS = 3600000,
     FIRST_MEAN_MS = 200,
     LOST_PROBE_MS = 30000,
@@ -304,11 +306,31 @@ void lanes_booked(struct lane *lane, int64_t now_ms)
     lane->reserved_ms = now_ms + BOOK_HORIZON_MS;
 }
 
+/* A probe is due, and no job is at hand for it. */
+static bool lacks_probe(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
+{
+    return lane->circuit.state == CIRCUIT_OPEN && lane->probe == LANE_PROBE_NONE &&
+           lane->waiting + lane->low_waiting + lane->in_flight == 0 &&
+           lane->circuit.probe_ms <= lanes_unix_ms(lanes, now_ms);
+}
+
+static unsigned release_for_probe(const struct lanes *lanes, struct lane *lane, int64_t now_ms)
+{
+    if (!lacks_probe(lanes, lane, now_ms) || now_ms - lane->released_ms < PROBE_CALL_MS)
+        return 0;
+    lane->released_ms = now_ms;
+    return 1;
+}
+
 unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
     int64_t room = RELEASE_MS * 2 / lanes_pace_ms(lanes, lane);
 
-    if (lane->reserved_ms <= now_ms + BOOKED_SOON_MS * 2 || lane->circuit.state != CIRCUIT_CLOSED ||
+    if (lane->circuit.state != CIRCUIT_CLOSED)
+        return release_for_probe(lanes, lane, now_ms);
+    if (room < RELEASE_LEAST)
+        room = RELEASE_LEAST;
+    if (lane->reserved_ms <= now_ms + BOOKED_SOON_MS * 2 ||
         now_ms - lane->released_ms < RELEASE_MS || (int64_t)lane->waiting * 2 > room)
         return 0;
     if (room > lanes->options.lookahead_jobs / LANE_SHARE)

@@ -152,7 +152,8 @@ int64_t lanes_book_low_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms
 /* Something may be booked that this lane knows nothing of: its circuit was open. */
 void lanes_booked(struct lane *lane, int64_t now_ms);
 /* How many booked jobs the lane could take now, earlier than they come back: its host turned out
- * to be faster. At most once a second; 0: none. */
+ * to be faster. One while its circuit is open, a probe is due and no job at hand for it. At most
+ * once a second; 0: none. */
 unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms);
 /* So many are still booked. */
 void lanes_released(struct lane *lane, unsigned left, int64_t now_ms);
