@@ -1,6 +1,7 @@
 #include "tests/sim/incumbent.h"
 
 #include <stdlib.h>
+#include <sys/queue.h>
 
 #include "base/str.h"
 
@@ -15,6 +16,17 @@ enum {
     PULL_WEIGHT = 1,
 };
 
+/* A running attempt, between its events. */
+struct attempt {
+    LIST_ENTRY(attempt) entry;
+    struct process *process;
+    struct reply reply;
+    uint32_t job;
+    bool cut;
+};
+
+LIST_HEAD(attempt_list, attempt);
+
 struct process {
     struct incumbent *incumbent;
     unsigned idle;       /* threads */
@@ -27,6 +39,7 @@ struct incumbent {
     struct world *world;
     unsigned count;
     unsigned next; /* whose idle thread gets what was pushed */
+    struct attempt_list attempts;
     struct process processes[];
 };
 
@@ -58,14 +71,6 @@ static void fail(struct world *world, uint32_t job)
     }
 }
 
-/* A running attempt, between its events. */
-struct attempt {
-    struct process *process;
-    struct reply reply;
-    uint32_t job;
-    bool cut;
-};
-
 static void note(struct world *world, uint32_t host, bool failed)
 {
     struct store_host *breaker = &world->store.hosts[host];
@@ -84,6 +89,7 @@ static void on_answer(void *arg, uint64_t data)
     bool accepted = attempt.reply.kind == REPLY_STATUS && attempt.reply.status < 300;
 
     (void)data;
+    LIST_REMOVE((struct attempt *)arg, entry);
     free(arg);
     if (!attempt.cut)
         hosts_told(&world->hosts.list[host], &attempt.reply);
@@ -128,6 +134,7 @@ static void try_it(struct process *process, uint32_t job)
         return;
     }
     struct attempt *attempt = mem_alloc(sizeof(*attempt));
+    LIST_INSERT_HEAD(&process->incumbent->attempts, attempt, entry);
     attempt->process = process;
     attempt->job = job;
     attempt->cut = now_ms >= process->cut_from_ms && now_ms < process->cut_to_ms;
@@ -202,6 +209,12 @@ struct incumbent *incumbent_create(struct world *world, unsigned processes)
 
 void incumbent_destroy(struct incumbent *incumbent)
 {
+    struct attempt *attempt;
+
+    while (incumbent != NULL && (attempt = LIST_FIRST(&incumbent->attempts)) != NULL) {
+        LIST_REMOVE(attempt, entry);
+        free(attempt);
+    }
     free(incumbent);
 }
 

@@ -73,6 +73,7 @@ struct machine {
     size_t told_capacity;
     size_t log_read;
     uint64_t *tokens;    /* by host: of the probe that this machine makes */
+    bool *releases;      /* by host: it is among these: */
     uint32_t *releasing; /* hosts with jobs that are booked or parked, and may come earlier */
     size_t releasing_count;
     size_t releasing_capacity;

@@ -101,6 +101,7 @@ void machine_park(struct machine *machine, struct held *held, struct lane *lane)
     machine_settle(machine, &(struct settling){.held = held,
                                                .ending = ENDING_BOOKED,
                                                .unix_us = (unix_ms + wait_ms) * 1000});
+    machine_releases(machine, machine_host_of(machine, lane));
 }
 
 void machine_park_all(struct machine *machine, struct lane *lane)
@@ -141,10 +142,9 @@ static void tell(struct machine *machine, const struct lane *lane, uint64_t toke
 
 void machine_releases(struct machine *machine, uint32_t host)
 {
-    for (size_t i = 0; i < machine->releasing_count; i++) {
-        if (machine->releasing[i] == host)
-            return;
-    }
+    if (machine->releases[host])
+        return;
+    machine->releases[host] = true;
     if (machine->releasing_count == machine->releasing_capacity) {
         machine->releasing_capacity =
             machine->releasing_capacity > 0 ? machine->releasing_capacity * 2 : 64;
@@ -183,25 +183,33 @@ static void happened(struct machine *machine, struct lane *lane, enum circuit_ev
     *token = 0;
 }
 
-/* Each second: what is booked and could be taken now. */
+/* What is booked at this host and could be taken now. False: nothing is, or it comes by itself. */
+static bool release(struct machine *machine, uint32_t host, int64_t now_ms)
+{
+    struct lane *lane = lanes_find(machine->lanes, str_of(machine->world->hosts.list[host].name));
+    unsigned room = lane != NULL ? lanes_release(machine->lanes, lane, now_ms) : 0;
+
+    if (room > 0) {
+        size_t left = store_release(&machine->world->store, host, room, SECOND_MS / room,
+                                    world_unix_ms(machine->world));
+        lanes_released(lane, (unsigned)left, now_ms);
+        return left > 0;
+    }
+    return lane != NULL && (lane->circuit.state != CIRCUIT_CLOSED || lane->reserved_ms > now_ms);
+}
+
 void machine_release(struct machine *machine)
 {
     int64_t now_ms = machine_now_ms(machine);
 
     for (size_t i = 0; i < machine->releasing_count;) {
         uint32_t host = machine->releasing[i];
-        struct lane *lane =
-            lanes_find(machine->lanes, str_of(machine->world->hosts.list[host].name));
-        unsigned room = lane != NULL ? lanes_release(machine->lanes, lane, now_ms) : 0;
-        if (room > 0) {
-            size_t left = store_release(&machine->world->store, host, room, SECOND_MS / room,
-                                        world_unix_ms(machine->world));
-            lanes_released(lane, (unsigned)left, now_ms);
-        }
-        if (lane == NULL || lane->reserved_ms <= now_ms)
-            machine->releasing[i] = machine->releasing[--machine->releasing_count];
-        else
+        if (release(machine, host, now_ms)) {
             i++;
+        } else {
+            machine->releases[host] = false;
+            machine->releasing[i] = machine->releasing[--machine->releasing_count];
+        }
     }
 }
 

@@ -32,7 +32,7 @@ static void spell(struct sim_host *host, int64_t from_ms, int64_t to_ms, enum ma
 static void dead_host(struct world *world)
 {
     spell(&world->hosts.list[0], 0, HOURS(6), MANNER_BLACK_HOLE);
-    posts_stream(world, 0, HOURS(1), 100000.0 / 3600, (struct hosts_of){0, 1});
+    posts_stream(world, 0, HOURS(1), 98000.0 / 3600, (struct hosts_of){0, 1});
     posts_stream(world, 0, HOURS(8), 4, but_first(world, 1));
 }
 
@@ -147,7 +147,7 @@ static void follows(struct world *world)
 
 const struct scenario scenarios_of_hosts[] = {
     {.name = "dead-host",
-     .what = "100,000 jobs for one host that is dead for six hours",
+     .what = "some 100,000 jobs for one host that is dead for six hours",
      .hosts = 100,
      .duration_ms = HOURS(9),
      .max_rate = 1000,
@@ -157,9 +157,13 @@ const struct scenario scenarios_of_hosts[] = {
                 {FIGURE_FAIRNESS, 0.98, 1},
                 {FIGURE_IN_VAIN, 5, 40},
                 {FIGURE_BURNT, 0, 40},
+                {FIGURE_OPENED, 1, 1},
                 {FIGURE_BURNT_HEALTHY, 0, 0},
                 {FIGURE_PENDING, 0, 0}},
-     .ratios = {{FIGURE_COMMANDS, 0.7}, {FIGURE_TOUCHED_MEAN, 1}, {FIGURE_TOUCHED_MOST, 1}}},
+     .ratios = {{FIGURE_CALLS, 0.2},
+                {FIGURE_COMMANDS, 1.3},
+                {FIGURE_TOUCHED_MEAN, 0.8},
+                {FIGURE_TOUCHED_MOST, 2}}},
     {.name = "black-holes",
      .what = "half of the fediverse doesn't answer",
      .hosts = 2000,
@@ -232,6 +236,8 @@ const struct scenario scenarios_of_hosts[] = {
      .max_rate = 1000,
      .machines = 1,
      .set_up = follows,
-     .bounds = {{FIGURE_OVERTAKEN, 0, 0}, {FIGURE_PENDING, 0, 0}}},
+     /* What is booked for this very second can be overtaken by what arrives in it. */
+     .bounds = {{FIGURE_OVERTAKEN, 0, 5}, {FIGURE_PENDING, 0, 0}},
+     .ratios = {{FIGURE_OVERTAKEN, 0.05}}},
     {.name = NULL},
 };
