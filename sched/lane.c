@@ -16,7 +16,7 @@ enum {
     BOOK_HORIZON_MS = 3600000,
     BOOKED_SOON_MS = 1000, /* what is booked for so soon is as good as here */
     RELEASE_MS = 1000,
-    RELEASE_LEAST = 32, /* so that one sender's jobs don't stand for the pace of all */
+    RELEASE_LEAST = 96, /* so that one sender's jobs don't stand for the pace of all */
     PROBE_CALL_MS = 30000,
     IDLE_MS = 3600000,
     FIRST_MEAN_MS = 200,
@@ -343,6 +343,8 @@ void lanes_released(struct lane *lane, unsigned left, int64_t now_ms)
 {
     if (left == 0)
         lane->reserved_ms = now_ms;
+    else
+        lanes_booked(lane, now_ms);
 }
 
 /* --- probes --- */

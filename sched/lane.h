@@ -155,7 +155,7 @@ void lanes_booked(struct lane *lane, int64_t now_ms);
  * to be faster. One while its circuit is open, a probe is due and no job at hand for it. At most
  * once a second; 0: none. */
 unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms);
-/* So many are still booked. */
+/* So many are still booked: what arrives goes behind them. */
 void lanes_released(struct lane *lane, unsigned left, int64_t now_ms);
 
 /*
