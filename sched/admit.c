@@ -258,7 +258,7 @@ static void launch(struct scheduler *s, struct claim *claim)
         admit_await_followers(s, claim);
     } else if (lanes_is_probe(lane)) {
         put_back(s, claim, now_ms);
-        circuits_ask_probe(s, lane);
+        circuits_ask_probe(s, lane, claim);
     } else {
         dispatch_send(s->dispatch, lane->worker, claim);
     }

@@ -18,16 +18,37 @@ static enum circuit_event open_it(struct circuit *circuit, int64_t hold_ms, int6
     return CIRCUIT_OPENED;
 }
 
+/* It was on its way when the last counted one came back: they are one failure. */
+static bool is_of_one(const struct circuit *circuit, int64_t started_ms)
+{
+    return circuit->failures > 0 && started_ms < circuit->counted_ms;
+}
+
+static void count(struct circuit *circuit, bool certain, int64_t now_ms)
+{
+    if (circuit->failures == 0)
+        circuit->first_ms = now_ms;
+    if (circuit->failures < CIRCUIT_FAILURES)
+        circuit->failures++;
+    if (certain && circuit->certain < CIRCUIT_CERTAIN_FAILURES)
+        circuit->certain++;
+    circuit->counted_ms = now_ms;
+}
+
+void circuit_doubted(struct circuit *circuit, int64_t started_ms, bool certain, int64_t now_ms)
+{
+    if (circuit->state == CIRCUIT_CLOSED && !is_of_one(circuit, started_ms))
+        count(circuit, certain, now_ms);
+}
+
 enum circuit_event circuit_failed(struct circuit *circuit, int64_t started_ms, bool certain,
                                   int64_t hold_ms, int64_t now_ms, const struct rng *rng)
 {
     switch (circuit->state) {
     case CIRCUIT_CLOSED:
-        if (circuit->failures > 0 && started_ms < circuit->counted_ms)
+        if (is_of_one(circuit, started_ms))
             return CIRCUIT_SAME;
-        circuit->failures++;
-        circuit->certain = (uint8_t)(circuit->certain + certain);
-        circuit->counted_ms = now_ms;
+        count(circuit, certain, now_ms);
         if (circuit->failures >= CIRCUIT_FAILURES || circuit->certain >= CIRCUIT_CERTAIN_FAILURES)
             return open_it(circuit, hold_ms, now_ms, rng);
         return CIRCUIT_SAME;

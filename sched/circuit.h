@@ -38,7 +38,8 @@ struct circuit {
     uint8_t failures; /* counted, in a row */
     uint8_t certain;  /* of these: without doubt */
     uint32_t backoff_ms;
-    int64_t counted_ms; /* when the last counted failure came back */
+    int64_t first_ms;   /* when the first of them came back */
+    int64_t counted_ms; /* and the last */
     int64_t opened_ms;  /* OPEN, PROBING */
     int64_t probe_ms;   /* OPEN: when the next probe is due */
 };
@@ -46,6 +47,8 @@ struct circuit {
 /* An attempt that started at `started_ms` failed now. `hold_ms`: Retry-After, or 0. */
 enum circuit_event circuit_failed(struct circuit *circuit, int64_t started_ms, bool certain,
                                   int64_t hold_ms, int64_t now_ms, const struct rng *rng);
+/* The same while it may be our own fault: it is counted, but opens nothing. */
+void circuit_doubted(struct circuit *circuit, int64_t started_ms, bool certain, int64_t now_ms);
 enum circuit_event circuit_answered(struct circuit *circuit);
 /* The earliest time of the next attempt while it is closed, after failures. */
 int64_t circuit_spaced_ms(const struct circuit *circuit);

@@ -142,10 +142,12 @@ void conclude_park(struct scheduler *s, struct claim *claim, struct lane *lane)
     int64_t now_ms = lanes_unix_ms(s->lanes, clock_mono_ms(&s->process.clock));
     int64_t wait_ms = parking_wait_ms(&parked, lane->circuit.opened_ms, now_ms, &s->process.rng);
 
-    if (wait_ms >= 0)
-        conclude_book_at_host(s, claim, lane, wait_ms, 0);
-    else
+    if (wait_ms < 0) {
         give_up(s, claim);
+        return;
+    }
+    conclude_book_at_host(s, claim, lane, wait_ms, 0);
+    releases_want(s->releases, lane->host);
 }
 
 void conclude_failed(struct scheduler *s, struct claim *claim, struct str error_class,

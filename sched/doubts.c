@@ -95,7 +95,7 @@ struct claim *doubts_next(struct doubts *doubts, struct lanes *lanes, int64_t no
 
     if (oldest == NULL)
         return NULL;
-    *verdict = lanes_doubt(lanes, oldest->failed_ms, now_ms);
+    *verdict = lanes_doubt(lanes, oldest->claim->started_ms, oldest->failed_ms, now_ms);
     if (*verdict == DOUBT_WAIT)
         return NULL;
     take(doubts, oldest);

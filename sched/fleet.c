@@ -423,22 +423,30 @@ static void on_probe(void *arg, enum redis_status status, const redisReply *repl
     ask_free(ask);
 }
 
-void fleet_ask_probe(struct fleet *f, struct str host, fleet_probe_fn *fn, void *arg)
+void fleet_ask_probe(struct fleet *f, struct str host, const struct fleet_prober *prober,
+                     fleet_probe_fn *fn, void *arg)
 {
     struct script_call *call = script_begin(SCRIPT_PROBE);
     struct ask *ask = ask_create(f, host, arg);
     char *key = keys_probe(f->o.keys, host);
+    char *pairs = keys_pairs(f->o.keys, host);
+    char pair[24];
 
     ask->probe_fn = fn;
+    snprintf(pair, sizeof(pair), "%" PRIx64, prober->pair);
     snprintf(ask->token, sizeof(ask->token), "%016" PRIx64 "%016" PRIx64,
              f->o.rng->next(f->o.rng->arg), f->o.rng->next(f->o.rng->arg));
     script_key(call, f->o.keys->circuit);
     script_key(call, key);
+    script_key(call, pairs);
     script_arg(call, host);
     script_arg(call, str_of(ask->token));
     script_arg_number(call, FLEET_PROBE_MS);
+    script_arg(call, str_of(pair));
+    script_arg_number(call, prober->created_us);
     script_send(call, f->o.redis, on_probe, ask);
     free(key);
+    free(pairs);
 }
 
 static bool two_numbers(enum redis_status status, const redisReply *reply)

@@ -65,11 +65,17 @@ void fleet_tell_closed(struct fleet *fleet, struct str host);
 /* The probe that was won was not made after all: another may be. */
 void fleet_tell_unprobed(struct fleet *fleet, struct str host);
 
-/* Asks to be the one that probes: won, or not: another is probing, a probe isn't due yet, the
- * circuit is closed by now (which `closed` tells), or Redis can't answer. `fn` is called from the
- * loop. */
+/* The job that would be sent: as in struct settlement. */
+struct fleet_prober {
+    uint64_t pair;
+    int64_t created_us;
+};
+/* Asks to be the one that probes: won, or not: another is probing, a probe isn't due yet, an older
+ * job of the same pair waits, the circuit is closed by now (which `closed` tells), or Redis can't
+ * answer. `fn` is called from the loop. */
 typedef void fleet_probe_fn(void *arg, struct str host, bool won);
-void fleet_ask_probe(struct fleet *fleet, struct str host, fleet_probe_fn *fn, void *arg);
+void fleet_ask_probe(struct fleet *fleet, struct str host, const struct fleet_prober *prober,
+                     fleet_probe_fn *fn, void *arg);
 
 /* Calls back up to `count` (and FLEET_RELEASE_MAX) of the host's booked jobs, the first one to now
  * and each next one `gap_ms` later, in the order of their bookings' times; the host's reservation

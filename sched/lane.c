@@ -16,6 +16,8 @@ enum {
     BOOK_HORIZON_MS = 3600000,
     BOOKED_SOON_MS = 1000, /* what is booked for so soon is as good as here */
     RELEASE_MS = 1000,
+    RELEASE_LEAST = 96, /* so that one sender's jobs don't stand for the pace of all */
+    PROBE_CALL_MS = 30000,
     IDLE_MS = 3600000,
     FIRST_MEAN_MS = 200,
     LOST_PROBE_MS = 30000,
@@ -304,11 +306,31 @@ void lanes_booked(struct lane *lane, int64_t now_ms)
     lane->reserved_ms = now_ms + BOOK_HORIZON_MS;
 }
 
+/* A probe is due, and no job is at hand for it. */
+static bool lacks_probe(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
+{
+    return lane->circuit.state == CIRCUIT_OPEN && lane->probe == LANE_PROBE_NONE &&
+           lane->waiting + lane->low_waiting + lane->in_flight == 0 &&
+           lane->circuit.probe_ms <= lanes_unix_ms(lanes, now_ms);
+}
+
+static unsigned release_for_probe(const struct lanes *lanes, struct lane *lane, int64_t now_ms)
+{
+    if (!lacks_probe(lanes, lane, now_ms) || now_ms - lane->released_ms < PROBE_CALL_MS)
+        return 0;
+    lane->released_ms = now_ms;
+    return 1;
+}
+
 unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
     int64_t room = RELEASE_MS * 2 / lanes_pace_ms(lanes, lane);
 
-    if (lane->reserved_ms <= now_ms + BOOKED_SOON_MS * 2 || lane->circuit.state != CIRCUIT_CLOSED ||
+    if (lane->circuit.state != CIRCUIT_CLOSED)
+        return release_for_probe(lanes, lane, now_ms);
+    if (room < RELEASE_LEAST)
+        room = RELEASE_LEAST;
+    if (lane->reserved_ms <= now_ms + BOOKED_SOON_MS * 2 ||
         now_ms - lane->released_ms < RELEASE_MS || (int64_t)lane->waiting * 2 > room)
         return 0;
     if (room > lanes->options.lookahead_jobs / LANE_SHARE)
@@ -321,6 +343,8 @@ void lanes_released(struct lane *lane, unsigned left, int64_t now_ms)
 {
     if (left == 0)
         lane->reserved_ms = now_ms;
+    else
+        lanes_booked(lane, now_ms);
 }
 
 /* --- probes --- */
@@ -352,6 +376,17 @@ void lanes_probe_answered(struct lanes *lanes, struct lane *lane, bool won, int6
 
 /* --- what attempts show --- */
 
+/* A host that was good until now may be as good as ever, and the trouble ours. */
+static bool is_doubtful(struct lanes *lanes, const struct lane *lane, int64_t started_ms,
+                        int64_t now_ms)
+{
+    int64_t first_ms =
+        lane->circuit.failures > 0 ? lane->circuit.first_ms - lanes->unix_offset_ms : now_ms;
+
+    return suspicion_is_good(&lane->mark, now_ms) &&
+           suspicion_judge(&lanes->suspicion, started_ms, first_ms, now_ms) != DOUBT_THEIRS;
+}
+
 static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t started_ms,
                                 const struct lane_result *result, int64_t now_ms)
 {
@@ -369,6 +404,10 @@ static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t 
     case LANE_UNAVAILABLE:
     case LANE_TRANSPORT:
         window_failed(&lane->window, started_ms, !transport, now_ms);
+        if (transport && is_doubtful(lanes, lane, started_ms, now_ms)) {
+            circuit_doubted(&lane->circuit, unix_started_ms, result->certain, unix_ms);
+            return CIRCUIT_SAME;
+        }
         /* fall through */
     case LANE_ERROR:
         return circuit_failed(&lane->circuit, unix_started_ms, result->certain, result->hold_ms,
@@ -391,6 +430,8 @@ static enum circuit_event attempted(struct lanes *lanes, struct lane *lane, int6
 {
     bool dark = result->answer == LANE_TRANSPORT || result->answer == LANE_UNRESOLVED;
 
+    if (dark && started_ms < lanes->suspicion.ended_ms)
+        return CIRCUIT_SAME;
     suspicion_note(&lanes->suspicion, &lane->mark, dark, now_ms);
     if (dark && lanes_suspicious(lanes, now_ms))
         return CIRCUIT_SAME; /* it says nothing about the host */
@@ -479,10 +520,10 @@ bool lanes_suspicious(struct lanes *lanes, int64_t now_ms)
     return is;
 }
 
-enum doubt lanes_doubt(struct lanes *lanes, int64_t failed_ms, int64_t now_ms)
+enum doubt lanes_doubt(struct lanes *lanes, int64_t started_ms, int64_t failed_ms, int64_t now_ms)
 {
     lanes_suspicious(lanes, now_ms);
-    return suspicion_judge(&lanes->suspicion, failed_ms, now_ms);
+    return suspicion_judge(&lanes->suspicion, started_ms, failed_ms, now_ms);
 }
 
 /* --- numbers --- */

@@ -152,9 +152,10 @@ int64_t lanes_book_low_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms
 /* Something may be booked that this lane knows nothing of: its circuit was open. */
 void lanes_booked(struct lane *lane, int64_t now_ms);
 /* How many booked jobs the lane could take now, earlier than they come back: its host turned out
- * to be faster. At most once a second; 0: none. */
+ * to be faster. One while its circuit is open, a probe is due and no job at hand for it. At most
+ * once a second; 0: none. */
 unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms);
-/* So many are still booked. */
+/* So many are still booked: what arrives goes behind them. */
 void lanes_released(struct lane *lane, unsigned left, int64_t now_ms);
 
 /*
@@ -206,7 +207,7 @@ int64_t lanes_wake_ms(const struct lanes *lanes, int64_t now_ms);
 /* Ourselves. lanes_suspicious: looks, and when suspicion begins, voids what was held against hosts
  * since. */
 bool lanes_suspicious(struct lanes *lanes, int64_t now_ms);
-enum doubt lanes_doubt(struct lanes *lanes, int64_t failed_ms, int64_t now_ms);
+enum doubt lanes_doubt(struct lanes *lanes, int64_t started_ms, int64_t failed_ms, int64_t now_ms);
 
 unsigned lanes_waiting(const struct lanes *lanes); /* claims in lanes, low ones apart */
 unsigned lanes_low_waiting(const struct lanes *lanes);

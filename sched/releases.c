@@ -5,7 +5,10 @@
 
 #include "base/table.h"
 
-enum { RELEASES_MAX = 4096 }; /* hosts; what is booked of others comes back at its time */
+enum {
+    RELEASES_MAX = 4096, /* hosts; what is booked of others comes back at its time */
+    TICK_MS = 1000,
+};
 
 struct release {
     bool asked; /* an answer is awaited */
@@ -84,13 +87,14 @@ void releases_tick(struct releases *releases)
     while ((release = table_next(releases->by_host, &at)) != NULL) {
         struct lane *lane = lanes_find(releases->lanes, release->host);
         unsigned count = lane != NULL ? lanes_release(releases->lanes, lane, now_ms) : 0;
-        if (lane == NULL || lane->reserved_ms <= now_ms) { /* its time has come by itself */
+        bool closed = lane != NULL && lane->circuit.state == CIRCUIT_CLOSED;
+        if (lane == NULL || (closed && lane->reserved_ms <= now_ms)) { /* it comes by itself */
             table_remove(releases->by_host, release->host);
             free(release);
         } else if (count > 0 && !release->asked) {
-            release->asked = true;
-            fleet_release(releases->fleet, release->host, count,
-                          (uint32_t)lanes_pace_ms(releases->lanes, lane), on_released, releases);
+            release->asked = true; /* what is called back next must come behind these */
+            fleet_release(releases->fleet, release->host, count, TICK_MS / count, on_released,
+                          releases);
         }
     }
 }

@@ -1,7 +1,8 @@
 /*
  * Calls back what was booked for later at hosts that could take it sooner: their circuit closed, or
  * they turned out faster than it was booked for. Each second, as much as a lane has use for; until
- * nothing of that host is booked any more.
+ * nothing of that host is booked any more. Also one job for each probe that is due and finds none
+ * at hand: what is parked comes back rarely.
  */
 #ifndef FEDPUSH_SCHED_RELEASES_H
 #define FEDPUSH_SCHED_RELEASES_H

@@ -10,7 +10,7 @@
 --   handoff         "INDEX NAME" of the queue (of its key in KEYS), bytes ("": the claim's own)
 -- Answer: for each job 1, or 0 when its claim was gone
 redis.call('HDEL', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
-local HOUR_MS, KEEP_S, MAX_BOOKED, MAX_PAIRS, MAX_CHAIN = 3600000, 3 * 86400, 10000, 10000, 32
+local HOUR_MS, KEEP_S, MAX_BOOKED, MAX_PAIRS, MAX_CHAIN = 3600000, 3 * 86400, 100000, 10000, 32
 local now -- in microseconds; asked for when something is booked
 
 -- What only helps may fail: it may be wrong, a job may not.

@@ -168,7 +168,7 @@ void circuits_opened_elsewhere(void *scheduler, struct str host, int64_t opened_
 void circuits_closed_elsewhere(void *scheduler, struct str host);
 void circuits_happened(struct scheduler *s, struct lane *lane, enum circuit_event event);
 /* A probe is due and a job for it is at hand. */
-void circuits_ask_probe(struct scheduler *s, struct lane *lane);
+void circuits_ask_probe(struct scheduler *s, struct lane *lane, const struct claim *claim);
 /* The host is known to be unavailable, or was restarted by Mastodon's admin: what its circuit said
  * is void. */
 void circuits_pardon(struct scheduler *s, struct lane *lane);

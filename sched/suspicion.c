@@ -32,10 +32,12 @@ void suspicion_note(struct suspicion *suspicion, struct suspicion_mark *mark, bo
     suspicion_forget(suspicion, mark);
     mark->at_ms = now_ms;
     mark->failed = failed;
-    if (!failed) {
+    if (!failed)
         mark->success_ms = now_ms;
-        if (suspicion->active) /* what was counted against us is void */
-            *suspicion = (struct suspicion){.active = false};
+    if (suspicion->active) {
+        suspicion->answers = failed ? 0 : suspicion->answers + 1;
+        if (suspicion->answers >= SUSPICION_TRIALS) /* what was counted against us is void */
+            *suspicion = (struct suspicion){.ended_ms = now_ms};
     }
     if (!counts)
         return;
@@ -79,6 +81,7 @@ bool suspicion_is_active(struct suspicion *suspicion, int64_t now_ms)
     if (good + failed < SUSPICION_HOSTS || failed <= good)
         return false;
     suspicion->active = true;
+    suspicion->answers = 0;
     suspicion->since_ms = now_ms;
     suspicion->trial_ms = now_ms - SUSPICION_TRIAL_MS;
     suspicion->trials = 0;
@@ -97,12 +100,18 @@ bool suspicion_takes_trial(struct suspicion *suspicion, int64_t now_ms)
     return true;
 }
 
-enum doubt suspicion_judge(struct suspicion *suspicion, int64_t failed_ms, int64_t now_ms)
+bool suspicion_excuses(struct suspicion *suspicion, int64_t started_ms, int64_t now_ms)
+{
+    return suspicion_is_active(suspicion, now_ms) || started_ms < suspicion->ended_ms;
+}
+
+enum doubt suspicion_judge(struct suspicion *suspicion, int64_t started_ms, int64_t failed_ms,
+                           int64_t now_ms)
 {
     unsigned good;
     unsigned failed;
 
-    if (suspicion_is_active(suspicion, now_ms))
+    if (suspicion_excuses(suspicion, started_ms, now_ms))
         return DOUBT_OURS;
     if (now_ms - failed_ms >= SUSPICION_DOUBT_MS)
         return DOUBT_THEIRS;

@@ -4,10 +4,11 @@
  * resolver, clock or CA store. Pure.
  *
  * Until that can be told, a failure in transport of a host that was recently good is a doubt: its
- * claim waits (SUSPICION_DOUBT_MS at most) instead of burning a retry. When suspicion falls on us,
- * all doubts go back to their lanes and only trials are made: three recently good hosts each 5 s.
- * The first that answers ends it. When so many other recently good hosts answer that it cannot be
- * us any more, doubts are resolved at once.
+ * claim waits (SUSPICION_DOUBT_MS at most) instead of burning a retry, and opens no circuit. When
+ * suspicion falls on us, all doubts go back to their lanes and only trials are made: three recently
+ * good hosts each 5 s. Three answers in a row end it: one alone may be luck (a name in the cache).
+ * What started before the end and fails after it was ours, too. When so many other recently good
+ * hosts answer that it cannot be us any more, doubts are resolved at once.
  */
 #ifndef FEDPUSH_SCHED_SUSPICION_H
 #define FEDPUSH_SCHED_SUSPICION_H
@@ -40,6 +41,8 @@ struct suspicion {
         unsigned failed;
     } slots[SUSPICION_SPAN_MS / 1000]; /* hosts by the second of their last attempt */
     bool active;
+    unsigned answers; /* while active: in a row */
+    int64_t ended_ms; /* when it was last active; 0: never */
     int64_t since_ms;
     int64_t trial_ms; /* the current round of trials began then */
     unsigned trials;  /* of this round */
@@ -56,8 +59,11 @@ void suspicion_forget(struct suspicion *suspicion, struct suspicion_mark *mark);
 bool suspicion_is_active(struct suspicion *suspicion, int64_t now_ms);
 /* While active: whether a trial may be made now; it is counted. */
 bool suspicion_takes_trial(struct suspicion *suspicion, int64_t now_ms);
+/* Whether a failure of an attempt that started then says nothing about its host. */
+bool suspicion_excuses(struct suspicion *suspicion, int64_t started_ms, int64_t now_ms);
 /* What to do with a claim whose attempt failed in transport at `failed_ms` at a good host. */
 enum doubt { DOUBT_WAIT = 0, DOUBT_THEIRS, DOUBT_OURS };
-enum doubt suspicion_judge(struct suspicion *suspicion, int64_t failed_ms, int64_t now_ms);
+enum doubt suspicion_judge(struct suspicion *suspicion, int64_t started_ms, int64_t failed_ms,
+                           int64_t now_ms);
 
 #endif

@@ -19,7 +19,7 @@ static uint64_t lowest(void *arg)
 static uint64_t highest(void *arg)
 {
     (void)arg;
-    return UINT64_MAX / 2 + 1234567; /* a large one that is not refused */
+    return UINT64_MAX - 100000; /* rng_below refuses the very last ones */
 }
 
 static const struct rng rng = {.next = lowest};
@@ -48,6 +48,24 @@ static void test_five_spaced_failures_open_it(void **state)
     assert_int_equal(circuit.state, CIRCUIT_OPEN);
     assert_int_equal(circuit.opened_ms, now_ms + 10);
     assert_int_equal(circuit.probe_ms, now_ms + 10 + CIRCUIT_FIRST_BACKOFF_MS);
+}
+
+static void test_while_it_may_be_us_nothing_opens(void **state)
+{
+    struct circuit circuit = {.failures = 0};
+    int64_t now_ms = NOW_MS;
+    (void)state;
+
+    for (int i = 0; i < 2 * CIRCUIT_FAILURES; i++) {
+        circuit_doubted(&circuit, now_ms, true, now_ms + 10);
+        assert_int_equal(circuit.state, CIRCUIT_CLOSED);
+        assert_int_equal(circuit.first_ms, NOW_MS + 10);
+        assert_true(circuit_spaced_ms(&circuit) > now_ms); /* but it is asked less often */
+        now_ms = circuit_spaced_ms(&circuit);
+    }
+    assert_int_equal(miss(&circuit, now_ms, false), CIRCUIT_OPENED);
+    circuit_doubted(&circuit, now_ms + 20, false, now_ms + 30);
+    assert_int_equal(circuit.opened_ms, now_ms + 10);
 }
 
 static void test_three_open_it_when_there_is_no_doubt(void **state)
@@ -153,6 +171,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_five_spaced_failures_open_it),
+        cmocka_unit_test(test_while_it_may_be_us_nothing_opens),
         cmocka_unit_test(test_three_open_it_when_there_is_no_doubt),
         cmocka_unit_test(test_an_answer_begins_anew),
         cmocka_unit_test(test_failed_probes_double_the_backoff_up_to_an_hour),

@@ -253,15 +253,22 @@ static void on_probe(void *arg, struct str host, bool won)
     m->answered = true;
 }
 
-static bool ask_probe(struct fixture *f, unsigned machine, struct str host)
+static bool ask_probe_with(struct fixture *f, unsigned machine, struct str host, uint64_t pair,
+                           int64_t created_us)
 {
     struct machine *m = &f->machines[machine];
+    const struct fleet_prober prober = {pair, created_us};
 
     m->answered = false;
-    fleet_ask_probe(m->fleet, host, on_probe, m);
+    fleet_ask_probe(m->fleet, host, &prober, on_probe, m);
     assert_false(m->answered);
     server_wait(f->store.base, &m->answered);
     return m->won;
+}
+
+static bool ask_probe(struct fixture *f, unsigned machine, struct str host)
+{
+    return ask_probe_with(f, machine, host, 0, 0);
 }
 
 /* --- the log --- */
@@ -506,6 +513,21 @@ static void what_others_wrote_there_is_passed_over(void **state)
 
 /* --- who probes --- */
 
+static void no_probe_overtakes_its_pair(void **state)
+{
+    struct fixture *f = *state;
+    char chain[64];
+
+    snprintf(chain, sizeof(chain), "2000000 %" PRId64, (redis_ms(f) + 60000) * 1000);
+    store_expect(&f->store, "1", "HSET fedpush:pairs:a.example a1 %s", chain);
+    assert_false(ask_probe_with(f, 0, A, 0xa1, 2000001));
+    assert_true(ask_probe_with(f, 0, A, 0xa1, 2000000)); /* itself, or older */
+    store_expect(&f->store, "1", "DEL fedpush:probe:a.example");
+    assert_true(ask_probe_with(f, 0, A, 0xa2, 2000001));
+    store_expect(&f->store, "1", "DEL fedpush:probe:a.example");
+    assert_true(ask_probe_with(f, 0, A, 0, 2000001));
+}
+
 static void one_machine_probes(void **state)
 {
     struct fixture *f = *state;
@@ -747,6 +769,7 @@ int main(void)
         TEST(the_log_is_bounded),
         TEST(reservations_of_the_past_are_forgotten),
         TEST(what_others_wrote_there_is_passed_over),
+        TEST(no_probe_overtakes_its_pair),
         TEST(one_machine_probes),
         TEST(the_result_of_an_expired_token_is_ignored),
         TEST(a_lost_result_is_told_again),

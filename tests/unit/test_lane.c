@@ -861,17 +861,26 @@ static void test_when_all_fail_we_suspect_ourselves(void **state)
         assert_int_equal(lanes_suspicious(f.lanes, f.now_ms), i >= SUSPICION_HOSTS);
         land(&f, f.claims[(size_t)i * 2], true);
     }
-    assert_int_equal(lanes_doubt(f.lanes, f.now_ms, f.now_ms), DOUBT_OURS);
+    assert_int_equal(lanes_doubt(f.lanes, f.now_ms, f.now_ms, f.now_ms), DOUBT_OURS);
     assert_int_equal(lanes_find(f.lanes, STR("h3.example"))->circuit.failures, 0);
     unsigned trials = 0;
-    struct claim *trial = NULL;
+    struct claim *trial[SUSPICION_TRIALS] = {NULL};
     for (struct claim *claim; (claim = next(&f, 0)) != NULL; trials++)
-        trial = claim;
+        trial[trials % SUSPICION_TRIALS] = claim;
     assert_int_equal(trials, SUSPICION_TRIALS);
     f.now_ms += SUSPICION_TRIAL_MS;
-    assert_non_null(next(&f, 0));
-    land(&f, trial, false);
+    struct claim *late = next(&f, 0);
+    assert_non_null(late);
+    f.now_ms += 10;
+    for (unsigned i = 0; i < SUSPICION_TRIALS; i++) {
+        assert_true(lanes_suspicious(f.lanes, f.now_ms));
+        land(&f, trial[i], false);
+    }
     assert_false(lanes_suspicious(f.lanes, f.now_ms));
+    f.now_ms += 100;
+    struct lane *lane = late->lane;
+    land(&f, late, true); /* it started before the end */
+    assert_int_equal(lane->circuit.failures, 0);
     while (next(&f, 0) != NULL)
         trials++;
     assert_true(trials > 20);

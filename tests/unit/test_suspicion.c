@@ -66,7 +66,7 @@ static void test_only_hosts_that_were_good_count(void **state)
         f.marks[i].success_ms = i < 50 ? 0 : NOW_MS - SUSPICION_GOOD_MS;
     note(&f, 0, HOSTS, true, NOW_MS);
     assert_false(suspicion_is_active(&f.suspicion, NOW_MS));
-    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS), DOUBT_WAIT);
+    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS, NOW_MS), DOUBT_WAIT);
 }
 
 static void test_what_is_long_ago_does_not_count(void **state)
@@ -85,7 +85,7 @@ static void test_what_is_long_ago_does_not_count(void **state)
     assert_true(suspicion_is_active(&f.suspicion, NOW_MS + SUSPICION_SPAN_MS));
 }
 
-static void test_a_trial_that_answers_ends_it(void **state)
+static void test_answers_in_a_row_end_it(void **state)
 {
     struct fixture f;
     int64_t now_ms = NOW_MS;
@@ -102,8 +102,33 @@ static void test_a_trial_that_answers_ends_it(void **state)
     }
     now_ms += 3600000; /* time alone doesn't */
     assert_true(suspicion_is_active(&f.suspicion, now_ms));
-    suspicion_note(&f.suspicion, &f.marks[50], false, now_ms);
+    note(&f, 50, 50 + SUSPICION_TRIALS - 1, false, now_ms); /* luck */
+    note(&f, 53, 54, true, now_ms);
+    note(&f, 50, 50 + SUSPICION_TRIALS - 1, false, now_ms);
+    assert_true(suspicion_is_active(&f.suspicion, now_ms));
+    note(&f, 53, 54, false, now_ms);
     assert_false(suspicion_is_active(&f.suspicion, now_ms));
+}
+
+static void test_what_started_before_the_end_is_ours(void **state)
+{
+    struct fixture f;
+    int64_t end_ms = NOW_MS + 60000;
+    (void)state;
+
+    create(&f);
+    assert_false(suspicion_excuses(&f.suspicion, NOW_MS, NOW_MS));
+    note(&f, 0, 30, true, NOW_MS);
+    assert_true(suspicion_excuses(&f.suspicion, NOW_MS, NOW_MS));
+    note(&f, 50, 50 + SUSPICION_TRIALS, false, end_ms);
+    assert_false(suspicion_is_active(&f.suspicion, end_ms));
+    assert_true(suspicion_excuses(&f.suspicion, end_ms - 1, end_ms + 5000));
+    assert_false(suspicion_excuses(&f.suspicion, end_ms, end_ms + 5000));
+    note(&f, 60, 90, false, end_ms + 4000);
+    assert_int_equal(suspicion_judge(&f.suspicion, end_ms - 1000, end_ms + 4000, end_ms + 4000),
+                     DOUBT_OURS);
+    assert_int_equal(suspicion_judge(&f.suspicion, end_ms + 1000, end_ms + 4000, end_ms + 4000),
+                     DOUBT_THEIRS);
 }
 
 static void test_doubts_end(void **state)
@@ -113,15 +138,15 @@ static void test_doubts_end(void **state)
 
     create(&f);
     note(&f, 0, 3, true, NOW_MS);
-    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS + 10), DOUBT_WAIT);
-    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS + SUSPICION_DOUBT_MS),
+    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS, NOW_MS + 10), DOUBT_WAIT);
+    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS, NOW_MS + SUSPICION_DOUBT_MS),
                      DOUBT_THEIRS);
     note(&f, 10, 19, false, NOW_MS + 20); /* so many others answer: it can't be us */
-    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS + 30), DOUBT_WAIT);
+    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS, NOW_MS + 30), DOUBT_WAIT);
     note(&f, 19, 20, false, NOW_MS + 20);
-    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS + 30), DOUBT_THEIRS);
+    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS, NOW_MS + 30), DOUBT_THEIRS);
     note(&f, 20, 70, true, NOW_MS + 40);
-    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS + 50), DOUBT_OURS);
+    assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS, NOW_MS + 50), DOUBT_OURS);
 }
 
 int main(void)
@@ -131,7 +156,8 @@ int main(void)
         cmocka_unit_test(test_half_is_not_enough),
         cmocka_unit_test(test_only_hosts_that_were_good_count),
         cmocka_unit_test(test_what_is_long_ago_does_not_count),
-        cmocka_unit_test(test_a_trial_that_answers_ends_it),
+        cmocka_unit_test(test_answers_in_a_row_end_it),
+        cmocka_unit_test(test_what_started_before_the_end_is_ours),
         cmocka_unit_test(test_doubts_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

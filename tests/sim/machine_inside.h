@@ -1,0 +1,113 @@
+/*
+ * What the files that are a machine share: machine.c (its life and its seconds), machine_in.c (what
+ * it takes and sends), machine_out.c (what becomes of it). Nobody else includes this.
+ */
+#ifndef FEDPUSH_TESTS_SIM_MACHINE_INSIDE_H
+#define FEDPUSH_TESTS_SIM_MACHINE_INSIDE_H
+
+#include "sched/appetite.h"
+#include "sched/doubts.h"
+#include "tests/sim/machine.h"
+
+enum {
+    MACHINE_WORKERS = 2,
+    MACHINE_IN_FLIGHT = 2048,
+    MACHINE_LOOKAHEAD = 4096,
+    MACHINE_WINDOW = 32,
+    REDIS_MS = 1, /* there and back */
+};
+
+enum machine_state { MACHINE_RUNNING = 0, MACHINE_DRAINING, MACHINE_GONE };
+
+/* A job in the machine's hands. */
+struct held {
+    struct claim claim; /* first: the lanes give it back */
+    TAILQ_ENTRY(held) all;
+    struct machine *machine;
+    uint32_t job;
+    struct reply reply;
+};
+
+TAILQ_HEAD(held_list, held);
+
+enum ending { ENDING_OVER = 0, ENDING_AT, ENDING_BOOKED, ENDING_RETURN };
+
+/* A claim's end, on its way to Redis. */
+struct settling {
+    struct held *held;
+    enum ending ending;
+    enum job_place place; /* ENDING_OVER */
+    int64_t unix_us;      /* ENDING_AT, ENDING_BOOKED */
+    int64_t share_ms;     /* ENDING_BOOKED */
+};
+
+/* Word for the fleet about a host's circuit. */
+struct told {
+    uint32_t host;
+    uint64_t token;
+    struct store_host circuit;
+};
+
+struct machine {
+    struct world *world;
+    unsigned index;
+    enum machine_state state;
+    int64_t offset_ms; /* its monotonic clock minus the events' */
+    struct lanes *lanes;
+    struct doubts *doubts;
+    struct held_list all;
+    struct held_list spare;
+    unsigned held_count;
+    unsigned low_count;
+    uint64_t seq;
+    struct claim_list waiting; /* CLAIM_HELD: our resolver failed */
+    unsigned waiting_count;
+    int64_t wake_ms;  /* of the events; when lanes are woken next; 0: not set */
+    bool claiming;    /* an answer is on its way */
+    bool queue_empty; /* as of the last claim */
+    struct settling *settling;
+    unsigned settling_count;
+    bool flushing;
+    struct told *told;
+    size_t told_count;
+    size_t told_capacity;
+    size_t log_read;
+    uint64_t *tokens;    /* by host: of the probe that this machine makes */
+    bool *releases;      /* by host: it is among these: */
+    uint32_t *releasing; /* hosts with jobs that are booked or parked, and may come earlier */
+    size_t releasing_count;
+    size_t releasing_capacity;
+    int64_t cpu_free_us;
+    int64_t fault_from_ms;
+    int64_t fault_to_ms;
+    enum fault fault;
+};
+
+/* Its monotonic clock. */
+int64_t machine_now_ms(const struct machine *machine);
+
+/* machine_in.c */
+void machine_claim(struct machine *machine, bool regardless);
+void machine_due(struct machine *machine);
+/* A new claim, or one that comes back unattempted. */
+void machine_admit(struct machine *machine, struct held *held);
+void machine_admit_again(struct machine *machine, struct held *held);
+void machine_dispatch(struct machine *machine);
+/* The host of this lane. */
+uint32_t machine_host_of(const struct machine *machine, const struct lane *lane);
+
+/* machine_out.c */
+void machine_settle(struct machine *machine, const struct settling *settling);
+void machine_park(struct machine *machine, struct held *held, struct lane *lane);
+void machine_park_all(struct machine *machine, struct lane *lane);
+void machine_landed(struct machine *machine, struct held *held);
+void machine_judge_doubts(struct machine *machine);
+/* Its host answers again: what is parked comes first. */
+void machine_closed(struct machine *machine, struct lane *lane);
+/* Jobs of this host are booked: from now on they are called back when there is time for them. */
+void machine_releases(struct machine *machine, uint32_t host);
+void machine_release(struct machine *machine);
+/* Off every list; its job is somebody else's. */
+void machine_forget(struct machine *machine, struct held *held);
+
+#endif

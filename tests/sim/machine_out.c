@@ -1,0 +1,321 @@
+#include <stdlib.h>
+
+#include "sched/parking.h"
+#include "sched/verdict.h"
+#include "tests/sim/machine_inside.h"
+
+enum {
+    SETTLE_MOST = 128,
+    SETTLE_MS = 3,
+    SECOND_MS = 1000,
+    UNRESOLVED_WAIT_MS = 5000,
+};
+
+void machine_forget(struct machine *machine, struct held *held)
+{
+    TAILQ_REMOVE(&machine->all, held, all);
+    machine->held_count--;
+    machine->low_count -= held->claim.low;
+    TAILQ_INSERT_HEAD(&machine->spare, held, all);
+}
+
+/* --- to Redis --- */
+
+static void write(struct store *store, const struct settling *settling)
+{
+    uint32_t job = settling->held->job;
+
+    switch (settling->ending) {
+    case ENDING_OVER:
+        store_settle_over(store, job, settling->place);
+        break;
+    case ENDING_AT:
+        store_settle_at(store, job, settling->unix_us);
+        break;
+    case ENDING_BOOKED:
+        store_settle_booked(store, job, settling->unix_us, settling->share_ms,
+                            world_unix_ms(settling->held->machine->world));
+        break;
+    case ENDING_RETURN:
+        store_settle_return(store, job);
+        break;
+    }
+}
+
+static void on_flush(void *arg, uint64_t data)
+{
+    struct machine *machine = arg;
+    struct world *world = machine->world;
+
+    (void)data;
+    machine->flushing = false;
+    if (machine->settling_count == 0 || machine->state == MACHINE_GONE)
+        return;
+    store_settle(&world->store);
+    for (unsigned i = 0; i < machine->settling_count; i++) {
+        write(&world->store, &machine->settling[i]);
+        machine_forget(machine, machine->settling[i].held);
+    }
+    machine->settling_count = 0;
+    machine_claim(machine, false);
+}
+
+void machine_settle(struct machine *machine, const struct settling *settling)
+{
+    if (machine->settling == NULL)
+        machine->settling = mem_alloc(SETTLE_MOST * sizeof(struct settling));
+    settling->held->claim.state = CLAIM_SETTLING;
+    machine->settling[machine->settling_count++] = *settling;
+    if (machine->settling_count == SETTLE_MOST) {
+        on_flush(machine, 0);
+    } else if (!machine->flushing) {
+        machine->flushing = true;
+        events_at(machine->world->events, world_now_ms(machine->world) + SETTLE_MS, on_flush,
+                  machine, 0);
+    }
+}
+
+static void give_up(struct machine *machine, struct held *held)
+{
+    world_exhaust(machine->world, held->job);
+    machine_settle(machine,
+                   &(struct settling){.held = held, .ending = ENDING_OVER, .place = JOB_EXHAUSTED});
+}
+
+/* --- circuits --- */
+
+void machine_park(struct machine *machine, struct held *held, struct lane *lane)
+{
+    const struct job *job = &held->claim.job;
+    const struct parking_job parked = {.created_ms = (int64_t)(job->created_at_s * 1000),
+                                       .retry_count = job->retry_count,
+                                       .max_retries = job->max_retries};
+    int64_t unix_ms = world_unix_ms(machine->world);
+    int64_t wait_ms =
+        parking_wait_ms(&parked, lane->circuit.opened_ms, unix_ms, &machine->world->chance.rng);
+
+    if (wait_ms < 0) {
+        give_up(machine, held);
+        return;
+    }
+    machine_settle(machine, &(struct settling){.held = held,
+                                               .ending = ENDING_BOOKED,
+                                               .unix_us = (unix_ms + wait_ms) * 1000});
+    machine_releases(machine, machine_host_of(machine, lane));
+}
+
+void machine_park_all(struct machine *machine, struct lane *lane)
+{
+    int64_t now_ms = machine_now_ms(machine);
+    bool oldest = true;
+    struct claim *claim;
+
+    while ((claim = lanes_oldest(lane)) != NULL) {
+        struct held *held = (struct held *)claim;
+        lanes_remove(machine->lanes, claim, now_ms);
+        if (oldest)
+            machine_settle(machine, &(struct settling){.held = held,
+                                                       .ending = ENDING_BOOKED,
+                                                       .unix_us = lane->circuit.probe_ms * 1000});
+        else
+            machine_park(machine, held, lane);
+        oldest = false;
+    }
+}
+
+static void tell(struct machine *machine, const struct lane *lane, uint64_t token)
+{
+    uint32_t host = machine_host_of(machine, lane);
+
+    if (machine->told_count == machine->told_capacity) {
+        machine->told_capacity = machine->told_capacity > 0 ? machine->told_capacity * 2 : 64;
+        machine->told = mem_realloc(machine->told, machine->told_capacity * sizeof(struct told));
+    }
+    machine->told[machine->told_count++] =
+        (struct told){.host = host,
+                      .token = token,
+                      .circuit = {.open = lane->circuit.state != CIRCUIT_CLOSED,
+                                  .opened_ms = lane->circuit.opened_ms,
+                                  .probe_ms = lane->circuit.probe_ms,
+                                  .backoff_ms = lane->circuit.backoff_ms}};
+}
+
+void machine_releases(struct machine *machine, uint32_t host)
+{
+    if (machine->releases[host])
+        return;
+    machine->releases[host] = true;
+    if (machine->releasing_count == machine->releasing_capacity) {
+        machine->releasing_capacity =
+            machine->releasing_capacity > 0 ? machine->releasing_capacity * 2 : 64;
+        machine->releasing =
+            mem_realloc(machine->releasing, machine->releasing_capacity * sizeof(uint32_t));
+    }
+    machine->releasing[machine->releasing_count++] = host;
+}
+
+void machine_closed(struct machine *machine, struct lane *lane)
+{
+    lanes_booked(lane, machine_now_ms(machine));
+    machine_releases(machine, machine_host_of(machine, lane));
+}
+
+static void happened(struct machine *machine, struct lane *lane, enum circuit_event event,
+                     bool was_probe)
+{
+    uint64_t *token = &machine->tokens[machine_host_of(machine, lane)];
+
+    switch (event) {
+    case CIRCUIT_SAME:
+        return;
+    case CIRCUIT_OPENED:
+        machine->world->tally.opened++;
+        machine_park_all(machine, lane);
+        break;
+    case CIRCUIT_REOPENED:
+        machine_park_all(machine, lane);
+        break;
+    case CIRCUIT_CLOSED_AGAIN:
+        machine_closed(machine, lane);
+        break;
+    }
+    tell(machine, lane, was_probe ? *token : 0);
+    *token = 0;
+}
+
+/* What is booked at this host and could be taken now. False: nothing is, or it comes by itself. */
+static bool release(struct machine *machine, uint32_t host, int64_t now_ms)
+{
+    struct lane *lane = lanes_find(machine->lanes, str_of(machine->world->hosts.list[host].name));
+    unsigned room = lane != NULL ? lanes_release(machine->lanes, lane, now_ms) : 0;
+
+    if (room > 0) {
+        size_t left = store_release(&machine->world->store, host, room, SECOND_MS / room,
+                                    world_unix_ms(machine->world));
+        lanes_released(lane, (unsigned)left, now_ms);
+        return left > 0;
+    }
+    return lane != NULL && (lane->circuit.state != CIRCUIT_CLOSED || lane->reserved_ms > now_ms);
+}
+
+void machine_release(struct machine *machine)
+{
+    int64_t now_ms = machine_now_ms(machine);
+
+    for (size_t i = 0; i < machine->releasing_count;) {
+        uint32_t host = machine->releasing[i];
+        if (release(machine, host, now_ms)) {
+            i++;
+        } else {
+            machine->releases[host] = false;
+            machine->releasing[i] = machine->releasing[--machine->releasing_count];
+        }
+    }
+}
+
+/* --- outcomes --- */
+
+static void burn(struct machine *machine, struct held *held)
+{
+    int64_t unix_us;
+
+    store_track(&machine->world->store, false);
+    if (!world_burn(machine->world, held->job, held->reply.retry_after_ms, &unix_us)) {
+        give_up(machine, held);
+        return;
+    }
+    machine_settle(machine,
+                   &(struct settling){.held = held, .ending = ENDING_AT, .unix_us = unix_us});
+}
+
+static void wait_for_resolver(struct machine *machine, struct held *held)
+{
+    held->claim.state = CLAIM_HELD;
+    held->claim.due_ms = machine_now_ms(machine) + UNRESOLVED_WAIT_MS;
+    TAILQ_INSERT_TAIL(&machine->waiting, &held->claim, entry);
+    machine->waiting_count++;
+}
+
+static void judge(struct machine *machine, struct held *held)
+{
+    if (held->reply.kind == REPLY_UNRESOLVED) {
+        wait_for_resolver(machine, held);
+        return;
+    }
+    if (held->reply.kind == REPLY_TRANSPORT ||
+        verdict_of_status(held->reply.status) == VERDICT_RETRY) {
+        burn(machine, held);
+        return;
+    }
+    store_track(&machine->world->store, true);
+    world_deliver(machine->world, held->job, held->reply.took_ms);
+    machine_settle(machine,
+                   &(struct settling){.held = held, .ending = ENDING_OVER, .place = JOB_DELIVERED});
+}
+
+static enum lane_answer answer_of(const struct reply *reply)
+{
+    switch (reply->kind) {
+    case REPLY_TRANSPORT:
+        return LANE_TRANSPORT;
+    case REPLY_UNRESOLVED:
+        return LANE_UNRESOLVED;
+    case REPLY_STATUS:
+        break;
+    }
+    if (reply->status == 429)
+        return LANE_PUSHED_BACK;
+    if (reply->status == 503)
+        return LANE_UNAVAILABLE;
+    return reply->status >= 500 && reply->status != 501 ? LANE_ERROR : LANE_ANSWERED;
+}
+
+static void after_landing(struct machine *machine, struct held *held, bool was_good)
+{
+    const struct message_outcome outcome = {.kind = OUTCOME_TRANSPORT};
+
+    if (machine->state == MACHINE_GONE)
+        return;
+    if (was_good && held->reply.kind != REPLY_STATUS && machine->state == MACHINE_RUNNING &&
+        doubts_add(machine->doubts, &held->claim, &outcome, machine_now_ms(machine)))
+        return;
+    if (held->reply.kind == REPLY_UNRESOLVED && machine->state != MACHINE_RUNNING)
+        machine_settle(machine, &(struct settling){.held = held, .ending = ENDING_RETURN});
+    else
+        judge(machine, held);
+}
+
+void machine_landed(struct machine *machine, struct held *held)
+{
+    int64_t now_ms = machine_now_ms(machine);
+    struct lane *lane = held->claim.lane;
+    bool was_good = suspicion_is_good(&lane->mark, now_ms);
+    bool was_probe = lane->circuit.state == CIRCUIT_PROBING;
+    const struct lane_result result = {.answer = answer_of(&held->reply),
+                                       .certain = held->reply.certain,
+                                       .total_ms = held->reply.took_ms,
+                                       .hold_ms = held->reply.retry_after_ms};
+
+    happened(machine, lane, lanes_landed(machine->lanes, &held->claim, &result, now_ms), was_probe);
+    after_landing(machine, held, was_good);
+    machine_dispatch(machine);
+}
+
+void machine_judge_doubts(struct machine *machine)
+{
+    int64_t now_ms = machine_now_ms(machine);
+    struct message_outcome outcome;
+    enum doubt verdict;
+    struct claim *claim;
+
+    while ((claim = doubts_next(machine->doubts, machine->lanes, now_ms, &verdict, &outcome)) !=
+           NULL) {
+        struct held *held = (struct held *)claim;
+        if (verdict == DOUBT_THEIRS) {
+            judge(machine, held);
+            continue;
+        }
+        machine->world->tally.doubts++;
+        machine_admit_again(machine, held);
+    }
+}

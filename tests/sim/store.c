@@ -1,0 +1,266 @@
+#include "tests/sim/store.h"
+
+#include <stdlib.h>
+
+#include "base/str.h"
+
+enum { HOUR_MS = 3600000 };
+
+void store_init(struct store *store, struct jobs *jobs, uint32_t host_count)
+{
+    *store = (struct store){.jobs = jobs, .host_count = host_count};
+    store->retry.place = JOB_RETRY;
+    store->schedule.place = JOB_SCHEDULE;
+    store->hosts = mem_alloc(host_count * sizeof(struct store_host));
+}
+
+void store_clear(struct store *store)
+{
+    ring_clear(&store->push);
+    ring_clear(&store->pull);
+    scored_clear(&store->retry);
+    scored_clear(&store->schedule);
+    for (uint32_t i = 0; i < store->host_count; i++)
+        booked_clear(&store->hosts[i].booked);
+    free(store->hosts);
+    free(store->changed);
+}
+
+/* `calls` round trips with `commands` in all. */
+static void count(struct store *store, unsigned calls, unsigned commands)
+{
+    store->calls += calls;
+    store->commands += commands;
+}
+
+static struct ring *queue_of(struct store *store, bool pull)
+{
+    return pull ? &store->pull : &store->push;
+}
+
+static void enqueue(struct store *store, uint32_t job, bool taken_next)
+{
+    struct sim_job *it = &store->jobs->list[job];
+    struct ring *queue = queue_of(store, it->low);
+
+    it->place = it->low ? JOB_PULL : JOB_PUSH;
+    if (taken_next)
+        ring_push_first(queue, job);
+    else
+        ring_push(queue, job);
+}
+
+void store_push(struct store *store, uint32_t job)
+{
+    enqueue(store, job, false);
+}
+
+/* --- claims --- */
+
+static void claimed(struct store *store, uint32_t job)
+{
+    struct sim_job *it = &store->jobs->list[job];
+    it->place = JOB_CLAIMED;
+    if (it->touched < UINT16_MAX)
+        it->touched++;
+}
+
+void store_wait(struct store *store)
+{
+    count(store, 1, 1);
+}
+
+unsigned store_claim(struct store *store, bool pull, unsigned most, uint32_t *jobs)
+{
+    struct ring *queue = queue_of(store, pull);
+    unsigned found = 0;
+
+    while (found < most && ring_take(queue, &jobs[found]))
+        claimed(store, jobs[found++]);
+    /* HDEL, ZSCORE, HLEN; LINDEX, HINCRBY, HSET, RPOP a job; LINDEX at the end; the ledger. */
+    count(store, 1, 5 + 4 * found);
+    return found;
+}
+
+unsigned store_due(struct store *store, bool schedule, int64_t unix_ms, unsigned most,
+                   uint32_t *jobs)
+{
+    struct scored *set = schedule ? &store->schedule : &store->retry;
+    unsigned found = 0;
+
+    while (found < most && scored_take(set, store->jobs, unix_ms * 1000, &jobs[found]))
+        claimed(store, jobs[found++]);
+    /* HDEL, ZSCORE, HLEN, ZRANGEBYSCORE; HINCRBY, HSET, ZREM a job; the ledger. */
+    count(store, 1, 5 + 3 * found);
+    return found;
+}
+
+/* --- ends of claims --- */
+
+void store_settle(struct store *store)
+{
+    count(store, 1, 2); /* HDEL and the ledger */
+}
+
+void store_settle_over(struct store *store, uint32_t job, enum job_place place)
+{
+    store->jobs->list[job].place = (uint8_t)place;
+    count(store, 0, 2); /* HEXISTS, HDEL */
+}
+
+void store_settle_at(struct store *store, uint32_t job, int64_t unix_us)
+{
+    bool failed = store->jobs->list[job].retry_count >= 0;
+
+    scored_add(failed ? &store->retry : &store->schedule, store->jobs, job, unix_us);
+    count(store, 0, 3); /* HEXISTS, ZADD, HDEL */
+}
+
+void store_settle_booked(struct store *store, uint32_t job, int64_t at_us, int64_t share_ms,
+                         int64_t unix_ms)
+{
+    struct sim_job *it = &store->jobs->list[job];
+    struct store_host *host = &store->hosts[it->host];
+    bool paired = it->account != 0 && !it->low;
+
+    if (share_ms > 0) {
+        if (host->reserved_ms > unix_ms + HOUR_MS)
+            host->reserved_ms = unix_ms + HOUR_MS;
+        if (host->reserved_ms < at_us / 1000)
+            host->reserved_ms = at_us / 1000;
+        host->reserved_ms += share_ms;
+        at_us = host->reserved_ms * 1000 + job % 1000;
+        count(store, 0, 2); /* HGET, HSET */
+    }
+    if (paired) {
+        at_us = booked_in_order(&host->booked, it, at_us, share_ms > 0, unix_ms * 1000);
+        count(store, 0, 4); /* HGET, HLEN, HSET, EXPIRE */
+    }
+    store_settle_at(store, job, at_us);
+    booked_add(&host->booked, store->jobs, job, at_us, unix_ms * 1000);
+    count(store, 0, 5); /* ZCOUNT, ZREMRANGEBYSCORE, ZADD, ZREMRANGEBYRANK, EXPIRE */
+}
+
+void store_settle_return(struct store *store, uint32_t job)
+{
+    enqueue(store, job, true);
+    count(store, 0, 4); /* HEXISTS, HGET, RPUSH, HDEL */
+}
+
+void store_track(struct store *store, bool success)
+{
+    count(store, 0, success ? 1 : 2); /* DEL, or SADD and SCARD, in a pipeline */
+}
+
+/* --- the fleet --- */
+
+static void log_change(struct store *store, unsigned machine, uint32_t host)
+{
+    if (store->changes == store->change_capacity) {
+        store->change_capacity = store->change_capacity > 0 ? store->change_capacity * 2 : 1024;
+        store->changed =
+            mem_realloc(store->changed, store->change_capacity * sizeof(struct change));
+    }
+    store->changed[store->changes++] = (struct change){host, machine};
+}
+
+unsigned store_pulse(struct store *store, unsigned machine, size_t *read, unsigned most,
+                     uint32_t *hosts)
+{
+    unsigned found = 0;
+
+    for (; found < most && *read < store->changes; (*read)++) {
+        if (store->changed[*read].machine != machine)
+            hosts[found++] = store->changed[*read].host;
+    }
+    count(store, 1, 4 + found); /* ZREM, TIME, ZCOUNT, ZRANGEBYSCORE; HGET each */
+    return found;
+}
+
+void store_tell(struct store *store, unsigned machine, uint32_t host, uint64_t token,
+                int64_t unix_ms, const struct store_host *circuit)
+{
+    struct store_host *it = &store->hosts[host];
+    bool holds = it->token == token && it->token_until_ms >= unix_ms;
+
+    count(store, 0, token != 0 ? 5 : 3); /* HGET, ZADD, HSET; GET and DEL of the token */
+    if (token != 0 ? !holds : circuit->open && it->open)
+        return;
+    if (token != 0)
+        it->token = 0;
+    it->open = circuit->open;
+    it->opened_ms = circuit->opened_ms;
+    it->probe_ms = circuit->probe_ms;
+    it->backoff_ms = circuit->backoff_ms;
+    log_change(store, machine, host);
+}
+
+uint64_t store_ask_probe(struct store *store, uint32_t job, int64_t unix_ms)
+{
+    struct store_host *it = &store->hosts[store->jobs->list[job].host];
+
+    count(store, 1, 3); /* HGET twice, SET NX */
+    if (booked_is_behind(&it->booked, &store->jobs->list[job], unix_ms * 1000))
+        return 0;
+    if (!it->open || it->probe_ms > unix_ms || (it->token != 0 && it->token_until_ms >= unix_ms))
+        return 0;
+    it->token = ++store->tokens;
+    it->token_until_ms = unix_ms + STORE_TOKEN_MS;
+    return it->token;
+}
+
+size_t store_release(struct store *store, uint32_t host, unsigned most, int64_t gap_ms,
+                     int64_t unix_ms)
+{
+    struct store_host *it = &store->hosts[host];
+    int64_t now_us = unix_ms * 1000;
+    int64_t at_us = now_us;
+    int64_t own_us;
+    unsigned moved = 0;
+    uint32_t number;
+
+    while (moved < most && moved < STORE_RELEASE &&
+           booked_take(&it->booked, store->jobs, now_us, &number, &own_us)) {
+        struct sim_job *job = &store->jobs->list[number];
+        if ((job->place == JOB_RETRY || job->place == JOB_SCHEDULE) && job->score_us == own_us &&
+            at_us < own_us)
+            scored_add(job->place == JOB_RETRY ? &store->retry : &store->schedule, store->jobs,
+                       number, at_us);
+        at_us += gap_ms > 0 ? gap_ms * 1000 : 1;
+        moved++;
+    }
+    if (it->booked.count > 0 && -it->booked.latest.entries[0].key > at_us)
+        at_us = -it->booked.latest.entries[0].key;
+    if (it->reserved_ms * 1000 > at_us)
+        it->reserved_ms = (at_us + 999) / 1000;
+    if (it->booked.count == 0)
+        booked_forget_order(&it->booked);
+    /* ZREM, TIME, ZREMRANGEBYSCORE, two ZRANGE, HGET, HSET, ZCARD; ZRANGEBYSCORE, ZADD, ZREM each
+     */
+    count(store, 1, 8 + 3 * moved);
+    return it->booked.count;
+}
+
+/* --- Sidekiq --- */
+
+bool store_fetch(struct store *store, bool push_first, uint32_t *job)
+{
+    if (!ring_take(queue_of(store, !push_first), job) &&
+        !ring_take(queue_of(store, push_first), job))
+        return false;
+    claimed(store, *job);
+    count(store, 1, 1);
+    return true;
+}
+
+bool store_enqueue_due(struct store *store, bool schedule, int64_t unix_ms)
+{
+    uint32_t job;
+    bool found =
+        scored_take(schedule ? &store->schedule : &store->retry, store->jobs, unix_ms * 1000, &job);
+
+    count(store, found ? 3 : 1, found ? 5 : 2); /* EVALSHA with ZRANGE, ZREM; SADD, LPUSH */
+    if (found)
+        enqueue(store, job, false);
+    return found;
+}

@@ -1,0 +1,39 @@
+/*
+ * What a run is judged by.
+ */
+#ifndef FEDPUSH_TESTS_SIM_TALLY_H
+#define FEDPUSH_TESTS_SIM_TALLY_H
+
+#include <stdint.h>
+
+enum { TALLY_STEPS = 64, TALLY_BUCKETS = 40 * TALLY_STEPS };
+
+/* Durations, to a sixty-fourth of their value. */
+struct delays {
+    uint32_t buckets[TALLY_BUCKETS];
+    uint64_t count;
+    int64_t most_ms;
+};
+
+struct tally {
+    struct delays healthy; /* created -> accepted, at watched hosts; low jobs apart */
+    struct delays low;
+    uint64_t delivered;
+    uint64_t attempts;
+    uint64_t probes;
+    uint64_t burnt; /* retries counted against jobs */
+    uint64_t burnt_healthy;
+    uint64_t exhausted;
+    uint64_t untried; /* exhausted without a single attempt */
+    uint64_t
+        overtaken;   /* jobs that arrived before one that had to come first, and was never tried */
+    uint64_t opened; /* circuits */
+    uint64_t doubts; /* failures that were ours */
+    int64_t last_ms; /* the last delivery */
+};
+
+void delays_add(struct delays *delays, int64_t ms);
+/* The smallest duration that `part` (0..1) of all don't exceed; 0 when there are none. */
+int64_t delays_at(const struct delays *delays, double part);
+
+#endif
