@@ -154,7 +154,8 @@ void lanes_adopt_closed(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 
 /* --- what waits --- */
 
-static bool has_room(const struct lanes *lanes, const struct lane *lane, bool low, bool returned)
+static bool has_room(const struct lanes *lanes, const struct lane *lane, bool low, bool returned,
+                     int64_t now_ms)
 {
     unsigned total = lanes->options.lookahead_jobs;
     unsigned suspects = total / (low ? LOW_SUSPECT_SHARE : LANE_SUSPECT_SHARE);
@@ -162,7 +163,8 @@ static bool has_room(const struct lanes *lanes, const struct lane *lane, bool lo
 
     if ((low ? lane->low_waiting : lane->waiting) >= most || (low && lanes_low_room(lanes) == 0))
         return false;
-    return !lane->suspect || !lane->tried || lanes->shares[low].suspect_waiting < suspects;
+    bool unknown = !lane->tried && lane_silent_ms(lane) > now_ms;
+    return !lane->suspect || unknown || lanes->shares[low].suspect_waiting < suspects;
 }
 
 enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
@@ -176,7 +178,7 @@ enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
         bool alone = lane->waiting + lane->low_waiting + lane->in_flight == 0;
         return due && alone ? COURSE_LANE : COURSE_PARK;
     }
-    if (!has_room(lanes, lane, claim->low, returned))
+    if (!has_room(lanes, lane, claim->low, returned, now_ms))
         return COURSE_BOOK;
     /* What is booked was there before; what comes back from there has its turn now. */
     if (!returned && !claim->low && lane->reserved_ms > now_ms + BOOKED_SOON_MS)
@@ -494,7 +496,8 @@ unsigned lanes_progressing(const struct lanes *lanes)
 
 unsigned lanes_ready(const struct lanes *lanes)
 {
-    return lanes->ready[PLACE_HEALTHY] + lanes->ready[PLACE_SUSPECT];
+    unsigned suspects = lane_suspects_may(lanes) ? lanes->ready[PLACE_SUSPECT] : 0;
+    return lanes->ready[PLACE_HEALTHY] + suspects;
 }
 
 unsigned lanes_low_ready(const struct lanes *lanes)

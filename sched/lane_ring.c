@@ -3,7 +3,10 @@
 #include "base/table.h"
 #include "sched/lane_inside.h"
 
-enum { PROGRESS_MS = 2000 };
+enum {
+    PROGRESS_MS = 2000,
+    SILENT_MS = 500, /* a suspect host that takes longer may be a black hole */
+};
 
 void lane_rings_init(struct lanes *lanes)
 {
@@ -78,8 +81,14 @@ static enum lane_place place_of(const struct lanes *lanes, const struct lane *la
     return lane->suspect ? PLACE_LOW_SUSPECT : PLACE_LOW;
 }
 
+int64_t lane_silent_ms(const struct lane *lane)
+{
+    bool awaited = lane->suspect && lane->in_flight > 0 && lane->waiting > 0;
+    return awaited ? lane->window.started_ms + SILENT_MS : INT64_MAX;
+}
+
 /* How many jobs the lane gets rid of within PROGRESS_MS. */
-static void count_progressing(struct lanes *lanes, struct lane *lane)
+static void count_progressing(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
     unsigned soon = (unsigned)(PROGRESS_MS / lanes_pace_ms(lanes, lane));
 
@@ -87,7 +96,7 @@ static void count_progressing(struct lanes *lanes, struct lane *lane)
         soon = 1;
     if (soon > lane->waiting)
         soon = lane->waiting;
-    if (lane->circuit.state != CIRCUIT_CLOSED)
+    if (lane->circuit.state != CIRCUIT_CLOSED || lane_silent_ms(lane) <= now_ms)
         soon = 0;
     lanes->progressing += soon - lane->progressing; /* unsigned arithmetic wraps back */
     lane->progressing = soon;
@@ -142,8 +151,10 @@ void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms)
     enum lane_place place = place_of(lanes, lane);
     int64_t at_ms = place != PLACE_NONE ? opens_ms(lanes, lane) : INT64_MAX;
 
-    count_progressing(lanes, lane);
+    count_progressing(lanes, lane, now_ms);
     set_place(lanes, lane, at_ms <= now_ms ? place : PLACE_NONE);
+    if (at_ms == INT64_MAX && lane_silent_ms(lane) > now_ms)
+        at_ms = lane_silent_ms(lane);
     if (at_ms <= now_ms || at_ms == INT64_MAX)
         rise(&lanes->wheel, lane);
     else
