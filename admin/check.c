@@ -360,7 +360,8 @@ static void check_schema(struct report *report, struct session *session)
 static void on_lookup(void *arg, const struct dns_result *result)
 {
     struct session *session = arg;
-    session->good = result->status != DNS_NO_ANSWER && result->status != DNS_CANCELLED;
+    session->good = result->status != DNS_NO_ANSWER && result->status != DNS_NO_SOCKET &&
+                    result->status != DNS_CANCELLED;
     session->done = true;
 }
 
@@ -379,7 +380,7 @@ static void check_dns(struct report *report, struct session *session)
 
 static int check(struct session *session)
 {
-    struct report report = {GRADE_OK};
+    struct report report = {.worst = GRADE_OK};
 
     check_machine(&report, session->config);
     check_redis(&report, session);

@@ -14,8 +14,12 @@ int command_setup(const struct config *config, int argc,
                   char **argv); /* schema `fedpush`; or prints rights to review */
 int command_stats(const struct config *config, int argc, char **argv); /* [HOST] [--json] */
 int command_status(const struct config *config, int argc,
-                   char **argv); /* 0 good, 1 warning, 2 critical */
+                   char **argv); /* [--json]: 0 good, 1 warning, 2 critical */
 int command_handback(const struct config *config, int argc,
                      char **argv); /* [--own] [IDENTITY…]: claims back to the queue */
+int command_pause(const struct config *config, int argc,
+                  char **argv); /* [--machine NAME] [--for TIME] */
+int command_resume(const struct config *config, int argc, char **argv); /* [--machine NAME] */
+int command_domain(const struct config *config, int argc, char **argv); /* ACTION [DOMAIN] … */
 
 #endif

@@ -5,9 +5,13 @@
 #include "base/attr.h"
 
 enum grade { GRADE_OK = 0, GRADE_WARN, GRADE_FAIL };
+extern const char *const report_grades[]; /* as the lines have them */
 
+struct json_t; /* jansson's, which doesn't go together with base/json.h */
 struct report {
     enum grade worst;
+    struct json_t
+        *lines; /* an array: they are added to it, as {grade, subject, text}; NULL: printed */
 };
 
 /* "ok    Redis     7.0.15 at redis://…" ; the detail of a bad line ends in the remedy. */

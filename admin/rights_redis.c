@@ -17,12 +17,11 @@ static const struct {
 } roles[REDIS_ROLES] = {
     [REDIS_ROLE_SIDEKIQ] =
         {"sidekiq",
-         "+bitfield +blmove +del +eval +evalsha +exists +expire +hdel +hexists +hget +hgetall "
-         "+hincrby +hkeys +hlen +hmget +hset +hsetnx +incrby +info +lindex +llen +lmove +lpop "
-         "+lpush +lrange +ping +role +rpop +rpush +sadd +scard +script|load +select +sismember "
-         "+smembers "
-         "+srem +time +unlink +zadd +zcard +zrange +zrangebyscore +zrem +zremrangebyrank "
-         "+zremrangebyscore +zscore",
+         "+bitfield +blmove +del +eval +evalsha +exists +expire +get +hdel +hexists +hget +hgetall "
+         "+hincrby +hkeys +hlen +hmget +hscan +hset +hsetnx +incrby +info +lindex +llen +lmove "
+         "+lpop +lpush +lrange +ping +role +rpop +rpush +sadd +scard +script|load +select +set "
+         "+sismember +smembers +srem +time +unlink +zadd +zcard +zcount +zrange +zrangebyscore "
+         "+zrem +zremrangebyrank +zremrangebyscore +zscore",
          {"fedpush:*", "queue:*", "queues", "retry", "schedule", "dead", "processes",
           "stat:processed", "stat:processed:*", "stat:failed", "stat:failed:*", "*:[1-9]*:" NONCE,
           "*:[1-9]*:" NONCE ":work", "*:[1-9]*:" NONCE "-signals", "j|[0-9]*", "h|ActivityPub::*",

@@ -1,13 +1,13 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "admin/balance.h"
 #include "admin/commands.h"
-#include "admin/report.h"
-#include "admin/survey.h"
+#include "admin/status_json.h"
 #include "admin/words.h"
 
-enum { OLD_S = 60 };
+enum { OLD_S = 60, LATE_S = 30 };
 
 static void show_redis(struct report *report, const struct redis *redis)
 {
@@ -19,23 +19,31 @@ static void show_redis(struct report *report, const struct redis *redis)
     buf_clear(&where);
 }
 
+static void show_machine(struct report *report, const struct survey_identity *identity)
+{
+    struct buf name;
+
+    buf_init(&name, 512);
+    words_put_safe(&name, str_of(identity->name), 80);
+    if (survey_is_alive(identity))
+        report_line(report, identity->beat_age_s <= LATE_S ? GRADE_OK : GRADE_WARN, "machine",
+                    "%s beat %.0f s ago, holds %lld jobs%s", buf_cstr(&name), identity->beat_age_s,
+                    (long long)identity->claims,
+                    identity->listed ? ""
+                                     : "; it isn't in Sidekiq's list, where four machines are at "
+                                       "most: Quiet and Stop of the Web UI don't reach it, "
+                                       "systemctl stop fedpush on it does");
+    else
+        report_line(report, GRADE_WARN, "machine",
+                    "%s is dead and holds %lld jobs: fedpush handback", buf_cstr(&name),
+                    (long long)identity->claims);
+    buf_clear(&name);
+}
+
 static void show_machines(struct report *report, const struct survey *s)
 {
-    for (size_t i = 0; i < s->identity_count; i++) {
-        const struct survey_identity *identity = &s->identities[i];
-        struct buf name;
-        buf_init(&name, 512);
-        words_put_safe(&name, str_of(identity->name), 80);
-        if (identity->beat_age_s <= 60)
-            report_line(report, identity->beat_age_s <= 30 ? GRADE_OK : GRADE_WARN, "machine",
-                        "%s beat %.0f s ago, holds %lld jobs", buf_cstr(&name),
-                        identity->beat_age_s, (long long)identity->claims);
-        else
-            report_line(report, GRADE_WARN, "machine",
-                        "%s is dead and holds %lld jobs: fedpush handback", buf_cstr(&name),
-                        (long long)identity->claims);
-        buf_clear(&name);
-    }
+    for (size_t i = 0; i < s->identity_count; i++)
+        show_machine(report, &s->identities[i]);
     if (s->live == 0)
         report_line(report, s->push_consumers > 0 ? GRADE_WARN : GRADE_FAIL, "machines",
                     "no fedpush is running: %s",
@@ -80,6 +88,12 @@ static void show_queues(struct report *report, const struct survey *s, const str
         show_queue(report, "pull", s->pull_length, s->pull_age_s, true);
     report_line(report, GRADE_OK, "later", "%lld in retry, %lld scheduled, %lld dead",
                 (long long)s->retry_count, (long long)s->schedule_count, (long long)s->dead_count);
+    if (s->open_circuits > 0)
+        report_line(report, GRADE_OK, "circuits",
+                    "%lld hosts don't answer: their jobs wait in retry and schedule",
+                    (long long)s->open_circuits);
+    else
+        report_line(report, GRADE_OK, "circuits", "none is open");
     show_handoff(report, config->handoff_queue, "FEDPUSH_HANDOFF_QUEUE", s->handoff_length,
                  s->handoff_consumers);
     if (pull)
@@ -106,7 +120,7 @@ static void show_balance(struct report *report, const struct session *session, c
 }
 
 static void show_balances(struct report *report, struct session *session,
-                          const struct survey *survey)
+                          const struct survey *survey, json_t *root)
 {
     struct balances balances;
     struct err err;
@@ -115,6 +129,7 @@ static void show_balances(struct report *report, struct session *session,
         report_line(report, GRADE_FAIL, "ledger", "%s: fedpush check", err.message);
         return;
     }
+    status_json_balances(root, &balances);
     show_balance(report, session, "fleet", &balances.fleet);
     if (balances.machine_found)
         show_balance(report, session, "this machine", &balances.machine);
@@ -134,7 +149,7 @@ static void on_age(void *arg, PGresult *result)
     }
 }
 
-static void show_database(struct report *report, struct session *session)
+static void show_database(struct report *report, struct session *session, json_t *root)
 {
     struct health_age age = {false, 0};
     struct buf text;
@@ -152,6 +167,7 @@ static void show_database(struct report *report, struct session *session)
         report_line(report, GRADE_FAIL, "health", "%s: fedpush setup", err.message);
         return;
     }
+    status_json_health(root, age.known ? &age.seconds : NULL);
     buf_init(&text, 64);
     words_put_age(&text, age.seconds);
     if (age.known)
@@ -161,23 +177,36 @@ static void show_database(struct report *report, struct session *session)
     buf_clear(&text);
 }
 
-static int show(struct session *session)
+static void show_all(struct report *report, struct session *session, json_t *root)
 {
     struct survey *survey = mem_alloc(sizeof(*survey));
-    struct report report = {GRADE_OK};
     struct err err;
 
     if (survey_take(survey, session, &err)) {
-        show_redis(&report, session->redis[REDIS_ROLE_SIDEKIQ]);
-        show_machines(&report, survey);
-        survey_report_sidekiq(&report, survey);
-        show_queues(&report, survey, session->config);
-        show_balances(&report, session, survey);
+        const struct redis *redis = session->redis[REDIS_ROLE_SIDEKIQ];
+        status_json_survey(root, survey, redis, session->config);
+        show_redis(report, redis);
+        show_machines(report, survey);
+        survey_report_sidekiq(report, survey);
+        show_queues(report, survey, session->config);
+        show_balances(report, session, survey, root);
     } else {
-        report_line(&report, GRADE_FAIL, "Redis", "%s: fedpush check", err.message);
+        report_line(report, GRADE_FAIL, "Redis", "%s: fedpush check", err.message);
     }
-    show_database(&report, session);
+    show_database(report, session, root);
     free(survey);
+}
+
+static int show(struct session *session, bool as_json)
+{
+    struct report report = {.lines = as_json ? json_array() : NULL};
+    json_t *root = status_json_create();
+
+    show_all(&report, session, root);
+    if (as_json)
+        status_json_print(root, &report);
+    json_decref(root);
+    json_decref(report.lines);
     return (int)report.worst;
 }
 
@@ -186,10 +215,12 @@ int command_status(const struct config *config, int argc, char **argv)
     struct session session;
     struct err err;
 
-    if (argc > 0)
-        return words_unknown("status", argv[0]);
-    int code =
-        session_open(&session, config, &err) ? show(&session) : session_fail(&err, FP_EXIT_CONFIG);
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--json") != 0)
+            return words_unknown("status", argv[i]);
+    }
+    int code = session_open(&session, config, &err) ? show(&session, argc > 0)
+                                                    : session_fail(&err, FP_EXIT_CONFIG);
     session_close(&session);
     return code;
 }

@@ -9,7 +9,7 @@
 #include "sched/consumer.h"
 #include "sched/job.h"
 
-enum { STALE_S = 60 };
+enum { STALE_S = 60, CIRCUIT_PAGES = 200 };
 
 struct taking {
     struct survey *survey;
@@ -18,6 +18,7 @@ struct taking {
     struct err *err;
     int64_t number;
     struct buf text;
+    char cursor[24]; /* of HSCAN; "0": at the end */
     char *processes[SURVEY_MAX_IDENTITIES];
     size_t process_count;
 };
@@ -75,6 +76,11 @@ static void on_identities(void *arg, const redisReply *reply)
     }
 }
 
+bool survey_is_alive(const struct survey_identity *identity)
+{
+    return identity->beat_age_s <= STALE_S;
+}
+
 static bool count_claims(struct taking *t)
 {
     struct survey *s = t->survey;
@@ -92,7 +98,7 @@ static bool count_claims(struct taking *t)
         free(wait);
         if (!good)
             return false;
-        if (identity->beat_age_s <= STALE_S)
+        if (survey_is_alive(identity))
             s->live++;
         else
             s->dead_claims += identity->claims;
@@ -190,10 +196,53 @@ static bool take_queues(struct taking *t)
            take_handoff(t, t->session->config->handoff_queue, &s->handoff_length) && take_pull(t);
 }
 
+static void on_circuits(void *arg, const redisReply *reply)
+{
+    struct taking *t = arg;
+
+    snprintf(t->cursor, sizeof(t->cursor), "0");
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        reply->element[0]->type != REDIS_REPLY_STRING ||
+        reply->element[1]->type != REDIS_REPLY_ARRAY)
+        return;
+    snprintf(t->cursor, sizeof(t->cursor), "%s", reply->element[0]->str);
+    for (size_t i = 1; i < reply->element[1]->elements; i += 2) {
+        const redisReply *value = reply->element[1]->element[i];
+        if (value->type == REDIS_REPLY_STRING &&
+            str_starts_with((struct str){value->str, (size_t)value->len}, STR("open ")))
+            t->survey->open_circuits++;
+    }
+}
+
+/* fleet.lua keeps at most 65,536 of them. */
+static bool take_circuits(struct taking *t)
+{
+    snprintf(t->cursor, sizeof(t->cursor), "0");
+    for (int page = 0; page < CIRCUIT_PAGES; page++) {
+        char *cursor = str_dup(str_of(t->cursor));
+        const struct str scan[] = {STR("HSCAN"), str_of(t->session->keys.circuit), str_of(cursor),
+                                   STR("COUNT"), STR("1000")};
+        bool good = ask(t, on_circuits, 5, scan);
+        free(cursor);
+        if (!good)
+            return false;
+        if (strcmp(t->cursor, "0") == 0)
+            break;
+    }
+    return true;
+}
+
+static void note_listed(struct survey *s, const char *process)
+{
+    for (size_t i = 0; i < s->identity_count; i++)
+        s->identities[i].listed |= strcmp(s->identities[i].name, process) == 0;
+}
+
 static void on_processes(void *arg, const redisReply *reply)
 {
     struct taking *t = arg;
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+        note_listed(t->survey, reply->element[i]->str);
         if (t->process_count < SURVEY_MAX_IDENTITIES)
             t->processes[t->process_count++] =
                 str_dup((struct str){reply->element[i]->str, (size_t)reply->element[i]->len});
@@ -272,7 +321,8 @@ bool survey_take(struct survey *survey, struct session *session, struct err *err
     if (t.redis == NULL)
         return false;
     buf_init(&t.text, 16 * 1024 * 1024);
-    good = take_identities(&t) && take_queues(&t) && take_processes(&t) && take_server(&t);
+    good = take_identities(&t) && take_queues(&t) && take_circuits(&t) && take_processes(&t) &&
+           take_server(&t);
     buf_clear(&t.text);
     return good;
 }

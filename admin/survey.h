@@ -15,19 +15,22 @@ struct survey_identity {
     char name[300];
     double beat_age_s;
     int64_t claims;
+    bool listed; /* in Sidekiq's `processes`: only these hear Quiet and Stop of the Web UI */
 };
+bool survey_is_alive(const struct survey_identity *identity); /* its beat is at most 60 s old */
 
 struct survey {
     double redis_now_s;
     size_t identity_count;
     struct survey_identity identities[SURVEY_MAX_IDENTITIES];
-    int64_t live;        /* identities whose beat is at most 60 s old */
+    int64_t live;        /* identities that are alive */
     int64_t dead_claims; /* jobs held by the others */
     int64_t push_length;
     double push_age_s;   /* of the oldest waiting job; 0 when empty */
     int64_t pull_length; /* pull's members are 0 when it isn't consumed */
     double pull_age_s;
     int64_t retry_count, schedule_count, dead_count;
+    int64_t open_circuits;
     int64_t handoff_length;
     int64_t handoff_consumers; /* live Sidekiq processes, fedpush apart, that serve the hand-off
                                   queue */

@@ -116,6 +116,7 @@ static enum fp_err set_version(struct config *config, const struct dotenv *doten
     const char *given = dotenv_value(dotenv, name);
     struct buf ruby;
 
+    config->mastodon_version_set = given != NULL;
     if (given != NULL)
         return mastodon_version_parse(&config->mastodon, name, str_of(given), err);
     if (mastodon_dir == NULL)
@@ -283,14 +284,20 @@ static enum fp_err refuse_queues(const struct config *config, const struct doten
     return FP_OK;
 }
 
-static enum fp_err check_proxies(const struct config *config, struct err *err)
+static enum fp_err check_proxies(struct config *config, struct err *err)
 {
     struct proxies proxies;
+    struct buf names;
     enum fp_err code = proxies_init(&proxies, config, err);
 
-    if (code == FP_OK)
-        proxies_clear(&proxies);
-    return code;
+    if (code != FP_OK)
+        return code;
+    proxies_clear(&proxies);
+    buf_init(&names, 1024);
+    proxy_put_names(&names, str_of(config->proxies));
+    config->proxy_names = str_dup(buf_str(&names));
+    buf_clear(&names);
+    return FP_OK;
 }
 
 /* Values that are right alone, but not together. */

@@ -25,8 +25,9 @@ int mastodon_version_compare(const struct mastodon_version *version, int major, 
 struct config {
     /* Mastodon's */
     char *mastodon_dir;
-    char *web_domain; /* WEB_DOMAIN, else LOCAL_DOMAIN */
-    struct mastodon_version mastodon;
+    char *web_domain;                 /* WEB_DOMAIN, else LOCAL_DOMAIN */
+    struct mastodon_version mastodon; /* Reloadable */
+    bool mastodon_version_set; /* by FEDPUSH_MASTODON_VERSION, which wins over what is installed */
     char *sidekiq_version;   /* like "8.0.9": FEDPUSH_SIDEKIQ_VERSION, else by Mastodon's version */
     int sidekiq_version_set; /* 1: by FEDPUSH_SIDEKIQ_VERSION, which wins over what is seen */
     char *redis_namespace;   /* legal up to 4.3; "" otherwise */
@@ -46,6 +47,8 @@ struct config {
     char *encryption_salt;
     char *http_proxy; /* as Mastodon: lower-case http_proxy */
     char *http_hidden_proxy;
+    char *proxies;                      /* FEDPUSH_PROXIES, "NAME=URL,…"; the worker's */
+    char *proxy_names;                  /* their names, "NAME,…"; the scheduler's */
     bool allow_hidden_service;          /* ALLOW_ACCESS_TO_HIDDEN_SERVICE */
     bool followers_synchronization_off; /* DISABLE_FOLLOWERS_SYNCHRONIZATION */
     char *allowed_private_addresses;

@@ -77,6 +77,7 @@ static const struct config_row rows[] = {
      .offset = MEMBER(followers_synchronization_off),
      .type = ROW_TRUE,
      .roles = TO_SCHEDULER},
+    {.name = "proxy_names", .offset = MEMBER(proxy_names), .derived = true, .roles = TO_SCHEDULER},
     /* ours */
     {.name = "FEDPUSH_MASTODON_DIR",
      .offset = MEMBER(mastodon_dir),
@@ -195,6 +196,10 @@ static const struct config_row rows[] = {
      .offset = MEMBER(handoff_queue_pull),
      .roles = TO_SCHEDULER,
      .help = "the same for jobs of pull; needed with FEDPUSH_QUEUES=push,pull"},
+    {.name = "FEDPUSH_PROXIES",
+     .offset = MEMBER(proxies),
+     .roles = TO_WORKER,
+     .help = "proxies for `fedpush domain limit --proxy NAME`: NAME=URL,…"},
     {.name = "FEDPUSH_RESOLVERS",
      .offset = MEMBER(resolvers),
      .roles = TO_ALL,

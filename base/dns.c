@@ -5,6 +5,7 @@
 #include <arpa/nameser.h>
 #include <assert.h>
 #include <ctype.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/hosts.h"
+#include "base/log.h"
 #include "base/loop.h"
 
 enum { MAX_NAME_BYTES = 253, MAX_LABEL_BYTES = 63 };
@@ -33,7 +35,8 @@ struct dns_query {
     struct dns *dns;
     dns_fn *fn; /* NULL: cancelled; it lives on until c-ares is done with it */
     void *arg;
-    int unanswered; /* of the two questions */
+    int unanswered;           /* of the two questions */
+    uint64_t sockets_refused; /* before */
     struct question v4, v6;
     struct dns_result result;
 };
@@ -49,7 +52,9 @@ struct dns_socket {
 struct dns {
     struct event_base *base;
     ares_channel channel;
-    struct hosts *hosts;
+    struct hosts *hosts;      /* without a file */
+    struct hosts *file_hosts; /* with it; NULL: it was never wanted */
+    bool use_file;
     LIST_HEAD(, dns_socket) sockets;
     struct query_list done; /* answered; their callbacks are called from `deliver` */
     struct loop_timer *deliver;
@@ -57,6 +62,8 @@ struct dns {
     int tick_ms;
     size_t unanswered;
     uint64_t queries_sent;
+    uint64_t sockets_refused; /* by the system, for want of descriptors or memory */
+    bool complained;          /* about that, and none was had since */
     bool v4_only;
     bool closing;
     bool delivering; /* a callback is running: freeing waits for its return */
@@ -64,11 +71,24 @@ struct dns {
 
 /* ---- c-ares' sockets: our own functions, so that every packet is counted ---- */
 
+static void note_refused(struct dns *dns, int code)
+{
+    dns->sockets_refused++;
+    if (!dns->complained)
+        log_event(LOG_LEVEL_WARN, "no socket for a question to a name server: raise LimitNOFILE=",
+                  LOG_TEXT("error", strerror(code)));
+    dns->complained = true;
+}
+
 static ares_socket_t open_socket(int domain, int type, int protocol, void *arg)
 {
+    struct dns *dns = arg;
     int fd = socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
-    (void)arg;
 
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+        note_refused(dns, errno);
+    else
+        dns->complained = false;
     if (fd >= 0 && type == SOCK_STREAM)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     return fd;
@@ -183,6 +203,7 @@ static void dns_free(struct dns *dns)
     loop_timer_destroy(dns->deliver);
     loop_timer_destroy(dns->tick);
     hosts_destroy(dns->hosts);
+    hosts_destroy(dns->file_hosts);
     ares_library_cleanup();
     free(dns);
 }
@@ -218,7 +239,8 @@ static void conclude(struct dns_query *query)
     if (result->count > 0)
         result->status = DNS_FOUND;
     else if (query->v4.answer == ANSWER_FAILED || query->v6.answer == ANSWER_FAILED)
-        result->status = DNS_NO_ANSWER;
+        result->status =
+            query->dns->sockets_refused > query->sockets_refused ? DNS_NO_SOCKET : DNS_NO_ANSWER;
     else
         result->status = DNS_NO_NAME;
     finish(query);
@@ -334,6 +356,7 @@ static void ask(struct dns_query *query, struct str host)
 
     memcpy(name, host.ptr, host.len);
     query->unanswered = dns->v4_only ? 1 : 2;
+    query->sockets_refused = dns->sockets_refused;
     query->v4.query = query;
     query->v6.query = query;
     query->v6.answer = ANSWER_NONE;
@@ -364,7 +387,7 @@ struct dns_query *dns_lookup(struct dns *dns, struct str host, dns_fn *fn, void 
     if (!is_askable(host)) {
         result->status = DNS_BAD_NAME;
         finish(query);
-    } else if (hosts_find(dns->hosts, host, result)) {
+    } else if (hosts_find(dns->use_file ? dns->file_hosts : dns->hosts, host, result)) {
         finish(query);
     } else {
         ask(query, host);
@@ -427,11 +450,19 @@ struct dns *dns_create(struct event_base *base, const struct dns_options *option
         return NULL;
     }
     dns->hosts = hosts_create();
-    if (options->hosts_file)
-        hosts_read_file(dns->hosts, "/etc/hosts");
+    dns->use_file = options->hosts_file;
+    if (options->hosts_file) {
+        dns->file_hosts = hosts_create();
+        hosts_read_file(dns->file_hosts, "/etc/hosts");
+    }
     dns->deliver = loop_timer_create(base, on_deliver, dns);
     dns->tick = loop_timer_create(base, on_tick, dns);
     return dns;
+}
+
+void dns_use_hosts_file(struct dns *dns, bool use)
+{
+    dns->use_file = use && dns->file_hosts != NULL;
 }
 
 void dns_destroy(struct dns *dns)

@@ -19,6 +19,7 @@ enum dns_status {
     DNS_NO_ANSWER, /* SERVFAIL, REFUSED, time-out, unreachable: the resolver's fault, or its zone's
                     */
     DNS_BAD_NAME,  /* can't be asked for */
+    DNS_NO_SOCKET, /* this process or machine has no descriptor or memory to ask with */
     DNS_CANCELLED,
 };
 
@@ -52,6 +53,8 @@ struct dns_options {
 struct dns *dns_create(struct event_base *base, const struct dns_options *options, struct err *err);
 void dns_destroy(
     struct dns *dns); /* outstanding look-ups end as DNS_CANCELLED, before this returns */
+/* Whether look-ups from now on go by the file that `hosts_file` had read; nothing without it. */
+void dns_use_hosts_file(struct dns *dns, bool use);
 /* Asks for A and AAAA (unless v4_only). IP literals (brackets allowed) are answered without asking.
  * The answer comes from the loop, never before dns_lookup returns. `host` is copied. */
 struct dns_query *dns_lookup(struct dns *dns, struct str host, dns_fn *fn, void *arg);

@@ -152,6 +152,9 @@ void message_put_job(struct buf *out, const struct message_job *m)
     put_u64(out, m->id);
     put_ticket(out, &m->ticket);
     put_u8(out, m->knock);
+    put_u8(out, m->proxy);
+    put_u8(out, m->http2);
+    put_u8(out, m->low);
     put_str(out, m->url);
     put_str(out, m->body);
 }
@@ -163,8 +166,24 @@ bool message_get_job(struct str payload, struct message_job *m)
     m->id = get_u64(&reader);
     get_ticket(&reader, &m->ticket);
     m->knock = get_u8(&reader, KNOCK_RFC9421_FIRST);
+    m->proxy = get_u8(&reader, UINT8_MAX);
+    m->http2 = get_u8(&reader, 1);
+    m->low = get_u8(&reader, 1);
     m->url = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
     m->body = get_str(&reader, MESSAGE_MAX_BODY_BYTES);
+    return at_end(&reader);
+}
+
+void message_put_abort(struct buf *out, const struct message_abort *m)
+{
+    put_u64(out, m->id);
+}
+
+bool message_get_abort(struct str payload, struct message_abort *m)
+{
+    struct reader reader = {payload, false};
+
+    m->id = get_u64(&reader);
     return at_end(&reader);
 }
 
@@ -255,6 +274,7 @@ void message_put_sign(struct buf *out, const struct message_sign *m)
     put_u8(out, m->method);
     put_u8(out, m->reread);
     put_u8(out, m->scheme);
+    put_u8(out, m->low);
     put_u64(out, (uint64_t)m->date_s);
     put_str(out, m->target);
 }
@@ -268,6 +288,7 @@ bool message_get_sign(struct str payload, struct message_sign *m)
     m->method = get_u8(&reader, SIGN_GET);
     m->reread = get_u8(&reader, 1);
     m->scheme = get_u8(&reader, SCHEME_RFC9421);
+    m->low = get_u8(&reader, 1);
     m->date_s = get_i64(&reader);
     m->target = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
     return at_end(&reader);

@@ -4,8 +4,8 @@
  * checks every bound, and never asserts on what another process sent. Slices of a decoded message
  * borrow the payload.
  *
- *   scheduler --JOB, CANCEL, PING--> worker        worker --HELLO, OUTCOME, PONG--> scheduler
- *   worker --SIGN--> signer                        signer --SIGNED--> worker
+ *   scheduler --JOB, CANCEL, ABORT, PING--> worker        worker --HELLO, OUTCOME, PONG-->
+ * scheduler worker --SIGN--> signer                        signer --SIGNED--> worker
  */
 #ifndef FEDPUSH_BASE_MESSAGE_H
 #define FEDPUSH_BASE_MESSAGE_H
@@ -22,6 +22,7 @@ enum message_type {
     MESSAGE_PONG,
     MESSAGE_SIGN,
     MESSAGE_SIGNED,
+    MESSAGE_ABORT,
 };
 
 enum {
@@ -46,12 +47,21 @@ struct message_job {
     uint64_t id; /* the scheduler's; unique within its life */
     struct ticket ticket;
     uint8_t knock;   /* enum knock */
+    uint8_t proxy;   /* place in FEDPUSH_PROXIES, from 1; 0: as Mastodon's settings say */
+    uint8_t http2;   /* 1: HTTP/2 where TLS agrees on it */
+    uint8_t low;     /* 1: of low priority, its signatures wait behind the others' */
     struct str url;  /* url.text: already normal */
     struct str body; /* POST body, exact bytes */
 };
 
 /* Cancel what is not on the wire yet; each such job is answered by an OUTCOME_NOT_TRIED. No
  * payload. */
+
+/* ABORT carries one u64, a job's id: it ends at once, on the wire or not, as OUTCOME_NOT_TRIED. One
+ * that isn't there has ended. */
+struct message_abort {
+    uint64_t id;
+};
 
 /* First message of a worker: how many jobs it may hold. */
 struct message_hello {
@@ -113,6 +123,7 @@ struct message_sign {
     uint8_t method;    /* enum sign_method */
     uint8_t reread;    /* 1: the account's latest signature got a 401, its key may be another now */
     uint8_t scheme;    /* enum sign_scheme */
+    uint8_t low;       /* the job's */
     int64_t date_s;    /* wall clock; at most 0 s ahead and 30 s behind the signer's own */
     struct str target; /* url.target on ticket.origin */
 };
@@ -141,6 +152,8 @@ struct message_signed {
 /* Encoders append to *out (reset by the caller); decoders return false on anything unusual. */
 void message_put_job(struct buf *out, const struct message_job *m);
 bool message_get_job(struct str payload, struct message_job *m) FP_MUST_CHECK;
+void message_put_abort(struct buf *out, const struct message_abort *m);
+bool message_get_abort(struct str payload, struct message_abort *m) FP_MUST_CHECK;
 void message_put_hello(struct buf *out, const struct message_hello *m);
 bool message_get_hello(struct str payload, struct message_hello *m) FP_MUST_CHECK;
 void message_put_ping(struct buf *out, const struct message_ping *m);

@@ -2,7 +2,8 @@
  * The HTTP proxies of Mastodon's http_proxy and http_hidden_proxy, as Mastodon understands them: an
  * https target goes through CONNECT, an http one in absolute form. The connection to the proxy
  * itself is plain, whatever its URL's scheme says (that decides the default port alone), and
- * https_proxy and no_proxy mean nothing.
+ * https_proxy and no_proxy mean nothing. And those of FEDPUSH_PROXIES, "NAME=URL,…", which a policy
+ * names; their connections are made the same way.
  */
 #ifndef FEDPUSH_BASE_PROXY_H
 #define FEDPUSH_BASE_PROXY_H
@@ -18,9 +19,13 @@ struct proxy {
     char *authorization;
 };
 
+enum { PROXIES_NAMED_MAX = 16 };
+
 struct proxies {
     struct proxy plain;
-    struct proxy hidden; /* for .onion and .i2p */
+    struct proxy hidden;                   /* for .onion and .i2p */
+    struct proxy named[PROXIES_NAMED_MAX]; /* in the order of FEDPUSH_PROXIES */
+    unsigned named_count;
 };
 
 /* FP_INVALID names the variable and never its value, which may hold a password. */
@@ -29,6 +34,12 @@ enum fp_err proxies_init(struct proxies *proxies, const struct config *config,
 void proxies_clear(struct proxies *proxies);
 /* The one that requests to this host go through; NULL: none. Borrowed. */
 const struct proxy *proxy_for(const struct proxies *proxies, struct str host);
+/* The one at this place of FEDPUSH_PROXIES, from 1; NULL: there is none. Borrowed. */
+const struct proxy *proxy_named(const struct proxies *proxies, unsigned place);
+/* The names alone, "NAME,…", of a FEDPUSH_PROXIES that proxies_init accepts. Appends. */
+void proxy_put_names(struct buf *out, struct str value);
+/* Where a name stands among such names, from 1; 0: it doesn't. */
+unsigned proxy_name_place(struct str names, struct str name);
 /* A host of a hidden service: delivered to only with ALLOW_ACCESS_TO_HIDDEN_SERVICE. */
 bool proxy_host_is_hidden(struct str host);
 

@@ -96,6 +96,7 @@ static bool take_reload(struct role_start *start, struct str payload)
     config->max_rate = fresh.max_rate;
     config->drain_seconds = fresh.drain_seconds;
     config->log_level = fresh.log_level;
+    config->mastodon = fresh.mastodon;
     config_clear(&fresh);
     log_set_level(config->log_level);
     if (start->state == START_DONE && start->handlers->reload != NULL)

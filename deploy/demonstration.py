@@ -177,23 +177,48 @@ def show(folder, keep):
             signal.pause()
         return 0 if good else 1
     finally:
+        no_more_signals()
         if machine is not None and machine.process is not None:
             machine.stop()
         ruby.stop()
         world.stop()
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def no_more_signals():
+    """Everything is being ended: a second Ctrl-C must not leave half of it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def on_signal(number, _):
+    no_more_signals()
+    os.write(sys.stdout.fileno(), b"\nending\n")  # print may be what was interrupted
+    sys.exit(128 + number)
+
+
+def remove(folder):
+    """What was interrupted in the making may still write for a moment."""
+    for _ in range(50):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            return
+        time.sleep(0.1)
+    say(f"demo: {folder} could not be removed")
+
+
 def main():
     folder = tempfile.mkdtemp(prefix="fedpush-demo-")
     os.chmod(folder, 0o755)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in SIGNALS:
+        signal.signal(number, on_signal)
     try:
         return show(folder, "--keep" in sys.argv[1:])
-    except KeyboardInterrupt:
-        say("\nending")
-        return 130
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        no_more_signals()
+        remove(folder)
 
 
 if __name__ == "__main__":

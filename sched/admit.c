@@ -7,9 +7,9 @@
 /* Which worker waits for a lane's time is told by none but the lanes: all of them are asked. */
 enum { INSTANCE_ACTOR = -99 };
 
-static bool takes_jobs(const struct scheduler *s)
+bool admit_takes_jobs(const struct scheduler *s)
 {
-    return s->state == SCHEDULER_RUNNING;
+    return s->state == SCHEDULER_RUNNING && !s->limits.paused && policies_are_known(s->policies);
 }
 
 /* What belongs to another queue than ours (a due entry of `retry`) goes there; a job of one that we
@@ -126,8 +126,12 @@ static void book(struct scheduler *s, struct claim *claim, struct lane *lane, in
 void admit_to_lane(struct scheduler *s, struct claim *claim)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
-    struct lane *lane = lanes_get(s->lanes, claim->url.authority, now_ms);
+    struct lane *lane;
 
+    if (limits_settle(s, claim))
+        return;
+    lane = lanes_get(s->lanes, claim->url.authority, now_ms);
+    limits_follow(s, lane);
     switch (lanes_course(s->lanes, lane, claim, now_ms)) {
     case COURSE_LANE:
         lanes_add(s->lanes, lane, claim, false, now_ms);
@@ -144,8 +148,11 @@ void admit_to_lane(struct scheduler *s, struct claim *claim)
 void admit_again(struct scheduler *s, struct claim *claim)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
-    struct lane *lane = lanes_get(s->lanes, claim->url.authority, now_ms);
+    struct lane *lane;
 
+    if (limits_settle(s, claim))
+        return;
+    lane = lanes_get(s->lanes, claim->url.authority, now_ms);
     if (lane->circuit.state == CIRCUIT_OPEN)
         conclude_park(s, claim, lane);
     else
@@ -154,7 +161,7 @@ void admit_again(struct scheduler *s, struct claim *claim)
 
 void admit_claim(struct scheduler *s, struct claim *claim)
 {
-    if (!takes_jobs(s)) {
+    if (!admit_takes_jobs(s)) {
         conclude_simple(s, claim, SETTLE_RETURN);
         return;
     }
@@ -165,8 +172,8 @@ void admit_claim(struct scheduler *s, struct claim *claim)
     if (!admit_understand(s, claim))
         return;
     admit_to_lane(s, claim);
-    admit_dispatch(
-        s, lanes_get(s->lanes, claim->url.authority, clock_mono_ms(&s->process.clock))->worker);
+    if (claim->state == CLAIM_LANE)
+        admit_dispatch(s, claim->lane->worker);
 }
 
 static void block(struct scheduler *s, struct lane *lane)
@@ -207,7 +214,7 @@ void admit_released(void *scheduler, struct claim *claim)
 {
     struct scheduler *s = scheduler;
 
-    if (!takes_jobs(s))
+    if (!admit_takes_jobs(s))
         conclude_simple(s, claim, SETTLE_RETURN);
     else if (claim->recoveries >= QUARANTINE_RECOVERIES)
         quarantine_add(s, claim);
@@ -282,7 +289,7 @@ void admit_dispatch(struct scheduler *s, unsigned worker)
 {
     struct claim *claim;
 
-    while (takes_jobs(s) && membership_is_fresh(s->membership) &&
+    while (admit_takes_jobs(s) && membership_is_fresh(s->membership) &&
            dispatch_has_credit(s->dispatch, worker) &&
            (claim = lanes_next(s->lanes, worker, clock_mono_ms(&s->process.clock))) != NULL)
         launch(s, claim);
@@ -304,9 +311,14 @@ void admit_counted(void *scheduler)
 static struct appetite appetite_of(const struct scheduler *s)
 {
     const struct config *config = &s->process.config;
+    unsigned slots = (unsigned)config->max_in_flight;
+
     return (struct appetite){.lookahead_jobs = (unsigned)config->lookahead_jobs,
                              .lookahead_bytes = (size_t)config->lookahead_bytes,
-                             .max_in_flight = (unsigned)config->max_in_flight};
+                             .max_in_flight = slots,
+                             .shares = fleet_machines(s->fleet) > 1,
+                             .late = dispatch_is_late(s->dispatch, s->workers),
+                             .free_slots = dispatch_free_slots(s->dispatch, s->workers, slots)};
 }
 
 struct room admit_room(void *scheduler)
@@ -316,7 +328,7 @@ struct room admit_room(void *scheduler)
     unsigned elsewhere = s->held_count + s->quarantine.count + doubts_count(s->doubts) +
                          (s->followers != NULL ? followers_waiting(s->followers) : 0);
 
-    if (!takes_jobs(s))
+    if (!admit_takes_jobs(s))
         return (struct room){0, 0};
     return appetite_room(&appetite, s->lanes, elsewhere, s->holdings.bytes,
                          clock_mono_ms(&s->process.clock));
@@ -327,7 +339,7 @@ struct room admit_pull_room(void *scheduler)
     struct scheduler *s = scheduler;
     const struct appetite appetite = appetite_of(s);
 
-    if (!takes_jobs(s))
+    if (!admit_takes_jobs(s))
         return (struct room){0, 0};
     return appetite_pull_room(&appetite, s->lanes, s->holdings.bytes, s->holdings.pull_bytes,
                               clock_mono_ms(&s->process.clock));

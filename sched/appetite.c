@@ -8,13 +8,23 @@ enum {
     PULL_SHARE = 4,   /* of the look-ahead's bytes */
 };
 
+/* As many as find a slot, and some that wait; late workers get fewer. */
+static unsigned wanted(const struct appetite *appetite, const struct lanes *lanes)
+{
+    unsigned slots = appetite->max_in_flight;
+    unsigned in_flight = lanes_in_flight(lanes);
+    unsigned coming = lanes_progressing(lanes);
+
+    if (appetite->shares && appetite->late)
+        return appetite->free_slots > coming ? appetite->free_slots - coming : 0;
+    return (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS;
+}
+
 struct room appetite_room(const struct appetite *appetite, struct lanes *lanes, unsigned elsewhere,
                           size_t bytes, int64_t now_ms)
 {
     unsigned waiting = lanes_waiting(lanes) + elsewhere;
-    unsigned in_flight = lanes_in_flight(lanes);
-    unsigned slots = appetite->max_in_flight;
-    unsigned most = (in_flight < slots ? slots - in_flight : 0) + SPARE_JOBS;
+    unsigned most = wanted(appetite, lanes);
     struct room room = {0, 0};
 
     if (lanes_ready(lanes) >= READY_ENOUGH || lanes_progressing(lanes) >= PROGRESSING_ENOUGH ||

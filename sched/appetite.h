@@ -16,6 +16,9 @@ struct appetite {
     unsigned lookahead_jobs;
     size_t lookahead_bytes;
     unsigned max_in_flight;
+    bool shares;         /* there are other machines: alone, one gains nothing by leaving jobs */
+    bool late;           /* the workers are late (sched/lag.h) */
+    unsigned free_slots; /* how many jobs they should be given then */
 };
 
 /* `elsewhere`: claims that wait outside the lanes; `bytes`: of all that is held. */

@@ -203,8 +203,8 @@ struct tracking {
 
 static void forget_cache(struct availability *a)
 {
-    const struct str words[] = {a->o.cache_unlink ? STR("UNLINK") : STR("DEL"),
-                                str_of(a->cache_key)};
+    bool unlinks = mastodon_version_compare(a->o.mastodon, 4, 6, 0) >= 0;
+    const struct str words[] = {unlinks ? STR("UNLINK") : STR("DEL"), str_of(a->cache_key)};
     redis_send(a->o.redis_cache, NULL, NULL, 2, words);
 }
 

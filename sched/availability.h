@@ -7,6 +7,7 @@
 #define FEDPUSH_SCHED_AVAILABILITY_H
 
 #include "base/clock.h"
+#include "base/config.h"
 #include "base/loop.h"
 #include "base/postgres.h"
 #include "base/redis.h"
@@ -22,9 +23,9 @@ struct availability_options {
     struct postgres *postgres; /* Mastodon's database */
     struct redis *redis_base;
     struct redis *redis_cache;
-    struct str redis_namespace;  /* "" or the namespace: keys "NS:exhausted_deliveries:…",
-                                    "NS_cache:unavailable_domains" */
-    bool cache_unlink;           /* 4.6+: UNLINK, else DEL */
+    struct str redis_namespace; /* "" or the namespace: keys "NS:exhausted_deliveries:…",
+                                   "NS_cache:unavailable_domains" */
+    const struct mastodon_version *mastodon; /* followed; from 4.6 on UNLINK, before it DEL */
     void (*answered)(void *arg); /* from the loop: look-ups that were not fresh are fresh now (or
                                     PostgreSQL is away) */
     void *arg;

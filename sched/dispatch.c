@@ -6,11 +6,15 @@
 #include "base/control.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/table.h"
+#include "sched/lane.h"
 
 enum {
     SLOT_COUNT = DISPATCH_MAX_WORKERS + 1,
     QUARANTINE_SLOT = DISPATCH_MAX_WORKERS,
+    AGED_MS = 5000,
+    ASK_MS = 250,
     KNOWN_BODIES = 4,
     KNOWN_BODY_BYTES = 64 * 1024, /* longer ones are not remembered */
 };
@@ -33,7 +37,8 @@ struct channel {
     uint32_t credits;
     unsigned in_flight;
     struct claim_list flight; /* oldest first */
-    int64_t pinged_ms;        /* 0: no ping is under way */
+    int64_t pinged_ms;        /* for an overdue job; 0: no such ping is under way */
+    struct lag lag;
 };
 
 struct dispatch {
@@ -42,6 +47,8 @@ struct dispatch {
     struct table *by_id; /* job id -> struct flight */
     uint64_t next_id;
     unsigned in_flight;
+    unsigned aged;          /* of these, at the latest tick: waiting for hosts that fail */
+    struct loop_timer *ask; /* how late workers are */
     struct buf scratch;
     struct known_body bodies[KNOWN_BODIES];
     unsigned next_body; /* to be overwritten */
@@ -52,6 +59,8 @@ static struct channel *channel_of(struct dispatch *d, unsigned worker)
     return &d->channels[worker == CONTROL_QUARANTINE_INDEX ? QUARANTINE_SLOT : worker];
 }
 
+static void on_ask(void *arg);
+
 struct dispatch *dispatch_create(const struct dispatch_options *options)
 {
     struct dispatch *d = mem_alloc(sizeof(*d));
@@ -60,6 +69,8 @@ struct dispatch *dispatch_create(const struct dispatch_options *options)
     d->by_id = table_create();
     d->next_id = 1;
     buf_init(&d->scratch, IPC_MAX_FRAME_BYTES);
+    d->ask = loop_timer_create(options->base, on_ask, d);
+    loop_timer_set(d->ask, ASK_MS);
     for (unsigned i = 0; i < KNOWN_BODIES; i++)
         buf_init(&d->bodies[i].body, KNOWN_BODY_BYTES);
     for (unsigned i = 0; i < SLOT_COUNT; i++) {
@@ -88,6 +99,7 @@ void dispatch_destroy(struct dispatch *d)
         return;
     for (unsigned i = 0; i < SLOT_COUNT; i++)
         ipc_destroy(d->channels[i].ipc);
+    loop_timer_destroy(d->ask);
     table_destroy(d->by_id);
     for (unsigned i = 0; i < KNOWN_BODIES; i++)
         buf_clear(&d->bodies[i].body);
@@ -126,6 +138,13 @@ static bool on_outcome(struct channel *channel, struct str payload)
     return true;
 }
 
+static void take_pong(struct channel *channel, int64_t nonce_ms)
+{
+    if (nonce_ms == channel->pinged_ms)
+        channel->pinged_ms = 0;
+    lag_answered(&channel->lag, nonce_ms, clock_mono_ms(channel->dispatch->o.clock));
+}
+
 static bool on_frame(void *arg, struct ipc *ipc, uint16_t type, struct str payload)
 {
     struct channel *channel = arg;
@@ -145,7 +164,7 @@ static bool on_frame(void *arg, struct ipc *ipc, uint16_t type, struct str paylo
     case MESSAGE_PONG:
         if (!message_get_ping(payload, &pong))
             return false;
-        channel->pinged_ms = 0;
+        take_pong(channel, (int64_t)pong.nonce);
         return true;
     default:
         return false;
@@ -170,6 +189,7 @@ void dispatch_connect(struct dispatch *d, unsigned worker, int fd)
 
     ipc_destroy(channel->ipc);
     lose_all(channel);
+    channel->lag = (struct lag){0};
     channel->ipc = ipc_create(d->o.base, fd, &handlers, channel);
 }
 
@@ -217,18 +237,35 @@ static void make_ticket(struct dispatch *d, const struct claim *claim, struct ti
     ticket_seal(ticket, d->o.ticket_key);
 }
 
+/* How an admin has ordered that this host be delivered to. */
+static void follow_policy(const struct dispatch *d, const struct claim *claim,
+                          struct message_job *job)
+{
+    static const uint8_t knocks[] = {
+        [POLICY_SCHEME_CAVAGE] = KNOCK_CAVAGE, [POLICY_SCHEME_RFC9421] = KNOCK_RFC9421};
+    struct policy policy;
+
+    if (d->o.policies == NULL || !policies_look(d->o.policies, claim->url.host, &policy))
+        return;
+    job->http2 = policy.http2;
+    job->proxy = (uint8_t)policies_proxy(d->o.policies, str_of(policy.proxy));
+    if (policy.scheme != POLICY_SCHEME_AUTO)
+        job->knock = knocks[policy.scheme];
+}
+
 void dispatch_send(struct dispatch *d, unsigned worker, struct claim *claim)
 {
     struct channel *channel = channel_of(d, worker);
     struct flight *flight = mem_alloc(sizeof(*flight));
     struct message_job job = {
-        .knock = KNOCK_CAVAGE, .url = claim->url.text, .body = claim->job.body};
+        .knock = KNOCK_CAVAGE, .low = claim->low, .url = claim->url.text, .body = claim->job.body};
 
     claim->dispatched_us = clock_wall_us(d->o.clock);
     claim->due_ms = clock_mono_ms(d->o.clock) + DISPATCH_DEADLINE_MS;
     claim->worker = worker;
     if (d->o.schemes != NULL)
         job.knock = (uint8_t)schemes_knock(d->o.schemes, claim->url.origin);
+    follow_policy(d, claim, &job);
     make_ticket(d, claim, &job.ticket);
     job.id = claim->flight_id = d->next_id++;
     *flight = (struct flight){claim->flight_id, claim};
@@ -250,11 +287,32 @@ void dispatch_cancel(struct dispatch *d)
     }
 }
 
+void dispatch_abort(struct dispatch *d, const struct claim *claim)
+{
+    struct channel *channel = channel_of(d, claim->worker);
+    const struct message_abort order = {.id = claim->flight_id};
+
+    if (channel->ipc == NULL)
+        return;
+    buf_reset(&d->scratch);
+    message_put_abort(&d->scratch, &order);
+    ipc_send(channel->ipc, MESSAGE_ABORT, buf_str(&d->scratch));
+}
+
+static void ping(struct channel *channel, int64_t now_ms)
+{
+    struct dispatch *d = channel->dispatch;
+    const struct message_ping message = {.nonce = (uint64_t)now_ms};
+
+    buf_reset(&d->scratch);
+    message_put_ping(&d->scratch, &message);
+    ipc_send(channel->ipc, MESSAGE_PING, buf_str(&d->scratch));
+}
+
 static void look_at(struct channel *channel, int64_t now_ms)
 {
     struct dispatch *d = channel->dispatch;
     struct claim *oldest = TAILQ_FIRST(&channel->flight);
-    struct message_ping ping = {.nonce = (uint64_t)now_ms};
 
     if (channel->ipc == NULL)
         return;
@@ -277,17 +335,71 @@ static void look_at(struct channel *channel, int64_t now_ms)
     oldest->overdue = true;
     oldest->due_ms = now_ms + DISPATCH_DEADLINE_MS / 2;
     channel->pinged_ms = now_ms;
-    buf_reset(&d->scratch);
-    message_put_ping(&d->scratch, &ping);
-    ipc_send(channel->ipc, MESSAGE_PING, buf_str(&d->scratch));
+    ping(channel, now_ms);
+}
+
+/* What waits for a host that is known not to answer is no work for its worker. */
+static unsigned count_aged(const struct channel *channel, int64_t now_ms)
+{
+    const struct claim *claim;
+    unsigned count = 0;
+
+    TAILQ_FOREACH(claim, &channel->flight, entry)
+    {
+        if (!claim->overdue && claim->due_ms - now_ms > DISPATCH_DEADLINE_MS - AGED_MS)
+            break;
+        if (claim->lane != NULL && claim->lane->suspect && claim->lane->tried)
+            count++;
+    }
+    return count;
 }
 
 void dispatch_tick(struct dispatch *d)
 {
     int64_t now_ms = clock_mono_ms(d->o.clock);
 
-    for (unsigned i = 0; i < SLOT_COUNT; i++)
-        look_at(&d->channels[i], now_ms);
+    d->aged = 0;
+    for (unsigned i = 0; i < SLOT_COUNT; i++) {
+        struct channel *channel = &d->channels[i];
+        look_at(channel, now_ms);
+        d->aged += count_aged(channel, now_ms);
+    }
+}
+
+/* Often: how long a worker stands still shows only in questions asked soon after its last turn. */
+static void on_ask(void *arg)
+{
+    struct dispatch *d = arg;
+    int64_t now_ms = clock_mono_ms(d->o.clock);
+
+    loop_timer_set(d->ask, ASK_MS);
+    for (unsigned i = 0; i < SLOT_COUNT; i++) {
+        struct channel *channel = &d->channels[i];
+        if (channel->ipc != NULL && lag_ask(&channel->lag, now_ms))
+            ping(channel, now_ms);
+    }
+}
+
+unsigned dispatch_free_slots(const struct dispatch *d, unsigned workers, unsigned slots)
+{
+    int64_t now_ms = clock_mono_ms(d->o.clock);
+    unsigned busy = d->in_flight > d->aged ? d->in_flight - d->aged : 0;
+    unsigned allowed = 0;
+
+    for (unsigned i = 0; i < workers; i++)
+        allowed += lag_share(lag_ms(&d->channels[i].lag, now_ms), slots / workers);
+    return allowed > busy ? allowed - busy : 0;
+}
+
+bool dispatch_is_late(const struct dispatch *d, unsigned workers)
+{
+    int64_t now_ms = clock_mono_ms(d->o.clock);
+
+    for (unsigned i = 0; i < workers; i++) {
+        if (lag_ms(&d->channels[i].lag, now_ms) > LAG_TOLERATED_MS)
+            return true;
+    }
+    return false;
 }
 
 unsigned dispatch_in_flight(const struct dispatch *d)

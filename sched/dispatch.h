@@ -9,6 +9,8 @@
 #include "base/ipc.h"
 #include "base/message.h"
 #include "sched/claim.h"
+#include "sched/lag.h"
+#include "sched/policies.h"
 #include "sched/schemes.h"
 
 enum {
@@ -21,7 +23,8 @@ struct dispatch_options {
     struct event_base *base;
     const struct clock *clock;
     unsigned char ticket_key[TICKET_KEY_BYTES];
-    const struct schemes *schemes; /* NULL: draft-cavage alone, no second knock */
+    const struct schemes *schemes;   /* NULL: draft-cavage alone, no second knock */
+    const struct policies *policies; /* NULL: nobody orders anything */
     void (*credit)(void *arg,
                    unsigned worker); /* it can take jobs: at HELLO and after each outcome */
     /* The claim is off the worker's list, still CLAIM_FLIGHT. */
@@ -47,8 +50,15 @@ bool dispatch_is_idle(const struct dispatch *dispatch, unsigned worker);
 void dispatch_send(struct dispatch *dispatch, unsigned worker, struct claim *claim);
 /* Asks every worker to give up what isn't on the wire yet. */
 void dispatch_cancel(struct dispatch *dispatch);
-/* Each second: looks for stuck workers. */
+/* Asks its worker to end this claim (CLAIM_FLIGHT) at once, even when it is on the wire. */
+void dispatch_abort(struct dispatch *dispatch, const struct claim *claim);
+/* Each second: looks for stuck workers, and what waits for failing hosts. */
 void dispatch_tick(struct dispatch *dispatch);
+/* Some worker is later than LAG_TOLERATED_MS. */
+bool dispatch_is_late(const struct dispatch *dispatch, unsigned workers);
+/* How many more jobs the workers should be given, as late as they are, of `slots` for all of them.
+ * What has been waiting for a failing host for five seconds takes no place. */
+unsigned dispatch_free_slots(const struct dispatch *dispatch, unsigned workers, unsigned slots);
 unsigned dispatch_in_flight(const struct dispatch *dispatch); /* orphans included */
 /* Calls fn for every claim in flight, oldest first for each worker; fn may not change the lists. */
 void dispatch_each(struct dispatch *dispatch, void (*fn)(void *arg, struct claim *claim),

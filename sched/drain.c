@@ -26,8 +26,7 @@ static int by_seq_descending(const void *a, const void *b)
     return (left < right) - (left > right);
 }
 
-/* Takes a waiting claim off its list; false for one that isn't waiting. */
-static bool unlist(struct scheduler *s, struct claim *claim)
+bool drain_unlist(struct scheduler *s, struct claim *claim)
 {
     switch (claim->state) {
     case CLAIM_LANE:
@@ -65,7 +64,7 @@ void drain_return_waiting(struct scheduler *s)
     struct claim *claim;
 
     while ((claim = table_next(s->holdings.by_seq, &at)) != NULL) {
-        if (unlist(s, claim))
+        if (drain_unlist(s, claim))
             waiting[count++] = claim;
     }
     qsort(waiting, count, sizeof(struct claim *), by_seq_descending);

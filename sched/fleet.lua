@@ -4,7 +4,7 @@
 --   ended, then for each host told of: host, value ("open OPENED_MS PROBE_MS BACKOFF_MS", "closed", or "": a probe that wasn't made),
 --   token ("": no probe has shown it)
 -- Answer: now in microseconds, live machines, where this reading ended, 1 when there is more, where the sweeps ended, then host and
---   value of what others changed, and of what was told in vain
+--   value of what has changed (the caller knows its own), and of what was told in vain
 redis.call('ZREM', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
 local KEEP_CLOSED_US, KEEP_US, MAX, SWEEP = 3600e6, 7 * 86400e6, 65536, 100
 local function text(us) return string.format('%.0f', us) end
@@ -13,7 +13,7 @@ local now = time[1] * 1e6 + time[2]
 
 -- Each change has a place of its own behind all others, whatever the clock does: a reader who stands at one has seen those before.
 local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-local at, mine, vain = now - 1, {}, {}
+local at, vain = now - 1, {}
 if newest[2] then at = math.max(at, tonumber(newest[2])) end
 for i = 5, #ARGV, 3 do
   local host, value, token, probe = ARGV[i], ARGV[i + 1], ARGV[i + 2], KEYS[5 + (i - 5) / 3]
@@ -32,7 +32,6 @@ for i = 5, #ARGV, 3 do
     at = at + 1
     redis.call('ZADD', KEYS[1], text(at), host)
     redis.call('HSET', KEYS[2], host, value)
-    mine[host] = true
   end
   if counts and token ~= '' then redis.call('DEL', probe) end
 end
@@ -67,7 +66,7 @@ if #page > 0 then since = '(' .. page[#page] end
 local machines = redis.call('ZCOUNT', KEYS[3], string.format('(%.6f', now / 1e6 - 60), '+inf')
 local out = {text(now), machines, since, full and 1 or 0, swept, scan[1]}
 for i = 1, #page, 2 do
-  local value = not mine[page[i]] and redis.call('HGET', KEYS[2], page[i])
+  local value = redis.call('HGET', KEYS[2], page[i])
   if value then
     out[#out + 1] = page[i]
     out[#out + 1] = value

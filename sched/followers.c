@@ -111,6 +111,11 @@ unsigned followers_waiting(const struct followers *f)
     return f->waiting;
 }
 
+bool followers_refused(const struct followers *f)
+{
+    return f->logged;
+}
+
 /* From the last to the first, so that each can go to the head of its lane and all stand there as
  * they came. */
 static void release_all(struct followers *f, struct sender *sender)

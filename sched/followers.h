@@ -65,6 +65,8 @@ void followers_wait(struct followers *followers, struct claim *claim);
 /* Takes a waiting claim out; it becomes CLAIM_NEW. */
 void followers_remove(struct followers *followers, struct claim *claim);
 unsigned followers_waiting(const struct followers *followers); /* claims */
+/* The database has refused, or a right is missing, and nothing was counted since: it is logged. */
+bool followers_refused(const struct followers *followers);
 
 /* Selects the GRANTs that the connection's role lacks, one a row. */
 extern const char followers_rights[];

@@ -206,6 +206,11 @@ const struct incumbent_version *incumbent_version(const struct incumbent *incumb
     return &incumbent->version;
 }
 
+void incumbent_configure(struct incumbent *incumbent, const char *configured)
+{
+    incumbent->evidence.configured = incumbent->fresh.configured = known(configured);
+}
+
 void incumbent_saw_job(struct incumbent *incumbent, bool integer_ms)
 {
     incumbent->evidence.job_seen = true;

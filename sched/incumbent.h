@@ -53,6 +53,8 @@ struct incumbent;
 struct incumbent *incumbent_create(struct redis *redis, const struct keys *keys,
                                    const char *configured, bool set);
 void incumbent_destroy(struct incumbent *incumbent); /* after `redis` */
+/* Another Mastodon has this one: from the next look on it is the configured one. */
+void incumbent_configure(struct incumbent *incumbent, const char *configured);
 /* Looks at the processes now, unless a look is under way; logs a change. */
 void incumbent_look(struct incumbent *incumbent);
 /* A job came from the queue that never failed before, so that its client made it lately. */

@@ -18,11 +18,12 @@ struct intake {
     bool claiming; /* a claim script is under way */
     bool idle; /* the last answer was short: nothing to claim until the wait list or the tick says
                   so */
-    bool pulling;   /* a claim of `pull` is under way */
-    bool pull_idle; /* the last answer was short: the tick looks again */
-    bool waiting;   /* BLMOVE is under way */
-    unsigned due;   /* due scripts under way */
-    double tokens;  /* of claim_rate */
+    bool pulling;          /* a claim of `pull` is under way */
+    bool pull_idle;        /* the last answer was short: the tick looks again */
+    bool waiting;          /* BLMOVE is under way */
+    unsigned due;          /* due scripts under way */
+    unsigned due_turns[2]; /* of `schedule`, of `retry` */
+    double tokens;         /* of claim_rate */
     int64_t tokens_ms;
     uint64_t calls;
     uint64_t generation; /* answers from before a fence are another identity's */
@@ -427,7 +428,7 @@ static void on_due(void *arg, enum redis_status status, const redisReply *reply)
 
 void intake_due(struct intake *intake, enum claim_origin origin, struct room room)
 {
-    enum { LOOK_FURTHER = 200 };
+    enum { LOOK_FURTHER = 200, WINDOW = 200 };
     char now[32];
 
     if (intake->state != INTAKE_ON || membership_state(intake->o.membership) != MEMBER_PRESENT ||
@@ -449,6 +450,8 @@ void intake_due(struct intake *intake, enum claim_origin origin, struct room roo
     script_arg_number(call, (int64_t)room.bytes);
     script_arg_number(call, room.jobs + LOOK_FURTHER);
     script_arg(call, origin == ORIGIN_RETRY ? STR("r") : STR("s"));
+    script_arg_number(call, intake->due_turns[origin == ORIGIN_RETRY]++);
+    script_arg_number(call, WINDOW);
     intake->due++;
     script_send(call, intake->o.redis, on_due, make_request(intake, origin, room));
 }

@@ -18,6 +18,8 @@ void keys_init(struct keys *keys, struct str redis_namespace)
     keys->circuits = keys_prefixed(keys, STR("fedpush:circuits"));
     keys->circuit = keys_prefixed(keys, STR("fedpush:circuit"));
     keys->reserved = keys_prefixed(keys, STR("fedpush:reserved"));
+    keys->policies = keys_prefixed(keys, STR("fedpush:policies"));
+    keys->audit = keys_prefixed(keys, STR("fedpush:audit"));
     keys->queues = keys_prefixed(keys, STR("queues"));
     keys->queue_push = keys_prefixed(keys, STR("queue:push"));
     keys->queue_pull = keys_prefixed(keys, STR("queue:pull"));
@@ -37,6 +39,8 @@ void keys_clear(struct keys *keys)
     free(keys->circuits);
     free(keys->circuit);
     free(keys->reserved);
+    free(keys->policies);
+    free(keys->audit);
     free(keys->queues);
     free(keys->queue_push);
     free(keys->queue_pull);

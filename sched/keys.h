@@ -19,11 +19,16 @@
  * fedpush:circuit     hash: host -> "open OPENED_MS PROBE_MS BACKOFF_MS" (Unix milliseconds of
  *                     Redis' TIME), or "closed", for an hour
  * fedpush:probe:HOST  string: the token of the probe that is under way; expires
- * fedpush:reserved    hash: host -> Unix milliseconds at which its last booked job comes back
+ * fedpush:reserved    hash: host -> Unix milliseconds at which its last booked job comes back;
+ *                     "HOST called" -> the same of those that were called back
  * fedpush:booked:HOST sorted set: "r<score>" or "s<score>", where in `retry` or `schedule` a job of
  *                     the host is booked -> that score, for three days
  * fedpush:pairs:HOST  hash: sender and inbox (16 hexadecimal digits) -> "CREATED SCORE ...", in
  *                     microseconds, of its booked jobs, in the order in which they are to come back
+ * fedpush:policies   hash: name -> "VERSION TEXT" (base/policy.h), ":version" -> that of the latest
+ *                     change: Redis TIME in microseconds
+ * fedpush:audit       hash: id -> what an admin did, a line each: version, who, action, name,
+ *                     detail; waits here until it stands in PostgreSQL
  */
 #ifndef FEDPUSH_SCHED_KEYS_H
 #define FEDPUSH_SCHED_KEYS_H
@@ -39,6 +44,8 @@ struct keys {
     char *circuits;
     char *circuit;
     char *reserved;
+    char *policies;
+    char *audit;
     char *queues;     /* Sidekiq's set of queue names */
     char *queue_push; /* "queue:push" */
     char *queue_pull; /* "queue:pull" */

@@ -19,6 +19,7 @@ enum {
     IDLE_MS = 3600000,
     FIRST_MEAN_MS = 200,
     LOST_PROBE_MS = 30000,
+    GAP_ROOM_MS = 60000,
     UNRESOLVED_MS = 2000,
 };
 
@@ -154,6 +155,13 @@ void lanes_adopt_closed(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 
 /* --- what waits --- */
 
+/* Of a lane that an admin has slowed down, what leaves within a minute. */
+static bool gap_has_room(const struct lane *lane)
+{
+    unsigned waiting = lane->waiting + lane->low_waiting;
+    return waiting == 0 || waiting * lane->limits.min_gap_ms < GAP_ROOM_MS;
+}
+
 static bool has_room(const struct lanes *lanes, const struct lane *lane, bool low, bool returned,
                      int64_t now_ms)
 {
@@ -161,7 +169,8 @@ static bool has_room(const struct lanes *lanes, const struct lane *lane, bool lo
     unsigned suspects = total / (low ? LOW_SUSPECT_SHARE : LANE_SUSPECT_SHARE);
     unsigned most = total / LANE_SHARE * (returned ? 2 : 1);
 
-    if ((low ? lane->low_waiting : lane->waiting) >= most || (low && lanes_low_room(lanes) == 0))
+    if ((low ? lane->low_waiting : lane->waiting) >= most || (low && lanes_low_room(lanes) == 0) ||
+        !gap_has_room(lane))
         return false;
     bool unknown = !lane->tried && lane_silent_ms(lane) > now_ms;
     return !lane->suspect || unknown || lanes->shares[low].suspect_waiting < suspects;
@@ -421,6 +430,18 @@ void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked, int64_t n
 {
     lane->blocked = blocked;
     lane_update(lanes, lane, now_ms);
+}
+
+void lanes_restrict(struct lanes *lanes, struct lane *lane, const struct lane_limits *limits,
+                    int64_t now_ms)
+{
+    lane->limits = *limits;
+    lane_update(lanes, lane, now_ms);
+}
+
+unsigned lanes_machines(const struct lanes *lanes)
+{
+    return lanes->machines;
 }
 
 void lanes_pardon(struct lanes *lanes, struct lane *lane, int64_t now_ms)

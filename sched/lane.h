@@ -51,6 +51,13 @@ enum lane_probe {
     LANE_PROBE_WON,   /* the next job is the probe */
 };
 
+/* What an admin has ordered for a host. */
+struct lane_limits {
+    bool paused;         /* nothing leaves the lane */
+    unsigned max_window; /* 0: no such order */
+    int64_t min_gap_ms;  /* between two starts; 0: no such order */
+};
+
 struct lane {
     TAILQ_ENTRY(lane) ring;  /* of `place` */
     TAILQ_ENTRY(lane) sleep; /* while wake_tick > 0 */
@@ -70,7 +77,8 @@ struct lane {
     bool tried; /* an attempt has ended: a suspect host that was never tried is only unknown */
     unsigned progressing; /* of `waiting`: what it will dispatch soon, at its pace */
     bool blocked;         /* an answer about the host's availability is awaited */
-    bool stuck;           /* of what waits nothing may go before something lands */
+    struct lane_limits limits;
+    bool stuck; /* of what waits nothing may go before something lands */
     struct window window;
     struct circuit circuit;
     enum lane_probe probe;
@@ -80,8 +88,10 @@ struct lane {
     unsigned pair_capacity;
     int64_t reserved_ms; /* the end of what is booked */
     int64_t low_reserved_ms;
-    int64_t released_ms; /* when what is booked was last called back */
-    uint32_t mean_ms;    /* of its attempts, moving */
+    int64_t released_ms;  /* when what is booked was last called back */
+    uint32_t mean_ms;     /* of its attempts, moving */
+    uint32_t interval_us; /* between two starts while others waited, moving */
+    bool pressed;         /* others have waited since its last start */
     int64_t touched_ms;
 };
 
@@ -180,6 +190,10 @@ enum circuit_event lanes_landed(struct lanes *lanes, struct claim *claim,
                                 const struct lane_result *result, int64_t now_ms);
 /* No job of the lane is dispatched until it is unblocked. */
 void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked, int64_t now_ms);
+/* From now on; in flight there may be more than the window allows. */
+void lanes_restrict(struct lanes *lanes, struct lane *lane, const struct lane_limits *limits,
+                    int64_t now_ms);
+unsigned lanes_machines(const struct lanes *lanes);
 /* Mastodon's admin restarted delivery, or the like: what was held against the host is void. */
 void lanes_pardon(struct lanes *lanes, struct lane *lane, int64_t now_ms);
 

@@ -3,8 +3,12 @@
 #include "base/table.h"
 #include "sched/lane_inside.h"
 
+/* What one lane counts for is bounded: a busy host's jobs don't keep the others' from being
+ * claimed.
+ */
 enum {
     PROGRESS_MS = 2000,
+    PROGRESS_MOST = 64,
     SILENT_MS = 500, /* a suspect host that takes longer may be a black hole */
 };
 
@@ -21,16 +25,24 @@ void lane_rings_init(struct lanes *lanes)
 
 unsigned lane_window(const struct lanes *lanes, const struct lane *lane)
 {
-    unsigned most = lanes->options.host_window / lanes->machines;
-    unsigned window = lane->suspect || most == 0 ? 1 : lane->window.size;
+    unsigned most = lanes->options.host_window;
+    unsigned window = lane->suspect ? 1 : lane->window.size;
 
-    return most > 0 && window > most ? most : window;
+    if (lane->limits.max_window > 0 && lane->limits.max_window < most)
+        most = lane->limits.max_window;
+    most = most > lanes->machines ? most / lanes->machines : 1;
+    return window > most ? most : window;
+}
+
+static int64_t later(int64_t a_ms, int64_t b_ms)
+{
+    return a_ms > b_ms ? a_ms : b_ms;
 }
 
 int64_t lanes_pace_ms(const struct lanes *lanes, const struct lane *lane)
 {
-    int64_t pace_ms = lane->mean_ms / lane_window(lanes, lane);
-    return (pace_ms > lane->window.gap_ms ? pace_ms : lane->window.gap_ms) + 1;
+    int64_t pace_ms = later(lane->mean_ms / lane_window(lanes, lane), lane->interval_us / 1000);
+    return later(later(pace_ms, lane->window.gap_ms), lane->limits.min_gap_ms) + 1;
 }
 
 struct lane_ring *lane_ring_of(struct lanes *lanes, const struct lane *lane)
@@ -44,15 +56,11 @@ bool lane_low_fits(const struct lanes *lanes, const struct lane *lane)
     return lane->low_waiting > 0 && lane->low_in_flight < (window > 1 ? window - 1 : 1);
 }
 
-static int64_t later(int64_t a_ms, int64_t b_ms)
-{
-    return a_ms > b_ms ? a_ms : b_ms;
-}
-
 /* When time allows the lane's next start; INT64_MAX: time alone never will. */
 static int64_t opens_ms(const struct lanes *lanes, const struct lane *lane)
 {
-    int64_t at_ms = window_opens_ms(&lane->window);
+    int64_t at_ms =
+        later(window_opens_ms(&lane->window), lane->window.started_ms + lane->limits.min_gap_ms);
 
     switch (lane->circuit.state) {
     case CIRCUIT_OPEN:
@@ -72,7 +80,8 @@ static int64_t opens_ms(const struct lanes *lanes, const struct lane *lane)
 /* Where it may stand but for the time. */
 static enum lane_place place_of(const struct lanes *lanes, const struct lane *lane)
 {
-    if (lane->blocked || lane->stuck || lane->in_flight >= lane_window(lanes, lane))
+    if (lane->blocked || lane->limits.paused || lane->stuck ||
+        lane->in_flight >= lane_window(lanes, lane))
         return PLACE_NONE;
     if (lane->waiting > 0)
         return lane->suspect ? PLACE_SUSPECT : PLACE_HEALTHY;
@@ -94,6 +103,8 @@ static void count_progressing(struct lanes *lanes, struct lane *lane, int64_t no
 
     if (soon == 0)
         soon = 1;
+    if (soon > PROGRESS_MOST)
+        soon = PROGRESS_MOST;
     if (soon > lane->waiting)
         soon = lane->waiting;
     if (lane->circuit.state != CIRCUIT_CLOSED || lane_silent_ms(lane) <= now_ms)
@@ -152,6 +163,8 @@ void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms)
     int64_t at_ms = place != PLACE_NONE ? opens_ms(lanes, lane) : INT64_MAX;
 
     count_progressing(lanes, lane, now_ms);
+    if (lane->waiting + lane->low_waiting == 0)
+        lane->pressed = false;
     set_place(lanes, lane, at_ms <= now_ms ? place : PLACE_NONE);
     if (at_ms == INT64_MAX && lane_silent_ms(lane) > now_ms)
         at_ms = lane_silent_ms(lane);

@@ -9,8 +9,10 @@ enum {
     LOW_LEAST = 32, /* the same, whatever else there is */
     RETRIED_TURN = 4,
     LOW_TURN = 16,
-    PAIR_LOOK = 16, /* jobs of a list that are looked at for one whose pair is free */
+    FREE_LOOK = 512, /* jobs of a list that are looked at for one whose pair is free */
+    PAIR_LOOK = 16,  /* of the other list, for an older one of the same pair */
     TRIAL_LOOK = 32,
+    LONGEST_INTERVAL_US = 2000000,
 };
 
 /* --- pairs --- */
@@ -56,7 +58,7 @@ static struct claim *first_free(const struct lane *lane, const struct claim_list
     {
         if (pair_is_free(lane, claim->pair))
             return claim;
-        if (++looked == PAIR_LOOK)
+        if (++looked == FREE_LOOK)
             break;
     }
     return NULL;
@@ -181,9 +183,23 @@ static struct claim *choose_claim(struct lanes *lanes, struct worker_rings *ring
     return NULL;
 }
 
+/* How fast it really goes: other limits than its window's may be narrower. */
+static void measure_pace(struct lane *lane, int64_t now_ms)
+{
+    int64_t interval_us = (now_ms - lane->window.started_ms) * 1000;
+
+    if (!lane->pressed)
+        return;
+    if (interval_us > LONGEST_INTERVAL_US)
+        interval_us = LONGEST_INTERVAL_US;
+    lane->interval_us = (uint32_t)(((int64_t)lane->interval_us * 15 + interval_us) / 16);
+}
+
 static void start(struct lanes *lanes, struct claim *claim, int64_t now_ms)
 {
     struct lane *lane = claim->lane;
+
+    measure_pace(lane, now_ms);
 
     lanes_remove(lanes, claim, now_ms);
     claim->state = CLAIM_FLIGHT;
@@ -194,6 +210,7 @@ static void start(struct lanes *lanes, struct claim *claim, int64_t now_ms)
     pair_started(lane, claim->pair);
     lane_count_in_flight(lanes, lane, claim->low, 1);
     window_started(&lane->window, now_ms);
+    lane->pressed = lane->waiting + lane->low_waiting > 0;
     lane_update(lanes, lane, now_ms);
     if (lane->place != PLACE_NONE) { /* one job a turn: to the end of the ring */
         TAILQ_REMOVE(lane_ring_of(lanes, lane), lane, ring);

@@ -17,6 +17,7 @@ enum ledger_entry {
     LEDGER_EXHAUSTED,   /* the last retry failed */
     LEDGER_DEAD,        /* into `dead`: malformed or poison */
     LEDGER_HANDED_OFF,  /* to a queue that Ruby serves */
+    LEDGER_POLICY,      /* dropped, as an admin ordered */
     LEDGER_RETURNED,    /* to where it was claimed from, by its owner */
     LEDGER_RECOVERED,   /* the same, by others */
     LEDGER_ENTRIES,

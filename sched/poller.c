@@ -1,13 +1,14 @@
 #include "sched/poller.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
 #include "sched/retry.h"
 
-enum { FIRST_WAIT_MS = 10000, PER_PROCESS_MS = 5000 };
+enum { FIRST_WAIT_MS = 10000, PER_PROCESS_MS = 5000, PAGE = 50, MAX_PAGES = 20 };
 
-/* IDLE --cadence--> RETRY (entries read) --> SCHEDULE --> IDLE */
+/* IDLE --cadence--> RETRY (page after page) --> SCHEDULE (the same) --> IDLE */
 enum poller_state { POLLER_IDLE = 0, POLLER_RETRY, POLLER_SCHEDULE, POLLER_STOPPED };
 
 struct poller {
@@ -15,6 +16,10 @@ struct poller {
     struct json *json;
     enum poller_state state;
     int64_t next_ms;
+    unsigned pages; /* read of this set, in this round */
+    /* Entries of `retry` and `schedule` at whose head nothing is ours to do: the next page begins
+     * behind them, in the next round, too, when this one ended before the set's end. */
+    unsigned skipped[2];
 };
 
 struct poller *poller_create(const struct poller_options *options)
@@ -45,6 +50,11 @@ void poller_lost(struct poller *poller)
         poller->state = POLLER_IDLE;
 }
 
+static unsigned *skipped(struct poller *poller)
+{
+    return &poller->skipped[poller->state == POLLER_SCHEDULE];
+}
+
 static const char *zset_key(const struct poller *poller)
 {
     return poller->state == POLLER_RETRY ? poller->o.keys->retry : poller->o.keys->schedule;
@@ -52,35 +62,46 @@ static const char *zset_key(const struct poller *poller)
 
 static void on_entries(void *arg, enum redis_status status, const redisReply *reply);
 
-static void read_entries(struct poller *poller)
+static void read_page(struct poller *poller)
 {
     char now[32];
+    char from[16];
+    char count[16];
 
     retry_score(now, clock_wall_us(poller->o.clock));
-    const struct str words[] = {STR("ZRANGEBYSCORE"),
-                                str_of(zset_key(poller)),
-                                STR("-inf"),
-                                str_of(now),
-                                STR("LIMIT"),
-                                STR("0"),
-                                STR("50")};
+    snprintf(from, sizeof(from), "%u", *skipped(poller));
+    snprintf(count, sizeof(count), "%d", PAGE);
+    const struct str words[] = {STR("ZRANGEBYSCORE"), str_of(zset_key(poller)),
+                                STR("-inf"),          str_of(now),
+                                STR("LIMIT"),         str_of(from),
+                                str_of(count)};
     redis_send(poller->o.redis, on_entries, poller, 7, words);
 }
 
-static void enqueue(struct poller *poller, struct str entry)
+/* Those of one set, beginning where the last round of it had to end. */
+static void read_set(struct poller *poller, enum poller_state state)
+{
+    poller->state = state;
+    poller->pages = 0;
+    read_page(poller);
+}
+
+/* False: the entry stays where it is. */
+static bool enqueue(struct poller *poller, struct str entry)
 {
     struct job job;
     struct buf queue;
     struct buf pushed;
 
     job_parse(&job, poller->json, entry);
-    bool ours = job.kind == JOB_DELIVERY || job.has_lock;
+    bool ours = job.kind == JOB_DELIVERY || job.has_lock; /* or Ruby's alone */
     job_clear(&job);
     if (ours)
-        return;
+        return false;
     buf_init(&queue, 256);
     buf_init(&pushed, entry.len + 64);
-    if (job_queue(poller->json, entry, &queue) && !queue.overflow) {
+    bool goes = job_queue(poller->json, entry, &queue) && !queue.overflow;
+    if (goes) {
         char *key = keys_queue(poller->o.keys, buf_str(&queue));
         job_put_enqueued(&pushed, poller->json, entry, clock_wall_us(poller->o.clock),
                          poller->o.sidekiq->major >= 8);
@@ -96,6 +117,7 @@ static void enqueue(struct poller *poller, struct str entry)
     }
     buf_clear(&pushed);
     buf_clear(&queue);
+    return goes;
 }
 
 static void on_entries(void *arg, enum redis_status status, const redisReply *reply)
@@ -108,14 +130,19 @@ static void on_entries(void *arg, enum redis_status status, const redisReply *re
         poller->state = POLLER_IDLE;
         return;
     }
-    for (size_t i = 0; i < reply->elements; i++)
-        enqueue(poller, (struct str){reply->element[i]->str, (size_t)reply->element[i]->len});
-    if (poller->state == POLLER_RETRY) {
-        poller->state = POLLER_SCHEDULE;
-        read_entries(poller);
-    } else {
-        poller->state = POLLER_IDLE;
+    for (size_t i = 0; i < reply->elements; i++) {
+        struct str entry = {reply->element[i]->str, (size_t)reply->element[i]->len};
+        *skipped(poller) += !enqueue(poller, entry);
     }
+    bool at_end = reply->elements < PAGE;
+    if (at_end)
+        *skipped(poller) = 0;
+    if (!at_end && ++poller->pages < MAX_PAGES)
+        read_page(poller);
+    else if (poller->state == POLLER_RETRY)
+        read_set(poller, POLLER_SCHEDULE);
+    else
+        poller->state = POLLER_IDLE;
 }
 
 /* Sidekiq's interval grows with the processes that poll; below ten of them it sleeps uniformly in
@@ -141,7 +168,6 @@ void poller_tick(struct poller *poller, unsigned processes)
     intake_due(poller->o.intake, ORIGIN_SCHEDULE, poller->o.room(poller->o.arg));
     if (poller->state == POLLER_IDLE && now_ms >= poller->next_ms) {
         poller->next_ms = now_ms + poller_cadence_ms(poller->o.sidekiq, processes, poller->o.rng);
-        poller->state = POLLER_RETRY;
-        read_entries(poller);
+        read_set(poller, POLLER_RETRY);
     }
 }

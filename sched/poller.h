@@ -2,8 +2,9 @@
  * Sidekiq's poller: due entries of `retry` and `schedule`. Native deliveries are claimed directly
  * each second (intake_due), at most as many as the lanes can take, so that a wave of retries never
  * stands in front of fresh posts. Other classes go to their queue as Sidekiq does it, at its
- * cadence (5 s a registered process), but atomically; entries with a lock_digest are left to Ruby,
- * whose client middleware must see them.
+ * cadence (5 s a registered process), but atomically and at most 1,000 of a set a round; entries
+ * with a lock_digest are left to Ruby, whose client middleware must see them. However many of those
+ * are due, they hide nothing behind them for ever.
  */
 #ifndef FEDPUSH_SCHED_POLLER_H
 #define FEDPUSH_SCHED_POLLER_H

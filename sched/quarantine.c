@@ -55,7 +55,7 @@ static void run_alone(struct scheduler *s, struct claim *claim)
     q->count--;
     claim->state = CLAIM_NEW;
     claim->alone = true;
-    if (!admit_understand(s, claim)) {
+    if (!admit_understand(s, claim) || limits_settle(s, claim)) {
         q->state = QUARANTINE_READY;
         return;
     }
@@ -89,8 +89,7 @@ static void on_marked(void *arg, enum redis_status status, const redisReply *rep
     if (mark.generation != s->asked_generation || s->quarantine.state != QUARANTINE_MARKING)
         return;
     s->quarantine.state = QUARANTINE_READY;
-    if (status == REDIS_REPLIED && first != NULL && first->seq == mark.seq &&
-        s->state == SCHEDULER_RUNNING)
+    if (status == REDIS_REPLIED && first != NULL && first->seq == mark.seq && admit_takes_jobs(s))
         run_alone(s, first);
     if (status == REDIS_REPLIED)
         quarantine_step(s);
@@ -139,8 +138,7 @@ void quarantine_step(struct scheduler *s)
     case QUARANTINE_READY:
         if (!worker) {
             q->state = QUARANTINE_STARTING; /* it died: the supervisor starts another */
-        } else if (first != NULL && membership_is_fresh(s->membership) &&
-                   s->state == SCHEDULER_RUNNING) {
+        } else if (first != NULL && membership_is_fresh(s->membership) && admit_takes_jobs(s)) {
             write_mark(s, first);
         } else if (first == NULL && now_ms - q->idle_ms > IDLE_STOP_MS) {
             ask_supervisor(s, false);

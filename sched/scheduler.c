@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mastodon.h"
 #include "sched/state.h"
 
 enum {
@@ -201,6 +202,7 @@ static void on_redis_ready(void *arg)
 
     script_load(s->redis);
     redis_send(s->redis, on_policy, s, 2, words);
+    policies_redis_ready(s->policies);
     membership_redis_ready(s->membership);
     fleet_redis_ready(s->fleet);
     if (s->schemes != NULL)
@@ -333,6 +335,8 @@ static void on_tick(void *arg)
     look_at_fleet(s);
     if (s->schemes != NULL)
         schemes_tick(s->schemes);
+    policies_tick(s->policies);
+    limits_tick(s);
     quarantine_step(s);
     conclude_doubts(s);
     if (s->state == SCHEDULER_RUNNING) {
@@ -502,16 +506,16 @@ static void make_recording(struct scheduler *s)
     static const char *const push[] = {"push", NULL};
     static const char *const both[] = {"push", "pull", NULL};
     struct role_process *p = &s->process;
-    const struct availability_options availability = {
-        .base = p->base,
-        .clock = &p->clock,
-        .postgres = s->postgres,
-        .redis_base = s->redis_base,
-        .redis_cache = s->redis_cache,
-        .redis_namespace = str_of(p->config.redis_namespace),
-        .cache_unlink = mastodon_version_compare(&p->config.mastodon, 4, 6, 0) >= 0,
-        .answered = admit_answered,
-        .arg = s};
+    const struct availability_options availability = {.base = p->base,
+                                                      .clock = &p->clock,
+                                                      .postgres = s->postgres,
+                                                      .redis_base = s->redis_base,
+                                                      .redis_cache = s->redis_cache,
+                                                      .redis_namespace =
+                                                          str_of(p->config.redis_namespace),
+                                                      .mastodon = &p->config.mastodon,
+                                                      .answered = admit_answered,
+                                                      .arg = s};
     s->availability = availability_create(&availability);
     s->health = health_create(p->base, &p->clock, s->postgres_fedpush);
     const struct settle_options settle = {.base = p->base,
@@ -553,6 +557,7 @@ static void make_lanes(struct scheduler *s)
     struct dispatch_options dispatch = {.base = p->base,
                                         .clock = &p->clock,
                                         .schemes = s->schemes,
+                                        .policies = s->policies,
                                         .credit = on_credit,
                                         .outcome = on_outcome,
                                         .lost = on_lost,
@@ -635,6 +640,7 @@ static void on_start(void *arg)
     make_claiming(s);
     make_recording(s);
     make_followers(s);
+    limits_start(s);
     make_lanes(s);
     for (unsigned i = 0; i < s->workers; i++)
         dispatch_connect(s->dispatch, i, s->worker_fds[i]);
@@ -681,8 +687,12 @@ static void on_identity(void *arg, struct str text)
 static void on_reload(void *arg)
 {
     struct scheduler *s = arg;
-    intake_set_rate(s->intake, s->process.config.claim_rate);
-    lanes_set_rate(s->lanes, s->process.config.max_rate, clock_mono_ms(&s->process.clock));
+    const struct config *config = &s->process.config;
+
+    intake_set_rate(s->intake, config->claim_rate);
+    lanes_set_rate(s->lanes, config->max_rate, clock_mono_ms(&s->process.clock));
+    if (config->sidekiq_version_set == 0)
+        incumbent_configure(s->incumbent, mastodon_sidekiq_version(&config->mastodon));
 }
 
 static void on_drain(void *arg, unsigned seconds)

@@ -40,7 +40,21 @@ static const char version_1[] =
     "INSERT INTO fedpush.schema_version (version) VALUES (1) ON CONFLICT DO NOTHING;"
     "COMMIT;";
 
-static const char *const migrations[SCHEMA_VERSION] = {version_1};
+/* Orders about domains, and who gave them. */
+static const char version_2[] =
+    "BEGIN;"
+    "SELECT pg_advisory_xact_lock(8316293741);"
+    "CREATE TABLE IF NOT EXISTS fedpush.domain_policy ("
+    " domain text PRIMARY KEY, version bigint NOT NULL, policy text NOT NULL,"
+    " updated_at timestamptz NOT NULL DEFAULT now());"
+    "CREATE TABLE IF NOT EXISTS fedpush.audit ("
+    " id text PRIMARY KEY, at timestamptz NOT NULL, who text NOT NULL, action text NOT NULL,"
+    " domain text NOT NULL, detail text NOT NULL);"
+    "CREATE INDEX IF NOT EXISTS audit_at ON fedpush.audit (at);"
+    "INSERT INTO fedpush.schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;"
+    "COMMIT;";
+
+static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2};
 
 /* SURVEYING --> READING --version--> MIGRATING (while one is missing) --> done; a check goes from
  * READING to RIGHTS instead. */
@@ -146,7 +160,8 @@ static void check_rights(struct schema_run *run)
         "has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') AND "
         "has_table_privilege(c.oid, 'UPDATE')) FROM pg_class c JOIN pg_namespace n ON n.oid = "
         "c.relnamespace "
-        "WHERE n.nspname = 'fedpush' AND c.relname IN ('inbox_health', 'domain_health')",
+        "WHERE n.nspname = 'fedpush' AND c.relname IN ('inbox_health', 'domain_health', "
+        "'domain_policy', 'audit')",
         0, NULL);
 }
 

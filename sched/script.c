@@ -41,6 +41,12 @@ static const char *source_of(enum script script)
         return script_probe;
     case SCRIPT_RELEASE:
         return script_release;
+    case SCRIPT_POLICIES:
+        return script_policies;
+    case SCRIPT_POLICIES_MERGE:
+        return script_policies_merge;
+    case SCRIPT_POLICIES_WRITE:
+        return script_policies_write;
     case SCRIPT_COUNT:
         break;
     }

@@ -16,5 +16,8 @@ extern const char script_schemes[];
 extern const char script_fleet[];
 extern const char script_probe[];
 extern const char script_release[];
+extern const char script_policies[];
+extern const char script_policies_merge[];
+extern const char script_policies_write[];
 
 #endif

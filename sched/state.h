@@ -1,7 +1,8 @@
 /*
  * The scheduler's state, shared by the files that are the scheduler: scheduler.c (life), admit.c
  * (what comes in), conclude.c (what comes out), circuits.c (hosts that don't answer), quarantine.c
- * (what must run alone), drain.c (the end). Nobody else includes this.
+ * (what must run alone), limits.c (what admins ordered), drain.c (the end). Nobody else includes
+ * this.
  */
 #ifndef FEDPUSH_SCHED_STATE_H
 #define FEDPUSH_SCHED_STATE_H
@@ -17,6 +18,7 @@
 #include "sched/intake.h"
 #include "sched/lane.h"
 #include "sched/observer.h"
+#include "sched/policies.h"
 #include "sched/poller.h"
 #include "sched/reconcile.h"
 #include "sched/register.h"
@@ -52,6 +54,11 @@ struct quarantine {
     unsigned count;
     uint64_t seq;    /* MARKING: of the claim */
     int64_t idle_ms; /* monotonic: since when there is nothing to do */
+};
+
+struct limits {
+    bool paused;       /* the fleet, or this machine */
+    int64_t return_ms; /* paused: monotonic, when what is held goes back next */
 };
 
 enum drain_state {
@@ -96,6 +103,8 @@ struct scheduler {
     struct followers *followers; /* NULL: no synchronization is sent */
     struct health *health;
     struct schemes *schemes; /* NULL: FEDPUSH_DOUBLE_KNOCK is false */
+    struct policies *policies;
+    struct limits limits;
     struct lanes *lanes;
     struct dispatch *dispatch;
     struct quarantine quarantine;
@@ -122,6 +131,8 @@ struct scheduler {
     uint64_t asked_generation; /* bumped by a fence: answers from before are stale */
 };
 
+/* Whether deliveries are taken and dispatched now. */
+bool admit_takes_jobs(const struct scheduler *s);
 /* admit.c: a new claim, or one that comes back, finds its place. */
 void admit_claim(struct scheduler *s, struct claim *claim);
 /* Puts a parsed claim with a URL into its lane, or back into Redis: when the lane is full, or the
@@ -188,6 +199,16 @@ char *conclude_queue(struct scheduler *s, const struct claim *claim);
 /* A worker died with this claim in its hands. */
 void conclude_lost(struct scheduler *s, unsigned worker, struct claim *claim);
 
+/* limits.c: what admins have ordered. */
+void limits_start(struct scheduler *s);
+/* policies' `changed`: all lanes follow. */
+void limits_changed(void *scheduler);
+/* True: this claim (CLAIM_NEW, with a URL) must not wait for its host now: it has been settled. */
+bool limits_settle(struct scheduler *s, struct claim *claim);
+/* A lane that was just made follows, too. */
+void limits_follow(struct scheduler *s, struct lane *lane);
+void limits_tick(struct scheduler *s); /* each second */
+
 /* quarantine.c */
 enum { QUARANTINE_RECOVERIES = 2 };
 void quarantine_add(struct scheduler *s, struct claim *claim);
@@ -198,6 +219,8 @@ void quarantine_prune(struct scheduler *s); /* each hour */
 /* drain.c */
 void drain_start(struct scheduler *s, unsigned seconds);
 void drain_step(struct scheduler *s); /* after anything that may let it go on; each second */
+/* Takes a waiting claim off its list (it becomes CLAIM_NEW); false for one that isn't waiting. */
+bool drain_unlist(struct scheduler *s, struct claim *claim);
 /* Everything that waits goes back to where it came from, the newest first, so that the oldest is
  * served first. */
 void drain_return_waiting(struct scheduler *s);

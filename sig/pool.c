@@ -10,6 +10,7 @@ enum {
     /* The loop is woken for so many signatures, or when nothing is left to sign: a wake-up for each
      * would cost several per cent under load. */
     WAKE_EVERY = 8,
+    LOW_TURN = 16,
     STACK_BYTES = 256 * 1024, /* locked into memory with all else: not 8 MiB each */
 };
 
@@ -25,7 +26,9 @@ struct pool {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     struct pool_queue queued;
-    size_t queued_count;
+    struct pool_queue low;
+    unsigned turns;
+    size_t queued_count; /* in both */
     struct pool_queue finished;
     size_t finished_count;
     bool woken; /* the loop was woken and has not looked yet */
@@ -55,6 +58,21 @@ static void finish_job(struct pool *pool, struct pool_job *job)
     }
 }
 
+/* The next one, taken out of its queue; NULL when there is none. With the mutex held. */
+static struct pool_job *take_job(struct pool *pool)
+{
+    bool low =
+        STAILQ_EMPTY(&pool->queued) || (++pool->turns % LOW_TURN == 0 && !STAILQ_EMPTY(&pool->low));
+    struct pool_queue *queue = low ? &pool->low : &pool->queued;
+    struct pool_job *job = STAILQ_FIRST(queue);
+
+    if (job != NULL) {
+        STAILQ_REMOVE_HEAD(queue, link);
+        pool->queued_count--;
+    }
+    return job;
+}
+
 static void *run_thread(void *arg)
 {
     struct pool_thread *self = arg;
@@ -63,12 +81,10 @@ static void *run_thread(void *arg)
 
     pthread_mutex_lock(&pool->mutex);
     while (!pool->stopping) {
-        if ((job = STAILQ_FIRST(&pool->queued)) == NULL) {
+        if ((job = take_job(pool)) == NULL) {
             pthread_cond_wait(&pool->wake, &pool->mutex);
             continue;
         }
-        STAILQ_REMOVE_HEAD(&pool->queued, link);
-        pool->queued_count--;
         pthread_mutex_unlock(&pool->mutex);
         job->good =
             key_sign(job->key, self->number, job->sha256, job->signature, &job->signature_len);
@@ -105,7 +121,7 @@ bool pool_submit(struct pool *pool, struct pool_job *job)
     pthread_mutex_lock(&pool->mutex);
     bool fits = pool->queued_count < pool->max_queued;
     if (fits) {
-        STAILQ_INSERT_TAIL(&pool->queued, job, link);
+        STAILQ_INSERT_TAIL(job->low ? &pool->low : &pool->queued, job, link);
         pool->queued_count++;
         pthread_cond_signal(&pool->wake);
     }
@@ -149,6 +165,7 @@ struct pool *pool_create(struct event_base *base, unsigned threads, size_t max_q
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
     STAILQ_INIT(&pool->queued);
+    STAILQ_INIT(&pool->low);
     STAILQ_INIT(&pool->finished);
     pool->max_queued = max_queued;
     pool->done = done;

@@ -1,6 +1,7 @@
 /*
  * The threads that sign: a bounded queue under a mutex, and an eventfd back to the loop, which owns
- * everything else. Order is not kept.
+ * everything else. Order is not kept. What is low waits while there is anything else, but for each
+ * sixteenth turn: a backlog of it (hundreds in flight at once, a millisecond each) delays no post.
  */
 #ifndef FEDPUSH_SIG_POOL_H
 #define FEDPUSH_SIG_POOL_H
@@ -14,6 +15,7 @@
 struct pool_job {
     struct key *key;
     unsigned char sha256[DIGEST_SHA256_BYTES];
+    bool low;
     /* Results. */
     bool good;
     size_t signature_len;

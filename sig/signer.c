@@ -195,6 +195,7 @@ static struct request *request_create(struct channel *channel, const struct mess
     r->channel = channel;
     r->generation = channel->generation;
     r->id = m->id;
+    r->job.low = m->low != 0;
     r->method = (enum sign_method)m->method;
     r->scheme = (enum sign_scheme)m->scheme;
     at = r->memory = mem_alloc(m->target.len + m->ticket.origin.len + m->ticket.content_type.len +

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "worker/classify.h"
 #include "worker/knock.h"
+#include "worker/redirect.h"
 #include "worker/request.h"
 #include "worker/retry_after.h"
 
@@ -22,6 +23,9 @@ struct delivery {
     struct url url;       /* of the present hop */
     struct str body;
     bool get;
+    bool http2;
+    unsigned named_proxy; /* its place in FEDPUSH_PROXIES; 0: none was ordered */
+    bool low;
     struct knocking knocking;
     unsigned hops;
     unsigned waits; /* for a socket */
@@ -47,6 +51,7 @@ enum event_kind {
     EVENT_SIGNED,
     EVENT_ANSWERED,
     EVENT_CANCEL,
+    EVENT_ABORT,
     EVENT_STALE,
     EVENT_AGAIN,
     EVENT_LIMIT
@@ -130,6 +135,19 @@ static void end_failed(struct delivery *d, enum failure_kind failure, const char
     end(d, OUTCOME_TRANSPORT, 0);
 }
 
+/* --- without a socket --- */
+
+/* It is nobody's fault but this machine's: no retry is burnt, unless a request was sent before. */
+static void wait_for_socket(struct delivery *d)
+{
+    if (d->waits++ < DELIVERY_MAX_WAITS)
+        d->state = DELIVERY_WAITING;
+    else if (d->sent)
+        end_failed(d, FAILURE_OTHER, "HTTP::ConnectionError", "failed to connect: no socket");
+    else
+        end(d, OUTCOME_NOT_TRIED, 0);
+}
+
 /* --- resolving --- */
 
 static void on_resolved(void *arg, const struct dns_result *result)
@@ -153,6 +171,7 @@ static void ask_signer(struct delivery *d)
                                    .reread =
                                        rereads_take(d->context->rereads, d->ticket.account_id),
                                    .scheme = (uint8_t)d->knocking.scheme,
+                                   .low = d->low,
                                    .target = d->url.target};
 
     d->state = DELIVERY_SIGNING;
@@ -170,7 +189,9 @@ static void begin(struct delivery *d)
         end(d, OUTCOME_REFUSED, 0);
         return;
     }
-    d->proxy = proxy_for(d->context->proxies, d->url.host);
+    d->state = DELIVERY_RESOLVING;
+    d->proxy = d->named_proxy != 0 ? proxy_named(d->context->proxies, d->named_proxy)
+                                   : proxy_for(d->context->proxies, d->url.host);
     d->wait = resolver_ask(d->context->resolver, connected_to(d)->host, on_resolved, d);
 }
 
@@ -204,6 +225,10 @@ static void resolved(struct delivery *d, const struct dns_result *result)
 {
     bool all_refused;
 
+    if (result->status == DNS_NO_SOCKET) {
+        wait_for_socket(d);
+        return;
+    }
     if (result->status != DNS_FOUND && d->proxy != NULL) {
         end_failed(d, FAILURE_RESOLVER, "HTTP::ConnectionError",
                    "failed to connect: the proxy cannot be resolved");
@@ -258,7 +283,8 @@ static void send_request(struct delivery *d, const struct message_signed *answer
                                          .body = d->body,
                                          .addresses = literal ? NULL : d->addresses,
                                          .address_count = literal ? 0 : d->address_count,
-                                         .proxy = d->proxy};
+                                         .proxy = d->proxy,
+                                         .http2 = d->http2};
 
     d->state = DELIVERY_SENDING;
     d->transfer = http_start(context->http, &request, on_answered, d);
@@ -307,34 +333,12 @@ static void signed_or_not(struct delivery *d, const struct message_signed *answe
 
 /* --- answers and redirects --- */
 
-/* The absolute URL a Location means on this hop; false when there is none. */
-static bool target_of(const struct delivery *d, struct str location, struct url *target)
-{
-    CURLU *parts = curl_url();
-    char *base = str_dup(d->url.text);
-    char *relative = str_dup(location);
-    char *absolute = NULL;
-    struct err err;
-    bool good = parts != NULL && location.len > 0 &&
-                curl_url_set(parts, CURLUPART_URL, base, CURLU_PATH_AS_IS) == CURLUE_OK &&
-                curl_url_set(parts, CURLUPART_URL, relative, 0) == CURLUE_OK &&
-                curl_url_get(parts, CURLUPART_URL, &absolute, 0) == CURLUE_OK &&
-                url_parse(target, str_of(absolute), &err) == FP_OK;
-
-    curl_free(absolute);
-    curl_url_cleanup(parts);
-    free(relative);
-    free(base);
-    return good;
-}
-
-/* http.rb in strict mode on a persistent client: a POST follows only 303 (as GET), 307 and 308, a
- * GET all, within the origin. */
+/* Within the origin, as a persistent client of http.rb. */
 static void redirect(struct delivery *d, unsigned status, struct str location)
 {
     struct url target = {0};
 
-    if (!d->get && status != 303 && status != 307 && status != 308) {
+    if (!redirect_is_followed(status, d->get)) {
         end_failed(d, FAILURE_OTHER, "HTTP::StateError", "can't follow redirect of a POST");
         return;
     }
@@ -343,7 +347,7 @@ static void redirect(struct delivery *d, unsigned status, struct str location)
                    "too many redirects");
         return;
     }
-    if (!target_of(d, location, &target)) {
+    if (!redirect_target(&d->url, location, &target)) {
         end_failed(d, FAILURE_OTHER, "HTTP::StateError", "no usable Location header in redirect");
         return;
     }
@@ -359,12 +363,6 @@ static void redirect(struct delivery *d, unsigned status, struct str location)
     ask_signer(d);
 }
 
-static bool is_redirect(unsigned status)
-{
-    return status == 300 || status == 301 || status == 302 || status == 303 || status == 307 ||
-           status == 308;
-}
-
 static void answered(struct delivery *d, const struct http_result *result)
 {
     bool strict_body = mastodon_version_compare(&d->context->config->mastodon, 4, 4, 0) < 0;
@@ -375,17 +373,14 @@ static void answered(struct delivery *d, const struct http_result *result)
                                            clock_wall_us(d->context->clock) / 1000000);
     if (result->end == HTTP_ANSWERED && result->status == 401)
         rereads_note(d->context->rereads, d->ticket.account_id);
-    if (result->end == HTTP_NO_SOCKET && d->waits < DELIVERY_MAX_WAITS) {
-        d->waits++;
-        d->state = DELIVERY_WAITING;
-    } else if (result->end == HTTP_NO_SOCKET && !d->sent) {
-        end(d, OUTCOME_NOT_TRIED, 0);
+    if (result->end == HTTP_NO_SOCKET) {
+        wait_for_socket(d);
     } else if (result->end != HTTP_ANSWERED || result->status == 0) {
         classify_http(&d->failure, result, d->proxy != NULL, d->url.text);
         end(d, result->end == HTTP_REFUSED_ADDRESS ? OUTCOME_REFUSED : OUTCOME_TRANSPORT, 0);
     } else if (!d->get && knock_again(&d->knocking, result->status)) {
         ask_signer(d);
-    } else if (is_redirect(result->status)) {
+    } else if (redirect_is(result->status)) {
         redirect(d, result->status, result->location);
     } else if (result->body_cut && strict_body) {
         end_failed(d, FAILURE_OTHER, "Mastodon::LengthValidationError",
@@ -442,13 +437,16 @@ static void step(struct delivery *d, const struct event_of_delivery *event)
     case EVENT_CANCEL:
         cancel(d);
         break;
+    case EVENT_ABORT:
+        end(d, OUTCOME_NOT_TRIED, 0);
+        break;
     case EVENT_STALE:
         http_abort(d->transfer);
         d->transfer = NULL;
         ask_signer(d);
         break;
     case EVENT_AGAIN:
-        ask_signer(d);
+        begin(d);
         break;
     case EVENT_LIMIT:
         limit(d);
@@ -464,13 +462,18 @@ struct delivery *delivery_start(const struct delivery_context *context,
     struct url url;
     struct err err;
 
+    if (job->proxy != 0 && proxy_named(context->proxies, job->proxy) == NULL)
+        return NULL;
     if (url_parse(&url, job->url, &err) != FP_OK)
         return NULL;
     struct delivery *d = mem_alloc(sizeof(*d) + bytes);
     char *at = d->memory;
     d->context = context;
     d->id = job->id;
+    d->low = job->low != 0;
     knock_begin(&d->knocking, (enum knock)job->knock);
+    d->named_proxy = job->proxy;
+    d->http2 = job->http2 != 0;
     d->url = url;
     d->ticket = job->ticket;
     keep(&at, &d->ticket.origin);
@@ -501,6 +504,11 @@ void delivery_signer_back(struct delivery *d)
 void delivery_cancel(struct delivery *d)
 {
     step(d, &(struct event_of_delivery){.kind = EVENT_CANCEL});
+}
+
+void delivery_abort(struct delivery *d)
+{
+    step(d, &(struct event_of_delivery){.kind = EVENT_ABORT});
 }
 
 void delivery_tick(struct delivery *d)

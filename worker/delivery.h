@@ -2,12 +2,13 @@
  * One delivery: from the scheduler's job to its outcome.
  *
  *   RESOLVING --addresses--> SIGNING --signature--> SENDING --answer--> DONE
- *       |                      ^  |                    |
+ *    ^  |                      ^  |                    |
+ *    +--|--- WAITING, a second, while there is no socket to be had, three times
  *       |                      |  +-- signer gone: asked again when it is back
  *       |                      +--------- 303/307/308 to the same origin, at most three times
  *       |                      +--------- 400/401: in the other signature scheme, at most once
  *       |                      +-- WAITING, a second, while there is no socket to be had
- *       +-- failure, refusal, cancellation, deadline: from every state --> DONE
+ *       +-- failure, refusal, cancellation, abort, deadline: from every state --> DONE
  *
  * Through a proxy it is the proxy's name that is resolved. Each event is translated by a callback
  * and handed to step(), the one function that changes the state.
@@ -76,6 +77,8 @@ void delivery_signed(struct delivery *delivery, const struct message_signed *ans
 void delivery_signer_back(struct delivery *delivery);
 /* Ends as OUTCOME_NOT_TRIED unless it may have reached the wire. */
 void delivery_cancel(struct delivery *delivery);
+/* Ends as OUTCOME_NOT_TRIED, on the wire or not: it may arrive all the same. */
+void delivery_abort(struct delivery *delivery);
 /* Each second: ends what is past its limit, signs again what waits too long for a connection, and
  * tries again what found no socket. */
 void delivery_tick(struct delivery *delivery);

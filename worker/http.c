@@ -52,6 +52,7 @@ struct http_transfer {
     void *arg;
     bool is_finished;
     bool direct;
+    bool http2;
     bool tried_refused;
     bool tried_allowed;
     bool no_socket;
@@ -195,6 +196,8 @@ static void release(struct http_transfer *t)
     multi_remove(t->shard, t->easy);
     if (http->pooled < MAX_POOLED && t->direct) {
         unset_request(t->easy);
+        if (t->http2)
+            curl_easy_setopt(t->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
         http->pool[http->pooled++] = t->easy;
     } else {
         curl_easy_cleanup(t->easy); /* what a proxy asked for must not reach another transfer */
@@ -483,6 +486,8 @@ static void set_request(CURL *easy, const struct http_request *request, struct h
         set_proxy_headers(easy, request->proxy, t);
     if (t->resolve != NULL)
         curl_easy_setopt(easy, CURLOPT_RESOLVE, t->resolve);
+    if (request->http2)
+        curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
     if (request->get) {
         curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
     } else {
@@ -519,6 +524,7 @@ struct http_transfer *http_start(struct http *http, const struct http_request *r
     t->shard = shard_of(http, request->url->authority);
     t->easy = easy;
     t->direct = request->proxy == NULL;
+    t->http2 = request->http2;
     if (request->address_count > 0)
         t->pin = pin_take(multi_pins(t->shard), t->direct ? request->url : &request->proxy->url,
                           request->addresses, request->address_count, &t->resolve);

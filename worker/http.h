@@ -1,9 +1,10 @@
 /*
  * HTTP requests: libcurl multi driven by libevent through curl_multi_socket_action. One request in,
  * one result out; redirects, signatures and what a status means are the caller's. HTTP/1.1 with
- * keep-alive. A kept connection that ends before a byte of the answer is replaced by libcurl
- * itself, which sends the request again on a new one: such an end never becomes a result. Several
- * multi handles, sharded by host: one grows slow with its connections.
+ * keep-alive, or HTTP/2 with one request at a time. A kept connection that ends before a byte of
+ * the answer is replaced by libcurl itself, which sends the request again on a new one: such an end
+ * never becomes a result. Several multi handles, sharded by host: one grows slow with its
+ * connections.
  *
  * Time: connect 5 s for each address of a family, with TLS 10 s in all; from then on 10 s without a
  * byte in either direction, 30 s for the whole response after the last byte of the request left,
@@ -46,6 +47,7 @@ struct http_request {
     size_t address_count;
     const struct proxy *proxy; /* NULL: direct; then only allowed addresses are connected to.
                                   Borrowed until the result */
+    bool http2;                /* an https URL's server is offered HTTP/2 */
     size_t keep_body_bytes;
 };
 

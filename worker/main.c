@@ -189,6 +189,12 @@ static int dispatch(const struct command_line *line)
         return with_config(line, command_status);
     case COMMAND_STATS:
         return with_config(line, command_stats);
+    case COMMAND_PAUSE:
+        return with_config(line, command_pause);
+    case COMMAND_RESUME:
+        return with_config(line, command_resume);
+    case COMMAND_DOMAIN:
+        return with_config(line, command_domain);
     case COMMAND_REHEARSE:
         return with_config(line, command_rehearse);
     case COMMAND_DELIVER:

@@ -139,24 +139,24 @@ void own_signer_destroy(struct own_signer *signer)
     free(signer);
 }
 
-void own_signer_ask(struct own_signer *signer, uint64_t id, int64_t account_id,
-                    const struct url *url, struct str body)
+void own_signer_ask(struct own_signer *signer, const struct own_signer_request *wanted)
 {
     int64_t now_s = clock_wall_us(signer->clock) / 1000000;
-    struct message_sign request = {.id = id,
+    struct message_sign request = {.id = wanted->id,
                                    .method = SIGN_POST,
-                                   .scheme = SCHEME_CAVAGE, /* what a first knock has */
+                                   .scheme = (uint8_t)wanted->scheme,
                                    .date_s = now_s,
-                                   .target = url->target,
-                                   .ticket = {.serial = id,
-                                              .account_id = account_id,
+                                   .target = wanted->url->target,
+                                   .ticket = {.serial = wanted->id,
+                                              .account_id = wanted->account_id,
                                               .expires_s = now_s + TICKET_SECONDS,
-                                              .origin = url->origin,
-                                              .content_type = STR("application/activity+json")}};
+                                              .origin = wanted->url->origin,
+                                              .content_type = STR("application/activity+json"),
+                                              .synchronization = wanted->synchronization}};
 
     if (signer->ipc == NULL)
         return;
-    digest_sha256(body, request.ticket.body_sha256);
+    digest_sha256(wanted->body, request.ticket.body_sha256);
     ticket_seal(&request.ticket, signer->ticket_key);
     buf_reset(&signer->scratch);
     message_put_sign(&signer->scratch, &request);

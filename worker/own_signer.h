@@ -25,8 +25,15 @@ struct own_signer *own_signer_start(struct event_base *base, const struct clock 
                                     const struct own_signer_handlers *handlers, struct err *err);
 /* Ends the process; NULL is fine. */
 void own_signer_destroy(struct own_signer *signer);
-/* Asks for the signature of a POST; each `id` (above 0) once. */
-void own_signer_ask(struct own_signer *signer, uint64_t id, int64_t account_id,
-                    const struct url *url, struct str body);
+struct own_signer_request {
+    uint64_t id; /* above 0, each once */
+    enum sign_scheme scheme;
+    int64_t account_id;
+    const struct url *url;
+    struct str body;
+    struct str synchronization; /* or empty */
+};
+/* Asks for the signature of a POST. */
+void own_signer_ask(struct own_signer *signer, const struct own_signer_request *wanted);
 
 #endif

@@ -12,6 +12,7 @@
 #include "sig/digest.h"
 #include "sig/proof.h"
 #include "worker/address.h"
+#include "worker/own_followers.h"
 #include "worker/own_signer.h"
 #include "worker/resolve.h"
 
@@ -204,14 +205,15 @@ static void on_ready(void *arg)
     signing->rehearsal->session->done = true;
 }
 
+/* Two ids a trial: one a scheme. */
 static void on_signed(void *arg, const struct message_signed *answer)
 {
     struct signing *signing = arg;
     struct sample *sample = signing->rehearsal->sample;
 
-    if (answer->id == 0 || answer->id > sample->count || signing->open == 0)
+    if (answer->id < 2 || answer->id / 2 > sample->count || signing->open == 0)
         return;
-    trial_answer(&sample->trials[answer->id - 1], answer);
+    trial_answer(&sample->trials[answer->id / 2 - 1], (enum sign_scheme)(answer->id % 2), answer);
     signing->rehearsal->session->done = --signing->open == 0;
 }
 
@@ -223,20 +225,33 @@ static void on_ended(void *arg, const char *reason)
     signing->rehearsal->session->done = true;
 }
 
+static void ask_for(struct signing *signing, struct own_signer *signer, size_t i)
+{
+    struct trial *trial = &signing->rehearsal->sample->trials[i];
+
+    trial->asked = trial_is_sent(trial);
+    trial->both = signing->rehearsal->session->config->double_knock;
+    for (size_t scheme = 0; scheme < trial_schemes(trial); scheme++) {
+        const struct own_signer_request request = {.id = 2 * (i + 1) + scheme,
+                                                   .scheme = (enum sign_scheme)scheme,
+                                                   .account_id = trial->job.account_id,
+                                                   .url = &trial->url,
+                                                   .body = trial->job.body,
+                                                   .synchronization =
+                                                       str_of(trial->synchronization)};
+        own_signer_ask(signer, &request);
+        signing->open++;
+    }
+}
+
 static void ask_signer(struct signing *signing, struct own_signer *signer)
 {
-    struct sample *sample = signing->rehearsal->sample;
     struct session *session = signing->rehearsal->session;
 
     session->done = false;
     if (session_wait(session, SIGNER_MS) && signing->ready) {
-        for (size_t i = 0; i < sample->count; i++) {
-            struct trial *trial = &sample->trials[i];
-            trial->asked = trial_is_sent(trial);
-            if (trial->asked)
-                own_signer_ask(signer, i + 1, trial->job.account_id, &trial->url, trial->job.body);
-            signing->open += trial->asked;
-        }
+        for (size_t i = 0; i < signing->rehearsal->sample->count; i++)
+            ask_for(signing, signer, i);
         session->done = signing->open == 0;
         session_wait(session, SIGNER_MS);
     }
@@ -265,20 +280,50 @@ static void sign(struct rehearsal *r)
 
 static bool proves(const struct rehearsal *r, const struct trial *trial, struct str public_pem)
 {
-    struct cavage_style style = cavage_style_for(&r->session->config->mastodon, SIGN_POST, false);
+    const struct message_signed *answer = &trial->signatures[SCHEME_CAVAGE].answer;
+    struct str synchronization = str_of(trial->synchronization);
+    struct cavage_style style =
+        cavage_style_for(&r->session->config->mastodon, SIGN_POST, synchronization.len > 0);
     struct cavage_request request = {.method = SIGN_POST,
                                      .target = trial->url.target,
                                      .host = trial->url.authority,
-                                     .date = trial->answer.date,
-                                     .digest = trial->answer.digest,
-                                     .content_type = STR("application/activity+json")};
+                                     .date = answer->date,
+                                     .digest = answer->digest,
+                                     .content_type = STR("application/activity+json"),
+                                     .synchronization = synchronization};
     unsigned char sha256[BODY_DIGEST_BYTES];
     char digest[DIGEST_HEADER_BYTES];
 
     digest_sha256(trial->job.body, sha256);
     digest_header(sha256, digest);
-    return str_equal(trial->answer.digest, str_of(digest)) &&
-           proof_holds(public_pem, &style, &request, trial->answer.signature);
+    return str_equal(answer->digest, str_of(digest)) &&
+           proof_holds(public_pem, &style, &request, answer->signature);
+}
+
+static bool proves_rfc9421(const struct trial *trial, struct str public_pem)
+{
+    const struct message_signed *answer = &trial->signatures[SCHEME_RFC9421].answer;
+    struct rfc9421_request request = {.method = SIGN_POST,
+                                      .origin = trial->url.origin,
+                                      .target = trial->url.target,
+                                      .content_digest = answer->digest};
+    unsigned char sha256[BODY_DIGEST_BYTES];
+    char digest[DIGEST_HEADER_BYTES];
+
+    digest_sha256(trial->job.body, sha256);
+    digest_content_header(sha256, digest);
+    return str_equal(answer->digest, str_of(digest)) &&
+           proof_holds_rfc9421(public_pem, &request, answer->signature_input, answer->signature);
+}
+
+static void prove_with(const struct rehearsal *r, struct trial *trial, struct str public_pem)
+{
+    struct trial_signature *cavage = &trial->signatures[SCHEME_CAVAGE];
+    struct trial_signature *rfc9421 = &trial->signatures[SCHEME_RFC9421];
+
+    trial->has_public_key = true;
+    cavage->holds = cavage->holds || proves(r, trial, public_pem);
+    rfc9421->holds = rfc9421->holds || (rfc9421->answered && proves_rfc9421(trial, public_pem));
 }
 
 /* An account has several public keys where its keys have moved to `keypairs`. */
@@ -292,11 +337,8 @@ static void on_public_keys(void *arg, PGresult *result)
             continue;
         for (size_t i = 0; i < r->sample->count; i++) {
             struct trial *trial = &r->sample->trials[i];
-            if (!trial->answered || trial->answer.status != SIGN_OK || trial->job.account_id != id)
-                continue;
-            trial->has_public_key = true;
-            if (proves(r, trial, str_of(PQgetvalue(result, row, 1))))
-                trial->proven = true;
+            if (trial_is_answered(trial) && trial->job.account_id == id)
+                prove_with(r, trial, str_of(PQgetvalue(result, row, 1)));
         }
     }
 }
@@ -315,7 +357,7 @@ static void prove(struct rehearsal *r)
     buf_init(&ids, SIZE_MAX);
     buf_put_char(&ids, '[');
     for (size_t i = 0; i < r->sample->count; i++) {
-        if (r->sample->trials[i].answered)
+        if (trial_is_answered(&r->sample->trials[i]))
             buf_printf(&ids, "%s%" PRId64, ids.len > 1 ? "," : "",
                        r->sample->trials[i].job.account_id);
     }
@@ -348,7 +390,7 @@ static bool is_first_of_account(const struct sample *sample, size_t i)
 {
     for (size_t before = 0; before < i; before++) {
         const struct trial *trial = &sample->trials[before];
-        if (trial_fate(trial) == FATE_BROKEN && trial->answered &&
+        if (trial_fate(trial) == FATE_BROKEN && trial_is_answered(trial) &&
             trial->job.account_id == sample->trials[i].job.account_id)
             return false;
     }
@@ -363,7 +405,7 @@ static void find_broken(struct rehearsal *r)
     buf_init(&reason, 400);
     for (size_t i = 0; i < r->sample->count; i++) {
         const struct trial *trial = &r->sample->trials[i];
-        if (trial_fate(trial) != FATE_BROKEN || !trial->answered ||
+        if (trial_fate(trial) != FATE_BROKEN || !trial_is_answered(trial) ||
             !is_first_of_account(r->sample, i))
             continue;
         if (r->problem_count + 1 >= REHEARSAL_MAX_PROBLEMS) {
@@ -382,11 +424,26 @@ static void find_broken(struct rehearsal *r)
     buf_clear(&reason);
 }
 
+static void count_followers(struct rehearsal *r)
+{
+    struct err err;
+
+    if (r->session->config->followers_synchronization_off)
+        return;
+    if (!own_followers_count(r->session, r->sample, &err))
+        rehearsal_problem(r, "followers",
+                          "%s: posts for followers only would wait for "
+                          "Collection-Synchronization; see fedpush check",
+                          err.message);
+}
+
 void rehearsal_run(struct rehearsal *r)
 {
     if (r->postgres != NULL)
         ask_availability(r);
     resolve(r);
+    if (r->postgres != NULL)
+        count_followers(r);
     sign(r);
     if (r->postgres != NULL)
         prove(r);

@@ -122,7 +122,7 @@ static void print_classes(const struct sample *s)
 
 static void print_summary(const struct rehearsal *r)
 {
-    struct report report = {GRADE_OK};
+    struct report report = {.worst = GRADE_OK};
 
     printf("\n%zu looked at: %zu would be delivered, %zu handed off, %zu skipped (unavailable)",
            r->sample->count, rehearsal_count(r, FATE_DELIVER), rehearsal_count(r, FATE_HANDOFF),

@@ -1,5 +1,6 @@
 #include "worker/reload.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Several variables can make one value: it is named after the one that is most likely meant. */
@@ -8,7 +9,6 @@ static const struct {
     size_t offset;
 } texts[] = {
     {"LOCAL_DOMAIN or WEB_DOMAIN", offsetof(struct config, web_domain)},
-    {"Sidekiq's version", offsetof(struct config, sidekiq_version)},
     {"REDIS_NAMESPACE", offsetof(struct config, redis_namespace)},
     {"Redis (base)", offsetof(struct config, redis_base_url)},
     {"Redis (Sidekiq)", offsetof(struct config, redis_sidekiq_url)},
@@ -61,11 +61,24 @@ static int number_at(const struct config *config, size_t offset)
     return *(const int *)(const void *)((const char *)config + offset);
 }
 
-void reload_merge(struct config *config, const struct config *fresh, struct buf *restart)
+static void take_version(struct config *config, const struct config *fresh, struct buf *restart)
 {
-    config->claim_rate = fresh->claim_rate;
-    config->drain_seconds = fresh->drain_seconds;
-    config->log_level = fresh->log_level;
+    config->mastodon = fresh->mastodon;
+    config->mastodon_version_set = fresh->mastodon_version_set;
+    if (strcmp(text_at(config, offsetof(struct config, sidekiq_version)),
+               text_at(fresh, offsetof(struct config, sidekiq_version))) == 0)
+        return;
+    if (config->sidekiq_version_set != 0 || fresh->sidekiq_version_set != 0) {
+        put_name(restart, "Sidekiq's version");
+        return;
+    }
+    free(config->sidekiq_version); /* the one that this Mastodon has */
+    config->sidekiq_version = str_dup(str_of(fresh->sidekiq_version));
+}
+
+static void name_the_rest(const struct config *config, const struct config *fresh,
+                          struct buf *restart)
+{
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         size_t offset = texts[i].offset;
         if (strcmp(text_at(config, offset), text_at(fresh, offset)) != 0)
@@ -76,8 +89,6 @@ void reload_merge(struct config *config, const struct config *fresh, struct buf 
         if (number_at(config, offset) != number_at(fresh, offset))
             put_name(restart, numbers[i].name);
     }
-    if (strcmp(config->mastodon.text, fresh->mastodon.text) != 0)
-        put_name(restart, "Mastodon's version");
     if (config->double_knock != fresh->double_knock)
         put_name(restart, "FEDPUSH_DOUBLE_KNOCK");
     if (config->allow_hidden_service != fresh->allow_hidden_service)
@@ -86,4 +97,18 @@ void reload_merge(struct config *config, const struct config *fresh, struct buf 
         put_name(restart, "DISABLE_FOLLOWERS_SYNCHRONIZATION");
     if (config->lookahead_bytes != fresh->lookahead_bytes)
         put_name(restart, "FEDPUSH_LOOKAHEAD_BYTES");
+}
+
+void reload_merge(struct config *config, const struct config *fresh, struct buf *restart)
+{
+    config->claim_rate = fresh->claim_rate;
+    config->drain_seconds = fresh->drain_seconds;
+    config->log_level = fresh->log_level;
+    reload_upgrade(config, fresh, restart);
+}
+
+void reload_upgrade(struct config *config, const struct config *fresh, struct buf *restart)
+{
+    take_version(config, fresh, restart);
+    name_the_rest(config, fresh, restart);
 }

@@ -9,5 +9,7 @@
 /* Takes fresh's reloadable values over into *config. Appends to *restart the names, separated by
  * ", ", of what else differs and would need a restart; values are never among them. */
 void reload_merge(struct config *config, const struct config *fresh, struct buf *restart);
+/* The same when another Mastodon is installed: its version is all that is taken over. */
+void reload_upgrade(struct config *config, const struct config *fresh, struct buf *restart);
 
 #endif

@@ -12,6 +12,7 @@ enum {
     MAX_TTL_S = 3600,
     NO_NAME_TTL_S = 60,
     NO_ANSWER_TTL_S = 5,
+    NO_SOCKET_TTL_MS = 500,
     MAX_PARALLEL = 512, /* names whose servers are silent keep their places for 5 s */
     MAX_ENTRIES = 20000,
     MAX_STALE_MS = 24 * 3600 * 1000,
@@ -116,6 +117,8 @@ static int64_t lifetime_ms(const struct dns_result *result)
 {
     uint32_t ttl_s = result->ttl_s;
 
+    if (result->status == DNS_NO_SOCKET)
+        return NO_SOCKET_TTL_MS;
     if (result->status == DNS_NO_ANSWER || result->status == DNS_CANCELLED)
         return NO_ANSWER_TTL_S * 1000;
     if (result->status != DNS_FOUND)
@@ -216,7 +219,8 @@ static void take_answer(struct entry *entry, const struct dns_result *result)
     end_ageing(entry);
     entry->stale = false;
     entry->expires_ms = now_ms + lifetime_ms(result);
-    if (result->status == DNS_NO_ANSWER && has_old_addresses(entry, now_ms))
+    bool failed = result->status == DNS_NO_ANSWER || result->status == DNS_NO_SOCKET;
+    if (failed && has_old_addresses(entry, now_ms))
         return;
     entry->result = *result;
     entry->found_until_ms = entry->expires_ms + MAX_STALE_MS;

@@ -17,6 +17,7 @@
 #include "worker/identity.h"
 #include "worker/notify.h"
 #include "worker/reload.h"
+#include "worker/reread.h"
 #include "worker/spawn.h"
 
 #if defined(__has_feature)
@@ -58,6 +59,7 @@ struct supervisor {
     struct crew crew;
     struct seat seats[CREW_MAX_CHILDREN];
     struct identities *identities;
+    struct reread *reread;
     struct loop_timer *step_timer;
     struct loop_timer *watchdog_timer; /* NULL: systemd wants none */
     int64_t watchdog_ms;
@@ -430,32 +432,63 @@ static void reap(struct supervisor *s)
     schedule(s);
 }
 
-static void reload(struct supervisor *s)
+static void send_reload(struct supervisor *s)
 {
-    struct config fresh = {0};
-    struct buf restart;
-    struct err err;
-
-    if (config_load(&fresh, environ, s->mastodon_dir, &err) != FP_OK) {
-        log_event(LOG_LEVEL_ERROR, "not reloaded: the configuration is invalid",
-                  LOG_TEXT("reason", err.message));
-        config_clear(&fresh);
-        return;
-    }
-    buf_init(&restart, 2048);
-    reload_merge(s->config, &fresh, &restart);
-    config_clear(&fresh);
     log_set_level(s->config->log_level);
     for (size_t i = 0; i < s->crew.child_count; i++) {
         if (crew_child_lives(child_of(s, i)) && s->seats[i].control != NULL)
             send_config(s, i, CONTROL_RELOAD);
     }
+}
+
+static void reload(struct supervisor *s, const struct config *fresh)
+{
+    struct buf restart;
+
+    buf_init(&restart, 2048);
+    reload_merge(s->config, fresh, &restart);
+    send_reload(s);
     if (restart.len > 0)
         log_event(LOG_LEVEL_WARN, "reloaded; what else has changed needs a restart",
                   LOG_STR("changed", buf_str(&restart)));
     else
         log_plain(LOG_LEVEL_INFO, "reloaded");
     buf_clear(&restart);
+}
+
+static void follow_upgrade(struct supervisor *s, const struct config *fresh)
+{
+    struct buf restart;
+
+    if (strcmp(fresh->mastodon.text, s->config->mastodon.text) == 0)
+        return; /* the file was only written again */
+    log_event(LOG_LEVEL_INFO, "another Mastodon is installed",
+              LOG_TEXT("before", s->config->mastodon.text), LOG_TEXT("now", fresh->mastodon.text));
+    buf_init(&restart, 2048);
+    reload_upgrade(s->config, fresh, &restart);
+    send_reload(s);
+    if (restart.len > 0)
+        log_event(LOG_LEVEL_WARN, "what has changed beside Mastodon's version needs a restart",
+                  LOG_STR("changed", buf_str(&restart)));
+    buf_clear(&restart);
+}
+
+static void on_reread(void *arg, enum reread_reason reason, const struct config *fresh,
+                      const char *error)
+{
+    struct supervisor *s = arg;
+
+    if (fresh == NULL)
+        log_event(LOG_LEVEL_ERROR,
+                  reason == REREAD_ORDERED ? "not reloaded: the configuration is invalid"
+                                           : "another Mastodon is installed, but not followed",
+                  LOG_TEXT("reason", error));
+    else if (reason == REREAD_ORDERED)
+        reload(s, fresh);
+    else
+        follow_upgrade(s, fresh);
+    if (reason == REREAD_ORDERED && s->crew.state == CREW_RUNNING)
+        notify_ready();
 }
 
 static void on_signal(evutil_socket_t number, short what, void *arg)
@@ -466,12 +499,9 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
     if (number == SIGCHLD) {
         reap(s);
     } else if (number == SIGHUP) {
-        bool announced = s->crew.state == CREW_RUNNING; /* systemd waits for READY otherwise */
-        if (announced)
+        if (s->crew.state == CREW_RUNNING) /* systemd waits for READY otherwise */
             notify_reloading();
-        reload(s);
-        if (announced)
-            notify_ready();
+        reread_order(s->reread);
     } else {
         crew_terminate(&s->crew, (unsigned)s->config->drain_seconds, now_ms(s));
         schedule(s);
@@ -514,6 +544,7 @@ static void close_loop(struct supervisor *s)
         event_free(s->signals[i]);
     loop_timer_destroy(s->watchdog_timer);
     loop_timer_destroy(s->step_timer);
+    reread_destroy(s->reread);
     event_base_free(s->base);
 }
 
@@ -547,6 +578,7 @@ int supervisor_run(struct config *config, const char *mastodon_dir)
     randombytes_buf(s->ticket_key, sizeof(s->ticket_key));
     spawn_prepare();
     open_loop(s);
+    s->reread = reread_create(s->base, config, mastodon_dir, REREAD_LOOK_MS, on_reread, s);
     crew_init(&s->crew, s->worker_count, PATIENCE, &actions, s);
     for (size_t i = 0; i < s->crew.child_count; i++)
         s->seats[i] = (struct seat){.supervisor = s, .child = i};

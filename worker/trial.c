@@ -18,7 +18,9 @@ void trial_init(struct trial *t, enum trial_source source, struct str payload, s
 
 void trial_clear(struct trial *t)
 {
-    free(t->answer_texts);
+    for (size_t i = 0; i < sizeof(t->signatures) / sizeof(t->signatures[0]); i++)
+        free(t->signatures[i].texts);
+    free(t->synchronization);
     if (t->has_url)
         url_clear(&t->url);
     free(t->tracker_host);
@@ -41,27 +43,47 @@ static struct str copy_to(char **at, struct str text)
     return copy;
 }
 
-void trial_answer(struct trial *t, const struct message_signed *answer)
+void trial_answer(struct trial *t, enum sign_scheme scheme, const struct message_signed *answer)
 {
-    if (t->answered || !t->asked)
+    struct trial_signature *signature = &t->signatures[scheme];
+
+    if (signature->answered || scheme >= trial_schemes(t))
         return;
-    char *at = t->answer_texts =
+    char *at = signature->texts =
         mem_alloc(answer->host.len + answer->date.len + answer->digest.len + answer->signature.len +
-                  answer->reason.len + 1);
-    t->answered = true;
-    t->answer = *answer;
-    t->answer.host = copy_to(&at, answer->host);
-    t->answer.date = copy_to(&at, answer->date);
-    t->answer.digest = copy_to(&at, answer->digest);
-    t->answer.signature = copy_to(&at, answer->signature);
-    t->answer.reason = copy_to(&at, answer->reason);
+                  answer->signature_input.len + answer->reason.len + 1);
+    signature->answered = true;
+    signature->answer = *answer;
+    signature->answer.host = copy_to(&at, answer->host);
+    signature->answer.date = copy_to(&at, answer->date);
+    signature->answer.digest = copy_to(&at, answer->digest);
+    signature->answer.signature = copy_to(&at, answer->signature);
+    signature->answer.signature_input = copy_to(&at, answer->signature_input);
+    signature->answer.reason = copy_to(&at, answer->reason);
 }
 
-static enum trial_fate fate_of_answer(const struct trial *t)
+size_t trial_schemes(const struct trial *t)
 {
-    switch ((enum sign_status)t->answer.status) {
+    if (!t->asked)
+        return 0;
+    return t->both ? 2 : 1;
+}
+
+bool trial_is_answered(const struct trial *t)
+{
+    for (size_t i = 0; i < trial_schemes(t); i++) {
+        if (!t->signatures[i].answered)
+            return false;
+    }
+    return t->asked;
+}
+
+static enum trial_fate fate_of_signature(const struct trial *t,
+                                         const struct trial_signature *signature)
+{
+    switch ((enum sign_status)signature->answer.status) {
     case SIGN_OK:
-        return !t->has_public_key || t->proven ? FATE_DELIVER : FATE_BROKEN;
+        return !t->has_public_key || signature->holds ? FATE_DELIVER : FATE_BROKEN;
     case SIGN_ACCOUNT_MISSING:
         return FATE_RETRY;
     case SIGN_REFUSED:
@@ -70,6 +92,22 @@ static enum trial_fate fate_of_answer(const struct trial *t)
         break;
     }
     return FATE_BROKEN;
+}
+
+/* The first one that isn't good, or NULL. */
+static const struct trial_signature *bad_signature(const struct trial *t)
+{
+    for (size_t i = 0; i < trial_schemes(t); i++) {
+        if (fate_of_signature(t, &t->signatures[i]) != FATE_DELIVER)
+            return &t->signatures[i];
+    }
+    return NULL;
+}
+
+static enum trial_fate fate_of_answers(const struct trial *t)
+{
+    const struct trial_signature *bad = bad_signature(t);
+    return bad != NULL ? fate_of_signature(t, bad) : FATE_DELIVER;
 }
 
 enum trial_fate trial_fate(const struct trial *t)
@@ -84,7 +122,7 @@ enum trial_fate trial_fate(const struct trial *t)
         return FATE_RETRY;
     if (t->hidden)
         return FATE_DROP;
-    enum trial_fate fate = t->answered ? fate_of_answer(t) : FATE_BROKEN;
+    enum trial_fate fate = trial_is_answered(t) ? fate_of_answers(t) : FATE_BROKEN;
     if (fate != FATE_DELIVER || !t->looked_up)
         return fate;
     if (t->dns.status != DNS_FOUND)
@@ -109,7 +147,7 @@ static void put_retry_reason(struct buf *out, const struct trial *t)
 {
     if (!t->has_url)
         buf_put_str(out, STR("the inbox is no URL that can be delivered to"));
-    else if (t->answered && t->answer.status == SIGN_ACCOUNT_MISSING)
+    else if (trial_is_answered(t) && fate_of_answers(t) == FATE_RETRY)
         buf_printf(out, "there is no account %" PRId64, t->job.account_id);
     else if (t->dns.status == DNS_NO_NAME || t->dns.status == DNS_BAD_NAME)
         buf_put_str(out, STR("the host's name doesn't exist"));
@@ -119,13 +157,17 @@ static void put_retry_reason(struct buf *out, const struct trial *t)
 
 static void put_broken_reason(struct buf *out, const struct trial *t)
 {
-    if (!t->answered)
+    static const char *const names[] = {"", "RFC 9421 "};
+    const struct trial_signature *bad = bad_signature(t);
+
+    if (!trial_is_answered(t) || bad == NULL)
         buf_put_str(out, STR("the signer doesn't answer"));
-    else if (t->answer.status == SIGN_OK)
-        buf_printf(out, "the signature of account %" PRId64 " doesn't hold with its public key",
-                   t->job.account_id);
+    else if (bad->answer.status == SIGN_OK)
+        buf_printf(out, "the %ssignature of account %" PRId64 " doesn't hold with its public key",
+                   names[bad - t->signatures], t->job.account_id);
     else
-        buf_printf(out, "account %" PRId64 ": %.*s", t->job.account_id, STR_ARG(t->answer.reason));
+        buf_printf(out, "account %" PRId64 ": %.*s", t->job.account_id,
+                   STR_ARG(bad->answer.reason));
 }
 
 void trial_put_reason(struct buf *out, const struct trial *t)

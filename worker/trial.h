@@ -29,6 +29,14 @@ enum trial_fate {
     FATES,
 };
 
+/* What the signer answered. */
+struct trial_signature {
+    bool answered;
+    struct message_signed answer;
+    char *texts; /* owned: what the answer's slices point to */
+    bool holds;  /* with the account's public key */
+};
+
 struct trial {
     enum trial_source source;
     char *payload; /* owned */
@@ -41,12 +49,11 @@ struct trial {
     bool looked_up;        /* false through a proxy, which resolves itself */
     struct dns_result dns; /* of the URL's host: the allowed addresses, when looked_up */
     size_t refused;        /* addresses that Mastodon doesn't connect to */
+    char *synchronization; /* owned: Collection-Synchronization's value; NULL: not counted for it */
     bool asked;            /* for a signature */
-    bool answered;         /* and these are the answer */
-    struct message_signed answer;
-    char *answer_texts; /* owned: what the answer's slices point to */
+    bool both;             /* for one in each scheme: a second knock may come */
+    struct trial_signature signatures[2]; /* by enum sign_scheme */
     bool has_public_key;
-    bool proven; /* the signature holds with the account's public key */
 };
 
 /* Copies `payload` and parses it; `json` is scratch. */
@@ -56,7 +63,12 @@ void trial_clear(struct trial *trial);
 /* It would be sent, as far as the job and its host's availability say. */
 bool trial_is_sent(const struct trial *trial);
 /* Copies the signer's answer. */
-void trial_answer(struct trial *trial, const struct message_signed *answer);
+void trial_answer(struct trial *trial, enum sign_scheme scheme,
+                  const struct message_signed *answer);
+/* How many signatures were asked for. */
+size_t trial_schemes(const struct trial *trial);
+/* All of them were answered: what is broken isn't the signer. */
+bool trial_is_answered(const struct trial *trial);
 
 enum trial_fate trial_fate(const struct trial *trial);
 /* "deliver", "hand off", ... */

@@ -40,18 +40,20 @@ static void put_cut(struct buf *out, struct str header)
 
 static struct curl_slist *headers_of(const struct trial *trial, const struct config *config)
 {
+    const struct message_signed *answer = &trial->signatures[SCHEME_CAVAGE].answer;
     struct buf agent;
     struct buf signature;
 
     buf_init(&agent, 1024);
     buf_init(&signature, MESSAGE_MAX_TEXT_BYTES);
     request_put_user_agent(&agent, &config->mastodon, str_of(config->web_domain));
-    put_cut(&signature, trial->answer.signature);
+    put_cut(&signature, answer->signature);
     const struct request_values values = {.user_agent = buf_str(&agent),
-                                          .host = trial->answer.host,
-                                          .date = trial->answer.date,
-                                          .digest = trial->answer.digest,
+                                          .host = answer->host,
+                                          .date = answer->date,
+                                          .digest = answer->digest,
                                           .content_type = STR("application/activity+json"),
+                                          .synchronization = str_of(trial->synchronization),
                                           .signature = buf_str(&signature)};
     struct curl_slist *headers = request_headers(&config->mastodon, &values);
     buf_clear(&signature);
@@ -65,7 +67,9 @@ static size_t request_lines(const struct trial *trial, const struct config *conf
 {
     size_t count = 0;
 
-    if (!trial->answered || trial->answer.status != SIGN_OK)
+    const struct trial_signature *signature = &trial->signatures[SCHEME_CAVAGE];
+
+    if (!signature->answered || signature->answer.status != SIGN_OK)
         return 0;
     struct curl_slist *headers = headers_of(trial, config);
     lines[count++] = mem_printf("POST %.*s HTTP/1.1", STR_ARG(trial->url.target));
@@ -75,8 +79,6 @@ static size_t request_lines(const struct trial *trial, const struct config *conf
         if (header->data[len - 1] != ':') /* not one that libcurl is told to leave out */
             lines[count++] = safe((struct str){header->data, len}, LINE_BYTES);
     }
-    if (trial->job.synchronize_followers && !config->followers_synchronization_off)
-        lines[count++] = mem_printf("Collection-Synchronization: (signed, too; counted when sent)");
     lines[count++] = mem_printf("Content-Length: %zu", trial->job.body.len);
     free(headers);
     return count;
@@ -117,8 +119,11 @@ void trial_print(const struct trial *trial, const struct config *config)
         printf("         %s\n", lines[i]);
         free(lines[i]);
     }
-    if (trial->proven)
-        puts("         (the signature holds with the account's public key)");
+    bool first = trial->signatures[SCHEME_CAVAGE].holds;
+    bool second = trial->signatures[SCHEME_RFC9421].holds;
+    if (first || second)
+        printf("         (the signature holds with the account's public key%s)\n",
+               first && second ? ", and so does that of a second knock, after RFC 9421" : "");
     free(why);
     free(class);
     free(host);
@@ -146,8 +151,10 @@ void trial_put_json(struct buf *out, const struct trial *trial, const struct con
     struct buf text;
 
     buf_init(&text, 2048);
-    buf_printf(out, "{\"account_id\":%" PRId64 ",\"signature_holds\":%s", trial->job.account_id,
-               trial->proven ? "true" : "false");
+    buf_printf(out,
+               "{\"account_id\":%" PRId64 ",\"signature_holds\":%s,\"rfc9421_signature_holds\":%s",
+               trial->job.account_id, trial->signatures[SCHEME_CAVAGE].holds ? "true" : "false",
+               trial->signatures[SCHEME_RFC9421].holds ? "true" : "false");
     put_member(out, "fate", str_of(trial_fate_name(trial_fate(trial))));
     put_member(out, "source", str_of(trial_source_name(trial->source)));
     put_member(out, "jid", str_of(trial->job.jid));

@@ -32,19 +32,60 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                        "  --roles --print    SQL for database roles with the least rights\n"
                        "  --print-redis-acl  Redis users with the least rights\n"},
     [COMMAND_STATUS] =
-        {"status", "", "one line for each part: is it well?",
-         "Ends with 0 when all is well, 1 at a warning, 2 when deliveries suffer.\n"},
+        {"status", "[--json]", "one line for each part: is it well?",
+         "Ends with 0 when all is well, 1 at a warning, 2 when deliveries suffer.\n"
+         "\n"
+         "  --json  for programs: grade (ok, warn, FAIL), lines, redis, machines,\n"
+         "          sidekiq, queues, later, handoff, ledger, health; null: unknown\n"},
     [COMMAND_STATS] = {"stats", "[HOST] [--json]", "deliveries by domain, or by inbox of HOST",
                        "Counted since `fedpush setup`, busiest first.\n"
                        "\n"
                        "  --json  for programs\n"},
+    [COMMAND_PAUSE] = {"pause", "[--machine NAME] [--for TIME]", "stop all deliveries",
+                       "Effective within two seconds: nothing is taken or sent any more, what is\n"
+                       "in flight ends, what is held goes back to its queue after ten seconds.\n"
+                       "Needs Redis only.\n"
+                       "\n"
+                       "  --machine NAME  one machine instead of all: its host name, or an\n"
+                       "                  identity as `fedpush status` names them\n"
+                       "  --for TIME      end by itself: 90s, 15m, 24h, 7d\n"},
+    [COMMAND_RESUME] = {"resume", "[--machine NAME]", "take a pause back",
+                        "  --machine NAME  that of one machine, as it was given to `pause`\n"},
+    [COMMAND_DOMAIN] =
+        {"domain", "ACTION [DOMAIN] [OPTIONS]", "pause, limit or drop what goes to a domain",
+         "Effective on all machines within two seconds. Orders stand in Redis, are kept\n"
+         "in PostgreSQL with who gave them (fedpush.audit), and come back from there.\n"
+         "\n"
+         "  pause DOMAIN [--now] [--for TIME]\n"
+         "      its host, all below it, and every host that accounts of DOMAIN have an\n"
+         "      inbox on. Jobs are put off, and no retry is burnt. --now: abort what is\n"
+         "      in flight; it may have arrived. TIME: 90s, 15m, 24h, 7d\n"
+         "  resume DOMAIN\n"
+         "      what was put off is sent now\n"
+         "  drop DOMAIN [--now] [--yes]\n"
+         "      remove the jobs for these hosts for good; posts made later are delivered.\n"
+         "      DOMAIN must be typed again, unless --yes\n"
+         "  limit DOMAIN [--window N] [--rate N/s|N/m] [--proxy NAME|none] [--http 1.1|2]\n"
+         "               [--signature auto|cavage|rfc9421] [--clear] [--for TIME]\n"
+         "      deliveries in flight to a host on each machine; deliveries a second or\n"
+         "      minute to a host, of all machines; a proxy of FEDPUSH_PROXIES; HTTP/2\n"
+         "      where TLS agrees on it; one signature scheme. 0 takes a number back,\n"
+         "      --clear all of them\n"
+         "  list [--json]\n"
+         "  show HOST\n"
+         "      whether its deliveries are being sent, what waits where, and why\n"
+         "\n"
+         "DOMAIN is example.org or *.example.org (all hosts below it); of several orders\n"
+         "for a host the most specific one counts, alone.\n"},
     [COMMAND_REHEARSE] =
         {"rehearse", "[--sample N] [--watch SECONDS] [--json]",
          "show what `run` would do, and do nothing",
          "Looks at jobs that wait in the queue and in `retry`, and where there are too\n"
          "few, at random local senders and known inboxes: native or handed off, host\n"
-         "available or not, name resolved, key tried, and the request. Nothing is\n"
-         "taken, sent or written. Ends with 0 only when nothing is wrong.\n"
+         "available or not, name resolved, followers counted where the post is for\n"
+         "them only, the request, and whether a signature of both schemes holds with\n"
+         "the public key. Nothing is taken, sent or written. Ends with 0 only when\n"
+         "nothing is wrong.\n"
          "\n"
          "  --sample N       jobs to look at; 20 unless told, at most 500\n"
          "  --watch SECONDS  also look at what passes through the queue meanwhile\n"

@@ -120,6 +120,19 @@ static void for_each_delivery(struct worker *w, void (*fn)(struct delivery *deli
     free(ids);
 }
 
+static bool on_abort(struct worker *w, struct str payload)
+{
+    struct message_abort abort_of;
+    struct entry *entry;
+
+    if (!message_get_abort(payload, &abort_of))
+        return false;
+    entry = table_get(w->deliveries, table_key_u64(&abort_of.id));
+    if (entry != NULL) /* else it has ended meanwhile */
+        delivery_abort(entry->delivery);
+    return true;
+}
+
 static bool scheduler_frame(void *arg, struct ipc *ipc, uint16_t type, struct str payload)
 {
     struct worker *w = arg;
@@ -131,6 +144,8 @@ static bool scheduler_frame(void *arg, struct ipc *ipc, uint16_t type, struct st
     case MESSAGE_CANCEL:
         for_each_delivery(w, delivery_cancel);
         return payload.len == 0;
+    case MESSAGE_ABORT:
+        return on_abort(w, payload);
     case MESSAGE_PING:
         if (!message_get_ping(payload, &ping))
             return false;
@@ -243,13 +258,11 @@ static void make_network(struct worker *w)
     bool use_ipv6 = has_global_ipv6();
     const struct dns_options dns = {.servers = str_of(config->resolvers),
                                     .v4_only = !use_ipv6,
-                                    .hosts_file =
-                                        mastodon_version_compare(&config->mastodon, 4, 6, 0) >= 0,
+                                    .hosts_file = true,
                                     .timeout_ms = DNS_TIMEOUT_MS};
 
     if (address_policy_init(&w->policy, str_of(config->allowed_private_addresses), &err) != FP_OK)
         refuse_start(&err);
-    w->policy.unwrap_compatible = address_unwraps_compatible(&config->mastodon);
     if (proxies_init(&w->proxies, config, &err) != FP_OK)
         refuse_start(&err);
     w->store = trust_store_create(str_of(config->ca_file), &err);
@@ -277,13 +290,17 @@ static void make_network(struct worker *w)
         .arg = w};
 }
 
-static void make_user_agent(struct worker *w)
+/* What depends on Mastodon's version and isn't asked for at each use. */
+static void follow_version(struct worker *w)
 {
+    const struct mastodon_version *version = &w->process.config.mastodon;
     struct buf text;
 
+    w->policy.unwrap_compatible = address_unwraps_compatible(version);
+    dns_use_hosts_file(w->dns, mastodon_version_compare(version, 4, 6, 0) >= 0);
     buf_init(&text, 1024);
-    request_put_user_agent(&text, &w->process.config.mastodon,
-                           str_of(w->process.config.web_domain));
+    request_put_user_agent(&text, version, str_of(w->process.config.web_domain));
+    free(w->user_agent);
     w->user_agent = str_dup(buf_str(&text));
     w->context.user_agent = str_of(w->user_agent);
     buf_clear(&text);
@@ -305,7 +322,7 @@ static void on_start(void *arg)
     w->deliveries = table_create();
     w->credits = limits_here(config).in_flight;
     make_network(w);
-    make_user_agent(w);
+    follow_version(w);
     connect_scheduler(w, w->scheduler_fd);
     if (w->signer_fd >= 0)
         connect_signer(w, w->signer_fd);
@@ -339,9 +356,15 @@ static void on_peer(void *arg, enum role role, unsigned index, int fd)
     }
 }
 
+static void on_reload(void *arg)
+{
+    follow_version(arg);
+}
+
 int worker_main(unsigned index)
 {
-    static const struct role_handlers handlers = {.start = on_start, .peer = on_peer};
+    static const struct role_handlers handlers = {
+        .start = on_start, .peer = on_peer, .reload = on_reload};
     struct worker *w = mem_alloc(sizeof(*w));
 
     w->scheduler_fd = w->signer_fd = -1;

@@ -50,9 +50,9 @@ class Stage:
     addresses = (ADDRESS,)
     ttl_seconds = 1
 
-    def __init__(self, folder):
+    def __init__(self, folder, redis_options=None):
         self.certificate = Certificate(os.path.join(folder, "tls"))
-        self.redis = Redis(os.path.join(folder, "redis"))
+        self.redis = Redis(os.path.join(folder, "redis"), options=redis_options)
         self.postgres = Postgres(os.path.join(folder, "postgres"))
         self.sink = Sink(os.path.join(folder, "sink"), self.addresses)
         self.hole = Hole(HOLE, self.sink.port)

@@ -8,6 +8,9 @@
  * answers STATUS after so many milliseconds. To a line on its input it answers with a line
  * "HOST FIRST_US COUNT" for each host that a request came for (CLOCK_MONOTONIC, when the first was
  * read to its end), and an empty one, and forgets them all.
+ *
+ * When a request for /timed/NAME has come, it writes "NAME SECONDS\n", the time by the wall clock;
+ * at its end, the number of requests that it has answered.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -156,6 +159,19 @@ static size_t content_length(const char *head)
     return field != NULL ? strtoull(field + strlen("\r\nContent-Length: "), NULL, 10) : 0;
 }
 
+static void note_time(const char *head)
+{
+    static const char begin[] = "POST /timed/";
+    struct timespec now;
+
+    if (strncmp(head, begin, sizeof(begin) - 1) != 0)
+        return;
+    head += sizeof(begin) - 1;
+    clock_gettime(CLOCK_REALTIME, &now);
+    printf("%.*s %lld.%09ld\n", (int)strcspn(head, " "), head, (long long)now.tv_sec, now.tv_nsec);
+    fflush(stdout);
+}
+
 static void understand(struct connection *c)
 {
     const char *path = strchr(c->head, '/');
@@ -200,6 +216,7 @@ static bool take(int fd, const char *bytes, size_t len)
         }
         size_t used = (size_t)(blank + 4 - c->head) - before;
         blank[2] = '\0';
+        note_time(c->head);
         understand(c);
         bytes += used;
         len -= used;

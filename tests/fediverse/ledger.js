@@ -63,6 +63,7 @@ class Ledger {
       activities: inner(this.activities),
       order: Object.fromEntries(this.order),
       busy: Object.fromEntries([...this.busy].map(([host, busy]) => [host, busy.most])),
+      now: Object.fromEntries([...this.busy].map(([host, busy]) => [host, busy.now])),
       requests: this.requests,
     };
   }

@@ -1,9 +1,9 @@
-// The simulated fediverse: many hosts at many loopback addresses, one port for HTTP and one for
-// HTTPS. What a host does stands in its name: "status503-7.fedi.test" answers 503 (behaviours.js).
+// The simulated fediverse: many hosts at many loopback addresses, one port for HTTP, one for
+// HTTPS, and one where TLS agrees on HTTP/2 with who offers it. What a host does stands in its name: "status503-7.fedi.test" answers 503 (behaviours.js).
 //
 //   node receiver.js SETTINGS.json
 //
-// SETTINGS: { addresses, port, tls_port, tls_cert, tls_key, control_port, keys: {keyId: PEM},
+// SETTINGS: { addresses, port, tls_port, h2_port, tls_cert, tls_key, control_port, keys: {keyId: PEM},
 //             verify: every nth delivery of a host is verified; 0: none }
 // Prints "ready" when it listens. Control (http://127.0.0.1:control_port):
 //   GET /counts, GET /summary            what came (ledger.js)
@@ -15,6 +15,7 @@
 
 const fs = require('node:fs');
 const http = require('node:http');
+const http2 = require('node:http2');
 const https = require('node:https');
 const { find } = require('./behaviours');
 const { Ledger } = require('./ledger');
@@ -85,6 +86,18 @@ function onRequest(request, response) {
   receive(request, response).catch(() => request.socket.destroy());
 }
 
+// HTTP/2 has its pseudo-fields in place of Host: verifiers get a request as they know it.
+function onHttp2(request, response) {
+  if (request.httpVersionMajor === 2) {
+    const headers = { ...request.headers, host: request.headers[':authority'] };
+    const raw = ['host', headers.host];
+    for (let i = 0; i < request.rawHeaders.length; i += 2)
+      if (!request.rawHeaders[i].startsWith(':')) raw.push(request.rawHeaders[i], request.rawHeaders[i + 1]);
+    Object.defineProperties(request, { headers: { value: headers }, rawHeaders: { value: raw } });
+  }
+  onRequest(request, response);
+}
+
 async function control(request, response) {
   const body = await readBody(request);
   const reply = (value) => {
@@ -130,6 +143,7 @@ async function main() {
   };
   for (const address of settings.addresses) {
     await listen(http.createServer(onRequest), settings.port, address);
+    if (tls) await listen(http2.createSecureServer({ ...tls, allowHTTP1: true }, onHttp2), settings.h2_port, address);
     if (tls) await listen(https.createServer(tls, onRequest), settings.tls_port, address);
   }
   await listen(http.createServer(control), settings.control_port, '127.0.0.1');

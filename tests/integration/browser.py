@@ -64,7 +64,7 @@ class Browser(Server):
             message["sessionId"] = self.session
         os.write(self.out, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._receive(30)
+            answer = self._receive(60)
             if answer.get("id") == self.number:
                 assert "error" not in answer, (method, answer["error"])
                 return answer["result"]
@@ -72,7 +72,7 @@ class Browser(Server):
 
     def _await_load(self):
         while "Page.loadEventFired" not in self.events:
-            self.events.append(self._receive(30).get("method"))
+            self.events.append(self._receive(60).get("method"))
 
     def goto(self, url):
         self.events.clear()
@@ -99,7 +99,7 @@ class Browser(Server):
             f"[...document.querySelectorAll('{table} tr')].map(row => "
             "[...row.querySelectorAll('td')].map(cell => cell.innerText.trim())).filter(row => row.length)")
 
-    def wait_for_rows(self, url, table, wanted, seconds=30):
+    def wait_for_rows(self, url, table, wanted, seconds=60):
         """Reloads the page until `wanted` is true of its rows; returns them."""
         found = []
 

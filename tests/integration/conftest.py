@@ -52,19 +52,24 @@ def machines(world, tmp_path):
     """Starts machines; each is drained when its test is over, and its log is looked through."""
     made = []
 
-    def start(ready=True, setup=True, **settings):
+    def start(ready=True, setup=True, descriptors=None, **settings):
         if setup and not made:
             done = fedpush(world, "setup", **settings)
             assert done.returncode == 0, done.stderr
-        machine = Machine(world, str(tmp_path / f"machine{len(made)}"), **settings)
+        machine = Machine(world, str(tmp_path / f"machine{len(made)}"), descriptors, **settings)
         made.append(machine)
         return machine.start(ready)
 
     yield start
-    for machine in made:
-        if machine.process is not None:
-            machine.stop()
-        machine.check_log()
+    try:
+        for machine in made:
+            if machine.process is not None:
+                machine.stop()
+            machine.check_log()
+    finally:  # whatever is wrong with one, none disturbs the tests that follow
+        for machine in made:
+            if machine.process is not None:
+                machine.kill()
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def unsettled(world):
     return queued + waiting + claimed
 
 
-def wait_settled(world, seconds=60):
+def wait_settled(world, seconds=120):
     """Until every job has left queue and claims."""
     wait_for(lambda: unsettled(world) == 0, seconds, lambda: f"settled; {unsettled(world)} are not", every=0.1)
 

@@ -41,7 +41,7 @@ def environment(world, runtime_dir, **settings):
     return {name: str(value) for name, value in told.items() if value is not None}
 
 
-def fedpush(world, *arguments, runtime_dir=None, timeout=60, **settings):
+def fedpush(world, *arguments, runtime_dir=None, timeout=120, **settings):
     """Runs one command to its end; the result has returncode, stdout, stderr."""
     with tempfile.TemporaryDirectory(prefix="fedpush-") as fresh:
         return subprocess.run(
@@ -74,7 +74,11 @@ def title(pid):
 
 
 class Machine:
-    def __init__(self, world, folder, **settings):
+    def __init__(self, world, folder, descriptors=None, **settings):
+        """`descriptors`: how many each of its processes may have."""
+        self.command = [BINARY, "run"]
+        if descriptors is not None:
+            self.command = ["prlimit", f"--nofile={descriptors}", *self.command]
         self.world = world
         self.folder = folder
         self.settings = settings
@@ -86,7 +90,7 @@ class Machine:
     def start(self, ready=True):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "run"], env=environment(self.world, self.runtime_dir, **self.settings),
+                self.command, env=environment(self.world, self.runtime_dir, **self.settings),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
@@ -94,10 +98,14 @@ class Machine:
             self.wait_ready()
         return self
 
-    def wait_ready(self, seconds=40):
+    def wait_ready(self, seconds=60):
+        """Until it is registered and each role has become what it is."""
+        workers = int(environment(self.world, self.runtime_dir, **self.settings)["FEDPUSH_WORKERS"])
+
         def check():
             assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.log()}"
-            return self.roles("scheduler") and self.identity()
+            found = [len(self.roles(role)) for role in ("scheduler", "signer", "worker")]
+            return found == [1, 1, workers] and self.identity()
 
         wait_for(check, seconds, lambda: f"machine is running:\n{self.log()[-4000:]}")
 
@@ -158,7 +166,7 @@ class Machine:
         children = self.children()
         self.process.kill()
         self.process.wait()
-        wait_for(lambda: not any(alive(pid) for pid in children), 10, "the roles died with their supervisor")
+        wait_for(lambda: not any(alive(pid) for pid in children), 30, "the roles died with their supervisor")
         self.process = None
 
     def check_log(self):

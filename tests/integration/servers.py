@@ -1,11 +1,13 @@
 """Private servers on loopback: Redis, PostgreSQL, PgBouncer, the name server, the simulated
 fediverse. Each keeps its files in a folder of its own and dies with the process that started it."""
 
+import contextlib
 import ctypes
 import glob
 import json
 import os
 import pwd
+import random
 import signal
 import socket
 import subprocess
@@ -22,10 +24,39 @@ PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 
 
-def free_port(kind=socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+class Ports:
+    """Ports on loopback that are this process's until it ends. A name in the abstract namespace of Unix
+    sockets keeps each from the tests that run beside it, and below the ephemeral range no connection
+    takes it, also while its server is stopped."""
+
+    def __init__(self):
+        with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+            ephemeral = int(file.read().split()[0])
+        self.range = range(10000, ephemeral) if ephemeral > 12000 else range(10000, 65536)
+        self.names = []
+
+    def take(self):
+        while True:
+            port = random.choice(self.range)
+            name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                name.bind(f"\0fedpush-test-port-{port}")
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+                    with socket.socket(socket.AF_INET, kind) as probe:
+                        probe.bind(("", port))  # at any address
+            except OSError:
+                name.close()
+                continue
+            self.names.append(name)
+            return port
+
+
+_ports = Ports()
+
+
+def free_port():
+    """A port that nobody uses, nor will use while this process lives."""
+    return _ports.take()
 
 
 def wait_for(condition, seconds=30, what="condition", every=0.05):
@@ -91,14 +122,19 @@ class Server:
         with open(os.path.join(self.folder, "log"), errors="replace") as file:
             return file.read()
 
-    def await_ready(self, ready, seconds=30):
+    def await_ready(self, ready, seconds=60):
+        """Ends it when it isn't, or the wait is interrupted: nobody else knows of it yet."""
         def check():
             assert self.process.poll() is None, f"{self.folder}: ended at its start:\n{self.log()}"
             return ready()
 
-        wait_for(check, seconds, f"{self.folder} is up")
+        try:
+            wait_for(check, seconds, f"{self.folder} is up")
+        except BaseException:
+            self.stop()
+            raise
 
-    def stop(self, how=signal.SIGTERM, seconds=20):
+    def stop(self, how=signal.SIGTERM, seconds=60):
         if self.process is None:
             return
         if self.process.poll() is None:
@@ -109,6 +145,24 @@ class Server:
                 self.process.kill()
                 self.process.wait()
         self.process = None
+
+    @contextlib.contextmanager
+    def away(self):
+        """It is stopped, and runs again afterwards."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextlib.contextmanager
+    def standing_still(self):
+        """What has been asked of it waits: it accepts connections and answers nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
 
 class Redis(Server):
@@ -183,7 +237,7 @@ class Sentinel(Server):
                 f"bind 127.0.0.1\nport {self.port}\ndir {folder}\nrequirepass {password}\n"
                 f"sentinel monitor main {master.address} {master.port} 1\n"
                 f"sentinel auth-pass main {master.options['requirepass']}\n"
-                "sentinel down-after-milliseconds main 1000\nsentinel failover-timeout main 5000\n"
+                "sentinel down-after-milliseconds main 3000\nsentinel failover-timeout main 5000\n"
             )
         self.spawn(["redis-server", settings, "--sentinel"])
         self.await_ready(lambda: self.replicas() == 1)
@@ -223,7 +277,7 @@ class Postgres(Server):
                    cwd="/")
         self.await_ready(self.is_up)
 
-    def stop(self, how=signal.SIGINT, seconds=20):  # SIGINT: fast shutdown
+    def stop(self, how=signal.SIGINT, seconds=60):  # SIGINT: fast shutdown
         super().stop(how, seconds)
 
     def standby(self, folder):
@@ -249,7 +303,7 @@ class Postgres(Server):
             cursor.execute(f"ALTER SYSTEM SET {name} = '{value}'" if value else f"ALTER SYSTEM RESET {name}")
             cursor.execute("SELECT pg_reload_conf()")
         connection.close()
-        wait_for(lambda: not value or self.query("postgres", f"SHOW {name}")[0][0] == value, 10, f"{name} is set")
+        wait_for(lambda: not value or self.query("postgres", f"SHOW {name}")[0][0] == value, 30, f"{name} is set")
 
     def url(self, database, port=None):
         return f"postgresql://mastodon@127.0.0.1:{port or self.port}/{database}"
@@ -325,7 +379,7 @@ class WebUi(Server):
         self.await_ready(self.is_up)
 
     def __call__(self, path):
-        with urllib.request.urlopen(self.url + path, timeout=20) as answer:
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
             return answer.read().decode()
 
     def is_up(self):
@@ -338,7 +392,7 @@ class WebUi(Server):
 class Names(Server):
     def __init__(self, folder, addresses, hole, refused="127.1.255.254", ttl_seconds=1):
         super().__init__(folder)
-        self.port = free_port(socket.SOCK_DGRAM)
+        self.port = free_port()
         self.environment = {**os.environ, "TTL_SECONDS": str(ttl_seconds)}
         self.command = [os.path.join(FEDIVERSE, "names.py"), str(self.port), hole, refused] + addresses
         self.start()
@@ -403,17 +457,20 @@ class Fediverse(Server):
         self.port = free_port()
         self.control_port = free_port()
         self.tls_port = free_port() if certificate else 0
+        self.h2_port = free_port() if certificate else 0
         settings = os.path.join(folder, "settings.json")
         with open(settings, "w") as file:
             json.dump({
                 "addresses": addresses, "port": self.port, "control_port": self.control_port,
-                "tls_port": self.tls_port, "keys": keys, "verify": verify,
+                "tls_port": self.tls_port, "h2_port": self.h2_port, "keys": keys, "verify": verify,
                 "tls_cert": certificate and certificate.cert, "tls_key": certificate and certificate.key,
             }, file)
         self.spawn([node(), os.path.join(FEDIVERSE, "receiver.js"), settings], stdout=subprocess.PIPE)
         assert self.process.stdout.readline() == b"ready\n", self.log()
 
-    def inbox(self, host, path="/inbox", tls=False):
+    def inbox(self, host, path="/inbox", tls=False, h2=False):
+        if h2:
+            return f"https://{host}.fedi.test:{self.h2_port}{path}"
         if tls:
             return f"https://{host}.fedi.test:{self.tls_port}{path}"
         return f"http://{host}.fedi.test:{self.port}{path}"
@@ -423,7 +480,7 @@ class Fediverse(Server):
             f"http://127.0.0.1:{self.control_port}{path}",
             data=None if body is None else json.dumps(body).encode(),
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def counts(self):

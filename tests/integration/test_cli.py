@@ -254,6 +254,55 @@ def test_status_without_redis_or_schema(world):
     assert lines(done, "FAIL")["health"].endswith("fedpush setup")
 
 
+def status_json(world):
+    done = fedpush(world, "status", "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == ["ok", "warn", "FAIL"].index(found["grade"]), done.stdout
+    return found
+
+
+def test_status_for_programs(machine, world):
+    sidekiq_process(world, ["default"])
+    push(world.redis, [delivery(i, world.fediverse.inbox("ok-1")) for i in range(3)])
+    wait_settled(world)
+    wait_for(lambda: status_json(world)["health"]["last_written_age_s"] is not None, 30, "statistics")
+    wait_for(lambda: status_json(world)["machines"][0]["listed"], 30, "it is in Sidekiq's list")
+    found = status_json(world)
+    assert set(found) == {"grade", "lines", "redis", "machines", "sidekiq", "queues", "later", "handoff", "ledger",
+                          "health"}
+    assert found["grade"] == "ok" and {line["grade"] for line in found["lines"]} == {"ok"}
+    alone, = found["machines"]
+    assert alone["identity"] == machine.identity() and alone["alive"] and alone["held"] == 0
+    assert found["queues"] == [{"name": "push", "length": 0, "oldest_age_s": 0.0}]
+    assert found["handoff"] == [{"queue": "default", "length": 0, "consumers": 1}]
+    assert found["later"] == {"retry": 0, "schedule": 0, "dead": 0}
+    fleet = found["ledger"]["fleet"]
+    assert (fleet["claimed"], fleet["outcomes"]["delivered"], fleet["held"], fleet["missing"]) == (3, 3, 0, 0)
+    assert found["ledger"]["machine"] == fleet
+    assert found["sidekiq"]["version"] and str(world.redis.port) in found["redis"]["address"]
+
+
+def test_what_could_not_be_asked_is_null(world):
+    done = fedpush(world, "status", "--json", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    found = json.loads(done.stdout)
+    assert done.returncode == 2 and found["grade"] == "FAIL"
+    assert [line["subject"] for line in found["lines"]] == ["Redis", "health"]
+    assert found["machines"] is None and found["ledger"] is None and found["health"] is None
+
+
+def test_status_tells_who_is_not_listed(machine, world):
+    sidekiq_process(world, ["default"])
+    client = world.redis_client
+    wait_for(lambda: client.sismember("processes", machine.identity()), 30, "it is listed")
+    assert "list" not in lines(fedpush(world, "status"), "ok")["machine"]
+    stranger = "ex\x1bample\xff:1:0123456789ab"
+    client.zadd("fedpush:identities", {stranger.encode("latin-1"): time.time() + 20})
+    done = fedpush(world, "status")
+    assert done.returncode == 0 and "it isn't in Sidekiq's list" in done.stdout
+    listed = {entry["identity"]: entry["listed"] for entry in status_json(world)["machines"]}
+    assert listed == {machine.identity(): True, "ex?ample?:1:0123456789ab": False}
+
+
 # ---- stats ----
 
 
@@ -268,7 +317,7 @@ def test_stats(machine, world):
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    wait_for(lambda: sum(row["delivered"] + row["retried"] for row in rows()) == 5, 20, "all five are counted")
+    wait_for(lambda: sum(row["delivered"] + row["retried"] for row in rows()) == 5, 30, "all five are counted")
     found = rows()
     assert [(row["host"].split(":")[0], row["delivered"], row["retried"]) for row in found] == [
         ("ok-1.fedi.test", 4, 0), ("status503-1.fedi.test", 0, 1),
@@ -361,7 +410,7 @@ def test_handback_own_returns_at_once_what_a_crash_left(machines, world):
     machine = machines()
     push(world.redis, [delivery(i, world.fediverse.inbox("slow9000-1")) for i in range(3)])
     identity = machine.identity()
-    wait_for(lambda: world.redis_client.hlen(f"fedpush:claimed:{identity}") == 4, 20, "three claims")
+    wait_for(lambda: world.redis_client.hlen(f"fedpush:claimed:{identity}") == 4, 30, "three claims")
     done = fedpush(world, "handback", "--own", runtime_dir=machine.runtime_dir)
     assert done.returncode == 1 and "stop it first" in done.stderr
     machine.kill()
@@ -478,7 +527,7 @@ def test_version(world):
 
 @pytest.mark.parametrize("arguments", [
     [], ["dance"], ["--json"], ["--mastodon"], ["run", "now"], ["check", "--fast"], ["setup", "again"],
-    ["status", "--json"], ["stats", "--xml"], ["stats", "a.test", "b.test"], ["handback", "--all"], ["handback", ""],
+    ["status", "--xml"], ["stats", "--xml"], ["stats", "a.test", "b.test"], ["handback", "--all"], ["handback", ""],
     ["deliver"], ["deliver", "--account"], ["deliver", "--account", "alice", "--inbox", "https://a.test/"],
     ["version", "1"], ["role", "worker", "0"], ["role"],
 ])

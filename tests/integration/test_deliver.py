@@ -96,7 +96,7 @@ def test_the_last_retry_drops_the_job(world, machine):
     wait_settled(world)
     assert list(payloads(world.redis_client)) == []
     assert wait_for(
-        lambda: health(world) and health(world)[0], 20, "the health row"
+        lambda: health(world) and health(world)[0], 30, "the health row"
     )[4] == 1
 
 
@@ -111,10 +111,12 @@ def test_health_counts_each_inbox(world, machine):
     jobs += [delivery(7, world.fediverse.inbox("status503-1")), delivery(8, world.fediverse.inbox("status410-1"))]
     push(world.redis, jobs)
     wait_settled(world)
-    rows = wait_for(lambda: len(health(world)) == 3 and health(world), 20, "three rows")
-    assert [(url.split("/")[2].split(".")[0], *counts) for url, *counts in rows] == [
-        ("ok-1", 5, 0, 0, 0), ("status410-1", 0, 0, 1, 0), ("status503-1", 0, 1, 0, 0),
-    ]
+    expected = [("ok-1", 5, 0, 0, 0), ("status410-1", 0, 0, 1, 0), ("status503-1", 0, 1, 0, 0)]
+
+    def found():
+        return [(url.split("/")[2].split(".")[0], *counts) for url, *counts in health(world)]
+
+    wait_for(lambda: found() == expected, 30, lambda: f"the statistics; they are {found()}")
 
 
 def test_an_unavailable_domain_gets_nothing_unless_bypassed(world, machine):
@@ -127,7 +129,7 @@ def test_an_unavailable_domain_gets_nothing_unless_bypassed(world, machine):
     push(world.redis, [delivery(2, inbox, options={"bypass_availability": True})])
     wait_settled(world)
     assert world.fediverse.summary()["posts"] == 1
-    wait_for(lambda: world.query("SELECT * FROM unavailable_domains") == [], 20, "the success frees the domain")
+    wait_for(lambda: world.query("SELECT * FROM unavailable_domains") == [], 30, "the success frees the domain")
 
 
 def test_the_seventh_day_of_failures_makes_a_domain_unavailable(world, machine):
@@ -136,10 +138,10 @@ def test_the_seventh_day_of_failures_makes_a_domain_unavailable(world, machine):
     world.redis_client.set("cache:unavailable_domains", "stale")
     push(world.redis, [delivery(1, world.fediverse.inbox("status500-9"))])
     wait_settled(world)
-    rows = wait_for(lambda: world.query("SELECT domain FROM unavailable_domains"), 20, "the row")
+    rows = wait_for(lambda: world.query("SELECT domain FROM unavailable_domains"), 30, "the row")
     assert rows == [("status500-9.fedi.test",)]
     assert world.redis_client.scard(key) == 7
-    wait_for(lambda: not world.redis_client.exists("cache:unavailable_domains"), 20, "the cache key is gone")
+    wait_for(lambda: not world.redis_client.exists("cache:unavailable_domains"), 30, "the cache key is gone")
 
 
 def test_a_success_clears_the_days_of_failure(world, machine):
@@ -147,7 +149,7 @@ def test_a_success_clears_the_days_of_failure(world, machine):
     world.redis_client.sadd(key, "20260101")
     push(world.redis, [delivery(1, world.fediverse.inbox("ok-9"))])
     wait_settled(world)
-    wait_for(lambda: not world.redis_client.exists(key), 20, "cleared")
+    wait_for(lambda: not world.redis_client.exists(key), 30, "cleared")
 
 
 OTHERS = [
@@ -219,7 +221,8 @@ def test_malformed_jobs_are_kept_and_harm_nothing(world, machine):
     assert handed == set(MALFORMED["queue:default"])
 
 
-def test_one_inbox_is_served_in_order(world, machine):
+def test_one_inbox_is_served_in_order(world, machines):
+    machines(FEDPUSH_HOST_WINDOW=1)  # requests that are under way at once may overtake each other
     jobs = [delivery(i, world.fediverse.inbox("slow20-1")) for i in range(60)]
     push(world.redis, jobs)
     wait_settled(world)
@@ -258,7 +261,7 @@ def test_through_pgbouncer_in_transaction_mode(world, machines, pgbouncer):
     push_fanout(world.redis, jobs)
     wait_settled(world)
     assert account_for(world, jobs).places == {"delivered": 100}
-    wait_for(lambda: len(health(world)) == 100, 20, "health through PgBouncer")
+    wait_for(lambda: len(health(world)) == 100, 30, "health through PgBouncer")
 
 
 def test_sidekiqs_web_ui_shows_machine_and_retries(world, machine, web):
@@ -277,7 +280,7 @@ def test_a_stop_drains_and_leaves_nothing_claimed(world, machines):
     machine = machines()
     jobs = [delivery(i, world.fediverse.inbox(f"slow100-{i % 10}", f"/u{i}")) for i in range(600)]
     push_fanout(world.redis, jobs)
-    wait_for(lambda: world.fediverse.summary()["posts"] > 20, 20, "some are delivered")
+    wait_for(lambda: world.fediverse.summary()["posts"] > 20, 30, "some are delivered")
     assert machine.stop() == 0
     account = account_for(world, jobs)
     assert account.lost == [] and account.duplicates == 0
@@ -289,9 +292,9 @@ def test_a_stop_drains_and_leaves_nothing_claimed(world, machines):
 def test_ruby_takes_over_what_fedpush_returned(world, machines):
     """The way back: what a drain returned is in Mastodon's own queue, as it was pushed."""
     machine = machines()
-    jobs = [delivery(i, world.fediverse.inbox("slow500-1", f"/u{i}")) for i in range(40)]
+    jobs = [delivery(i, world.fediverse.inbox("slow1500-1", f"/u{i}")) for i in range(40)]
     jids = push(world.redis, jobs)
-    wait_for(lambda: world.fediverse.summary()["posts"] > 0, 20, "it has begun")
+    wait_for(lambda: world.fediverse.summary()["posts"] > 0, 30, "it has begun")
     assert machine.stop() == 0
     left = sidekiq(world.redis)
     returned = {item["jid"] for item in left["push"]}

@@ -9,12 +9,19 @@ import pytest
 import redis
 from jobs import (
     account_for, assert_all_delivered_once, claimed, delivered, delivery, fanout, payloads, push,
-    push_fanout, sidekiq, wait_settled,
+    push_fanout, sidekiq, unsettled, wait_settled,
 )
+from machine import alive
 from proxy import CuttingProxy
 from servers import wait_for
 
 IN_FLIGHT = 2048  # at most so many may be sent twice when everything dies
+
+
+@pytest.fixture(autouse=True)
+def quick_receivers(world):
+    """Hundreds of deliveries at once don't wait for the verifiers until they time out."""
+    world.fediverse.verify(50)
 
 
 @pytest.mark.slow
@@ -24,8 +31,7 @@ def test_no_reply_of_redis_is_needed_to_keep_a_job(world, machines):
     machines(ready=False, REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
     jobs = fanout(world, 3000)
     for at in range(0, len(jobs), 100):
-        push_fanout(world.redis, jobs[at : at + 100])
-        time.sleep(0.2)  # so that there is traffic to cut
+        push_fanout(world.redis, jobs[at : at + 100])  # Ruby's start is a pause, so that there is traffic to cut
     # The last ones live long: an idle connection sees a reply each two seconds.
     wait_for(lambda: proxy.cut_count >= 25, 180, lambda: f"cut 25 times, not {proxy.cut_count}")
     wait_settled(world, 120)
@@ -36,7 +42,6 @@ def test_no_reply_of_redis_is_needed_to_keep_a_job(world, machines):
 @pytest.mark.parametrize("role", ["worker", "signer", "scheduler"])
 def test_kill_of_a_role_loses_nothing(world, machines, role):
     machine = machines()
-    world.fediverse.verify(5)
     jobs = fanout(world, 2000, hosts=100, word="slow50")
     push_fanout(world.redis, jobs)
     wait_for(delivered(world, 100), 30, "some are delivered")
@@ -51,15 +56,16 @@ def test_kill_of_a_role_loses_nothing(world, machines, role):
 
 def test_kill_of_everything_is_recovered_by_the_next_start(world, machines):
     machine = machines()
-    jobs = fanout(world, 1000, hosts=100, word="slow100")
+    jobs = fanout(world, 1000, hosts=100, word="slow1500")
     push_fanout(world.redis, jobs)
     wait_for(delivered(world, 100), 30, "some are delivered")
+    old = machine.identity()
     machine.kill()
     assert claimed(world) > 0
-    begin = time.monotonic()
     machine.start()
-    wait_settled(world, 55)
-    assert time.monotonic() - begin < 55, "it knows its old identity and doesn't wait until that is stale"
+    # It knows its old identity and doesn't wait until that is stale.
+    wait_for(lambda: not world.redis_client.exists(f"fedpush:claimed:{old}"), 50, "its claims are recovered")
+    wait_settled(world)
     account = account_for(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 1000}, account
 
@@ -67,7 +73,7 @@ def test_kill_of_everything_is_recovered_by_the_next_start(world, machines):
 @pytest.mark.slow
 def test_a_stalled_machine_is_recovered_by_another_and_writes_nothing(world, machines):
     first = machines()
-    jobs = fanout(world, 600, hosts=30, word="slow300")
+    jobs = fanout(world, 600, hosts=30, word="slow1500")
     push_fanout(world.redis, jobs)
     wait_for(lambda: delivered(world, 50)() and claimed(world) > 50, 30, "some are in flight")
     first.pause()
@@ -90,7 +96,7 @@ def test_a_stuck_scheduler_is_replaced(world, machine):
     wait_for(delivered(world, 20), 30, "some are delivered")
     before = machine.signal("scheduler", signal.SIGSTOP)
     wait_for(lambda: machine.roles("scheduler") not in ([], before), 90, "a new scheduler")
-    wait_settled(world, 60)
+    wait_settled(world)
     account = account_for(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 300}, account
 
@@ -103,7 +109,7 @@ def test_a_stuck_worker_is_replaced_and_its_jobs_delivered(world, machine):
     victim = machine.roles("worker")[0]
     os.kill(victim, signal.SIGSTOP)
     wait_for(lambda: victim not in machine.roles("worker") and len(machine.roles("worker")) == 2, 90, "a new worker")
-    wait_settled(world, 60)
+    wait_settled(world)
     account = account_for(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 300}, account
 
@@ -113,10 +119,9 @@ def test_redis_away_for_a_while(world, machines):
     jobs = fanout(world, 600, word="slow200")
     push_fanout(world.redis, jobs)
     wait_for(delivered(world, 50), 30, "some are delivered")
-    world.redis.stop()
-    time.sleep(3)  # outcomes come in that can't be written
-    world.redis.start()
-    wait_settled(world, 60)
+    with world.redis.away():
+        wait_for(lambda: not any(world.fediverse.counts()["now"].values()), 30, "outcomes come in that can't be written")
+    wait_settled(world)
     account = account_for(world, jobs)
     assert account.lost == [] and account.duplicates == 0, account
     assert machine.process.poll() is None
@@ -125,16 +130,17 @@ def test_redis_away_for_a_while(world, machines):
 def test_redis_at_its_memory_limit(world, machine):
     """Outcomes are still written: their scripts begin with what frees memory."""
     jobs = fanout(world, 60, hosts=20, word="late503") + fanout(world, 400, word="slow100")
-    push_fanout(world.redis, jobs)
-    wait_for(lambda: claimed(world) >= 100, 20, "some are claimed")
-    world.redis_client.config_set("maxmemory", 1)
-    with pytest.raises(redis.exceptions.ResponseError, match="OOM|maxmemory"):
-        world.redis_client.set("x", "y")
-    held = claimed(world)
+    with world.fediverse.standing_still():
+        push_fanout(world.redis, jobs)
+        wait_for(lambda: claimed(world) >= 100, 30, "some are claimed")
+        world.redis_client.config_set("maxmemory", 1)
+        with pytest.raises(redis.exceptions.ResponseError, match="OOM|maxmemory"):
+            world.redis_client.set("x", "y")
+        held = claimed(world)
     wait_for(lambda: claimed(world) < held - 50, 30, "claims are settled at the limit")
     assert account_for(world, jobs).lost == []
     world.redis_client.config_set("maxmemory", 0)
-    wait_settled(world, 60)
+    wait_settled(world)
     account = account_for(world, jobs)
     assert account.lost == [] and account.duplicates == 0, account
     assert account.places["retry"] + account.places["schedule"] == 60, account
@@ -144,17 +150,16 @@ def test_redis_at_its_memory_limit(world, machine):
 def test_postgresql_restarted(world, machine):
     jobs = fanout(world, 400, word="slow100")
     push_fanout(world.redis, jobs[:200])
-    wait_for(delivered(world, 50), 30, "some are delivered")
-    world.postgres.stop()
-    push_fanout(world.redis, jobs[200:])
-    wait_for(delivered(world, 250), 30, "cached keys sign on")
-    # This account's key was never read: its job waits.
-    waiting = delivery(9999, world.fediverse.inbox("ok-1"), account=-99)
-    push(world.redis, [waiting])
-    wait_for(delivered(world, 400), 30, "all with cached keys")
-    assert account_for(world, [waiting]).places["delivered"] == 400
-    world.postgres.start()
-    wait_settled(world, 90)
+    wait_for(delivered(world, 150), 30, "either account has delivered")
+    with world.postgres.away():
+        push_fanout(world.redis, jobs[200:])
+        wait_for(delivered(world, 250), 30, "cached keys sign on")
+        # This account's key was never read: its job waits.
+        waiting = delivery(9999, world.fediverse.inbox("ok-1"), account=-99)
+        push(world.redis, [waiting])
+        wait_for(delivered(world, 400), 30, "all with cached keys")
+        assert account_for(world, [waiting]).places["delivered"] == 400
+    wait_settled(world)
     assert_all_delivered_once(world, jobs + [waiting])
     count = "SELECT coalesce(sum(delivered), 0)::int FROM fedpush.inbox_health"
     wait_for(lambda: world.query(count)[0][0] == 401, 30, lambda: f"health of 401; {world.query(count)}")
@@ -180,12 +185,25 @@ def test_poison_is_found_by_two_machines_and_put_away(world, machines):
 HOSTILE = {
     # what the host does: where its job must be afterwards
     "silent-1": "retry", "close-1": "retry", "reset-1": "retry", "garbage-1": "retry", "headers-1": "retry",
-    "refused-1": "retry", "hole-1": "retry", "nx-1": "retry",
+    "drip-1": "retry", "refused-1": "retry", "hole-1": "retry", "nx-1": "retry",
     "redirect301-1": "retry", "elsewhere307-1": "retry", "loop307-1": "retry", "status500-1": "retry",
     "status401-1": "retry", "status429-1": "retry",
     "bigbody-1": "done", "redirect307-1": "done", "redirect303-1": "done", "status404-1": "done",
     "status410-1": "done", "status501-1": "done",
 }
+
+
+def places(world):
+    """Where the job to each host is."""
+    return {json.loads(payload)["args"][2].split("//")[1].split(".")[0]: place
+            for place, payload in payloads(world.redis_client)}
+
+
+def postpone_retries(world):
+    """What has failed is not tried again while the test looks on."""
+    for entry in world.redis_client.zrange("retry", 0, -1):
+        world.redis_client.zadd("retry", {entry: time.time() + 3600}, xx=True)
+    return True
 
 
 @pytest.mark.slow
@@ -194,21 +212,12 @@ def test_hostile_hosts_harm_themselves_only(world, machine):
     push(world.redis, list(jobs.values()))
     good = fanout(world, 500)
     push_fanout(world.redis, good)
-    begin = time.monotonic()
-    wait_for(lambda: account_for(world, good).places["delivered"] >= 500, 60, "healthy hosts")
-    assert time.monotonic() - begin < 15, "healthy hosts don't wait for the others"
-    wait_settled(world, 120)
-    where = {}
-    for place, payload in payloads(world.redis_client):
-        where[json.loads(payload)["args"][2].split("//")[1].split(".")[0]] = place
+    wait_for(lambda: account_for(world, good).places["delivered"] >= 500, 50, "healthy hosts")
+    assert places(world)["drip-1"] == "claimed", "healthy hosts don't wait for the others"
+    wait_for(lambda: postpone_retries(world) and unsettled(world) == 0, 120, "settled")
+    where = places(world)
     assert {host: where.get(host, "done") for host in HOSTILE} == HOSTILE
     assert len(machine.roles("worker")) == 2
-
-
-@pytest.mark.slow
-def test_a_slow_drip_ends(world, machine):
-    push(world.redis, [delivery(1, world.fediverse.inbox("drip-1"))])
-    wait_settled(world, 80)
 
 
 def test_jobs_whose_names_are_never_answered_are_kept(world, machine):
@@ -226,10 +235,11 @@ def test_a_second_sigterm_stops_at_once(world, machines):
     wait_for(delivered(world, 10), 30, "requests hang")
     children = machine.children()
     machine.process.terminate()
-    wait_for(lambda: "drain" in machine.log(), 10, "it drains")
+    wait_for(lambda: "drain" in machine.log(), 30, "it drains")
     machine.process.terminate()
     begin = time.monotonic()
-    assert machine.process.wait(10) == 1
-    assert time.monotonic() - begin < 5 and not any(os.path.exists(f"/proc/{pid}") for pid in children)
+    assert machine.process.wait(60) == 1
+    assert time.monotonic() - begin < 25, "not after the drain"
+    wait_for(lambda: not any(alive(pid) for pid in children), 30, "the roles are gone")
     machine.process = None
     assert account_for(world, jobs).lost == []

@@ -29,7 +29,7 @@ def test_each_host_costs_one_request_from_the_second_delivery_on(world, machines
     first = machines()
     assert deliver(world, 1) == [2] * 6 + [1] * 6
     assert deliver(world, 50) == [1] * 12
-    wait_for(lambda: len(members(world)) == 6, 20, "written down")
+    wait_for(lambda: len(members(world)) == 6, 30, "written down")
     assert all(member.startswith("rfc9421 http") for member in members(world))
     first.stop()
     machines()
@@ -44,7 +44,7 @@ def test_what_changes_is_noticed_and_who_rejects_both_is_left_alone(world, machi
     world.fediverse.behave("rfc-1", "draft")
     assert deliver(world, 10, ["rfc-1"]) == [2]
     assert deliver(world, 20, ["rfc-1"]) == [1]
-    wait_for(lambda: [member.split()[0] for member in members(world)] == ["cavage"], 20, "written down")
+    wait_for(lambda: [member.split()[0] for member in members(world)] == ["cavage"], 30, "written down")
     assert deliver(world, 30, ["status401-1", "status403-1"]) == [2, 1]
     assert deliver(world, 40, ["status401-1"]) == [1]
     errors = [entry["item"]["error_message"] for entry in sidekiq(world.redis)["retry"]]

@@ -26,9 +26,9 @@ def account(world, whose="fleet"):
 def mixed(world, count):
     """Jobs with every kind of end, most of them deliveries that take a while."""
     world.query("INSERT INTO unavailable_domains (domain, created_at, updated_at)"
-                " VALUES ('slow50-99.fedi.test', now(), now())")
-    jobs = [delivery(i, world.fediverse.inbox(f"slow50-{i % 80}", f"/u{i}/inbox")) for i in range(count)]
-    jobs += [delivery(f"s{i}", world.fediverse.inbox("slow50-99")) for i in range(5)]
+                " VALUES ('slow1000-99.fedi.test', now(), now())")
+    jobs = [delivery(i, world.fediverse.inbox(f"slow1000-{i % 80}", f"/u{i}/inbox")) for i in range(count)]
+    jobs += [delivery(f"s{i}", world.fediverse.inbox("slow1000-99")) for i in range(5)]
     jobs += [delivery(f"g{i}", world.fediverse.inbox(f"status410-{i}")) for i in range(6)]
     jobs += [delivery(f"f{i}", world.fediverse.inbox(f"status503-{i}")) for i in range(7)]
     jobs += [{"class": "ActivityPub::DistributionWorker", "args": [i]} for i in range(8)]
@@ -36,6 +36,7 @@ def mixed(world, count):
 
 
 def test_the_account_agrees_after_a_killed_scheduler(world, machines):
+    world.fediverse.verify(50)
     machine = machines()
     sidekiq_process(world, ["default"])
     jobs = mixed(world, 2000)

@@ -47,10 +47,14 @@ def test_everything_of_postgresql_goes_over_verified_tls(sealed, machines):
                 "DB_NAME": sealed.database, "DB_SSLMODE": "verify-full", "PGSSLROOTCERT": sealed.certificate.ca}
     machines(**settings)
     deliver(sealed, range(20))
-    wait_for(lambda: health(sealed.query) == 20, 20, "health")
-    sessions = sealed.query(
-        "SELECT s.ssl FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'fedpush'")
-    assert len(sessions) == 4 and all(ssl for (ssl,) in sessions), "Mastodon's tables, followers, health, keys"
+    wait_for(lambda: health(sealed.query) == 20, 30, "health")
+
+    def sessions():
+        return sealed.query("SELECT s.ssl FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)"
+                            " WHERE a.application_name = 'fedpush'")
+
+    wait_for(lambda: len(sessions()) == 4, 30, lambda: f"Mastodon's tables, followers, health, keys: {sessions()}")
+    assert all(ssl for (ssl,) in sessions())
 
 
 def test_check_refuses_what_a_wrong_ca_signed(sealed, tmp_path):
@@ -75,15 +79,15 @@ def test_sessions_that_became_read_only_are_left(world, machines, pgbouncer):
     more. What they should have written is written when a primary is there."""
     machine = machines(DATABASE_URL=world.postgres.url(world.database, pgbouncer.port))
     deliver(world, range(10))
-    wait_for(lambda: health(world.query) == 10, 20, "health")
+    wait_for(lambda: health(world.query) == 10, 30, "health")
     world.postgres.set("default_transaction_read_only", "on")
     try:
         deliver(world, range(10, 30))  # keys are read, and cached
-        wait_for(lambda: "the server accepts no writes" in machine.log(), 40, "it looks for a primary")
+        wait_for(lambda: "the server accepts no writes" in machine.log(), 60, "it looks for a primary")
         assert health(world.query) == 10
     finally:
         world.postgres.set("default_transaction_read_only", None)
-    wait_for(lambda: health(world.query) == 30, 40, lambda: f"health of 30; {health(world.query)}")
+    wait_for(lambda: health(world.query) == 30, 60, lambda: f"health of 30; {health(world.query)}")
 
 
 def test_the_standby_of_the_list_becomes_the_primary(world, machines):
@@ -99,12 +103,12 @@ def test_the_standby_of_the_list_becomes_the_primary(world, machines):
             failed = lines(fedpush(world, "check", DATABASE_URL=wrong), "FAIL")
             assert "connect to the primary" in failed["PostgreSQL"] and "connect to the primary" in failed["schema"]
         deliver(world, range(10))
-        wait_for(lambda: health(world.query) == 10, 20, "health at the primary")
+        wait_for(lambda: health(world.query) == 10, 30, "health at the primary")
         primary.stop()
         standby.query("postgres", "SELECT pg_promote()")
         push(world.redis, [delivery(99, world.fediverse.inbox("ok-1"), account=-99)])  # a key not read yet
         wait_settled(world)
-        wait_for(lambda: health(lambda sql: standby.query(world.database, sql)) == 11, 40, "health at the new primary")
+        wait_for(lambda: health(lambda sql: standby.query(world.database, sql)) == 11, 60, "health at the new primary")
         machine.stop()
     finally:
         if primary.process is None:

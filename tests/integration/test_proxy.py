@@ -7,6 +7,7 @@ import pytest
 from forward import ForwardProxy
 from jobs import delivery, push, sidekiq, wait_settled
 from machine import fedpush
+from servers import wait_for
 from world import ADDRESSES
 
 
@@ -65,7 +66,7 @@ def test_hidden_services_are_refused_where_they_are_off(world, machines, hidden_
     push(world.redis, [delivery(1, onion(world))])
     wait_settled(world)
     assert hidden_proxy.heads == [] and sidekiq(world.redis)["retry"] == []
-    assert world.redis_client.scard("exhausted_deliveries:abcdef.onion") == 1
+    wait_for(lambda: world.redis_client.scard("exhausted_deliveries:abcdef.onion") == 1, 30, "it is tracked")
 
 
 def test_the_command_goes_through_the_hidden_proxy(world, proxy, hidden_proxy, tmp_path):

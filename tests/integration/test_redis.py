@@ -47,16 +47,16 @@ def test_with_a_namespace_no_other_key_is_touched(world, machines):
     jobs += [delivery(23, world.fediverse.inbox("ok-1"), options={"sign_with": "a key"})]
     push(world.redis, jobs, SPACE)
     wait_for(lambda: client.zcard(f"{SPACE}:retry") == 3 and client.llen(f"{SPACE}:queue:default") == 1, 30, "failures wait")
-    wait_for(lambda: world.query("SELECT domain FROM unavailable_domains") == [("status503-1.fedi.test",)], 20, "unavailable")
-    assert not client.exists(f"{SPACE}_cache:unavailable_domains")
+    wait_for(lambda: world.query("SELECT domain FROM unavailable_domains") == [("status503-1.fedi.test",)], 30, "unavailable")
+    wait_for(lambda: not client.exists(f"{SPACE}_cache:unavailable_domains"), 30, "the cache is told")
     # A due retry, and what a machine that died left behind.
     entry = client.zrange(f"{SPACE}:retry", 0, 0)[0]
     world.fediverse.behave(json.loads(entry)["args"][2].split("//")[1].split(".")[0], "ok")
     client.zadd(f"{SPACE}:retry", {entry: time.time() - 1})
     wait_for(lambda: client.zcard(f"{SPACE}:retry") == 2, 30, "the due one is retried")
     wait_for(lambda: client.get(f"{SPACE}:stat:processed"), 30, "Sidekiq's statistics")
-    push(world.redis, [delivery(100 + i, world.fediverse.inbox("slow500-1", f"/u{i}")) for i in range(30)], SPACE)
-    wait_for(lambda: world.fediverse.summary()["posts"] > 25, 20, "some are delivered")
+    push(world.redis, [delivery(100 + i, world.fediverse.inbox("slow1500-1", f"/u{i}")) for i in range(30)], SPACE)
+    wait_for(lambda: world.fediverse.summary()["posts"] > 25, 30, "some are delivered")
     identity = machine.identity()
     machine.kill()
     assert client.hlen(f"{SPACE}:fedpush:claimed:{identity}") > 1
@@ -65,7 +65,7 @@ def test_with_a_namespace_no_other_key_is_touched(world, machines):
     assert handed.returncode == 0 and not client.exists(f"{SPACE}:fedpush:claimed:{identity}"), handed.stderr
     assert client.llen(f"{SPACE}:queue:push") > 0
     machine.start()
-    wait_for(lambda: client.llen(f"{SPACE}:queue:push") == 0 and world.fediverse.summary()["posts"] >= 54, 30, "all")
+    wait_for(lambda: client.llen(f"{SPACE}:queue:push") == 0 and world.fediverse.summary()["posts"] >= 54, 60, "all")
     assert lines(fedpush(world, "check", **settings), "FAIL").keys() <= {"hand-off"}
     machine.stop()
     assert client.hgetall(f"{SPACE}:fedpush:claimed:{identity}") == {}
@@ -98,9 +98,9 @@ def assert_each_role_has_its_server(world, machines, base, cache, settings):
     jobs = [delivery(1, world.fediverse.inbox("status503-1")), delivery(2, world.fediverse.inbox("status503-2"))]
     push(world.redis, jobs)
     wait_settled(world)
-    wait_for(lambda: not cache.client().exists("cache:unavailable_domains"), 20, "the cache is told")
-    assert sorted(base.client().keys()) == [
-        b"exhausted_deliveries:status503-1.fedi.test", b"exhausted_deliveries:status503-2.fedi.test"]
+    wait_for(lambda: not cache.client().exists("cache:unavailable_domains"), 30, "the cache is told")
+    tracked = [f"exhausted_deliveries:status503-{i}.fedi.test".encode() for i in (1, 2)]
+    wait_for(lambda: sorted(base.client().keys()) == tracked, 30, "the failures are tracked")
     assert world.redis_client.zcard("retry") == 2 and not world.redis_client.keys("exhausted*")
     assert cache.client().keys() == []
     sidekiq_process(world, ["default"])
@@ -191,7 +191,7 @@ def test_a_name_that_leads_elsewhere_after_a_failover(world, machines, tmp_path)
     old = Redis(str(tmp_path / "old"), port=port)
     new = Redis(str(tmp_path / "new"), address="127.0.0.2", port=port, 
                 options={"replicaof": f"127.0.0.1 {port}", "replica-announce-ip": "127.0.0.2"})
-    wait_for(lambda: new.client().info("replication")["master_link_status"] == "up", 20, "the replica follows")
+    wait_for(lambda: new.client().info("replication")["master_link_status"] == "up", 30, "the replica follows")
     host = RenamedHost("primary.fedi.test", "127.0.0.1", world.names)
     plain, plain_client = world.redis, world.redis_client
     world.redis, world.redis_client = old, old.client()
@@ -199,14 +199,14 @@ def test_a_name_that_leads_elsewhere_after_a_failover(world, machines, tmp_path)
         machine = machines(REDIS_URL=f"redis://primary.fedi.test:{port}/0", FEDPUSH_RESOLVERS=host.resolver)
         jobs = [delivery(i, world.fediverse.inbox(f"slow100-{i % 20}", f"/u{i}")) for i in range(200)]
         push_fanout(old, jobs[:150])
-        wait_for(lambda: world.fediverse.summary()["posts"] > 20, 20, "some are delivered")
+        wait_for(lambda: world.fediverse.summary()["posts"] > 20, 30, "some are delivered")
         old.client().execute_command("FAILOVER", "TO", "127.0.0.2", port)
-        wait_for(lambda: new.client().info("replication")["role"] == "master", 20, "the new primary")
+        wait_for(lambda: new.client().info("replication")["role"] == "master", 30, "the new primary")
         world.redis, world.redis_client = new, new.client()
         push_fanout(new, jobs[150:])
         wait_for(lambda: "READONLY" in machine.log() or "UNBLOCKED" in machine.log(), 30, "it met the old one")
         host.move("127.0.0.2")
-        wait_settled(world, 40)
+        wait_settled(world)
         account = account_for(world, jobs)
         assert account.places == {"delivered": 200} and account.duplicates == 0, account
         assert old.client().info("replication")["role"] == "slave"

@@ -7,8 +7,10 @@ import threading
 import pytest
 from jobs import delivery, push
 from machine import DOMAIN, fedpush
-from servers import free_port, wait_for
+from servers import free_port
 from test_cli import lines, sidekiq_process
+from test_followers import expected, follow, prefix_of
+from test_keys import ENCRYPTION, mastodon, move_key, seal  # noqa: F401
 
 READING = {
     "auth", "hello", "select", "ping", "client", "info", "time", "lrange", "llen", "lindex", "zrange", "zcard", "hget",
@@ -23,10 +25,12 @@ class Commands:
         self.client = redis.client()
         self.names = []
         self.asked = set()
+        self.begun = threading.Event()
         self.thread = threading.Thread(target=self.listen, daemon=True)
 
     def listen(self):
         with self.client.monitor() as monitor:
+            self.begun.set()
             for command in monitor.listen():
                 words = command["command"].split()
                 self.names.append(words[0].lower())
@@ -35,17 +39,18 @@ class Commands:
 
     def __enter__(self):
         self.thread.start()
+        assert self.begun.wait(30)
         return self
 
     def __exit__(self, *_):
         self.client.echo("end")
-        self.thread.join(10)
+        self.thread.join(30)
+        assert not self.thread.is_alive()
         self.asked = set(self.names) - {"echo"}
 
 
-@pytest.fixture
-def known(world):
-    """A Mastodon with users, their public keys, and other servers that it knows."""
+def introduce(world):
+    """Makes it a Mastodon with users, their public keys, and other servers that it knows."""
     world.query("CREATE TABLE IF NOT EXISTS users (id bigserial PRIMARY KEY, account_id bigint NOT NULL)")
     world.query("TRUNCATE users")
     world.query("INSERT INTO users (account_id) VALUES (1), (2)")
@@ -59,6 +64,11 @@ def known(world):
         *[world.fediverse.inbox("ok-%s", "/%s")] * 2,
     )
     sidekiq_process(world, ["default", "push"])
+
+
+@pytest.fixture
+def known(world):
+    introduce(world)
     return world
 
 
@@ -142,17 +152,66 @@ def test_pull_is_looked_at_where_it_is_consumed(known):
 def test_the_request_is_the_one_that_would_be_sent(known):
     job = delivery(1, known.fediverse.inbox("ok-1", "/users/x/inbox"), options={"synchronize_followers": True})
     push(known.redis, [job])
+    inbox = job["args"][2]
+    followers = [f"{prefix_of(inbox)}/users/{n}" for n in range(3)]
+    follow(known, 1, followers + ["https://elsewhere.test/users/1"])
     code, found = rehearse(known, "--sample", "1")
     shown = found["jobs"][0]
     fields = dict(line.split(": ", 1) for line in shown["request"][1:])
     assert code == 0 and shown["fate"] == "deliver" and shown["signature_holds"] is True
+    assert shown["rfc9421_signature_holds"] is True
     assert shown["request"][0] == "POST /users/x/inbox HTTP/1.1"
     assert fields["Host"] == f"ok-1.fedi.test:{known.fediverse.port}"
-    assert "counted when sent" in fields["Collection-Synchronization"]
+    assert fields["Collection-Synchronization"] == expected(followers, inbox, "users/alice", "alice")
+    assert "collection-synchronization" in fields["Signature"]
     assert fields["Content-Length"] == str(len(job["args"][0].encode()))
     assert f'keyId="https://{DOMAIN}/users/alice#main-key"' in fields["Signature"]
     assert fields["Signature"].endswith('..."'), "not one that could be used"
     assert shown["addresses"].startswith("127.1.")
+
+
+def test_settings_that_spare_a_header_or_a_scheme(known):
+    push(known.redis, [delivery(1, known.fediverse.inbox("ok-1"), options={"synchronize_followers": True})])
+    code, found = rehearse(known, "--sample", "1", FEDPUSH_DOUBLE_KNOCK="false", DISABLE_FOLLOWERS_SYNCHRONIZATION="true")
+    shown = found["jobs"][0]
+    assert code == 0 and shown["fate"] == "deliver", found["problems"]
+    assert shown["signature_holds"] and not shown["rfc9421_signature_holds"]
+    assert not any("Collection-Synchronization" in line for line in shown["request"])
+
+
+def test_keys_of_4_7(world, mastodon):  # noqa: F811
+    mastodon("4.7.0")
+    introduce(world)
+    sealed, = seal([world.keys.private[1]])
+    public, = world.query("SELECT public_key FROM accounts WHERE id = 1")[0]
+    move_key(world, 1, sealed)
+    world.query("UPDATE keypairs SET public_key = %s", public)
+    inboxes = [world.fediverse.inbox(f"ok-{i}") for i in range(2)]
+    follow(world, 2, [f"{prefix_of(inboxes[1])}/users/1"])
+    push(world.redis, [delivery(i, inboxes[i], account=1 + i, options={"synchronize_followers": True}) for i in range(2)])
+    code, found = rehearse(world, "--sample", "2", **ENCRYPTION)
+    assert code == 0 and found["problems"] == [], found["problems"]
+    for shown in found["jobs"]:
+        assert shown["fate"] == "deliver" and shown["signature_holds"] and shown["rfc9421_signature_holds"], shown
+        assert any(line.startswith("Collection-Synchronization: ") for line in shown["request"])
+        assert any(line.startswith("User-Agent: Mastodon/4.7.0 ") for line in shown["request"])
+    done = fedpush(world, "rehearse", "--sample", "2")  # without what opens the moved key
+    assert done.returncode == 1 and "account 1: its key in keypairs is encrypted" in lines(done, "FAIL")["key"], done.stdout
+    assert "2 looked at: 1 would be delivered" in done.stdout
+    # A public key that is another's is found in `keypairs`, too.
+    world.query("UPDATE keypairs SET public_key = (SELECT public_key FROM accounts WHERE id = 2)")
+    code, found = rehearse(world, "--sample", "2", **ENCRYPTION)
+    assert code == 1 and "account 1 doesn't hold" in found["problems"][0]["text"], found["problems"]
+
+
+def test_followers_that_cannot_be_counted_are_a_problem(known):
+    push(known.redis, [delivery(1, known.fediverse.inbox("ok-1"), options={"synchronize_followers": True})])
+    known.query("ALTER TABLE follows RENAME TO gone")
+    try:
+        done = fedpush(known, "rehearse", "--sample", "1")
+    finally:
+        known.query("ALTER TABLE gone RENAME TO follows")
+    assert done.returncode == 1 and "Collection-Synchronization" in lines(done, "FAIL")["followers"], done.stdout
 
 
 def test_pairs_are_made_up_where_nothing_waits(known):
@@ -201,17 +260,18 @@ def test_watching_sees_jobs_once_as_they_pass(known):
     known.redis_client.delete("queue:push")
 
     def ruby():
-        """A worker that is as fast as they come: each job is there for half a second."""
+        """A worker that takes jobs right after they were looked at."""
         for at in range(0, len(payloads), 8):
+            looked = commands.names.count("lrange")
             known.redis_client.lpush("queue:push", *payloads[at : at + 8])
-            if stop.wait(0.5):
-                return
+            while commands.names.count("lrange") < looked + 2:  # one may have been on its way
+                if stop.wait(0.02):
+                    return
             known.redis_client.ltrim("queue:push", 1, 0)
 
     thread = threading.Thread(target=ruby)
     with Commands(known.redis) as commands:
         thread.start()
-        wait_for(lambda: known.redis_client.llen("queue:push"), 10, "jobs pass")
         code, found = rehearse(known, "--sample", "5", "--watch", "5")
         stop.set()
         thread.join()

@@ -81,7 +81,7 @@ def test_the_printed_roles_suffice_and_can_do_nothing_else(world, roles, mastodo
         delivery(7, world.fediverse.inbox("ok-3"), options={"synchronize_followers": True}),
     ])
     wait_settled(world)
-    wait_for(lambda: world.query("SELECT 1 FROM unavailable_domains WHERE domain = 'refused-1.fedi.test'"), 10,
+    wait_for(lambda: world.query("SELECT 1 FROM unavailable_domains WHERE domain = 'refused-1.fedi.test'"), 30,
              "the seventh day of failures is recorded")
     assert world.fediverse.summary()["failures"] == []
     push(world.redis, [delivery(5, world.fediverse.inbox("refused-1")),
@@ -120,7 +120,7 @@ def test_a_right_that_4_7_needs_is_named_and_waited_for(world, roles, mastodon, 
     machine = machines(setup=False, FEDPUSH_WORKERS=1, **settings)
     push(world.redis, [delivery(1, world.fediverse.inbox("ok-1"))])
     found = re.compile(r"GRANT SELECT \([a-z_, ]*\) ON keypairs TO fedpush_signer;")
-    wait_for(lambda: found.search(machine.log()), 20, "the GRANT is in the log")
+    wait_for(lambda: found.search(machine.log()), 30, "the GRANT is in the log")
     said = lines(fedpush(world, "check", **settings), "FAIL")["signer"]
     assert found.search(said) and "accounts" not in said
     world.query(found.search(machine.log()).group())
@@ -161,7 +161,7 @@ def test_the_printed_acl_suffices(world, machines, user):
     wait_settled(world)
     assert world.redis_client.llen("queue:default") == 1  # handed off
     assert world.redis_client.zcard("retry") == 2
-    wait_for(lambda: len(sidekiq(world.redis)["processes"]) == 2, 20, "it is seen by Sidekiq")
+    wait_for(lambda: len(sidekiq(world.redis)["processes"]) == 2, 30, "it is seen by Sidekiq")
     world.fediverse.behave("status503-1", "ok")
     retry_now(world)
     wait_for(lambda: world.fediverse.counts()["inboxes"].get("status503-1.fedi.test/inbox") == 2, 60, "the retry")
@@ -171,15 +171,15 @@ def test_the_printed_acl_suffices(world, machines, user):
         assert "NOPERM" not in shown.stdout + shown.stderr and lines(shown, "FAIL") == {}, shown.stdout
     # A machine that dies, and what is left of it.
     push(world.redis, [delivery(i, world.fediverse.inbox(f"hole-{i}")) for i in range(50, 54)])
-    wait_for(lambda: list(world.redis_client.scan_iter("fedpush:claimed:*")), 20, "a claim")
+    wait_for(lambda: list(world.redis_client.scan_iter("fedpush:claimed:*")), 30, "a claim")
     first.kill()
     back = fedpush(world, "handback", "--own", runtime_dir=first.runtime_dir, **user)
     assert back.returncode == 0 and world.redis_client.llen("queue:push") == 4, back.stderr
     identity = first.start().identity()
-    wait_for(lambda: world.redis_client.hlen(f"fedpush:claimed:{identity}") > 1, 20, "a claim")
+    wait_for(lambda: world.redis_client.hlen(f"fedpush:claimed:{identity}") > 1, 30, "a claim")
     first.kill()
     first.start()  # returns by itself what its former self held
-    wait_for(lambda: not world.redis_client.exists(f"fedpush:claimed:{identity}"), 20, "recovery")
+    wait_for(lambda: not world.redis_client.exists(f"fedpush:claimed:{identity}"), 30, "recovery")
     identity = first.identity()
     first.stop()
     assert "NOPERM" not in first.log()

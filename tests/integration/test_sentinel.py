@@ -19,7 +19,7 @@ class Watched:
         self.master = Redis(f"{folder}/master", options=options)
         self.replica = Redis(
             f"{folder}/replica", options={**options, "replicaof": f"127.0.0.1 {self.master.port}"})
-        wait_for(self.is_following, 20, "the replica follows")
+        wait_for(self.is_following, 30, "the replica follows")
         self.sentinel = Sentinel(f"{folder}/sentinel", self.master, SENTINELS_PASSWORD)
         self.settings = {
             "REDIS_URL": None, "REDIS_SENTINEL_MASTER": "main", "REDIS_PASSWORD": PASSWORD,
@@ -38,12 +38,12 @@ class Watched:
         """From now on nothing reaches the replica."""
         self.replica.client().config_set("masterauth", "wrong")
         self.master.client().execute_command("CLIENT", "KILL", "TYPE", "replica")
-        wait_for(lambda: not self.is_following(), 10, "the replica lags")
+        wait_for(lambda: not self.is_following(), 30, "the replica lags")
 
     def fail_over(self):
         self.master.stop(9)
         wait_for(lambda: self.sentinel.master_port() == self.replica.port, 30, "the Sentinel promotes the replica")
-        wait_for(lambda: self.replica.client().info("replication")["role"] == "master", 10, "it is the master")
+        wait_for(lambda: self.replica.client().info("replication")["role"] == "master", 30, "it is the master")
         self.use(self.replica)
 
     def stop(self):
@@ -72,19 +72,19 @@ def test_the_master_dies_while_jobs_flow(world, watched, machines):
     assert_named(watched, watched.master)
     jobs = [delivery(i, world.fediverse.inbox(f"slow100-{i % 10}", f"/u{i}")) for i in range(400)]
     push_fanout(watched.master, jobs[:300])
-    wait_for(lambda: world.fediverse.summary()["posts"] > 20, 20, "some are delivered")
+    wait_for(lambda: world.fediverse.summary()["posts"] > 20, 30, "some are delivered")
     watched.master.client().wait(1, 5000)
     watched.fail_over()
     push_fanout(watched.replica, jobs[300:])
-    wait_for(lambda: world.fediverse.summary()["posts"] >= 400, 40, "all are sent")
-    wait_settled(world, 40)
+    wait_for(lambda: world.fediverse.summary()["posts"] >= 400, 60, "all are sent")
+    wait_settled(world)
     account = account_for(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 400}, account
     assert_named(watched, watched.replica)
     # The old master comes back as it was; the Sentinel makes it a replica, and nobody writes to it.
     watched.master.start()
     push(watched.replica, [delivery(999, world.fediverse.inbox("ok-1"))])
-    wait_settled(world, 20)
+    wait_settled(world)
     assert account_for(world, [delivery(999, world.fediverse.inbox("ok-1"))]).lost == []
     assert PASSWORD not in machine.log() and SENTINELS_PASSWORD not in machine.log()
     assert machine.process.poll() is None
@@ -94,14 +94,14 @@ def test_claims_that_the_new_master_never_saw_are_put_back(world, watched, machi
     machine = machines(**watched.settings)
     watched.master.client().wait(1, 5000)  # the replica knows the machine, and none of its claims
     watched.lag()
-    jobs = [delivery(i, world.fediverse.inbox(f"slow500-{i % 10}", f"/u{i}")) for i in range(250)]
+    jobs = [delivery(i, world.fediverse.inbox(f"slow1500-{i % 10}", f"/u{i}")) for i in range(250)]
     push_fanout(watched.master, jobs)
-    wait_for(lambda: watched.master.client().llen("queue:push") == 0, 20, "all are claimed")
+    wait_for(lambda: watched.master.client().llen("queue:push") == 0, 30, "all are claimed")
     assert unsettled(world) > 100
     watched.fail_over()
     wait_for(lambda: "claims missing in Redis were put back" in machine.log(), 30, "claims are put back")
-    wait_for(lambda: world.fediverse.summary()["posts"] >= 250, 40, "all are sent")
-    wait_settled(world, 40)
+    wait_for(lambda: world.fediverse.summary()["posts"] >= 250, 60, "all are sent")
+    wait_settled(world)
     account = account_for(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 250}, account
     assert machine.process.poll() is None

@@ -90,8 +90,11 @@ def test_check_counts_a_real_sidekiq_on_the_handoff_queue(world, tmp_path):
     server = Server(str(tmp_path / "sidekiq"))
     server.spawn(["sidekiq", "-q", "default", "-r", f"{FEDIVERSE}/default.rb"],
                  env={**os.environ, "REDIS_URL": world.redis.url}, cwd=str(tmp_path))
-    server.await_ready(lambda: world.redis_client.scard("processes") == 1)
-    done = fedpush(world, "check")
-    server.stop()
+    try:
+        server.await_ready(lambda: [world.redis_client.hexists(name, "info")
+                                    for name in world.redis_client.smembers("processes")] == [True])
+        done = fedpush(world, "check")
+    finally:
+        server.stop()
     assert done.returncode == 0, done.stdout
     assert "served by 1 Sidekiq" in done.stdout

@@ -41,11 +41,19 @@ def insert_accounts(query, keys, with_scheme=True):
 
 
 class World:
-    """Started when made; `stop` ends it all."""
+    """Started when made; `stop` ends it all. What fails or is interrupted meanwhile leaves nothing."""
 
     def __init__(self, folder, verify=1):
         self.folder = folder
         self.started = []
+        try:
+            self.start(verify)
+        except BaseException:
+            self.stop()
+            raise
+
+    def start(self, verify):
+        folder = self.folder
         self.certificate = Certificate(os.path.join(folder, "tls"))
         self.keys = Keys()
         self.redis = self.add(Redis(os.path.join(folder, "redis")))

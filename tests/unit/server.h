@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-enum { SERVER_WAIT_MS = 20 * 1000 };
+enum { SERVER_WAIT_MS = 30 * 1000 };
 
 struct server {
     char dir[64];

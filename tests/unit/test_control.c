@@ -101,7 +101,7 @@ static void open_other_side(struct pair *pair)
 
 static bool run(struct event_base *base)
 {
-    struct timeval limit = {5, 0};
+    struct timeval limit = {30, 0};
 
     event_base_loopexit(base, &limit);
     event_base_dispatch(base);

@@ -47,6 +47,7 @@ struct fixture {
     bool withhold; /* the signer's answer */
     unsigned asked;
     enum knock knock;
+    bool low;
     uint8_t method;
     uint8_t reread;
     uint8_t scheme;
@@ -245,6 +246,7 @@ static bool ask_signer(void *arg, const struct message_sign *request)
     f->asked++;
     f->method = request->method;
     f->reread = request->reread;
+    assert_int_equal(request->low, f->low);
     f->scheme = request->scheme;
     f->date_s = request->date_s;
     snprintf(f->target, sizeof(f->target), "%.*s", STR_ARG(request->target));
@@ -340,6 +342,7 @@ static void begin_url(struct fixture *f, const char *url)
                               .ticket = {.account_id = 116543210987654321,
                                          .content_type = STR("application/activity+json")},
                               .knock = (uint8_t)f->knock,
+                              .low = f->low,
                               .url = str_of(url),
                               .body = STR("{\"type\":\"Create\"}")};
     f->done = false;
@@ -388,6 +391,7 @@ static void test_request_is_as_signed(void **state)
 {
     struct fixture *f = *state;
 
+    f->low = true;
     deliver(f, "/status/202");
     assert_int_equal(f->outcome.kind, OUTCOME_RESPONSE);
     assert_int_equal(f->outcome.status, 202);

@@ -67,7 +67,7 @@ static void on_dialed(void *arg, int fd, const char *reason)
 static void dial(struct fixture *fixture, const char *path, const char *host, uint16_t port)
 {
     const struct dial_target target = {path, host, port};
-    struct timeval limit = {10, 0};
+    struct timeval limit = {30, 0};
 
     fixture->dial = dial_create(fixture->base, fixture->dns, &target, on_dialed, fixture);
     assert_int_equal(fixture->calls, 0); /* never from inside dial_create */

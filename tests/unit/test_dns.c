@@ -214,7 +214,7 @@ static void on_result(void *arg, const struct dns_result *result)
 
 static void run(struct fixture *fixture)
 {
-    struct timeval limit = {5, 0};
+    struct timeval limit = {30, 0};
 
     event_base_loopexit(fixture->base, &limit);
     event_base_dispatch(fixture->base);

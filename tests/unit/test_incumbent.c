@@ -255,6 +255,21 @@ static void a_lost_answer_changes_nothing(void **state)
     expect_version(f, 8, "8.0.9");
 }
 
+static void an_upgrade_is_believed_where_nothing_else_is_known(void **state)
+{
+    struct fixture *f = *state;
+
+    incumbent_configure(f->incumbent, "8.1.6");
+    look(f);
+    expect_version(f, 8, "8.1.6");
+    store_expect(&f->store, NULL, "SADD processes vm:2:bb");
+    store_expect(&f->store, NULL, "HSET vm:2:bb info %s", INFO("200.5", "7.3.9"));
+    look(f);
+    incumbent_configure(f->incumbent, "8.0.9");
+    look(f);
+    expect_version(f, 7, "7.3.9");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +280,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_upgrade_and_a_rollback_are_followed, start, end),
         cmocka_unit_test_setup_teardown(jobs_count_until_a_process_is_seen, start, end),
         cmocka_unit_test_setup_teardown(a_lost_answer_changes_nothing, start, end),
+        cmocka_unit_test_setup_teardown(an_upgrade_is_believed_where_nothing_else_is_known, start,
+                                        end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -315,6 +315,25 @@ static void test_lowest_rate_starves_nobody(void **state)
     assert_int_equal(f->accepted[ORIGIN_QUEUE], 10);
 }
 
+/* Where Ruby takes nothing, what is left to it must not hide deliveries for ever. */
+static void test_due_is_found_behind_locks(void **state)
+{
+    struct fixture *f = *state;
+    static const char entries[] =
+        "for i = 1, 900 do redis.call('ZADD', KEYS[1], i, '{\"lock_digest\":\"' .. i .. '\"}') end "
+        "redis.call('ZADD', KEYS[1], 1000, '{\"class\":\"ActivityPub::DeliveryWorker\"}')";
+
+    store_expect(&f->store, NULL, "EVAL %s 1 retry", entries);
+    store_expect(&f->store, NULL, "EVAL %s 1 schedule", entries);
+    for (int second = 0; second < 10; second++) {
+        intake_due(f->intake, ORIGIN_RETRY, (struct room){128, 1024 * 1024});
+        intake_due(f->intake, ORIGIN_SCHEDULE, (struct room){128, 1024 * 1024});
+        settle_down(f);
+    }
+    assert_int_equal(f->accepted[ORIGIN_RETRY], 1);
+    assert_int_equal(f->accepted[ORIGIN_SCHEDULE], 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +343,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_push_comes_first, start, end),
         cmocka_unit_test_setup_teardown(test_rate_bounds_all_that_is_claimed, start, end),
         cmocka_unit_test_setup_teardown(test_lowest_rate_starves_nobody, start, end),
+        cmocka_unit_test_setup_teardown(test_due_is_found_behind_locks, start, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

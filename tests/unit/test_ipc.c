@@ -92,7 +92,7 @@ static int teardown(void **state)
 /* Until a callback ends the loop; false after five seconds. */
 static bool run(struct event_base *base)
 {
-    struct timeval limit = {5, 0};
+    struct timeval limit = {30, 0};
 
     event_base_loopexit(base, &limit);
     event_base_dispatch(base);

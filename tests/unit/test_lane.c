@@ -606,6 +606,81 @@ static void test_booked_low_jobs_come_back_one_by_one(void **state)
     destroy(&f);
 }
 
+static void restrict_to(struct fixture *f, struct lane *lane, const struct lane_limits *limits)
+{
+    lanes_restrict(f->lanes, lane, limits, f->now_ms);
+}
+
+static void test_a_restricted_window_is_smaller(void **state)
+{
+    struct fixture f;
+    const struct lane_limits two = {.max_window = 2};
+    const struct lane_limits many = {.max_window = 9};
+    (void)state;
+
+    create(&f, 1, 3, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    for (int i = 0; i < 5; i++)
+        add(&f, lane);
+    restrict_to(&f, lane, &two);
+    for (size_t i = 0; i < 2; i++)
+        assert_ptr_equal(next(&f, 0), f.claims[i]);
+    assert_null(next(&f, 0));
+    restrict_to(&f, lane, &many); /* it never widens */
+    assert_ptr_equal(next(&f, 0), f.claims[2]);
+    assert_null(next(&f, 0));
+    destroy(&f);
+}
+
+static void test_nothing_leaves_a_paused_lane(void **state)
+{
+    struct fixture f;
+    const struct lane_limits paused = {.paused = true};
+    const struct lane_limits none = {.paused = false};
+    (void)state;
+
+    create(&f, 1, 3, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    add(&f, lane);
+    add(&f, lane);
+    assert_ptr_equal(next(&f, 0), f.claims[0]);
+    restrict_to(&f, lane, &paused);
+    assert_null(next(&f, 0));
+    land(&f, f.claims[0], false);
+    assert_null(next(&f, 0));
+    assert_int_equal(lanes_ready(f.lanes), 0);
+    restrict_to(&f, lane, &none);
+    assert_ptr_equal(next(&f, 0), f.claims[1]);
+    destroy(&f);
+}
+
+static void test_a_lane_with_a_gap_rests_holds_little_and_books_slowly(void **state)
+{
+    struct fixture f;
+    const struct lane_limits slow = {.min_gap_ms = 20000};
+    (void)state;
+
+    create(&f, 1, 3, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    restrict_to(&f, lane, &slow);
+    for (int i = 0; i < 3; i++) {
+        assert_true(has_room(&f, lane, false));
+        add(&f, lane);
+    }
+    assert_false(has_room(&f, lane, false)); /* a minute's worth */
+    assert_int_equal(lanes_progressing(f.lanes), 1);
+    assert_int_equal(lanes_pace_ms(f.lanes, lane), 20001);
+    assert_ptr_equal(next(&f, 0), f.claims[0]);
+    assert_null(next(&f, 0));
+    f.now_ms += 19900;
+    lanes_wake(f.lanes, f.now_ms);
+    assert_null(next(&f, 0));
+    f.now_ms += 200;
+    lanes_wake(f.lanes, f.now_ms);
+    assert_ptr_equal(next(&f, 0), f.claims[1]);
+    destroy(&f);
+}
+
 static struct claim *add_pair(struct fixture *f, struct lane *lane, uint64_t pair, int64_t retries)
 {
     struct claim *claim = make(f, retries);
@@ -925,6 +1000,9 @@ int main(void)
         cmocka_unit_test(test_low_jobs_of_suspects_have_their_own_share),
         cmocka_unit_test(test_low_jobs_take_no_room_from_others),
         cmocka_unit_test(test_booked_low_jobs_come_back_one_by_one),
+        cmocka_unit_test(test_a_restricted_window_is_smaller),
+        cmocka_unit_test(test_nothing_leaves_a_paused_lane),
+        cmocka_unit_test(test_a_lane_with_a_gap_rests_holds_little_and_books_slowly),
         cmocka_unit_test(test_one_of_a_pair_at_a_time_in_order),
         cmocka_unit_test(test_a_retried_job_keeps_the_place_of_its_pair),
         cmocka_unit_test(test_an_open_circuit_lets_one_probe_pass),

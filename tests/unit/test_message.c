@@ -108,6 +108,7 @@ static void a_job_survives_the_trip(void **state)
     struct message_job m = {.id = 0x0102030405060708,
                             .ticket = some_ticket(),
                             .knock = KNOCK_RFC9421_FIRST,
+                            .low = 1,
                             .url = STR("https://remote.example:8443/inbox"),
                             .body = STR("{\"a\":\"b\"}")};
     struct buf out;
@@ -121,6 +122,7 @@ static void a_job_survives_the_trip(void **state)
     assert_true(got.id == m.id);
     assert_ticket(&got.ticket);
     assert_int_equal(got.knock, KNOCK_RFC9421_FIRST);
+    assert_int_equal(got.low, 1);
     assert_str(got.url, m.url);
     assert_str(got.body, m.body);
     buf_clear(&out);
@@ -267,6 +269,7 @@ static void sign_and_signed_survive_the_trip(void **state)
                                 .method = SIGN_GET,
                                 .reread = 1,
                                 .scheme = SCHEME_RFC9421,
+                                .low = 1,
                                 .date_s = 1790000001,
                                 .target = STR("/inbox?x=1")};
     struct message_signed answer = {.id = 9,
@@ -288,7 +291,7 @@ static void sign_and_signed_survive_the_trip(void **state)
     assert_consumes_exactly(&out, decode_sign);
     assert_true(message_get_sign(buf_str(&out), &got_sign));
     assert_true(got_sign.id == 9 && got_sign.method == SIGN_GET && got_sign.reread == 1 &&
-                got_sign.date_s == 1790000001);
+                got_sign.low == 1 && got_sign.date_s == 1790000001);
     assert_int_equal(got_sign.scheme, SCHEME_RFC9421);
     assert_ticket(&got_sign.ticket);
     assert_str(got_sign.target, sign.target);

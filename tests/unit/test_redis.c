@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,16 +30,36 @@ struct server {
     pid_t pid;
 };
 
+/* A name in the abstract namespace, as the integration tests take one for each of their ports:
+ * it is this process's until it ends. */
+static bool reserve(unsigned port)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int len = snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "fedpush-test-port-%u", port);
+
+    assert_true(fd != -1);
+    if (bind(fd, (struct sockaddr *)&name,
+             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) == 0)
+        return true;
+    close(fd);
+    return false;
+}
+
+/* Below the ephemeral range, so that no connection takes it while no server listens there. */
 static unsigned free_port(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_ANY)}};
+    bool free = false;
+    unsigned port;
 
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    close(fd);
-    return ntohs(address.sin_port);
+    for (port = 10000 + (unsigned)getpid() * 10 % 20000; !free; port++) {
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        address.sin_port = htons((uint16_t)port);
+        free = bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && reserve(port);
+        close(fd);
+    }
+    return port - 1;
 }
 
 static void shell(const char *format, ...) FP_PRINTF(1, 2);
@@ -195,7 +216,7 @@ static void send_words(struct fixture *fixture, const char *first, const char *s
 
 static void run_until(struct fixture *fixture, char what)
 {
-    struct timeval limit = {10, 0};
+    struct timeval limit = {30, 0};
 
     fixture->until = what;
     event_base_loopexit(fixture->base, &limit);

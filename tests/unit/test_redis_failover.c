@@ -165,7 +165,7 @@ static void on_reply(void *arg, enum redis_status status, const redisReply *repl
 
 static void run_until(struct fixture *fixture, char what)
 {
-    struct timeval limit = {15, 0};
+    struct timeval limit = {30, 0};
 
     fixture->until = what;
     event_base_loopexit(fixture->base, &limit);

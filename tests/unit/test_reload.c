@@ -52,14 +52,40 @@ static void what_else_changed_is_named_without_its_value(void **state)
     fresh.workers = 8;
     fresh.lookahead_bytes = 1;
     fresh.allow_hidden_service = true;
-    strcpy(fresh.mastodon.text, "4.6.0");
+    fresh.sidekiq_version = other_text;
+    fresh.sidekiq_version_set = 1;
     buf_init(&restart, 1024);
     reload_merge(&config, &fresh, &restart);
     assert_string_equal(buf_cstr(&restart),
-                        "Redis (Sidekiq), FEDPUSH_CA_FILE, FEDPUSH_WORKERS, Mastodon's version, "
+                        "Sidekiq's version, Redis (Sidekiq), FEDPUSH_CA_FILE, FEDPUSH_WORKERS, "
                         "ALLOW_ACCESS_TO_HIDDEN_SERVICE, FEDPUSH_LOOKAHEAD_BYTES");
     assert_ptr_equal(config.redis_sidekiq_url, same_text);
     assert_int_equal(config.workers, 2);
+    buf_clear(&restart);
+}
+
+static void a_version_is_followed_with_the_sidekiq_that_comes_with_it(void **state)
+{
+    struct config config = sample();
+    struct config fresh = sample();
+    struct buf restart;
+    (void)state;
+
+    config.sidekiq_version = str_dup(STR("8.0.9"));
+    config.mastodon.minor = 5;
+    fresh.sidekiq_version = str_dup(STR("8.1.6"));
+    fresh.mastodon.minor = 6;
+    fresh.mastodon_version_set = true;
+    fresh.claim_rate = 100;
+    buf_init(&restart, 1024);
+    reload_upgrade(&config, &fresh, &restart);
+    assert_string_equal(buf_cstr(&restart), "");
+    assert_int_equal(config.mastodon.minor, 6);
+    assert_true(config.mastodon_version_set);
+    assert_string_equal(config.sidekiq_version, "8.1.6");
+    assert_int_equal(config.claim_rate, 0); /* nobody has asked for a reload */
+    free(config.sidekiq_version);
+    free(fresh.sidekiq_version);
     buf_clear(&restart);
 }
 
@@ -68,6 +94,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_reloadable_values_are_taken_over),
         cmocka_unit_test(what_else_changed_is_named_without_its_value),
+        cmocka_unit_test(a_version_is_followed_with_the_sidekiq_that_comes_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,10 +106,16 @@ static const char *claim_pull(struct fixture *f, const char *jobs)
                "me", jobs, "1000000", "p", END);
 }
 
+static const char *due_of(struct fixture *f, const char *look, const char *turn)
+{
+    return run(f, SCRIPT_DUE, IDENTITIES, CLAIMED, "retry", RECOVERIES, LEDGER, END, "me", "10",
+               "10", "1000000", look, "r", turn, "2", END);
+}
+
 static const char *due(struct fixture *f, const char *zset, const char *kind, const char *now)
 {
     return run(f, SCRIPT_DUE, IDENTITIES, CLAIMED, zset, RECOVERIES, LEDGER, END, "me", now, "10",
-               "1000000", "100", kind, END);
+               "1000000", "100", kind, "0", "200", END);
 }
 
 static const char *settle(struct fixture *f, const char *seq, const char *verb, const char *a,
@@ -225,6 +231,27 @@ static void test_due_takes_plain_deliveries_that_are_due(void **state)
     store_expect(&f->store, score, "ZSCORE retry %s", JOB("1"));
     assert_string_equal(settle(f, "2", "return", "", "", ""), "1");
     store_expect(&f->store, "7.5", "ZSCORE schedule %s", JOB("3"));
+}
+
+static void test_due_looks_behind_what_is_left_to_ruby(void **state)
+{
+    struct fixture *f = *state;
+
+    beat(f, "join");
+    for (int i = 0; i < 6; i++)
+        store_expect(&f->store, NULL, "ZADD retry 1 {\"lock_digest\":%d}", i);
+    store_expect(&f->store, NULL, "ZADD retry 2 %s", JOB("1"));
+    store_expect(&f->store, NULL, "ZADD retry 11 %s", JOB("2")); /* not due */
+    /* Behind three come ranks 3 to 6, two each turn. */
+    assert_string_equal(due_of(f, "3", "0"), "0");
+    assert_string_equal(due_of(f, "3", "1"), "0|1|2|" JOB("1"));
+    /* What is taken in front moves those behind it up; one at a time each is reached. */
+    store_expect(&f->store, NULL, "ZADD retry 0 %s", JOB("3"));
+    store_expect(&f->store, NULL, "ZADD retry 2 %s", JOB("4"));
+    assert_string_equal(due_of(f, "3", "1"), "0|2|0|" JOB("3"));
+    assert_string_equal(due_of(f, "3", "3"), "0|3|2|" JOB("4"));
+    assert_string_equal(due_of(f, "7", "0"), "0"); /* nothing is behind */
+    assert_string_equal(due_of(f, "6", "5"), "0");
 }
 
 static void test_settle_writes_where_the_job_goes_on(void **state)
@@ -600,6 +627,7 @@ int main(void)
         cmocka_unit_test_setup(test_condemned_identity_gets_nothing, clean),
         cmocka_unit_test_setup(test_claim_takes_the_wait_list_then_the_oldest, clean),
         cmocka_unit_test_setup(test_due_takes_plain_deliveries_that_are_due, clean),
+        cmocka_unit_test_setup(test_due_looks_behind_what_is_left_to_ruby, clean),
         cmocka_unit_test_setup(test_settle_writes_where_the_job_goes_on, clean),
         cmocka_unit_test_setup(test_settle_answers_for_each, clean),
         cmocka_unit_test_setup(test_pull_is_claimed_and_returned_apart, clean),

@@ -28,7 +28,7 @@
 #include "base/secret.h"
 #include "worker/supervisor.h"
 
-enum { LIMIT_MS = 10000, POLL_MS = 10, MAX_EVENTS_BYTES = 256 * 1024 };
+enum { LIMIT_MS = 30000, POLL_MS = 10, MAX_EVENTS_BYTES = 256 * 1024 };
 
 /* ---- a role ---- */
 

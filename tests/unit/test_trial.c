@@ -43,15 +43,15 @@ static void test_a_delivery_needs_everything(void **state)
     assert_true(trial_is_sent(&trial));
     expect(&trial, FATE_BROKEN, "the signer doesn't answer");
     trial.asked = true;
-    trial_answer(&trial, &answer);
+    trial_answer(&trial, SCHEME_CAVAGE, &answer);
     expect(&trial, FATE_DELIVER, "");
-    assert_true(str_equal(trial.answer.host, STR("a.example")));
+    assert_true(str_equal(trial.signatures[SCHEME_CAVAGE].answer.host, STR("a.example")));
     answer.status = SIGN_KEY_UNUSABLE;
-    trial_answer(&trial, &answer); /* the first answer counts */
+    trial_answer(&trial, SCHEME_CAVAGE, &answer); /* the first answer counts */
     expect(&trial, FATE_DELIVER, "");
     trial.has_public_key = true;
     expect(&trial, FATE_BROKEN, "doesn't hold with its public key");
-    trial.proven = true;
+    trial.signatures[SCHEME_CAVAGE].holds = true;
     trial.looked_up = true;
     trial.dns.status = DNS_NO_NAME;
     expect(&trial, FATE_RETRY, "doesn't exist");
@@ -68,6 +68,33 @@ static void test_a_delivery_needs_everything(void **state)
     trial.unavailable = true;
     assert_false(trial_is_sent(&trial));
     expect(&trial, FATE_SKIP, "unavailable");
+    trial_clear(&trial);
+}
+
+static void test_both_signatures_must_be_good(void **state)
+{
+    const struct message_signed good = {.status = SIGN_OK};
+    const struct message_signed bad = {.status = SIGN_REFUSED, .reason = STR("why")};
+    struct trial trial;
+
+    (void)state;
+    make(&trial, DELIVERY("https://a.example/inbox"));
+    trial.asked = trial.both = true;
+    trial_answer(&trial, SCHEME_CAVAGE, &good);
+    expect(&trial, FATE_BROKEN, "the signer doesn't answer"); /* about the second one */
+    assert_false(trial_is_answered(&trial));
+    trial_answer(&trial, SCHEME_RFC9421, &good);
+    expect(&trial, FATE_DELIVER, "");
+    trial.has_public_key = trial.signatures[SCHEME_CAVAGE].holds = true;
+    expect(&trial, FATE_BROKEN, "the RFC 9421 signature of account 7 doesn't hold");
+    trial.signatures[SCHEME_RFC9421].holds = true;
+    expect(&trial, FATE_DELIVER, "");
+    trial_clear(&trial);
+    make(&trial, DELIVERY("https://a.example/inbox"));
+    trial.asked = trial.both = true;
+    trial_answer(&trial, SCHEME_CAVAGE, &good);
+    trial_answer(&trial, SCHEME_RFC9421, &bad);
+    expect(&trial, FATE_BROKEN, "account 7: why");
     trial_clear(&trial);
 }
 
@@ -108,10 +135,10 @@ static void test_an_answer_that_is_no_signature(void **state)
                                               .reason = STR("why")};
         struct trial trial;
         make(&trial, DELIVERY("https://a.example/inbox"));
-        trial_answer(&trial, &answer); /* nobody asked */
+        trial_answer(&trial, SCHEME_CAVAGE, &answer); /* nobody asked */
         expect(&trial, FATE_BROKEN, "doesn't answer");
         trial.asked = true;
-        trial_answer(&trial, &answer);
+        trial_answer(&trial, SCHEME_CAVAGE, &answer);
         expect(&trial, rows[i].fate, rows[i].reason);
         trial_clear(&trial);
     }
@@ -121,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_delivery_needs_everything),
+        cmocka_unit_test(test_both_signatures_must_be_good),
         cmocka_unit_test(test_what_is_no_delivery),
         cmocka_unit_test(test_an_answer_that_is_no_signature),
     };

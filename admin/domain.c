@@ -1,0 +1,142 @@
+#include "admin/domain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/commands.h"
+#include "admin/words.h"
+
+enum option {
+    OPTION_NOW = 1 << 0,
+    OPTION_YES = 1 << 1,
+    OPTION_JSON = 1 << 2,
+    OPTION_FOR = 1 << 3,
+    OPTION_LIMITS = 1 << 4,
+};
+
+static const struct action {
+    const char *name;
+    unsigned options;
+    bool takes_domain;
+    int (*fn)(struct session *session, const struct domain_options *options);
+} actions[] = {
+    {"pause", OPTION_NOW | OPTION_FOR, true, domain_pause},
+    {"resume", 0, true, domain_resume},
+    {"limit", OPTION_FOR | OPTION_LIMITS, true, domain_limit},
+    {"drop", OPTION_NOW | OPTION_YES, true, domain_drop},
+    {"list", OPTION_JSON, false, domain_list},
+    {"show", 0, true, domain_show},
+};
+
+/* "30/m", "5/s"; 0: no such order any more. */
+static bool parse_rate(const char *text, int64_t *rate)
+{
+    struct str number = {text, str_find(str_of(text), '/')};
+    struct str unit = str_slice(str_of(text), number.len + 1);
+    int64_t factor = str_equal(unit, STR("s")) ? 60 : 1;
+
+    if (strcmp(text, "0") == 0) {
+        *rate = 0;
+        return true;
+    }
+    if (!str_equal(unit, STR("s")) && !str_equal(unit, STR("m")))
+        return false;
+    if (!str_to_i64(number, 1, POLICY_MAX_RATE / factor, rate))
+        return false;
+    *rate *= factor;
+    return true;
+}
+
+static bool parse_scheme(const char *text, int *scheme)
+{
+    static const char *const names[] = {"auto", "cavage", "rfc9421"};
+
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *scheme = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool take_limit(struct domain_options *o, const char *name, const char *value)
+{
+    if (strcmp(name, "--window") == 0)
+        return str_to_i64(str_of(value), 0, POLICY_MAX_WINDOW, &o->window);
+    if (strcmp(name, "--rate") == 0)
+        return parse_rate(value, &o->rate);
+    if (strcmp(name, "--http") == 0) {
+        o->http = strcmp(value, "2") == 0 ? 2 : 1;
+        return o->http == 2 || strcmp(value, "1.1") == 0;
+    }
+    if (strcmp(name, "--signature") == 0)
+        return parse_scheme(value, &o->scheme);
+    o->proxy = value;
+    return strcmp(name, "--proxy") == 0;
+}
+
+/* How many words it took; 0: not understood. */
+static int take_option(struct domain_options *o, unsigned allowed, int argc, char **argv)
+{
+    const struct {
+        const char *name;
+        enum option option;
+        bool *flag;
+    } flags[] = {{"--now", OPTION_NOW, &o->now},
+                 {"--yes", OPTION_YES, &o->yes},
+                 {"--json", OPTION_JSON, &o->json},
+                 {"--clear", OPTION_LIMITS, &o->clear}};
+
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+        if (strcmp(argv[0], flags[i].name) == 0 && (allowed & flags[i].option) != 0) {
+            *flags[i].flag = true;
+            return 1;
+        }
+    }
+    if (argc < 2)
+        return 0;
+    if (strcmp(argv[0], "--for") == 0 && (allowed & OPTION_FOR) != 0)
+        return orders_parse_span(argv[1], &o->span_s) ? 2 : 0;
+    if ((allowed & OPTION_LIMITS) != 0)
+        return take_limit(o, argv[0], argv[1]) ? 2 : 0;
+    return 0;
+}
+
+static int usage(const char *text)
+{
+    fprintf(stderr, "fedpush: domain: %s; see `fedpush domain --help`\n", text);
+    return FP_EXIT_USAGE;
+}
+
+int command_domain(const struct config *config, int argc, char **argv)
+{
+    struct domain_options options = {.window = -1, .rate = -1, .scheme = -1};
+    const struct action *action = NULL;
+    struct session session;
+    struct err err;
+
+    for (size_t i = 0; argc > 0 && i < sizeof(actions) / sizeof(actions[0]); i++) {
+        if (strcmp(argv[0], actions[i].name) == 0)
+            action = &actions[i];
+    }
+    if (action == NULL)
+        return argc > 0 ? words_unknown("domain", argv[0])
+                        : usage("pause, resume, limit, drop, list or show?");
+    for (int i = 1; i < argc;) {
+        bool option = argv[i][0] == '-';
+        int taken = option ? take_option(&options, action->options, argc - i, argv + i) : 1;
+        if (taken == 0 || (!option && (!action->takes_domain || options.domain != NULL)))
+            return words_unknown("domain", argv[i]);
+        if (!option)
+            options.domain = argv[i];
+        i += taken;
+    }
+    if (action->takes_domain && options.domain == NULL)
+        return usage("which domain?");
+    int code = session_open(&session, config, &err) ? action->fn(&session, &options)
+                                                    : session_fail(&err, FP_EXIT_CONFIG);
+    session_close(&session);
+    return code;
+}

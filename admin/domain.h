@@ -1,0 +1,41 @@
+/*
+ * `fedpush domain`: what its parts know of the command line. domain.c takes it apart;
+ * domain_order.c pauses, resumes and limits, domain_drop.c drops, domain_show.c lists and shows.
+ */
+#ifndef FEDPUSH_ADMIN_DOMAIN_H
+#define FEDPUSH_ADMIN_DOMAIN_H
+
+#include "admin/domain_hosts.h"
+#include "admin/orders.h"
+
+struct domain_options {
+    const char *domain; /* as given */
+    bool now;
+    bool yes;
+    bool json;
+    bool clear;
+    int64_t span_s; /* --for; 0: until it is taken back */
+    /* limit: -1, NULL: not given */
+    int64_t window;
+    int64_t rate;
+    const char *proxy; /* "none": by no other than Mastodon's */
+    int http;          /* 0: not given; 1, 2 */
+    int scheme;        /* enum policy_scheme, or -1 */
+};
+
+/* Each gets an open session and returns the exit code. */
+int domain_pause(struct session *session, const struct domain_options *options);
+int domain_resume(struct session *session, const struct domain_options *options);
+int domain_limit(struct session *session, const struct domain_options *options);
+int domain_drop(struct session *session, const struct domain_options *options);
+int domain_list(struct session *session, const struct domain_options *options);
+int domain_show(struct session *session, const struct domain_options *options);
+
+/* The hosts that a handle's domain means, printed when they are more than it: for `pause` and
+ * `drop`. False: one line has been said. */
+bool domain_resolve(struct domain_hosts *hosts, struct session *session,
+                    const struct domain_options *options);
+/* Adds what has a policy of its own below the domain: it would stand against the domain's. */
+void domain_add_ordered(struct domain_hosts *hosts, const struct orders *orders);
+
+#endif

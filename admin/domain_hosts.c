@@ -1,0 +1,96 @@
+#include "admin/domain_hosts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/url.h"
+
+static const char inbox_sql[] =
+    "SELECT DISTINCT lower(substring(url FROM '^https?://([^/?#]+)')) FROM ("
+    "SELECT inbox_url AS url FROM accounts WHERE domain = $1 UNION "
+    "SELECT shared_inbox_url FROM accounts WHERE domain = $1) AS inboxes WHERE url <> '' LIMIT "
+    "1000";
+
+void domain_hosts_add(struct domain_hosts *hosts, struct str name)
+{
+    for (size_t i = 0; i < hosts->count; i++) {
+        if (str_equal(str_of(hosts->names[i]), name))
+            return;
+    }
+    if (hosts->count < DOMAIN_HOSTS_MAX && policy_name_is_valid(name))
+        hosts->names[hosts->count++] = str_dup(name);
+}
+
+/* As an inbox's URL has it: without its port. */
+static bool add_host(struct domain_hosts *hosts, struct str host, const char *prefix)
+{
+    char *text = mem_printf("https://%.*s/", STR_ARG(host));
+    struct url url;
+    bool good = host.len > 0 && url_parse(&url, str_of(text), NULL) == FP_OK;
+
+    if (good) {
+        char *name = mem_printf("%s%.*s", prefix, STR_ARG(url.host));
+        good = str_equal(url.target, STR("/")) && policy_name_is_valid(str_of(name));
+        if (good)
+            domain_hosts_add(hosts, str_of(name));
+        free(name);
+        url_clear(&url);
+    }
+    free(text);
+    return good;
+}
+
+bool domain_hosts_init(struct domain_hosts *hosts, const char *text)
+{
+    struct str domain = str_of(strrchr(text, '@') != NULL ? strrchr(text, '@') + 1 : text);
+
+    *hosts = (struct domain_hosts){.below_only = str_starts_with(domain, STR("*."))};
+    if (hosts->below_only)
+        domain = str_slice(domain, 2);
+    if (!add_host(hosts, domain, hosts->below_only ? "*." : ""))
+        return false;
+    hosts->domain = str_slice(str_of(hosts->names[0]), hosts->below_only ? 2 : 0);
+    if (!hosts->below_only)
+        (void)add_host(hosts, domain, "*.");
+    return true;
+}
+
+void domain_hosts_clear(struct domain_hosts *hosts)
+{
+    while (hosts->count > 0)
+        free(hosts->names[--hosts->count]);
+}
+
+static void on_rows(void *arg, PGresult *result)
+{
+    struct domain_hosts *hosts = arg;
+
+    for (int row = 0; row < PQntuples(result); row++)
+        (void)add_host(hosts, str_of(PQgetvalue(result, row, 0)), "");
+}
+
+void domain_hosts_ask(struct domain_hosts *hosts, struct session *session)
+{
+    const struct str parameters[] = {hosts->domain};
+    struct err err;
+    struct postgres *postgres;
+
+    if (hosts->below_only)
+        return;
+    postgres = session_postgres(session, POSTGRES_ROLE_MASTODON, &err);
+    if (postgres == NULL ||
+        !session_query(session, postgres, inbox_sql, 1, parameters, on_rows, hosts, &err))
+        snprintf(hosts->problem, sizeof(hosts->problem), "%.280s", err.message);
+}
+
+bool domain_hosts_mean(const struct domain_hosts *hosts, struct str host)
+{
+    for (size_t i = 0; i < hosts->count; i++) {
+        struct str name = str_of(hosts->names[i]);
+        if (str_equal(name, host) ||
+            (str_starts_with(name, STR("*.")) && policy_name_is_below(host, str_slice(name, 2))))
+            return true;
+    }
+    return false;
+}

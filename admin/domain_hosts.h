@@ -1,0 +1,30 @@
+/*
+ * The hosts behind the domain of a handle: that host, all below it, and every host that accounts of
+ * the domain have an inbox on, by Mastodon's table.
+ */
+#ifndef FEDPUSH_ADMIN_DOMAIN_HOSTS_H
+#define FEDPUSH_ADMIN_DOMAIN_HOSTS_H
+
+#include "admin/session.h"
+#include "base/policy.h"
+
+enum { DOMAIN_HOSTS_MAX = 1000 };
+
+struct domain_hosts {
+    struct str domain; /* A-labels, lower case; borrows names[0] */
+    bool below_only;   /* "*.domain" was given */
+    size_t count;
+    char *names[DOMAIN_HOSTS_MAX]; /* as in base/policy.h; no name twice */
+    char problem[300];             /* why Mastodon's table wasn't read, or "" */
+};
+
+/* "example.org", "*.example.org", "@user@example.org"; no database is asked. False: neither. */
+bool domain_hosts_init(struct domain_hosts *hosts, const char *text) FP_MUST_CHECK;
+void domain_hosts_clear(struct domain_hosts *hosts);
+/* Adds what Mastodon's table knows; `problem` says why not. Nothing for "*.example.org". */
+void domain_hosts_ask(struct domain_hosts *hosts, struct session *session);
+void domain_hosts_add(struct domain_hosts *hosts, struct str name);
+/* Whether a name or pattern of the list means this host. */
+bool domain_hosts_mean(const struct domain_hosts *hosts, struct str host);
+
+#endif

@@ -1,0 +1,263 @@
+#include "admin/orders.h"
+
+#include <inttypes.h>
+#include <pwd.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "admin/words.h"
+#include "sched/scripts.h"
+
+enum { ID_BYTES = 16, AUDIT_BYTES = 8192, FIXED_WORDS = 7 };
+
+/* --- reading --- */
+
+static void on_time(void *arg, const redisReply *reply)
+{
+    struct orders *orders = arg;
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2)
+        orders->now_s = strtoll(reply->element[0]->str, NULL, 10);
+}
+
+static void on_fields(void *arg, const redisReply *reply)
+{
+    struct orders *orders = arg;
+
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
+        struct str name = {reply->element[i]->str, (size_t)reply->element[i]->len};
+        struct str value = {reply->element[i + 1]->str, (size_t)reply->element[i + 1]->len};
+        struct str text;
+        int64_t version;
+        if (name.len > 0 && name.ptr[0] == ':')
+            continue;
+        if (!policy_value_parse(value, &version, &text) ||
+            !policy_book_put(orders->book, name, version, text))
+            orders->unknown++;
+    }
+}
+
+bool orders_open(struct orders *orders, struct session *session, struct err *err)
+{
+    const struct str time[] = {STR("TIME")};
+    const struct str all[] = {STR("HGETALL"), str_of(session->keys.policies)};
+
+    *orders = (struct orders){.session = session, .book = policy_book_create()};
+    orders->redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
+    return orders->redis != NULL &&
+           session_command(session, orders->redis, 1, time, on_time, orders, err) &&
+           session_command(session, orders->redis, 2, all, on_fields, orders, err);
+}
+
+void orders_close(struct orders *orders)
+{
+    policy_book_destroy(orders->book);
+    for (size_t i = 0; i < orders->count; i++) {
+        free(orders->names[i]);
+        free(orders->texts[i]);
+    }
+    *orders = (struct orders){.session = NULL};
+}
+
+struct policy orders_get(const struct orders *orders, struct str name)
+{
+    const struct policy_entry *entry = policy_book_get(orders->book, name);
+    struct policy policy = {.paused = false};
+
+    for (size_t i = 0; i < orders->count; i++) {
+        if (str_equal(str_of(orders->names[i]), name) &&
+            policy_parse(&policy, str_of(orders->texts[i])))
+            return policy;
+    }
+    return entry != NULL ? policy_at(&entry->policy, orders->now_s) : policy;
+}
+
+/* --- writing --- */
+
+void orders_set(struct orders *orders, struct str name, const struct policy *policy)
+{
+    struct buf text;
+    size_t i = 0;
+
+    while (i < orders->count && !str_equal(str_of(orders->names[i]), name))
+        i++;
+    if (i == ORDERS_MAX_CHANGES)
+        return;
+    buf_init(&text, POLICY_MAX_TEXT_BYTES);
+    policy_put(&text, policy);
+    if (i == orders->count) {
+        orders->names[orders->count++] = str_dup(name);
+    } else {
+        free(orders->texts[i]);
+    }
+    orders->texts[i] = str_dup(buf_str(&text));
+    buf_clear(&text);
+}
+
+/* The person behind sudo, if there is one. */
+static void put_who(struct buf *out)
+{
+    const struct passwd *user = getpwuid(getuid());
+    const char *name = getenv("SUDO_USER");
+    char host[256] = "";
+
+    if (name == NULL || name[0] == '\0')
+        name = user != NULL ? user->pw_name : "?";
+    (void)gethostname(host, sizeof(host) - 1);
+    words_put_safe(out, str_of(name), 64);
+    buf_put_char(out, '@');
+    words_put_safe(out, str_of(host), 255);
+}
+
+static void put_audit(struct buf *out, const char *action, struct str name, const char *detail)
+{
+    put_who(out);
+    buf_printf(out, "\n%s\n%.*s\n", action, STR_ARG(name));
+    words_put_safe(out, str_of(detail), 4000);
+}
+
+static void on_written(void *arg, const redisReply *reply)
+{
+    bool *written = arg;
+    *written = reply->type == REDIS_REPLY_INTEGER && reply->integer == 1;
+}
+
+static bool send_changes(struct orders *orders, struct str id, struct str audit, bool *written,
+                         struct err *err)
+{
+    const struct keys *keys = &orders->session->keys;
+    struct str *words = mem_alloc((FIXED_WORDS + 3 * orders->count) * sizeof(struct str));
+    char **seen = mem_alloc((orders->count + 1) * sizeof(char *));
+    size_t n = 0;
+
+    words[n++] = STR("EVAL");
+    words[n++] = str_of(script_policies_write);
+    words[n++] = STR("2");
+    words[n++] = str_of(keys->policies);
+    words[n++] = str_of(keys->audit);
+    words[n++] = id;
+    words[n++] = audit;
+    for (size_t i = 0; i < orders->count; i++) {
+        const struct policy_entry *entry = policy_book_get(orders->book, str_of(orders->names[i]));
+        seen[i] = entry != NULL ? mem_printf("%" PRId64 " %s", entry->version, entry->text)
+                                : str_dup(STR_NULL);
+        words[n++] = str_of(orders->names[i]);
+        words[n++] = str_of(seen[i]);
+        words[n++] = str_of(orders->texts[i]);
+    }
+    bool good = session_command(orders->session, orders->redis, n, words, on_written, written, err);
+    for (size_t i = 0; i < orders->count; i++)
+        free(seen[i]);
+    free(seen);
+    free(words);
+    return good;
+}
+
+bool orders_write(struct orders *orders, const char *action, struct str name, const char *detail,
+                  struct err *err)
+{
+    unsigned char random[ID_BYTES];
+    char id[2 * ID_BYTES + 1];
+    struct buf audit;
+    bool written = false;
+
+    if (policy_book_count(orders->book) + orders->count > POLICIES_MAX) {
+        err_set(err, FP_TOO_LARGE, "there are %d policies already: take some back", POLICIES_MAX);
+        return false;
+    }
+    randombytes_buf(random, sizeof(random));
+    sodium_bin2hex(id, sizeof(id), random, sizeof(random));
+    buf_init(&audit, AUDIT_BYTES);
+    put_audit(&audit, action, name, detail);
+    bool good = send_changes(orders, str_of(id), buf_str(&audit), &written, err);
+    buf_clear(&audit);
+    if (good && !written)
+        err_set(err, FP_UNAVAILABLE,
+                "somebody else has just given orders about the same domain%s: look at `fedpush "
+                "domain list`, and try again",
+                orders->unknown > 0 ? ", or a newer fedpush has" : "");
+    return good && written;
+}
+
+/* --- words --- */
+
+bool orders_parse_span(const char *text, int64_t *seconds)
+{
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    struct str number = str_of(text);
+    int64_t factor = 1;
+
+    for (size_t i = 0; number.len > 0 && i < sizeof(units) / sizeof(units[0]); i++) {
+        if (text[strlen(text) - 1] == units[i].unit) {
+            factor = units[i].seconds;
+            number.len = strlen(text) - 1;
+        }
+    }
+    if (!str_to_i64(number, 1, 366 * 86400 / factor, seconds))
+        return false;
+    *seconds *= factor;
+    return true;
+}
+
+static void put_part(struct buf *out, const char **separator, const char *text)
+{
+    buf_printf(out, "%s%s", *separator, text);
+    *separator = ", ";
+}
+
+static void put_end(struct buf *out, int64_t until_s, int64_t now_s)
+{
+    if (until_s == 0)
+        return;
+    buf_put_str(out, STR(" for "));
+    words_put_age(out, (double)(until_s - now_s));
+    buf_put_str(out, STR(" more"));
+}
+
+static void put_limits(struct buf *out, const char **separator, const struct policy *policy)
+{
+    if (policy->window != 0) {
+        put_part(out, separator, "at most ");
+        buf_printf(out, "%u at once", policy->window);
+    }
+    if (policy->rate != 0) {
+        put_part(out, separator, "at most ");
+        buf_printf(out, "%u a minute", policy->rate);
+    }
+    if (policy->proxy[0] != '\0') {
+        put_part(out, separator, "by proxy ");
+        buf_printf(out, "%s", policy->proxy);
+    }
+    if (policy->http2)
+        put_part(out, separator, "HTTP/2");
+    if (policy->scheme != POLICY_SCHEME_AUTO)
+        put_part(out, separator,
+                 policy->scheme == POLICY_SCHEME_CAVAGE ? "signed after draft-cavage only"
+                                                        : "signed after RFC 9421 only");
+}
+
+void orders_put_words(struct buf *out, const struct policy *policy, int64_t now_s)
+{
+    const struct policy now = policy_at(policy, now_s);
+    const char *separator = "";
+
+    if (policy_is_empty(&now)) {
+        buf_put_str(out, STR("no policy"));
+        return;
+    }
+    if (now.paused) {
+        put_part(out, &separator, "paused");
+        put_end(out, now.paused_until_s, now_s);
+    }
+    if (now.drop_s != 0) {
+        put_part(out, &separator, "jobs made before the last `drop` are dropped");
+        put_end(out, now.drop_s + POLICY_DROP_S, now_s);
+    }
+    put_limits(out, &separator, &now);
+    put_end(out, now.limits_until_s, now_s);
+}

@@ -1,0 +1,352 @@
+#include "admin/waiting.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/words.h"
+#include "base/json.h"
+#include "base/url.h"
+#include "sched/claim.h"
+
+struct look {
+    struct waiting *waiting;
+    struct redis *redis;
+    struct json *json;
+    enum waiting_place place;
+    struct waiting_piece *piece;
+    int64_t start; /* of the piece */
+    int64_t total; /* entries that are for the hosts */
+    size_t read;   /* entries of the latest answer */
+    bool failed;   /* `act` said so */
+    struct err *err;
+    char cursor[32];
+    size_t seen;
+};
+
+static struct waiting_host *host_of(struct waiting *waiting, struct str name)
+{
+    struct waiting_host *host = table_get(waiting->hosts, name);
+
+    if (host == NULL) {
+        host = mem_alloc(sizeof(*host));
+        host->host = str_dup(name);
+        table_put(waiting->hosts, str_of(host->host), host);
+    }
+    return host;
+}
+
+/* True when this is a delivery to one of the hosts; it is counted then. */
+static bool count(struct look *look, struct str payload, double score)
+{
+    struct waiting *waiting = look->waiting;
+    struct job job;
+    struct url url;
+    bool wanted = false;
+
+    job_parse(&job, look->json, payload);
+    if (job.kind == JOB_DELIVERY && url_parse(&url, job.inbox_url, NULL) == FP_OK) {
+        wanted = waiting->wanted(waiting->arg, url.host);
+        if (wanted) {
+            struct waiting_host *host = host_of(waiting, url.host);
+            host->count[look->place]++;
+            if (score > 0 && (host->next_due_s == 0 || score < host->next_due_s))
+                host->next_due_s = score;
+            look->total++;
+        }
+        url_clear(&url);
+    }
+    job_clear(&job);
+    return wanted;
+}
+
+static void add(struct waiting_piece *piece, struct str entry, double score, int64_t index)
+{
+    if (piece->count == WAITING_PIECE)
+        return;
+    piece->entries[piece->count] = entry;
+    piece->scores[piece->count] = score;
+    piece->indexes[piece->count] = index;
+    piece->count++;
+}
+
+/* The replies' memory ends with this callback, so `act` gets copies. */
+static void copy_entries(struct waiting_piece *piece)
+{
+    for (size_t i = 0; i < piece->count; i++)
+        piece->entries[i] = (struct str){str_dup(piece->entries[i]), piece->entries[i].len};
+}
+
+static void free_entries(struct waiting_piece *piece)
+{
+    for (size_t i = 0; i < piece->count; i++) {
+        union {
+            const char *borrowed;
+            char *owned;
+        } entry = {.borrowed = piece->entries[i].ptr};
+        free(entry.owned);
+    }
+    piece->count = 0;
+}
+
+static struct str text_of(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_STRING ? (struct str){reply->str, (size_t)reply->len}
+                                             : STR_NULL;
+}
+
+/* LRANGE from the consuming end: the last element is the oldest. */
+static void on_list(void *arg, const redisReply *reply)
+{
+    struct look *look = arg;
+
+    look->read = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
+    for (size_t i = 0; i < look->read; i++) {
+        struct str entry = text_of(reply->element[i]);
+        if (count(look, entry, 0))
+            add(look->piece, entry, 0, (int64_t)i - (int64_t)look->read - look->start);
+    }
+    copy_entries(look->piece);
+}
+
+static void on_set(void *arg, const redisReply *reply)
+{
+    struct look *look = arg;
+
+    look->read = reply->type == REDIS_REPLY_ARRAY ? reply->elements / 2 : 0;
+    for (size_t i = 0; i < look->read; i++) {
+        struct str entry = text_of(reply->element[2 * i]);
+        double score = strtod(reply->element[2 * i + 1]->str, NULL);
+        if (count(look, entry, score))
+            add(look->piece, entry, score, 0);
+    }
+    copy_entries(look->piece);
+}
+
+static bool read_piece(struct look *look, bool list)
+{
+    char *first =
+        mem_printf("%lld", (long long)(list ? -(look->start + WAITING_PIECE) : look->start));
+    char *last = mem_printf(
+        "%lld", (long long)(list ? -(look->start + 1) : look->start + WAITING_PIECE - 1));
+    const struct str words[] = {list ? STR("LRANGE") : STR("ZRANGE"), str_of(look->piece->key),
+                                str_of(first), str_of(last), STR("WITHSCORES")};
+    bool good = session_command(look->waiting->session, look->redis, list ? 4 : 5, words,
+                                list ? on_list : on_set, look, look->err);
+
+    free(first);
+    free(last);
+    return good;
+}
+
+static bool act(struct look *look)
+{
+    const struct waiting *waiting = look->waiting;
+    int64_t removed = 0;
+
+    if (waiting->act != NULL && look->piece->count > 0)
+        removed = waiting->act(waiting->arg, look->piece);
+    look->start += WAITING_PIECE - (removed > 0 ? removed : 0);
+    look->failed = removed < 0;
+    return !look->failed;
+}
+
+static bool look_through(struct look *look, bool list)
+{
+    bool good = true;
+
+    look->read = WAITING_PIECE;
+    while (good && look->read == WAITING_PIECE) {
+        if (look->start >= WAITING_MAX) {
+            look->waiting->cut = true;
+            break;
+        }
+        good = read_piece(look, list) && act(look);
+        free_entries(look->piece);
+    }
+    return good;
+}
+
+/* --- claims --- */
+
+static void on_claims(void *arg, const redisReply *reply)
+{
+    struct look *look = arg;
+
+    snprintf(look->cursor, sizeof(look->cursor), "0");
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2)
+        return;
+    snprintf(look->cursor, sizeof(look->cursor), "%s", reply->element[0]->str);
+    const redisReply *fields = reply->element[1];
+    for (size_t i = 0; i + 1 < fields->elements; i += 2) {
+        enum claim_origin origin;
+        struct str score;
+        struct str payload;
+        look->seen++;
+        if (claim_value_parse(text_of(fields->element[i + 1]), &origin, &score, &payload))
+            (void)count(look, payload, 0);
+    }
+}
+
+static bool look_at_claims_of(struct look *look, const char *identity)
+{
+    char *key = keys_claimed(&look->waiting->session->keys, str_of(identity));
+    bool good = true;
+
+    snprintf(look->cursor, sizeof(look->cursor), "0");
+    look->seen = 0;
+    do {
+        const struct str words[] = {STR("HSCAN"), str_of(key), str_of(look->cursor), STR("COUNT"),
+                                    STR("200")};
+        good = session_command(look->waiting->session, look->redis, 5, words, on_claims, look,
+                               look->err);
+    } while (good && strcmp(look->cursor, "0") != 0 && look->seen < WAITING_MAX);
+    free(key);
+    return good;
+}
+
+enum { MAX_IDENTITIES = 200 };
+
+struct identities {
+    size_t count;
+    char *names[MAX_IDENTITIES];
+};
+
+static void on_identities(void *arg, const redisReply *reply)
+{
+    struct identities *list = arg;
+
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+        if (list->count < MAX_IDENTITIES)
+            list->names[list->count++] = str_dup(text_of(reply->element[i]));
+    }
+}
+
+static bool look_at_claims(struct look *look)
+{
+    const struct session *session = look->waiting->session;
+    const struct str words[] = {STR("ZRANGE"), str_of(session->keys.identities), STR("0"),
+                                STR("-1")};
+    struct identities list = {.count = 0};
+    bool good = session_command(look->waiting->session, look->redis, 4, words, on_identities, &list,
+                                look->err);
+
+    for (size_t i = 0; i < list.count; i++) {
+        good = good && look_at_claims_of(look, list.names[i]);
+        free(list.names[i]);
+    }
+    return good;
+}
+
+/* --- all --- */
+
+static const char *key_of(const struct keys *keys, enum waiting_place place)
+{
+    switch (place) {
+    case WAITING_PUSH:
+        return keys->queue_push;
+    case WAITING_PULL:
+        return keys->queue_pull;
+    case WAITING_RETRY:
+        return keys->retry;
+    case WAITING_SCHEDULE:
+        return keys->schedule;
+    case WAITING_HELD:
+    case WAITING_PLACES:
+        break;
+    }
+    return "";
+}
+
+bool waiting_look_at(struct waiting *waiting, enum waiting_place place, int64_t *total,
+                     struct err *err)
+{
+    struct look look = {.waiting = waiting, .place = place, .err = err};
+    struct waiting_host *host;
+    size_t at = 0;
+
+    if (waiting->hosts == NULL)
+        waiting->hosts = table_create();
+    while ((host = table_next(waiting->hosts, &at)) != NULL)
+        host->count[place] = 0;
+    look.redis = session_redis(waiting->session, REDIS_ROLE_SIDEKIQ, err);
+    if (look.redis == NULL)
+        return false;
+    look.json = json_create();
+    look.piece = mem_alloc(sizeof(*look.piece));
+    look.piece->place = place;
+    look.piece->key = key_of(&waiting->session->keys, place);
+    bool good = place == WAITING_HELD
+                    ? look_at_claims(&look)
+                    : look_through(&look, place == WAITING_PUSH || place == WAITING_PULL);
+    free(look.piece);
+    json_destroy(look.json);
+    *total = look.total;
+    return good;
+}
+
+bool waiting_look(struct waiting *waiting, struct err *err)
+{
+    bool good = true;
+    int64_t total;
+
+    for (int place = 0; place < WAITING_PLACES && good; place++)
+        good = waiting_look_at(waiting, (enum waiting_place)place, &total, err);
+    return good;
+}
+
+void waiting_clear(struct waiting *waiting)
+{
+    struct waiting_host *host;
+    size_t at = 0;
+
+    while (waiting->hosts != NULL && (host = table_next(waiting->hosts, &at)) != NULL) {
+        table_remove(waiting->hosts, str_of(host->host));
+        free(host->host);
+        free(host);
+    }
+    table_destroy(waiting->hosts);
+    waiting->hosts = NULL;
+}
+
+int64_t waiting_total(const struct waiting *waiting, enum waiting_place place)
+{
+    const struct waiting_host *host;
+    size_t at = 0;
+    int64_t total = 0;
+
+    while ((host = table_next(waiting->hosts, &at)) != NULL)
+        total += host->count[place];
+    return total;
+}
+
+static int by_host(const void *a, const void *b)
+{
+    return strcmp((*(const struct waiting_host *const *)a)->host,
+                  (*(const struct waiting_host *const *)b)->host);
+}
+
+void waiting_print(const struct waiting *waiting)
+{
+    size_t total = table_count(waiting->hosts);
+    const struct waiting_host **sorted = mem_alloc((total + 1) * sizeof(*sorted));
+    size_t at = 0;
+
+    for (size_t i = 0; i < total; i++)
+        sorted[i] = table_next(waiting->hosts, &at);
+    qsort(sorted, total, sizeof(*sorted), by_host);
+    if (total == 0)
+        puts("no job waits");
+    else
+        printf("%-34s %8s %8s %8s %8s %8s\n", "JOBS FOR", "PUSH", "PULL", "RETRY", "SCHEDULE",
+               "HELD");
+    for (size_t i = 0; i < total; i++)
+        printf("%-34s %8lld %8lld %8lld %8lld %8lld\n", sorted[i]->host,
+               (long long)sorted[i]->count[WAITING_PUSH], (long long)sorted[i]->count[WAITING_PULL],
+               (long long)sorted[i]->count[WAITING_RETRY],
+               (long long)sorted[i]->count[WAITING_SCHEDULE],
+               (long long)sorted[i]->count[WAITING_HELD]);
+    if (waiting->cut)
+        printf("at least: of each queue and set only %d jobs were looked at\n", WAITING_MAX);
+    free(sorted);
+}

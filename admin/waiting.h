@@ -1,0 +1,59 @@
+/*
+ * Which jobs wait for certain hosts, and where: queues, `retry`, `schedule`, and the claims of all
+ * machines. Each place is looked through in pieces, up to WAITING_MAX entries of it.
+ */
+#ifndef FEDPUSH_ADMIN_WAITING_H
+#define FEDPUSH_ADMIN_WAITING_H
+
+#include "admin/session.h"
+#include "base/table.h"
+
+enum { WAITING_MAX = 100000, WAITING_PIECE = 500 };
+
+enum waiting_place {
+    WAITING_PUSH = 0,
+    WAITING_PULL,
+    WAITING_RETRY,
+    WAITING_SCHEDULE,
+    WAITING_HELD,
+    WAITING_PLACES
+};
+
+struct waiting_host {
+    char *host;
+    int64_t count[WAITING_PLACES];
+    double next_due_s; /* the earliest of `retry` and `schedule`; 0: none there */
+};
+
+/* Entries of one piece that are for the hosts, as they stand: what `act` works on. */
+struct waiting_piece {
+    enum waiting_place place;
+    const char *key;
+    size_t count;
+    struct str entries[WAITING_PIECE];
+    double scores[WAITING_PIECE];   /* of `retry` and `schedule` */
+    int64_t indexes[WAITING_PIECE]; /* of a queue: from its consuming end, -1 the oldest */
+};
+
+struct waiting {
+    struct session *session;
+    bool (*wanted)(void *arg, struct str host); /* url.host */
+    /* Called for each piece with entries, never for claims; answers how many it has removed. NULL:
+     * they are only counted. A negative answer ends it all. */
+    int64_t (*act)(void *arg, const struct waiting_piece *piece);
+    void *arg;
+    struct table *hosts; /* struct waiting_host; waiting_clear frees them */
+    bool cut;            /* a place had more entries than are looked at */
+};
+
+/* False with err filled. waiting_clear in any case. */
+bool waiting_look(struct waiting *waiting, struct err *err) FP_MUST_CHECK;
+void waiting_clear(struct waiting *waiting);
+/* One place again. *total: how many are for the hosts. */
+bool waiting_look_at(struct waiting *waiting, enum waiting_place place, int64_t *total,
+                     struct err *err) FP_MUST_CHECK;
+/* A table for people, or that nothing waits. */
+void waiting_print(const struct waiting *waiting);
+int64_t waiting_total(const struct waiting *waiting, enum waiting_place place);
+
+#endif

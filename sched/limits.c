@@ -1,0 +1,164 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "sched/state.h"
+
+enum {
+    RETURN_MS = 10000, /* what a paused machine holds goes back so long after */
+    BOOK_MS = 600000,  /* a paused host's jobs come back to look at the latest then */
+    SPREAD = 10,       /* they are spread over a tenth of that time more */
+    MAX_GAP_MS = 1800000,
+};
+
+/* --- lanes and their claims --- */
+
+/* A lane's name without the port. */
+static struct str host_of(struct str authority)
+{
+    size_t end = authority.len > 0 && authority.ptr[0] == '[' ? str_find(authority, ']') + 1
+                                                              : str_find(authority, ':');
+    return (struct str){authority.ptr, end < authority.len ? end : authority.len};
+}
+
+void limits_follow(struct scheduler *s, struct lane *lane)
+{
+    struct lane_limits limits = {.paused = false};
+    struct policy policy;
+
+    if (policies_look(s->policies, host_of(lane->host), &policy)) {
+        limits.paused = policy.paused;
+        limits.max_window = policy.window;
+        if (policy.rate != 0)
+            limits.min_gap_ms = (int64_t)60000 * lanes_machines(s->lanes) / policy.rate;
+        if (limits.min_gap_ms > MAX_GAP_MS)
+            limits.min_gap_ms = MAX_GAP_MS;
+    }
+    if (limits.paused != lane->limits.paused || limits.max_window != lane->limits.max_window ||
+        limits.min_gap_ms != lane->limits.min_gap_ms)
+        lanes_restrict(s->lanes, lane, &limits, clock_mono_ms(&s->process.clock));
+}
+
+enum verdict_of_policy { POLICY_LETS = 0, POLICY_BOOKS, POLICY_DROPS };
+
+static enum verdict_of_policy verdict_for(const struct scheduler *s, const struct claim *claim,
+                                          struct policy *policy)
+{
+    if (!claim->has_url || !policies_look(s->policies, claim->url.host, policy))
+        return POLICY_LETS;
+    if (policy->drop_s != 0 && claim->job.created_at_s <= (double)policy->drop_s)
+        return POLICY_DROPS;
+    return policy->paused ? POLICY_BOOKS : POLICY_LETS;
+}
+
+static int64_t booking_ms(struct scheduler *s, const struct policy *policy)
+{
+    int64_t delay_ms = BOOK_MS;
+
+    if (policy->paused_until_s != 0)
+        delay_ms = (policy->paused_until_s - policies_now_s(s->policies)) * 1000;
+    if (delay_ms > BOOK_MS)
+        delay_ms = BOOK_MS;
+    if (delay_ms < 1000)
+        delay_ms = 1000;
+    return delay_ms + (int64_t)rng_below(&s->process.rng, (uint64_t)delay_ms / SPREAD);
+}
+
+bool limits_settle(struct scheduler *s, struct claim *claim)
+{
+    struct settlement dropped = {.verb = SETTLE_DONE, .entry = LEDGER_POLICY};
+    struct policy policy;
+
+    switch (verdict_for(s, claim, &policy)) {
+    case POLICY_LETS:
+        return false;
+    case POLICY_BOOKS:
+        conclude_book(s, claim, booking_ms(s, &policy));
+        return true;
+    case POLICY_DROPS:
+        settle_add(s->settle, claim, &dropped);
+        return true;
+    }
+    return false;
+}
+
+static void apply_to_claims(struct scheduler *s)
+{
+    size_t at = 0;
+    struct claim *claim;
+    struct policy policy;
+
+    while ((claim = table_next(s->holdings.by_seq, &at)) != NULL) {
+        if (verdict_for(s, claim, &policy) == POLICY_LETS)
+            continue;
+        if (claim->state == CLAIM_FLIGHT && policy.now)
+            dispatch_abort(s->dispatch, claim);
+        else if (drain_unlist(s, claim))
+            (void)limits_settle(s, claim);
+    }
+}
+
+/* --- the machine --- */
+
+/* What BLMOVE took while the order came goes back to the end that is served next. */
+static void return_waited(struct scheduler *s)
+{
+    const struct str words[] = {STR("LMOVE"), str_of(membership_wait_key(s->membership)),
+                                str_of(s->keys.queue_push), STR("LEFT"), STR("RIGHT")};
+    redis_send(s->redis, NULL, NULL, 5, words);
+}
+
+static void follow_pause(struct scheduler *s)
+{
+    bool paused = policies_pause_machine(s->policies, membership_identity(s->membership));
+
+    if (paused == s->limits.paused)
+        return;
+    s->limits.paused = paused;
+    s->limits.return_ms = clock_mono_ms(&s->process.clock) + RETURN_MS;
+    log_event(LOG_LEVEL_WARN, paused ? "paused by an admin" : "no longer paused",
+              LOG_INT("in_flight", dispatch_in_flight(s->dispatch)));
+    if (!paused)
+        admit_dispatch_all(s);
+}
+
+void limits_changed(void *scheduler)
+{
+    struct scheduler *s = scheduler;
+    struct lane *lane;
+    size_t at = 0;
+
+    while ((lane = lanes_each(s->lanes, &at)) != NULL)
+        limits_follow(s, lane);
+    apply_to_claims(s);
+    follow_pause(s);
+    admit_dispatch_all(s);
+}
+
+void limits_tick(struct scheduler *s)
+{
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+
+    follow_pause(s);
+    if (!s->limits.paused || s->state != SCHEDULER_RUNNING || now_ms < s->limits.return_ms ||
+        membership_state(s->membership) != MEMBER_PRESENT)
+        return;
+    s->limits.return_ms = now_ms + RETURN_MS;
+    drain_return_waiting(s);
+    return_waited(s);
+}
+
+/* --- start --- */
+
+void limits_start(struct scheduler *s)
+{
+    const struct policies_options options = {.clock = &s->process.clock,
+                                             .redis = s->redis,
+                                             .keys = &s->keys,
+                                             .postgres = s->postgres_fedpush,
+                                             .proxy_names = str_of(s->process.config.proxy_names),
+                                             .changed = limits_changed,
+                                             .arg = s};
+
+    s->policies = policies_create(&options);
+}

@@ -1,0 +1,278 @@
+"""What admins order: pauses, limits and drops, on all machines, by Redis first."""
+
+import json
+import time
+
+import pytest
+from forward import ForwardProxy
+from jobs import assert_all_delivered_once, claimed, delivered, delivery, push, unsettled, wait_settled
+from machine import fedpush
+from servers import wait_for
+from world import ADDRESSES
+
+AT_ONCE = 2  # seconds in which an order must be effective
+
+
+def told(world, *arguments, code=0, **settings):
+    done = fedpush(world, *arguments, **settings)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    return done.stdout
+
+
+def posts_to(world, host):
+    counted = world.fediverse.counts()["inboxes"]
+    return sum(count for inbox, count in counted.items() if inbox.startswith(f"{host}.fedi.test/"))
+
+
+def jobs_for(world, host, count, first=0, **more):
+    return [delivery(first + i, world.fediverse.inbox(host, f"/u{i}"), **more) for i in range(count)]
+
+
+def booked(world):
+    return world.redis_client.zcard("schedule")
+
+
+def redis_now(world):
+    return float(world.redis_client.time()[0])
+
+
+def policies(world):
+    return {name.decode(): value.decode().split(" ", 1)[1]
+            for name, value in world.redis_client.hgetall("fedpush:policies").items() if not name.startswith(b":")}
+
+
+def ledger(world):
+    client = world.redis_client
+    total = {}
+    for key in ["fedpush:ledger", *client.scan_iter("fedpush:ledger:*")]:
+        for word, count in client.hgetall(key).items():
+            total[word.decode()] = total.get(word.decode(), 0) + int(count)
+    return total
+
+
+def audit(world):
+    return world.query("SELECT who, action, domain FROM fedpush.audit ORDER BY at")
+
+
+def test_a_paused_domain_waits_on_all_machines_and_burns_no_retry(world, machines):
+    machines()
+    machines()
+    told(world, "domain", "pause", "ok-1.fedi.test")
+    time.sleep(AT_ONCE)
+    push(world.redis, jobs_for(world, "ok-1", 40) + jobs_for(world, "ok-2", 40, first=100))
+    wait_settled(world)
+    assert posts_to(world, "ok-2") == 40 and posts_to(world, "ok-1") == 0
+    assert booked(world) == 40
+    for payload, score in world.redis_client.zrange("schedule", 0, -1, withscores=True):
+        assert "retry_count" not in json.loads(payload) and score - redis_now(world) <= 670
+    shown = told(world, "domain", "show", "ok-1.fedi.test")
+    assert "not sent: paused" in shown and "next due" in shown
+    assert "40 jobs that were put off are due now" in told(world, "domain", "resume", "ok-1.fedi.test")
+    wait_for(lambda: posts_to(world, "ok-1") == 40, 30, "what was put off is sent")
+    wait_settled(world)
+    assert ledger(world)["booked"] == 40
+    wait_for(lambda: [row[1:] for row in audit(world)] == [("domain pause", "ok-1.fedi.test"),
+                                                           ("domain resume", "ok-1.fedi.test")], 30, "the audit")
+    assert all("@" in who for who, _, _ in audit(world))
+
+
+def test_subdomains_and_inbox_hosts_belong_to_a_domain(world, machine):
+    world.query(
+        "INSERT INTO accounts (id, username, domain, inbox_url, shared_inbox_url, created_at, updated_at)"
+        " VALUES (50, 'carol', 'handle.example', %s, %s, now(), now())",
+        world.fediverse.inbox("ok-5", "/users/carol/inbox"), world.fediverse.inbox("ok-6"))
+    said = told(world, "domain", "pause", "@carol@handle.example", "--for", "24h")
+    assert {line.split()[1] for line in said.splitlines() if line.startswith("paused:")} == {
+        "handle.example", "*.handle.example", "ok-5.fedi.test", "ok-6.fedi.test"}
+    told(world, "domain", "limit", "*.fedi.test", "--window", "2")
+    shown = json.loads(told(world, "domain", "list", "--json"))
+    assert {entry["name"]: entry["paused"] for entry in shown}["ok-5.fedi.test"]
+    told(world, "domain", "resume", "handle.example")
+    assert [entry["name"] for entry in json.loads(told(world, "domain", "list", "--json"))] == ["*.fedi.test"]
+    # All below a domain, those with a policy of their own included.
+    told(world, "domain", "limit", "ok-7.fedi.test", "--window", "3")
+    told(world, "domain", "pause", "fedi.test")
+    time.sleep(AT_ONCE)
+    push(world.redis, jobs_for(world, "ok-7", 3) + jobs_for(world, "ok-8", 3, first=10))
+    wait_settled(world)
+    assert world.fediverse.summary()["posts"] == 0 and booked(world) == 6
+
+
+def test_a_pause_ends_by_itself(world, machine):
+    told(world, "domain", "pause", "ok-1.fedi.test", "--for", "6s")
+    time.sleep(AT_ONCE)
+    push(world.redis, jobs_for(world, "ok-1", 5))
+    wait_for(lambda: booked(world) == 5, 30, "put off")
+    assert posts_to(world, "ok-1") == 0
+    wait_for(delivered(world, 5), 30, "sent when the pause is over")
+    assert "no policy is in force" in told(world, "domain", "list")
+
+
+def test_orders_work_without_postgresql_and_are_kept_later(world, machine):
+    world.postgres.stop()
+    try:
+        told(world, "domain", "limit", "ok-1.fedi.test", "--window", "1")
+        done = fedpush(world, "domain", "pause", "ok-1.fedi.test")
+        assert done.returncode == 0 and "Mastodon's table" in done.stderr
+        time.sleep(AT_ONCE)
+        push(world.redis, jobs_for(world, "ok-1", 5))
+        wait_for(lambda: booked(world) == 5, 30, "put off")
+        assert posts_to(world, "ok-1") == 0
+    finally:
+        world.postgres.start()
+    wait_for(lambda: world.query("SELECT policy FROM fedpush.domain_policy WHERE domain = 'ok-1.fedi.test'")
+             == [("1 paused window=1 of=ok-1.fedi.test",)], 60, "kept in PostgreSQL")
+    wait_for(lambda: len(audit(world)) == 2, 60, "the audit")
+
+
+def test_policies_come_back_when_redis_has_lost_them(world, machines):
+    first = machines()
+    told(world, "domain", "pause", "ok-1.fedi.test")
+    wait_for(lambda: len(world.query("SELECT 1 FROM fedpush.domain_policy")) == 2, 30, "kept in PostgreSQL")
+    kept = policies(world)
+    world.redis_client.delete("fedpush:policies")
+    wait_for(lambda: policies(world) == kept, 30, "back from the machine's memory")
+    first.stop()
+    world.redis_client.flushall()
+    machines()
+    wait_for(lambda: policies(world) == kept, 30, "back from PostgreSQL")
+    # What was taken back meanwhile doesn't come back.
+    told(world, "domain", "resume", "ok-1.fedi.test")
+    wait_for(lambda: world.query("SELECT DISTINCT policy FROM fedpush.domain_policy") == [("1",)], 30, "taken back")
+    world.redis_client.delete("fedpush:policies")
+    time.sleep(AT_ONCE)
+    assert not [text for text in policies(world).values() if text != "1"]
+
+
+def test_the_fleet_and_one_machine_pause(world, machines):
+    first, second = machines(), machines()
+    told(world, "pause")
+    time.sleep(AT_ONCE)
+    jobs = jobs_for(world, "ok-1", 20)
+    push(world.redis, jobs)
+    wait_for(lambda: "paused by an admin" in first.log() + second.log(), 30, "they say so")
+    assert "the fleet is paused" in told(world, "domain", "show", "ok-1.fedi.test")
+    wait_for(lambda: world.redis_client.llen("queue:push") == 20 and claimed(world) == 0, 30, "all is back")
+    assert world.fediverse.summary()["posts"] == 0
+    told(world, "pause", "--machine", second.identity())
+    told(world, "resume")
+    wait_settled(world)
+    assert_all_delivered_once(world, jobs)
+    assert world.redis_client.hget(f"fedpush:ledger:{second.identity()}", "delivered") is None
+    told(world, "resume", "--machine", second.identity())
+    assert told(world, "domain", "list").startswith("no policy")
+    assert "no fedpush of that name" in fedpush(world, "pause", "--machine", "nobody").stderr
+
+
+def test_drop_removes_the_domains_jobs_and_no_others(world, machines):
+    now = time.time()
+    machine = machines()
+    world.fediverse.behave("ok-3", "slow4000")
+    push(world.redis, jobs_for(world, "ok-3", 12) + jobs_for(world, "status503-3", 3, first=50))
+    wait_for(lambda: world.redis_client.zcard("retry") == 3, 30, "failures wait in retry")
+    assert claimed(world) > 0
+    told(world, "pause", "--machine", machine.identity())
+    time.sleep(AT_ONCE)
+    others = jobs_for(world, "ok-2", 5, first=200)
+    push(world.redis, jobs_for(world, "ok-3", 700, first=300) + others + jobs_for(world, "status503-3", 1, first=60))
+    before = fedpush(world, "domain", "drop", "ok-3.fedi.test")
+    assert before.returncode == 1 and "nothing is dropped" in before.stderr
+    waiting = world.redis_client.llen("queue:push")
+    assert waiting >= 706
+    said = told(world, "domain", "drop", "ok-3.fedi.test", "--now", "--yes")
+    assert "dropped: 7" in said and "status503" not in said, said
+    assert world.redis_client.llen("queue:push") == 6
+    assert "dropped: 4 removed" in told(world, "domain", "drop", "status503-3.fedi.test", "--yes")
+    assert world.redis_client.zcard("retry") == 0 and world.redis_client.llen("queue:push") == 5
+    told(world, "resume", "--machine", machine.identity())
+    later = jobs_for(world, "ok-3", 2, first=2000, created_at=now + 3600)
+    world.fediverse.behave("ok-3", "ok")
+    push(world.redis, later)
+    wait_for(lambda: posts_to(world, "ok-2") == 5, 30, "others' jobs")
+    wait_settled(world)
+    counted = ledger(world)
+    assert counted["claimed"] == sum(count for word, count in counted.items() if word != "claimed"), counted
+    activities = world.fediverse.counts()["activities"]
+    assert all(job["args"][0].split('"')[3] in activities for job in others + later)
+    wait_for(lambda: [row[1] for row in audit(world) if row[1].startswith("domain")]
+             == ["domain drop", "domain dropped"] * 2, 30, "the audit")
+
+
+def test_what_machines_hold_is_dropped_and_counted(world, machines):
+    machines(FEDPUSH_HOST_WINDOW=1)
+    world.fediverse.behave("ok-3", "slow3000")
+    push(world.redis, jobs_for(world, "ok-3", 30))
+    wait_for(lambda: posts_to(world, "ok-3") >= 1 and claimed(world) >= 20, 30, "they are held")
+    said = told(world, "domain", "drop", "ok-3.fedi.test", "--now", "--yes")
+    assert "by machines" in said
+    wait_settled(world)
+    counted = ledger(world)
+    assert counted["policy"] >= 20 and posts_to(world, "ok-3") <= 6
+    assert counted["claimed"] == sum(count for word, count in counted.items() if word != "claimed"), counted
+
+
+def test_limits_are_kept(world, machine):
+    world.fediverse.behave("ok-1", "slow100")
+    told(world, "domain", "limit", "ok-1.fedi.test", "--window", "1")
+    told(world, "domain", "limit", "*.fedi.test", "--rate", "5/s")
+    time.sleep(AT_ONCE)
+    began = time.monotonic()
+    push(world.redis, jobs_for(world, "ok-1", 12) + jobs_for(world, "ok-2", 20, first=100))
+    wait_for(lambda: posts_to(world, "ok-1") == 12 and posts_to(world, "ok-2") == 20, 60, "all are sent")
+    assert time.monotonic() - began >= 19 / 5, "twenty at five a second take four seconds"
+    assert world.fediverse.counts()["busy"]["ok-1.fedi.test"] == 1
+    told(world, "domain", "limit", "ok-1.fedi.test", "--clear")
+    assert "at most 300 a minute" in told(world, "domain", "show", "ok-1.fedi.test")
+
+
+@pytest.fixture
+def proxy():
+    server = ForwardProxy(ADDRESSES[0])
+    yield server
+    server.stop()
+
+
+def test_a_named_proxy_is_used_and_an_unknown_one_refused(world, machines, proxy):
+    settings = {"FEDPUSH_PROXIES": f"eu=http://127.0.0.1:{proxy.port}"}
+    machines(**settings)
+    refused = fedpush(world, "domain", "limit", "ok-1.fedi.test", "--proxy", "us", **settings)
+    assert refused.returncode == 64 and "FEDPUSH_PROXIES has no proxy of that name: eu" in refused.stderr
+    told(world, "domain", "limit", "ok-1.fedi.test", "--proxy", "eu", **settings)
+    time.sleep(AT_ONCE)
+    push(world.redis, jobs_for(world, "ok-1", 2) + jobs_for(world, "ok-2", 2, first=10))
+    wait_settled(world)
+    assert world.fediverse.summary()["posts"] == 4
+    assert [head[0].split()[1].split("/")[2] for head in proxy.heads] == [f"ok-1.fedi.test:{world.fediverse.port}"] * 2
+
+
+def test_a_machine_that_lacks_the_proxy_delivers_nothing_there(world, machine):
+    told(world, "domain", "limit", "ok-1.fedi.test", "--proxy", "eu", FEDPUSH_PROXIES="eu=http://127.0.0.1:1")
+    wait_for(lambda: "FEDPUSH_PROXIES of this machine lacks" in machine.log(), 30, "the log says so")
+    push(world.redis, jobs_for(world, "ok-1", 2))
+    wait_settled(world)
+    assert world.fediverse.summary()["posts"] == 0 and booked(world) == 2
+    assert "FEDPUSH_PROXIES here lacks" in told(world, "domain", "show", "ok-1.fedi.test")
+
+
+def test_the_signature_scheme_is_forced(world, machine):
+    told(world, "domain", "limit", "ok-1.fedi.test", "--signature", "rfc9421")
+    told(world, "domain", "limit", "rfc-1.fedi.test", "--signature", "cavage")
+    time.sleep(AT_ONCE)
+    push(world.redis, jobs_for(world, "ok-1", 1) + jobs_for(world, "rfc-1", 1, first=10))
+    wait_settled(world)
+    counts = world.fediverse.counts()
+    first, = [request for request in counts["requests"] if request["inbox"].startswith("ok-1.")]
+    assert "signature-input" in [name.lower() for name in first["headers"]]
+    assert posts_to(world, "rfc-1") == 1 and unsettled(world) == 0, "no second knock"
+    assert world.redis_client.zcard("retry") == 1
+
+
+def test_http_2_is_spoken_where_it_is_ordered(world, machine):
+    told(world, "domain", "limit", "ok-1.fedi.test", "--http", "2")
+    time.sleep(AT_ONCE)
+    push(world.redis, [delivery(i, world.fediverse.inbox(f"ok-{i}", h2=True)) for i in (1, 2)])
+    wait_settled(world)
+    counts = world.fediverse.counts()
+    assert counts["failures"] == [] and counts["posts"] == 2
+    versions = {request["inbox"].split(".")[0]: request["version"] for request in counts["requests"]}
+    assert versions == {"ok-1": "2.0", "ok-2": "1.1"}
