@@ -13,7 +13,7 @@ enum {
     NO_NAME_TTL_S = 60,
     NO_ANSWER_TTL_S = 5,
     NO_SOCKET_TTL_MS = 500,
-    MAX_PARALLEL = 512, /* names whose servers are silent keep their places for 5 s */
+    MAX_PARALLEL = 256, /* names whose servers are silent keep their places for 5 s */
     MAX_ENTRIES = 20000,
     MAX_STALE_MS = 24 * 3600 * 1000,
     FRESH_WAIT_MS = 200,

@@ -2,7 +2,7 @@
  * Addresses of remote hosts: base/dns.h behind a cache. Positive answers live for their TTL (5 s to
  * 1 h), "no such name" 60 s, "no answer" 5 s. "No such name" is believed when it was the name's
  * answer twice in a row: the first time, it is asked for again at once. One look-up a host at a
- * time, at most 512 in parallel and so many begun a second; others queue.
+ * time, at most 256 in parallel and so many begun a second; others queue.
  *
  * Addresses whose time is over are asked for again, but used for another day (RFC 8767) when no
  * answer has come within 200 ms, or the resolver fails: a post to thousands of hosts would

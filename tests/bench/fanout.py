@@ -156,6 +156,14 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def problems(crowd):
+    """Why healthy hosts had to be tried again."""
+    for entry in crowd.redis_client.zrange("retry", 0, -1):
+        job = json.loads(entry)
+        if int(job["args"][2].split("/")[3]) in crowd.healthy:
+            yield job["error_message"]
+
+
 def settle(crowd):
     wait_for(lambda: unsettled(crowd) == 0, 120, "everything has been tried", every=0.2)
     crowd.arrivals()
@@ -188,6 +196,8 @@ def fanout_fedpush(crowd, folder, post, rate, settings):
         after = used(crowd, machine)
         note = "CPU s: " + ", ".join(f"{who} {after[who] - before[who]:.2f}" for who in after)
         show(f"fedpush, {situation}, {name}", results[situation], note)
+        for problem in problems(crowd):
+            print(f"    {problem}")
         if situation != "known":  # that one goes on
             settle(crowd)
             machine.stop()

@@ -146,6 +146,7 @@ static int start(void **state)
 
     f->base = loop_create();
     f->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    setsockopt(f->fd, SOL_SOCKET, SO_RCVBUF, &(int){1 << 20}, sizeof(int)); /* all that is asked */
     assert_int_equal(bind(f->fd, (struct sockaddr *)&address, len), 0);
     assert_int_equal(getsockname(f->fd, (struct sockaddr *)&address, &len), 0);
     f->event = event_new(f->base, f->fd, EV_READ | EV_PERSIST, on_question, f);
@@ -391,7 +392,7 @@ static void ask_many(struct fixture *f, const char *prefix, int count)
     }
 }
 
-static void at_most_512_look_ups_run_at_once(void **state)
+static void at_most_256_look_ups_run_at_once(void **state)
 {
     struct fixture *f = *state;
 
@@ -401,7 +402,7 @@ static void at_most_512_look_ups_run_at_once(void **state)
         ask_many(f, prefix, 50);
         server_run(f->base, 20);
     }
-    assert_int_equal(f->asked, 512);
+    assert_int_equal(f->asked, 256);
     assert_int_equal(f->answers, 0);
     release(f);
     wait_for(f, 600);
@@ -469,7 +470,7 @@ int main(void)
         TEST(one_look_up_answers_all_who_ask),
         TEST(a_cancelled_wait_is_not_answered),
         TEST(a_callback_may_ask_again),
-        TEST(at_most_512_look_ups_run_at_once),
+        TEST(at_most_256_look_ups_run_at_once),
         TEST(look_ups_begin_at_their_rate),
         TEST(entries_are_bounded),
         TEST(nobody_is_called_after_the_end),
