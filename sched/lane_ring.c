@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/table.h"
@@ -28,6 +29,7 @@ unsigned lane_window(const struct lanes *lanes, const struct lane *lane)
     unsigned most = lanes->options.host_window;
     unsigned window = lane->suspect ? 1 : lane->window.size;
 
+    assert(window > 0);
     if (lane->limits.max_window > 0 && lane->limits.max_window < most)
         most = lane->limits.max_window;
     most = most > lanes->machines ? most / lanes->machines : 1;

@@ -26,8 +26,8 @@ sys.path.insert(0, os.path.join(ROOT, "deploy"))
 from demonstration import processes, signature_seconds  # noqa: E402
 from jobs import delivery, push_fanout, unsettled  # noqa: E402
 from machine import Machine, fedpush  # noqa: E402
-from servers import HERE, Certificate, Hole, Names, Postgres, Redis, Server, free_port  # noqa: E402
-from world import VERSIONS, Keys, insert_accounts  # noqa: E402
+from servers import Certificate, Hole, Names, Postgres, Redis, Server, free_port  # noqa: E402
+from world import VERSIONS, Keys, insert_accounts, schema_of  # noqa: E402
 
 ADDRESS = "127.0.0.1"
 HOLE = "127.1.255.253"
@@ -59,7 +59,7 @@ class Stage:
         self.names = Names(os.path.join(folder, "names"), list(self.addresses), HOLE, ttl_seconds=self.ttl_seconds)
         self.keys = Keys()
         self.redis_client = self.redis.client()
-        self.postgres.create_database(self.database, os.path.join(HERE, "schema-4.6.sql"))
+        self.postgres.create_database(self.database, schema_of("4.6"))
         insert_accounts(lambda sql, *values: self.postgres.query(self.database, sql, *values), self.keys)
 
     def stop(self):
