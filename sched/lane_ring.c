@@ -29,11 +29,12 @@ unsigned lane_window(const struct lanes *lanes, const struct lane *lane)
     unsigned most = lanes->options.host_window;
     unsigned window = lane->suspect ? 1 : lane->window.size;
 
-    assert(window > 0);
     if (lane->limits.max_window > 0 && lane->limits.max_window < most)
         most = lane->limits.max_window;
     most = most > lanes->machines ? most / lanes->machines : 1;
-    return window > most ? most : window;
+    window = window > most ? most : window;
+    assert(window > 0);
+    return window;
 }
 
 static int64_t later(int64_t a_ms, int64_t b_ms)
