@@ -46,6 +46,7 @@ struct policy_sync {
     struct policy_book *kept; /* COMPARED: what PostgreSQL has */
     struct audit *audit;      /* being written, or NULL */
     bool troubled;            /* the log has said so */
+    bool reachable;           /* PostgreSQL, a second ago */
     int64_t next_ms;          /* of the comparison */
     int64_t audit_next_ms;    /* after a failure: not before */
     struct script_call *call; /* of what is being gathered, or NULL */
@@ -237,10 +238,14 @@ static bool to_postgres(struct policy_sync *sync, const struct policy_book *book
 void policy_sync_tick(struct policy_sync *sync, const struct policy_book *book)
 {
     int64_t now_ms = clock_mono_ms(sync->o.clock);
+    bool ready = postgres_is_ready(sync->o.postgres);
 
+    if (ready && !sync->reachable) /* it is back: at once */
+        sync->next_ms = sync->audit_next_ms = 0;
+    sync->reachable = ready;
     switch (sync->state) {
     case SYNC_IDLE:
-        if (now_ms < sync->next_ms || !postgres_is_ready(sync->o.postgres))
+        if (now_ms < sync->next_ms || !ready)
             break;
         sync->next_ms = now_ms + COMPARE_MS;
         sync->state = SYNC_READING;
