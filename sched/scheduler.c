@@ -21,7 +21,7 @@ enum {
 
 /* --- the workers --- */
 
-static void on_credit(void *arg, unsigned worker)
+void scheduler_on_credit(void *arg, unsigned worker)
 {
     struct scheduler *s = arg;
 
@@ -33,8 +33,8 @@ static void on_credit(void *arg, unsigned worker)
     intake_room(s->intake);
 }
 
-static void on_outcome(void *arg, unsigned worker, struct claim *claim,
-                       const struct message_outcome *outcome)
+void scheduler_on_outcome(void *arg, unsigned worker, struct claim *claim,
+                          const struct message_outcome *outcome)
 {
     struct scheduler *s = arg;
 
@@ -43,7 +43,7 @@ static void on_outcome(void *arg, unsigned worker, struct claim *claim,
     drain_step(s);
 }
 
-static void on_lost(void *arg, unsigned worker, struct claim *claim)
+void scheduler_on_lost(void *arg, unsigned worker, struct claim *claim)
 {
     struct scheduler *s = arg;
 
@@ -51,7 +51,7 @@ static void on_lost(void *arg, unsigned worker, struct claim *claim)
     drain_step(s);
 }
 
-static void on_stuck(void *arg, unsigned worker)
+void scheduler_on_stuck(void *arg, unsigned worker)
 {
     struct scheduler *s = arg;
     const char peer[] = {(char)ROLE_WORKER, (char)worker};
@@ -136,7 +136,7 @@ static void look_for_consumers(struct scheduler *s)
         consumer_look(s->consumer_pull);
 }
 
-static void on_joined(void *arg)
+void scheduler_on_joined(void *arg)
 {
     struct scheduler *s = arg;
 
@@ -177,7 +177,7 @@ static void drop_everything(struct scheduler *s)
     quarantine_forget(s);
 }
 
-static void on_fenced(void *arg)
+void scheduler_on_fenced(void *arg)
 {
     struct scheduler *s = arg;
 
@@ -195,7 +195,7 @@ static void on_fenced(void *arg)
     control_send(s->process.control, CONTROL_IDENTITY_WANTED, STR_NULL, -1);
 }
 
-static void on_redis_ready(void *arg)
+void scheduler_on_redis_ready(void *arg)
 {
     struct scheduler *s = arg;
     const struct str words[] = {STR("INFO"), STR("memory")};
@@ -209,7 +209,7 @@ static void on_redis_ready(void *arg)
         schemes_redis_ready(s->schemes);
 }
 
-static void on_redis_lost(void *arg, const char *reason)
+void scheduler_on_redis_lost(void *arg, const char *reason)
 {
     struct scheduler *s = arg;
 
@@ -220,19 +220,19 @@ static void on_redis_lost(void *arg, const char *reason)
     poller_lost(s->poller);
 }
 
-static void on_side_ready(void *arg)
+void scheduler_on_side_ready(void *arg)
 {
     (void)arg;
 }
 
-static void on_side_lost(void *arg, const char *reason)
+void scheduler_on_side_lost(void *arg, const char *reason)
 {
     (void)arg;
     log_event(LOG_LEVEL_WARN, "Redis lost", LOG_TEXT("role", "base, cache or wait"),
               LOG_TEXT("reason", reason));
 }
 
-static void on_settled(void *arg)
+void scheduler_on_settled(void *arg)
 {
     struct scheduler *s = arg;
 
@@ -240,13 +240,13 @@ static void on_settled(void *arg)
     drain_step(s);
 }
 
-static void on_former_gone(void *arg, struct str identity)
+void scheduler_on_former_gone(void *arg, struct str identity)
 {
     struct scheduler *s = arg;
     control_send(s->process.control, CONTROL_IDENTITY_GONE, identity, -1);
 }
 
-static void on_returned(void *arg)
+void scheduler_on_returned(void *arg)
 {
     struct scheduler *s = arg;
     intake_tick(s->intake);
@@ -265,7 +265,7 @@ static void on_quiet_stopped(void *arg)
         redis_send(s->redis, NULL, NULL, 5, words);
 }
 
-static void on_quiet(void *arg)
+void scheduler_on_quiet(void *arg)
 {
     struct scheduler *s = arg;
 
@@ -278,7 +278,7 @@ static void on_quiet(void *arg)
     drain_return_waiting(s);
 }
 
-static void on_stop(void *arg)
+void scheduler_on_stop(void *arg)
 {
     struct scheduler *s = arg;
     drain_start(s, (unsigned)s->process.config.drain_seconds);
@@ -365,225 +365,6 @@ static void on_tick(void *arg)
 
 /* --- start --- */
 
-static struct redis *connect_role(struct scheduler *s, size_t index, const char *url,
-                                  const char *name)
-{
-    static const struct redis_handlers side = {on_side_ready, on_side_lost};
-    static const struct redis_handlers main_role = {on_redis_ready, on_redis_lost};
-    struct err err;
-
-    if (redis_endpoint_parse(&s->endpoints[index], str_of(url),
-                             str_of(s->process.config.redis_ca_file), &err) != FP_OK) {
-        log_event(LOG_LEVEL_ERROR, "Redis URL unusable", LOG_TEXT("role", name),
-                  LOG_TEXT("error", err.message));
-        exit(FP_EXIT_CONFIG);
-    }
-    redis_endpoint_set_certificate(&s->endpoints[index], str_of(s->process.config.redis_cert_file),
-                                   str_of(s->process.config.redis_key_file));
-    if (index > 0 && redis_endpoint_equal(&s->endpoints[0], &s->endpoints[index]))
-        return s->redis;
-    return redis_create(s->process.base, s->dns, &s->endpoints[index], name,
-                        index == 0 ? &main_role : &side, s);
-}
-
-static void connect_stores(struct scheduler *s)
-{
-    static const struct redis_handlers side = {on_side_ready, on_side_lost};
-    const struct config *config = &s->process.config;
-    struct dns_options dns = {
-        .servers = str_of(config->resolvers), .hosts_file = true, .timeout_ms = 5000};
-    struct postgres_options mastodon = {
-        .conninfo = str_of(config->postgres_mastodon), .name = "mastodon", .writes = true};
-    struct postgres_options fedpush = {
-        .conninfo = str_of(config->postgres_fedpush), .name = "fedpush", .writes = true};
-    struct postgres_options followers = {.conninfo = str_of(config->postgres_mastodon),
-                                         .name = "followers"};
-    struct err err;
-
-    s->dns = dns_create(s->process.base, &dns, &err);
-    if (s->dns == NULL) {
-        log_event(LOG_LEVEL_ERROR, "FEDPUSH_RESOLVERS unusable", LOG_TEXT("error", err.message));
-        exit(FP_EXIT_CONFIG);
-    }
-    s->redis = connect_role(s, 0, config->redis_sidekiq_url, "sidekiq");
-    s->redis_base = connect_role(s, 1, config->redis_base_url, "base");
-    s->redis_cache = connect_role(s, 2, config->redis_cache_url, "cache");
-    s->redis_wait = redis_create(s->process.base, s->dns, &s->endpoints[0], "wait", &side, s);
-    s->postgres = postgres_create(s->process.base, s->dns, &mastodon);
-    s->postgres_fedpush = postgres_create(s->process.base, s->dns, &fedpush);
-    if (!config->followers_synchronization_off)
-        s->postgres_followers = postgres_create(s->process.base, s->dns, &followers);
-}
-
-static void on_claim(void *arg, struct claim *claim)
-{
-    admit_claim(arg, claim);
-}
-
-/* Due retries take at most half of what may be claimed: a wave of them never fills the look-ahead
- * before fresh posts. */
-static struct room room_for_due(void *arg)
-{
-    struct room room = admit_room(arg);
-    room.jobs /= 2;
-    return room;
-}
-
-static void make_claiming(struct scheduler *s)
-{
-    const struct membership_handlers member = {on_joined, on_fenced, s};
-    struct role_process *p = &s->process;
-
-    s->membership = membership_create(p->base, &p->clock, s->redis, &s->keys, &member);
-    const struct intake_options intake = {.base = p->base,
-                                          .clock = &p->clock,
-                                          .redis = s->redis,
-                                          .redis_wait = s->redis_wait,
-                                          .keys = &s->keys,
-                                          .membership = s->membership,
-                                          .holdings = &s->holdings,
-                                          .claim_rate = p->config.claim_rate,
-                                          .room = admit_room,
-                                          .pull_room = s->takes_pull ? admit_pull_room : NULL,
-                                          .accept = on_claim,
-                                          .arg = s};
-    s->intake = intake_create(&intake);
-    s->reconcile =
-        reconcile_create(p->base, s->redis, s->membership, &s->keys, &s->holdings, s->intake);
-    const struct observer_options observer = {.base = p->base,
-                                              .clock = &p->clock,
-                                              .redis = s->redis,
-                                              .keys = &s->keys,
-                                              .membership = s->membership,
-                                              .former_gone = on_former_gone,
-                                              .returned = on_returned,
-                                              .arg = s};
-    s->observer = observer_create(&observer);
-    const struct poller_options poller = {.clock = &p->clock,
-                                          .rng = &p->rng,
-                                          .redis = s->redis,
-                                          .keys = &s->keys,
-                                          .membership = s->membership,
-                                          .intake = s->intake,
-                                          .sidekiq = incumbent_version(s->incumbent),
-                                          .room = room_for_due,
-                                          .arg = s};
-    s->poller = poller_create(&poller);
-}
-
-static void make_consumers(struct scheduler *s)
-{
-    const struct role_process *p = &s->process;
-
-    s->consumer = consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue,
-                                  "FEDPUSH_HANDOFF_QUEUE");
-    if (s->takes_pull)
-        s->consumer_pull =
-            consumer_create(&p->clock, s->redis, &s->keys, p->config.handoff_queue_pull,
-                            "FEDPUSH_HANDOFF_QUEUE_PULL");
-}
-
-static void make_followers(struct scheduler *s)
-{
-    struct role_process *p = &s->process;
-    const struct followers_options followers = {.base = p->base,
-                                                .clock = &p->clock,
-                                                .postgres = s->postgres_followers,
-                                                .web_domain = str_of(p->config.web_domain),
-                                                .page_rows = FOLLOWERS_PAGE_ROWS,
-                                                .tally_bytes = FOLLOWERS_TALLY_BYTES,
-                                                .total_bytes = FOLLOWERS_TOTAL_BYTES,
-                                                .release = admit_released,
-                                                .answered = admit_counted,
-                                                .arg = s};
-    if (s->postgres_followers != NULL)
-        s->followers = followers_create(&followers);
-}
-
-static void make_recording(struct scheduler *s)
-{
-    /* What Sidekiq's Web UI and Mastodon's own checks find served by this process. */
-    static const char *const push[] = {"push", NULL};
-    static const char *const both[] = {"push", "pull", NULL};
-    struct role_process *p = &s->process;
-    const struct availability_options availability = {.base = p->base,
-                                                      .clock = &p->clock,
-                                                      .postgres = s->postgres,
-                                                      .redis_base = s->redis_base,
-                                                      .redis_cache = s->redis_cache,
-                                                      .redis_namespace =
-                                                          str_of(p->config.redis_namespace),
-                                                      .mastodon = &p->config.mastodon,
-                                                      .answered = admit_answered,
-                                                      .arg = s};
-    s->availability = availability_create(&availability);
-    s->health = health_create(p->base, &p->clock, s->postgres_fedpush);
-    const struct settle_options settle = {.base = p->base,
-                                          .clock = &p->clock,
-                                          .redis = s->redis,
-                                          .keys = &s->keys,
-                                          .membership = s->membership,
-                                          .holdings = &s->holdings,
-                                          .availability = s->availability,
-                                          .settled = on_settled,
-                                          .arg = s};
-    s->settle = settle_create(&settle);
-    const struct register_options registration = {.clock = &p->clock,
-                                                  .redis = s->redis,
-                                                  .keys = &s->keys,
-                                                  .membership = s->membership,
-                                                  .sidekiq = incumbent_version(s->incumbent),
-                                                  .queues = s->takes_pull ? both : push,
-                                                  .concurrency = p->config.concurrency,
-                                                  .started_us = clock_wall_us(&p->clock),
-                                                  .quiet = on_quiet,
-                                                  .stop = on_stop,
-                                                  .arg = s};
-    s->registration = register_create(&registration);
-    if (p->config.double_knock)
-        s->schemes = schemes_create(&p->clock, s->redis, &s->keys);
-    make_consumers(s);
-}
-
-static void make_lanes(struct scheduler *s)
-{
-    struct role_process *p = &s->process;
-    const struct lane_options lanes = {.workers = s->workers,
-                                       .host_window = (unsigned)p->config.host_window,
-                                       .max_in_flight = (unsigned)p->config.max_in_flight,
-                                       .lookahead_jobs = (unsigned)p->config.lookahead_jobs,
-                                       .max_rate = p->config.max_rate,
-                                       .rng = &p->rng};
-    struct dispatch_options dispatch = {.base = p->base,
-                                        .clock = &p->clock,
-                                        .schemes = s->schemes,
-                                        .policies = s->policies,
-                                        .credit = on_credit,
-                                        .outcome = on_outcome,
-                                        .lost = on_lost,
-                                        .kill = on_stuck,
-                                        .arg = s};
-
-    s->lanes = lanes_create(&lanes);
-    lanes_set_fleet(s->lanes, 1, clock_wall_us(&p->clock) / 1000 - clock_mono_ms(&p->clock),
-                    clock_mono_ms(&p->clock));
-    s->doubts = doubts_create();
-    const struct fleet_options fleet = {.clock = &p->clock,
-                                        .rng = &p->rng,
-                                        .redis = s->redis,
-                                        .keys = &s->keys,
-                                        .membership = s->membership,
-                                        .opened = circuits_opened_elsewhere,
-                                        .closed = circuits_closed_elsewhere,
-                                        .arg = s};
-    s->fleet = fleet_create(&fleet);
-    s->releases = releases_create(&p->clock, s->lanes, s->fleet);
-    s->wake = loop_timer_create(p->base, admit_wake, s);
-    memcpy(dispatch.ticket_key, p->ticket_key, TICKET_KEY_BYTES);
-    s->dispatch = dispatch_create(&dispatch);
-    sodium_memzero(dispatch.ticket_key, TICKET_KEY_BYTES);
-}
-
 /* First line: the identity to use; the others were ours, and may still hold claims. */
 static void take_identity(struct scheduler *s, struct str text)
 {
@@ -634,14 +415,7 @@ static void on_start(void *arg)
     TAILQ_INIT(&s->quarantine.waiting);
     s->json = json_create();
     s->takes_pull = config_takes_pull(&s->process.config);
-    connect_stores(s);
-    s->incumbent = incumbent_create(s->redis, &s->keys, s->process.config.sidekiq_version,
-                                    s->process.config.sidekiq_version_set);
-    make_claiming(s);
-    make_recording(s);
-    make_followers(s);
-    limits_start(s);
-    make_lanes(s);
+    assemble(s);
     for (unsigned i = 0; i < s->workers; i++)
         dispatch_connect(s->dispatch, i, s->worker_fds[i]);
     if (s->quarantine_fd > 0)

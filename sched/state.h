@@ -1,8 +1,8 @@
 /*
- * The scheduler's state, shared by the files that are the scheduler: scheduler.c (life), admit.c
- * (what comes in), conclude.c (what comes out), circuits.c (hosts that don't answer), quarantine.c
- * (what must run alone), limits.c (what admins ordered), drain.c (the end). Nobody else includes
- * this.
+ * The scheduler's state, shared by the files that are the scheduler: scheduler.c (life), assemble.c
+ * (its parts), admit.c (what comes in), conclude.c (what comes out), circuits.c (hosts that don't
+ * answer), quarantine.c (what must run alone), limits.c (what admins ordered), drain.c (the end).
+ * Nobody else includes this.
  */
 #ifndef FEDPUSH_SCHED_STATE_H
 #define FEDPUSH_SCHED_STATE_H
@@ -130,6 +130,27 @@ struct scheduler {
     uint64_t ticks;
     uint64_t asked_generation; /* bumped by a fence: answers from before are stale */
 };
+
+/* assemble.c: makes all parts of a scheduler that has its configuration. */
+void assemble(struct scheduler *s);
+
+/* scheduler.c: what its parts call. */
+void scheduler_on_credit(void *arg, unsigned worker);
+void scheduler_on_outcome(void *arg, unsigned worker, struct claim *claim,
+                          const struct message_outcome *outcome);
+void scheduler_on_lost(void *arg, unsigned worker, struct claim *claim);
+void scheduler_on_stuck(void *arg, unsigned worker);
+void scheduler_on_joined(void *arg);
+void scheduler_on_fenced(void *arg);
+void scheduler_on_redis_ready(void *arg);
+void scheduler_on_redis_lost(void *arg, const char *reason);
+void scheduler_on_side_ready(void *arg);
+void scheduler_on_side_lost(void *arg, const char *reason);
+void scheduler_on_settled(void *arg);
+void scheduler_on_former_gone(void *arg, struct str identity);
+void scheduler_on_returned(void *arg);
+void scheduler_on_quiet(void *arg);
+void scheduler_on_stop(void *arg);
 
 /* Whether deliveries are taken and dispatched now. */
 bool admit_takes_jobs(const struct scheduler *s);
