@@ -26,8 +26,8 @@ sys.path.insert(0, os.path.join(ROOT, "deploy"))
 from demonstration import processes, signature_seconds  # noqa: E402
 from jobs import delivery, push_fanout, unsettled  # noqa: E402
 from machine import Machine, fedpush  # noqa: E402
-from servers import HERE, Certificate, Names, Postgres, Redis, Server, free_port  # noqa: E402
-from world import VERSIONS, Keys, insert_accounts  # noqa: E402
+from servers import Certificate, Names, Postgres, Redis, Server, free_port  # noqa: E402
+from world import VERSIONS, Keys, insert_accounts, schema_of  # noqa: E402
 
 ADDRESS = "127.0.0.1"
 
@@ -54,7 +54,7 @@ class Stage:
         self.sink = Sink(os.path.join(folder, "sink"))
         self.names = Names(os.path.join(folder, "names"), [ADDRESS], ADDRESS)
         self.redis_client = self.redis.client()
-        self.postgres.create_database(self.database, os.path.join(HERE, "schema-4.6.sql"))
+        self.postgres.create_database(self.database, schema_of("4.6"))
         insert_accounts(lambda sql, *values: self.postgres.query(self.database, sql, *values), Keys())
 
     def stop(self):

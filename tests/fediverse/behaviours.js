@@ -28,7 +28,9 @@ const behaviours = {
   late: (request, response, status) => setTimeout(() => answer(response, status), LATE_MS),
   later: (request, response, seconds) => answer(response, 429, { 'Retry-After': String(seconds) }),
   redirect: (request, response, status) =>
-    request.url === '/moved' ? answer(response, 202) : answer(response, status, { Location: '/moved' }),
+    request.url.endsWith('/moved')
+      ? answer(response, 202)
+      : answer(response, status, { Location: `${request.url}/moved` }),
   elsewhere: (request, response, status) =>
     answer(response, status, { Location: 'http://elsewhere.fedi.test/inbox' }),
   loop: (request, response, status) => answer(response, status, { Location: request.url }),

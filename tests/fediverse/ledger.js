@@ -17,6 +17,7 @@ class Ledger {
     this.order = new Map(); // inbox -> activity ids as they came
     this.busy = new Map(); // host -> { now, most } requests at once
     this.requests = []; // the last few heads
+    this.kept = KEPT_REQUESTS;
   }
 
   began(host) {
@@ -27,7 +28,7 @@ class Ledger {
     return () => (busy.now -= 1);
   }
 
-  // `activity` is the id in the body, or null.
+  // `activity` is the id in the body, or null. Returns what is noted of the request.
   arrived(request, inbox, activity, bodyBytes) {
     this.posts += 1;
     this.inboxes.set(inbox, (this.inboxes.get(inbox) ?? 0) + 1);
@@ -39,14 +40,17 @@ class Ledger {
       order.push(activity);
       this.order.set(inbox, order);
     }
-    this.requests.push({
+    const noted = {
       method: request.method, url: request.url, version: request.httpVersion,
       headers: request.rawHeaders, inbox, body_bytes: bodyBytes,
-    });
-    if (this.requests.length > KEPT_REQUESTS) this.requests.shift();
+    };
+    this.requests.push(noted);
+    if (this.requests.length > this.kept) this.requests.shift();
+    return noted;
   }
 
-  checked(library, failure) {
+  checked(noted, library, failure) {
+    noted.verified = failure === null;
     if (failure === null) this.verified[library] = (this.verified[library] ?? 0) + 1;
     else if (this.failures.length < KEPT_REQUESTS) this.failures.push(failure);
   }

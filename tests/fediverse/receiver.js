@@ -9,6 +9,7 @@
 //   GET /counts, GET /summary            what came (ledger.js)
 //   POST /reset                          forget it, and behaviours that were set
 //   POST /behaviour {"host", "name"}     what that host does from now on
+//   POST /keep {"requests"}              how many heads GET /counts shows
 //   POST /verify {"every"}               overrides settings.verify
 //   POST /keys {keyId: PEM}              what these actors' keys are from now on
 'use strict';
@@ -19,7 +20,7 @@ const http2 = require('node:http2');
 const https = require('node:https');
 const { find } = require('./behaviours');
 const { Ledger } = require('./ledger');
-const { librariesFor, schemeOf, verify } = require('./verifier');
+const { librariesFor, load, schemeOf, verify } = require('./verifier');
 
 const settings = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'));
 const ledger = new Ledger();
@@ -50,7 +51,7 @@ function activityId(body) {
   return found === null ? null : found[1];
 }
 
-async function check(request, host, body) {
+async function check(request, host, body, noted) {
   const count = (seen.get(host) ?? 0) + 1;
   seen.set(host, count);
   if (every === 0 || (count - 1) % every !== 0) return true;
@@ -58,10 +59,10 @@ async function check(request, host, body) {
   const library = libraries[turns[schemeOf(request)]++ % libraries.length];
   try {
     await verify(library, request, body, keys);
-    ledger.checked(library, null);
+    ledger.checked(noted, library, null);
     return true;
   } catch (error) {
-    ledger.checked(library, `${library} at ${host}: ${error.message}`);
+    ledger.checked(noted, library, `${library} at ${host}: ${error.message}`);
     return false;
   }
 }
@@ -72,10 +73,10 @@ async function receive(request, response) {
   const left = ledger.began(host);
   response.once('close', left);
   const body = await readBody(request);
-  ledger.arrived(request, host + request.url, activityId(body), body.length);
+  const noted = ledger.arrived(request, host + request.url, activityId(body), body.length);
   const { act, number, only } = behaviourOf(host);
   const unknown = only !== undefined && only !== schemeOf(request);
-  if (request.method === 'POST' && (unknown || !(await check(request, host, body)))) {
+  if (request.method === 'POST' && (unknown || !(await check(request, host, body, noted)))) {
     response.writeHead(401, { 'Content-Length': 0 }).end();
     return;
   }
@@ -116,8 +117,12 @@ async function control(request, response) {
     case 'POST /keys':
       keys = { ...keys, ...JSON.parse(body) };
       return reply({});
+    case 'POST /keep':
+      ledger.kept = JSON.parse(body).requests;
+      return reply({});
     case 'POST /verify':
       every = JSON.parse(body).every;
+      if (every > 0) await load();
       return reply({});
     case 'POST /behaviour': {
       const { host, name } = JSON.parse(body);

@@ -93,6 +93,11 @@ async function verifyFedify(request, body, keys) {
   if (key === null) throw new Error('signature is wrong');
 }
 
+// Reads Fedify in, which takes seconds, so that no delivery waits for it.
+async function load() {
+  await import('@fedify/fedify');
+}
+
 const verifiers = { misskey: verifyMisskey, peertube: verifyPeertube, fedify: verifyFedify };
 
 // Resolves when the request is good; rejects with what is wrong.
@@ -101,4 +106,4 @@ async function verify(library, request, body, keys) {
   await verifiers[library](request, body, keys);
 }
 
-module.exports = { librariesFor, schemeOf, verify };
+module.exports = { librariesFor, load, schemeOf, verify };

@@ -18,6 +18,26 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than ten seconds")
 
 
+TABLES = pytest.StashKey()
+
+
+@pytest.fixture
+def record_tables(request):
+    """Called with tables and a path: they are written there, and printed when the run ends."""
+
+    def record(tables, path):
+        text = "\n".join(str(table) for table in tables)
+        with open(path, "w") as file:
+            file.write(text)
+        request.config.stash[TABLES] = text
+
+    return record
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    terminalreporter.write(config.stash.get(TABLES, ""))
+
+
 @pytest.fixture(scope="session")
 def folder():
     path = tempfile.mkdtemp(prefix="fedpush-test-")

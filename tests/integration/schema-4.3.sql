@@ -1,4 +1,5 @@
--- The tables of Mastodon 4.3 that a delivery touches, with their columns.
+-- The tables of Mastodon 4.3 that a delivery touches, with their columns; the same in 4.2 and 4.4.
+-- migrate-*.sql make the later ones of them.
 CREATE TABLE accounts (
     id bigserial PRIMARY KEY,
     username varchar NOT NULL DEFAULT '',
@@ -79,5 +80,3 @@ CREATE TABLE account_deletion_requests (
     updated_at timestamp(6) without time zone NOT NULL
 );
 
-CREATE TABLE schema_migrations (version varchar PRIMARY KEY);
-INSERT INTO schema_migrations VALUES ('20241007071624');

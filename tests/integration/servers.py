@@ -329,10 +329,10 @@ class Postgres(Server):
         finally:
             connection.close()
 
-    def create_database(self, database, script):
+    def create_database(self, database, tables):
+        """`tables` is the SQL that makes them."""
         self.query("postgres", f'CREATE DATABASE "{database}"')
-        with open(script) as file:
-            self.query(database, file.read())
+        self.query(database, tables)
 
 
 class PgBouncer(Server):
@@ -497,6 +497,10 @@ class Fediverse(Server):
     def verify(self, every):
         """Verifies every nth delivery of a host only: many at once would wait for the verifiers."""
         self._call("/verify", {"every": every})
+
+    def keep(self, requests):
+        """Shows the heads of so many requests, until the next reset."""
+        self._call("/keep", {"requests": requests})
 
     def learn(self, keys):
         """What these key ids' keys are from now on, until the next reset."""

@@ -222,6 +222,18 @@ def test_status_is_good_beside_a_running_machine(machine, world):
     assert machine.identity() in lines(done, "ok")["machine"]
 
 
+def test_status_counts_open_circuits(machine, world):
+    sidekiq_process(world, ["default"])
+    assert lines(fedpush(world, "status"), "ok")["circuits"] == "none is open"
+    change = time.time() * 1e6  # more than Redis answers at once
+    world.redis_client.zadd("fedpush:circuits", {f"{i}.example": change + i for i in range(3000)})
+    world.redis_client.hset("fedpush:circuit", mapping={
+        f"{i}.example": "closed" if i % 3 == 0 else f"open {int(change / 1000)} {int(change / 1000) + 60000} 60000"
+        for i in range(3000)})
+    done = fedpush(world, "status")
+    assert lines(done, "ok")["circuits"].startswith("2000 hosts don't answer"), done.stdout
+
+
 def test_status_warns_of_old_jobs(machines, world):
     machines(FEDPUSH_CLAIM_RATE="1")
     sidekiq_process(world, ["default"])

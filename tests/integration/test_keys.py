@@ -12,7 +12,7 @@ from machine import DOMAIN, fedpush
 from servers import FEDIVERSE, HERE, node, wait_for
 from test_cli import lines, sidekiq_process
 from test_deliver import push_raw, raw
-from world import ACCOUNTS, Keys
+from world import ACCOUNTS, VERSIONS, Keys, insert_accounts, schema_of
 
 PRIMARY_KEY, SALT = "Vx9hM2kQ7pLr4tYw8zBc3nFg6jKd1sQa", "aZ5rT8uI2oP4eW7qL9mN6bV3cX1kJ0hG"
 ENCRYPTION = {
@@ -22,21 +22,13 @@ ENCRYPTION = {
 }
 NAMED = [f"https://{DOMAIN}/users/alice", f"https://{DOMAIN}/users/bob", f"https://{DOMAIN}/actor"]
 NUMBERED = [f"https://{DOMAIN}/users/alice", f"https://{DOMAIN}/ap/users/2", f"https://{DOMAIN}/actor"]
-ADD_ID_SCHEME = "ALTER TABLE accounts ADD COLUMN id_scheme integer DEFAULT 1"
 SENDERS = [account for account, *_ in ACCOUNTS]
 
 with open(os.path.join(HERE, "migrate-4.7.sql")) as file:
     TO_4_7 = file.read()
 
-# Mastodon -> its tables (a schema, and what changes it), and its actors' URIs
-RELEASES = {
-    "4.2.29": ("4.3", "", NAMED),
-    "4.3.23": ("4.3", "", NAMED),
-    "4.4.22": ("4.3", "", NAMED),
-    "4.5.15": ("4.3", ADD_ID_SCHEME, NUMBERED),
-    "4.6.5": ("4.6", "", NUMBERED),
-    "4.7.0": ("4.6", TO_4_7, NUMBERED),
-}
+# Mastodon's version -> its actors' URIs
+RELEASES = {version: NAMED if release < "4.5" else NUMBERED for release, version in VERSIONS.items()}
 
 
 def seal(texts, digest="sha256"):
@@ -52,16 +44,9 @@ def mastodon(world):
     """Makes a Mastodon of one release, with the accounts' keys in `accounts`."""
 
     def make(version):
-        schema, change, _ = RELEASES[version]
         world.version, world.database = version, f"keys_{version}"
-        world.postgres.create_database(world.database, os.path.join(HERE, f"schema-{schema}.sql"))
-        if change:
-            world.query(change)
-        for account, username, scheme, _, _ in ACCOUNTS:
-            world.query("INSERT INTO accounts (id, username, private_key, created_at, updated_at)"
-                        " VALUES (%s, %s, %s, now(), now())", account, username, world.keys.private[account])
-            if "id_scheme" in change or schema == "4.6":
-                world.query("UPDATE accounts SET id_scheme = %s WHERE id = %s", scheme, account)
+        world.postgres.create_database(world.database, schema_of(version[:3]))
+        insert_accounts(world.query, world.keys, with_scheme=version[:3] >= "4.5")
 
     yield make
     world.postgres.query("postgres", f'DROP DATABASE IF EXISTS "{world.database}" WITH (FORCE)')
@@ -96,7 +81,7 @@ def test_every_release_signs_with_its_keys_and_key_ids(world, machines, mastodon
     mastodon(version)
     machines(FEDPUSH_WORKERS=1, **ENCRYPTION)
     deliver_one_each(world)
-    assert sorted(key_ids(world)) == sorted(f"{uri}#main-key" for uri in RELEASES[version][2])
+    assert sorted(key_ids(world)) == sorted(f"{uri}#main-key" for uri in RELEASES[version])
     assert world.fediverse.summary()["failures"] == []
 
 

@@ -7,7 +7,7 @@ import subprocess
 from machine import DOMAIN
 from servers import HERE, Certificate, Fediverse, Hole, Names, Postgres, Redis
 
-VERSIONS = {"4.3": "4.3.23", "4.6": "4.6.5"}
+VERSIONS = {"4.2": "4.2.29", "4.3": "4.3.23", "4.4": "4.4.22", "4.5": "4.5.15", "4.6": "4.6.5", "4.7": "4.7.0"}
 ADDRESSES = [f"127.1.{i // 100}.{i % 100 + 1}" for i in range(200)]
 # id, username, id_scheme (4.5 and later), path of the actor before and since numeric URIs
 ACCOUNTS = [
@@ -15,6 +15,16 @@ ACCOUNTS = [
     (2, "bob", 1, "users/bob", "ap/users/2"),
     (-99, "mastodon.internal", 0, "actor", "actor"),
 ]
+
+
+def schema_of(release):
+    """The SQL that makes a release's tables."""
+    later = [name for name in ("4.5", "4.6", "4.7") if name <= release]
+    text = ""
+    for name in ["schema-4.3.sql"] + [f"migrate-{name}.sql" for name in later]:
+        with open(os.path.join(HERE, name)) as file:
+            text += file.read()
+    return text
 
 
 class Keys:
@@ -65,8 +75,7 @@ class World:
         self.add(Hole(hole, self.fediverse.port))
         self.names = self.add(Names(os.path.join(folder, "names"), ADDRESSES, hole))
         self.redis_client = self.redis.client()
-        for release in VERSIONS:
-            self.postgres.create_database(f"mastodon_{release}", os.path.join(HERE, f"schema-{release}.sql"))
+        self.made = set()  # releases that have a database
         self.use("4.6")
 
     def add(self, server):
@@ -74,9 +83,13 @@ class World:
         return server
 
     def use(self, release):
-        """From now on it is a Mastodon of this release."""
+        """From now on it is a Mastodon of this release. Its database is made when it is first used."""
         self.version = VERSIONS[release]
         self.database = f"mastodon_{release}"
+        if release not in self.made:
+            self.postgres.create_database(self.database, schema_of(release))
+            insert_accounts(self.query, self.keys, with_scheme=release >= "4.5")
+            self.made.add(release)
 
     def query(self, sql, *values):
         return self.postgres.query(self.database, sql, *values)
@@ -84,11 +97,12 @@ class World:
     def reset(self):
         self.redis.reset()
         self.fediverse.reset()
-        for release in VERSIONS:
+        for release in self.made:
             self.use(release)
             self.query("DROP SCHEMA IF EXISTS fedpush CASCADE")
             self.query("TRUNCATE accounts, follows, unavailable_domains, account_deletion_requests")
-            insert_accounts(self.query, self.keys, with_scheme=release != "4.3")
+            insert_accounts(self.query, self.keys, with_scheme=release >= "4.5")
+        self.use("4.6")
 
     def stop(self):
         for server in reversed(self.started):

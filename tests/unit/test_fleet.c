@@ -15,7 +15,7 @@
 #include "sched/fleet.h"
 #include "store.h"
 
-enum { STEPS = 3000, STEP_MS = 10, QUIET_STEPS = 5, START_MS = 1000000, WALL_S = 1700000000 };
+enum { STEPS = 3000, STEP_MS = 10, PULSES = 5, START_MS = 1000000, WALL_S = 1700000000 };
 enum { MACHINES = 4, OTHER_DATABASE = 2, OTHER_NAMESPACE = 3 };
 
 #define A STR("a.example")
@@ -192,14 +192,21 @@ static void step(struct fixture *f)
     server_run(f->store.base, STEP_MS);
 }
 
-/* Pulses until everything that was told has been heard. */
+static bool is_quiet(const struct fixture *f)
+{
+    for (unsigned i = 0; i < MACHINES; i++) {
+        if (f->machines[i].redis != NULL && redis_outstanding(f->machines[i].redis) > 0)
+            return false;
+    }
+    return true;
+}
+
+/* Several pulses of each machine, all of them answered. */
 static void settle(struct fixture *f)
 {
-    for (int i = 0; i < QUIET_STEPS; i++)
+    for (int i = 0; i < PULSES; i++) {
         step(f);
-    for (unsigned i = 0; i < MACHINES; i++) {
-        struct machine *m = &f->machines[i];
-        while (m->redis != NULL && redis_outstanding(m->redis) > 0)
+        while (!is_quiet(f))
             event_base_loop(f->store.base, EVLOOP_ONCE);
     }
 }

@@ -15,6 +15,8 @@
 #include "sched/availability.h"
 #include "store.h"
 
+static const struct mastodon_version v4_3 = {.major = 4, .minor = 3};
+
 struct fixture {
     struct store store;
     struct server database;
@@ -92,6 +94,7 @@ static int start(void **state)
                                                                          .postgres = f->postgres,
                                                                          .redis_base = f->redis,
                                                                          .redis_cache = f->redis,
+                                                                         .mastodon = &v4_3,
                                                                          .answered = on_answered,
                                                                          .arg = f});
     server_wait(f->store.base, &f->redis_ready);
