@@ -285,10 +285,19 @@ static bool change(struct policy *policy, const struct domain_options *o,
     return o->proxy == NULL || set_proxy(policy, o->proxy, orders->session->config, err);
 }
 
+/* What counts for it now: a limit must not lift the pause of a parent. */
+static struct policy policy_so_far(const struct orders *orders, struct str name)
+{
+    const struct policy_entry *entry = policy_book_find(orders->book, name, orders->now_s);
+    struct policy none = {.paused = false};
+
+    return entry != NULL ? policy_at(&entry->policy, orders->now_s) : none;
+}
+
 static bool limit(struct orders *orders, struct str name, const struct domain_options *options,
                   struct err *err)
 {
-    struct policy policy = orders_get(orders, name);
+    struct policy policy = policy_so_far(orders, name);
     struct buf words;
 
     if (!change(&policy, options, orders, err))

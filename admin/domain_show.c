@@ -42,14 +42,15 @@ static void print_entry(const struct policy_entry *entry, const struct policy *n
 static void print_all(const struct orders *orders, bool as_json)
 {
     size_t total = policy_book_count(orders->book);
-    const struct policy_entry **sorted = mem_alloc((total + 1) * sizeof(*sorted));
+    const struct policy_entry **sorted =
+        mem_alloc((total + 1) * sizeof(const struct policy_entry *));
     json_t *list = json_array();
     size_t at = 0;
     size_t shown = 0;
 
     for (size_t i = 0; i < total; i++)
         sorted[i] = policy_book_each(orders->book, &at);
-    qsort(sorted, total, sizeof(*sorted), by_name);
+    qsort(sorted, total, sizeof(const struct policy_entry *), by_name);
     for (size_t i = 0; i < total; i++) {
         const struct policy now = policy_at(&sorted[i]->policy, orders->now_s);
         if (policy_is_empty(&now))

@@ -19,7 +19,8 @@ static const struct {
         {"sidekiq",
          "+bitfield +blmove +del +eval +evalsha +exists +expire +get +hdel +hexists +hget +hgetall "
          "+hincrby +hkeys +hlen +hmget +hscan +hset +hsetnx +incrby +info +lindex +llen +lmove "
-         "+lpop +lpush +lrange +ping +role +rpop +rpush +sadd +scard +script|load +select +set "
+         "+lpop +lpush +lrange +lrem +lset +ping +role +rpop +rpush +sadd +scard +script|load "
+         "+select +set "
          "+sismember +smembers +srem +time +unlink +zadd +zcard +zcount +zrange +zrangebyscore "
          "+zrem +zremrangebyrank +zremrangebyscore +zscore",
          {"fedpush:*", "queue:*", "queues", "retry", "schedule", "dead", "processes",

@@ -27,6 +27,8 @@ static const char script[] =
     "-- The followers of a sender on one server, for Collection-Synchronization.\n"
     "GRANT SELECT (id, username, uri) ON public.accounts TO fedpush_scheduler;\n"
     "GRANT SELECT (account_id, target_account_id) ON public.follows TO fedpush_scheduler;\n"
+    "-- The hosts that a domain's accounts have their inboxes on, for `fedpush domain`.\n"
+    "GRANT SELECT (domain, inbox_url, shared_inbox_url) ON public.accounts TO fedpush_scheduler;\n"
     "-- fedpush's own statistics.\n"
     "GRANT USAGE ON SCHEMA fedpush TO fedpush_scheduler;\n"
     "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA fedpush TO fedpush_scheduler;\n"

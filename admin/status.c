@@ -4,6 +4,7 @@
 
 #include "admin/balance.h"
 #include "admin/commands.h"
+#include "admin/orders.h"
 #include "admin/status_json.h"
 #include "admin/words.h"
 
@@ -135,6 +136,37 @@ static void show_balances(struct report *report, struct session *session,
         show_balance(report, session, "this machine", &balances.machine);
 }
 
+/* Pauses are easily forgotten. */
+static void show_policies(struct report *report, struct session *session)
+{
+    const struct policy_entry *entry;
+    struct orders orders;
+    struct err err;
+    size_t paused = 0;
+    size_t others = 0;
+    size_t at = 0;
+    bool good = orders_open(&orders, session, &err);
+
+    while (good && (entry = policy_book_each(orders.book, &at)) != NULL) {
+        const struct policy now = policy_at(&entry->policy, orders.now_s);
+        if (now.paused && strcmp(entry->name, "*") == 0)
+            report_line(report, GRADE_WARN, "paused", "the fleet: fedpush resume");
+        else if (now.paused && entry->name[0] == '@')
+            report_line(report, GRADE_WARN, "paused", "%s: fedpush resume --machine %s",
+                        entry->name + 1, entry->name + 1);
+        else if (now.paused)
+            paused++;
+        else if (!policy_is_empty(&now))
+            others++;
+    }
+    if (!good)
+        report_line(report, GRADE_FAIL, "policies", "%s: fedpush check", err.message);
+    else if (paused > 0 || others > 0)
+        report_line(report, GRADE_OK, "policies",
+                    "%zu pause hosts, %zu others: fedpush domain list", paused, others);
+    orders_close(&orders);
+}
+
 struct health_age {
     bool known;
     double seconds;
@@ -189,6 +221,7 @@ static void show_all(struct report *report, struct session *session, json_t *roo
         show_machines(report, survey);
         survey_report_sidekiq(report, survey);
         show_queues(report, survey, session->config);
+        show_policies(report, session);
         show_balances(report, session, survey, root);
     } else {
         report_line(report, GRADE_FAIL, "Redis", "%s: fedpush check", err.message);

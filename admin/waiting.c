@@ -329,12 +329,13 @@ static int by_host(const void *a, const void *b)
 void waiting_print(const struct waiting *waiting)
 {
     size_t total = table_count(waiting->hosts);
-    const struct waiting_host **sorted = mem_alloc((total + 1) * sizeof(*sorted));
+    const struct waiting_host **sorted =
+        mem_alloc((total + 1) * sizeof(const struct waiting_host *));
     size_t at = 0;
 
     for (size_t i = 0; i < total; i++)
         sorted[i] = table_next(waiting->hosts, &at);
-    qsort(sorted, total, sizeof(*sorted), by_host);
+    qsort(sorted, total, sizeof(const struct waiting_host *), by_host);
     if (total == 0)
         puts("no job waits");
     else

@@ -72,7 +72,8 @@ struct config {
     char *handoff_queue; /* FEDPUSH_HANDOFF_QUEUE, "default" */
     char *handoff_queue_pull; /* FEDPUSH_HANDOFF_QUEUE_PULL; set when pull is consumed */
     char *resolvers;          /* FEDPUSH_RESOLVERS, "" = the system's */
-    char *ca_file;            /* FEDPUSH_CA_FILE: CAs for remote hosts instead of the system's */
+    int dns_rate;  /* FEDPUSH_DNS_RATE, packets a second of all workers, 900; 0: no limit */
+    char *ca_file; /* FEDPUSH_CA_FILE: CAs for remote hosts instead of the system's */
     enum log_level log_level; /* FEDPUSH_LOG_LEVEL, "info". Reloadable */
 };
 

@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 
-enum { MAX_NAME_BYTES = 253, MAX_LABEL_BYTES = 63 };
+enum { MAX_NAME_BYTES = 253, MAX_LABEL_BYTES = 63, RECEIVE_BYTES = 1024 * 1024 };
 
 /* What one of the two questions brought. */
 enum answer { ANSWER_NONE = 0, ANSWER_ADDRESSES, ANSWER_FAILED };
@@ -91,6 +91,8 @@ static ares_socket_t open_socket(int domain, int type, int protocol, void *arg)
         dns->complained = false;
     if (fd >= 0 && type == SOCK_STREAM)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    if (fd >= 0 && type == SOCK_DGRAM) /* answers wait there while the loop is busy */
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){RECEIVE_BYTES}, sizeof(int));
     return fd;
 }
 

@@ -164,7 +164,8 @@ static bool gap_has_room(const struct lane *lane)
     return waiting == 0 || waiting * lane->limits.min_gap_ms < GAP_ROOM_MS;
 }
 
-static bool has_room(const struct lanes *lanes, const struct lane *lane, bool low, bool returned)
+static bool has_room(const struct lanes *lanes, const struct lane *lane, bool low, bool returned,
+                     int64_t now_ms)
 {
     unsigned total = lanes->options.lookahead_jobs;
     unsigned suspects = total / (low ? LOW_SUSPECT_SHARE : LANE_SUSPECT_SHARE);
@@ -173,7 +174,8 @@ static bool has_room(const struct lanes *lanes, const struct lane *lane, bool lo
     if ((low ? lane->low_waiting : lane->waiting) >= most || (low && lanes_low_room(lanes) == 0) ||
         !gap_has_room(lane))
         return false;
-    return !lane->suspect || !lane->tried || lanes->shares[low].suspect_waiting < suspects;
+    bool unknown = !lane->tried && lane_silent_ms(lane) > now_ms;
+    return !lane->suspect || unknown || lanes->shares[low].suspect_waiting < suspects;
 }
 
 enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
@@ -187,7 +189,7 @@ enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
         bool alone = lane->waiting + lane->low_waiting + lane->in_flight == 0;
         return due && alone ? COURSE_LANE : COURSE_PARK;
     }
-    if (!has_room(lanes, lane, claim->low, returned))
+    if (!has_room(lanes, lane, claim->low, returned, now_ms))
         return COURSE_BOOK;
     /* What is booked was there before; what comes back from there has its turn now. */
     if (!returned && !claim->low && lane->reserved_ms > now_ms + BOOKED_SOON_MS)
@@ -556,7 +558,8 @@ unsigned lanes_progressing(const struct lanes *lanes)
 
 unsigned lanes_ready(const struct lanes *lanes)
 {
-    return lanes->ready[PLACE_HEALTHY] + lanes->ready[PLACE_SUSPECT];
+    unsigned suspects = lane_suspects_may(lanes) ? lanes->ready[PLACE_SUSPECT] : 0;
+    return lanes->ready[PLACE_HEALTHY] + suspects;
 }
 
 unsigned lanes_low_ready(const struct lanes *lanes)

@@ -214,7 +214,7 @@ unsigned lanes_low_waiting(const struct lanes *lanes);
 unsigned lanes_in_flight(const struct lanes *lanes); /* low ones included */
 /* Claims that will leave their lanes within two seconds at the pace of their hosts: while there are
  * enough of them, claiming more would only move the queue into memory; what waits for a host that
- * doesn't answer is not among them, nor are low jobs. */
+ * doesn't answer is not among them (of a suspect one: for half a second), nor are low jobs. */
 unsigned lanes_progressing(const struct lanes *lanes);
 unsigned lanes_ready(const struct lanes *lanes); /* lanes that could dispatch other than low jobs */
 unsigned lanes_low_ready(const struct lanes *lanes); /* healthy hosts' lanes with only low jobs */

@@ -56,6 +56,10 @@ struct lanes {
  * ends here. */
 void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms);
 void lane_rings_init(struct lanes *lanes);
+/* When a suspect host, of which nobody knows whether it answers at all, is taken for one that
+ * doesn't: its jobs must not keep others' from being claimed. INT64_MAX: nothing of it is awaited.
+ */
+int64_t lane_silent_ms(const struct lane *lane);
 unsigned lane_window(const struct lanes *lanes, const struct lane *lane);
 /* Low jobs leave a place free for the host's others, where it has more than one. */
 bool lane_low_fits(const struct lanes *lanes, const struct lane *lane);
@@ -67,6 +71,7 @@ void lane_withdraw(struct lanes *lanes, struct lane *lane);
 void lane_count_in_flight(struct lanes *lanes, struct lane *lane, bool low, int change);
 
 /* lane_turn.c */
+bool lane_suspects_may(const struct lanes *lanes); /* they have slots left */
 void lane_pair_landed(struct lane *lane, uint64_t pair);
 
 #endif

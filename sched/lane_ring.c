@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/table.h"
@@ -6,7 +7,11 @@
 /* What one lane counts for is bounded: a busy host's jobs don't keep the others' from being
  * claimed.
  */
-enum { PROGRESS_MS = 2000, PROGRESS_MOST = 64 };
+enum {
+    PROGRESS_MS = 2000,
+    PROGRESS_MOST = 64,
+    SILENT_MS = 500, /* a suspect host that takes longer may be a black hole */
+};
 
 void lane_rings_init(struct lanes *lanes)
 {
@@ -27,7 +32,9 @@ unsigned lane_window(const struct lanes *lanes, const struct lane *lane)
     if (lane->limits.max_window > 0 && lane->limits.max_window < most)
         most = lane->limits.max_window;
     most = most > lanes->machines ? most / lanes->machines : 1;
-    return window > most ? most : window;
+    window = window > most ? most : window;
+    assert(window > 0);
+    return window;
 }
 
 static int64_t later(int64_t a_ms, int64_t b_ms)
@@ -86,8 +93,14 @@ static enum lane_place place_of(const struct lanes *lanes, const struct lane *la
     return lane->suspect ? PLACE_LOW_SUSPECT : PLACE_LOW;
 }
 
+int64_t lane_silent_ms(const struct lane *lane)
+{
+    bool awaited = lane->suspect && lane->in_flight > 0 && lane->waiting > 0;
+    return awaited ? lane->window.started_ms + SILENT_MS : INT64_MAX;
+}
+
 /* How many jobs the lane gets rid of within PROGRESS_MS. */
-static void count_progressing(struct lanes *lanes, struct lane *lane)
+static void count_progressing(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
     unsigned soon = (unsigned)(PROGRESS_MS / lanes_pace_ms(lanes, lane));
 
@@ -97,7 +110,7 @@ static void count_progressing(struct lanes *lanes, struct lane *lane)
         soon = PROGRESS_MOST;
     if (soon > lane->waiting)
         soon = lane->waiting;
-    if (lane->circuit.state != CIRCUIT_CLOSED)
+    if (lane->circuit.state != CIRCUIT_CLOSED || lane_silent_ms(lane) <= now_ms)
         soon = 0;
     lanes->progressing += soon - lane->progressing; /* unsigned arithmetic wraps back */
     lane->progressing = soon;
@@ -152,10 +165,12 @@ void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms)
     enum lane_place place = place_of(lanes, lane);
     int64_t at_ms = place != PLACE_NONE ? opens_ms(lanes, lane) : INT64_MAX;
 
-    count_progressing(lanes, lane);
+    count_progressing(lanes, lane, now_ms);
     if (lane->waiting + lane->low_waiting == 0)
         lane->pressed = false;
     set_place(lanes, lane, at_ms <= now_ms ? place : PLACE_NONE);
+    if (at_ms == INT64_MAX && lane_silent_ms(lane) > now_ms)
+        at_ms = lane_silent_ms(lane);
     if (at_ms <= now_ms || at_ms == INT64_MAX)
         rise(&lanes->wheel, lane);
     else

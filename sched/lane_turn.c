@@ -101,7 +101,7 @@ static struct claim *take(const struct lanes *lanes, const struct lane *lane)
     return claim;
 }
 
-static bool suspects_may(const struct lanes *lanes)
+bool lane_suspects_may(const struct lanes *lanes)
 {
     unsigned slots = lanes->options.max_in_flight;
     unsigned share = lanes->ready[PLACE_HEALTHY] > 0 ? slots / LANE_SUSPECT_SHARE
@@ -151,8 +151,8 @@ static struct lane *trial_lane(struct lanes *lanes, struct worker_rings *rings, 
 
 static struct lane *choose(struct lanes *lanes, struct worker_rings *rings, int64_t now_ms)
 {
-    bool others =
-        lanes->ready[PLACE_HEALTHY] > 0 || (lanes->ready[PLACE_SUSPECT] > 0 && suspects_may(lanes));
+    bool others = lanes->ready[PLACE_HEALTHY] > 0 ||
+                  (lanes->ready[PLACE_SUSPECT] > 0 && lane_suspects_may(lanes));
     struct lane *lane = NULL;
 
     if (lanes->suspicion.active)
@@ -161,7 +161,7 @@ static struct lane *choose(struct lanes *lanes, struct worker_rings *rings, int6
         lane = first_low(lanes, rings);
     if (lane == NULL)
         lane = TAILQ_FIRST(&rings->of[PLACE_HEALTHY]);
-    if (lane == NULL && suspects_may(lanes))
+    if (lane == NULL && lane_suspects_may(lanes))
         lane = TAILQ_FIRST(&rings->of[PLACE_SUSPECT]);
     if (lane == NULL && low_may(lanes, others))
         lane = first_low(lanes, rings);

@@ -141,15 +141,16 @@ static void warn_unknown_proxies(const struct policies *p)
 }
 
 /* What was there before and is missing now was lost by Redis: the names stay, and go back. Of what
- * was taken back nothing needs to stay. */
+ * was taken back, or is over, nothing needs to stay. */
 static void carry_over(struct policies *p, struct policy_book *fresh)
 {
     const struct policy_entry *old;
     size_t at = 0;
 
     while ((old = policy_book_each(p->book, &at)) != NULL) {
-        const struct policy_entry *now = policy_book_get(fresh, str_of(old->name));
-        if (policy_is_empty(&old->policy) || (now != NULL && now->version >= old->version) ||
+        const struct policy_entry *found = policy_book_get(fresh, str_of(old->name));
+        const struct policy now = policy_at(&old->policy, policies_now_s(p));
+        if (policy_is_empty(&now) || (found != NULL && found->version >= old->version) ||
             !policy_book_put(fresh, str_of(old->name), old->version, str_of(old->text)))
             continue;
         policy_sync_bring_back(p->sync, policy_book_get(fresh, str_of(old->name)));
@@ -183,6 +184,8 @@ static void take_book(struct policies *p, const redisReply *reply)
     p->book = fresh;
     snprintf(p->version, sizeof(p->version), "%s", reply->element[3]->str);
     policy_sync_wanted(p->sync);
+    log_event(LOG_LEVEL_INFO, "policies", LOG_TEXT("version", p->version),
+              LOG_INT("count", policy_book_count(p->book)));
     warn_unknown_proxies(p);
 }
 
@@ -195,6 +198,17 @@ static bool is_answer(const redisReply *reply)
            reply->element[3]->type == REDIS_REPLY_STRING;
 }
 
+static void note_failure(const struct policies *p, enum redis_status status,
+                         const redisReply *reply)
+{
+    if (status == REDIS_LOST)
+        return;
+    log_event(LOG_LEVEL_WARN, "policies not read: what was known stays in force",
+              LOG_STR("error", reply_error(status, reply)));
+    if (str_starts_with(reply_error(status, reply), STR("NOSCRIPT")))
+        script_load(p->o.redis);
+}
+
 static void on_answer(void *arg, enum redis_status status, const redisReply *reply)
 {
     struct policies *p = arg;
@@ -202,9 +216,7 @@ static void on_answer(void *arg, enum redis_status status, const redisReply *rep
 
     p->asking = false;
     if (status == REDIS_LOST || !is_answer(reply)) {
-        if (status == REDIS_REPLIED)
-            log_event(LOG_LEVEL_WARN, "policies not read: what was known stays in force",
-                      LOG_STR("error", reply_error(status, reply)));
+        note_failure(p, status, reply);
         return;
     }
     p->redis_s = strtoll(reply->element[0]->str, NULL, 10);

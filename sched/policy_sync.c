@@ -32,13 +32,22 @@ static const char audit_sql[] =
  * --> IDLE. A failure: IDLE, and again after 30 s. */
 enum sync_state { SYNC_IDLE = 0, SYNC_READING, SYNC_COMPARED, SYNC_WRITING };
 
+/* Entries on their way. */
+struct audit {
+    struct str words[AUDIT_ENTRIES + 2]; /* HDEL of them */
+    size_t count;
+    struct buf arrays[AUDIT_LINES + 1];
+    char *ids[AUDIT_ENTRIES];
+};
+
 struct policy_sync {
     struct policy_sync_options o;
     enum sync_state state;
     struct policy_book *kept; /* COMPARED: what PostgreSQL has */
-    bool auditing;
-    bool troubled; /* the log has said so */
-    int64_t next_ms;
+    struct audit *audit;      /* being written, or NULL */
+    bool troubled;            /* the log has said so */
+    int64_t next_ms;          /* of the comparison */
+    int64_t audit_next_ms;    /* after a failure: not before */
     struct script_call *call; /* of what is being gathered, or NULL */
     char **texts;             /* its words */
     size_t text_count;
@@ -51,10 +60,25 @@ struct policy_sync *policy_sync_create(const struct policy_sync_options *options
     return sync;
 }
 
+static void end_audit(struct policy_sync *sync)
+{
+    struct audit *audit = sync->audit;
+
+    sync->audit = NULL;
+    if (audit == NULL)
+        return;
+    for (size_t i = 0; i < AUDIT_LINES + 1; i++)
+        buf_clear(&audit->arrays[i]);
+    for (size_t i = 0; i < audit->count; i++)
+        free(audit->ids[i]);
+    free(audit);
+}
+
 void policy_sync_destroy(struct policy_sync *sync)
 {
     if (sync == NULL)
         return;
+    end_audit(sync);
     policy_book_destroy(sync->kept);
     free(sync);
 }
@@ -153,13 +177,15 @@ static void on_written(void *arg, enum postgres_status status, PGresult *result,
 
 static void to_redis(struct policy_sync *sync, const struct policy_book *book)
 {
-    int64_t long_ago = clock_wall_us(sync->o.clock) - (int64_t)FORGET_S * 1000000;
+    int64_t now_us = clock_wall_us(sync->o.clock);
+    int64_t long_ago = now_us - (int64_t)FORGET_S * 1000000;
     const struct policy_entry *kept;
     size_t at = 0;
 
     while ((kept = policy_book_each(sync->kept, &at)) != NULL) {
         const struct policy_entry *ours = policy_book_get(book, str_of(kept->name));
-        bool taken_back = policy_is_empty(&kept->policy);
+        const struct policy now = policy_at(&kept->policy, now_us / 1000000);
+        bool taken_back = policy_is_empty(&now); /* or over */
         if (ours == NULL ? !taken_back : kept->version > ours->version)
             gather(sync, "set", kept);
         else if (ours != NULL && taken_back && kept->version == ours->version &&
@@ -234,37 +260,21 @@ void policy_sync_tick(struct policy_sync *sync, const struct policy_book *book)
 
 /* --- the audit --- */
 
-struct audit {
-    struct policy_sync *sync;
-    struct str words[AUDIT_ENTRIES + 2]; /* HDEL of what is being written */
-    size_t count;
-    struct buf arrays[AUDIT_LINES + 1];
-    char *ids[AUDIT_ENTRIES];
-};
-
-static void audit_free(struct audit *audit)
-{
-    audit->sync->auditing = false;
-    for (size_t i = 0; i < AUDIT_LINES + 1; i++)
-        buf_clear(&audit->arrays[i]);
-    for (size_t i = 0; i < audit->count; i++)
-        free(audit->ids[i]);
-    free(audit);
-}
-
 static void on_audited(void *arg, enum postgres_status status, PGresult *result,
                        const char *message)
 {
-    struct audit *audit = arg;
-    struct policy_sync *sync = audit->sync;
+    struct policy_sync *sync = arg;
+    struct audit *audit = sync->audit;
 
     (void)result;
-    if (!failed(sync, status, message)) {
+    if (failed(sync, status, message)) {
+        sync->audit_next_ms = clock_mono_ms(sync->o.clock) + COMPARE_MS;
+    } else {
         audit->words[0] = STR("HDEL");
         audit->words[1] = str_of(sync->o.keys->audit);
         redis_send(sync->o.redis, NULL, NULL, audit->count + 2, audit->words);
     }
-    audit_free(audit);
+    end_audit(sync);
 }
 
 /* VERSION, who, action, name, detail: a line each. What is of another form stays where it is. */
@@ -291,11 +301,12 @@ static bool add_entry(struct audit *audit, struct str id, struct str value)
 
 static void on_audit(void *arg, enum redis_status status, const redisReply *reply)
 {
-    struct audit *audit = arg;
+    struct policy_sync *sync = arg;
+    struct audit *audit = sync->audit;
     struct str parameters[AUDIT_LINES + 1];
 
     if (status == REDIS_LOST || reply->type != REDIS_REPLY_ARRAY) {
-        audit_free(audit);
+        end_audit(sync);
         return;
     }
     for (size_t i = 0; i + 1 < reply->elements && audit->count < AUDIT_ENTRIES; i += 2)
@@ -303,27 +314,26 @@ static void on_audit(void *arg, enum redis_status status, const redisReply *repl
             audit, (struct str){reply->element[i]->str, (size_t)reply->element[i]->len},
             (struct str){reply->element[i + 1]->str, (size_t)reply->element[i + 1]->len});
     if (audit->count == 0) {
-        audit_free(audit);
+        end_audit(sync);
         return;
     }
     for (size_t i = 0; i < AUDIT_LINES + 1; i++) {
         postgres_array_end(&audit->arrays[i]);
         parameters[i] = buf_str(&audit->arrays[i]);
     }
-    postgres_query(audit->sync->o.postgres, on_audited, audit, DEADLINE_MS, audit_sql,
-                   AUDIT_LINES + 1, parameters);
+    postgres_query(sync->o.postgres, on_audited, sync, DEADLINE_MS, audit_sql, AUDIT_LINES + 1,
+                   parameters);
 }
 
 void policy_sync_audit(struct policy_sync *sync)
 {
     const struct str words[] = {STR("HGETALL"), str_of(sync->o.keys->audit)};
 
-    if (sync->auditing || !postgres_is_ready(sync->o.postgres))
+    if (sync->audit != NULL || !postgres_is_ready(sync->o.postgres) ||
+        clock_mono_ms(sync->o.clock) < sync->audit_next_ms)
         return;
-    struct audit *audit = mem_alloc(sizeof(*audit));
-    audit->sync = sync;
+    sync->audit = mem_alloc(sizeof(*sync->audit));
     for (size_t i = 0; i < AUDIT_LINES + 1; i++)
-        buf_init(&audit->arrays[i], PARAMETER_BYTES);
-    sync->auditing = true;
-    redis_send(sync->o.redis, on_audit, audit, 2, words);
+        buf_init(&sync->audit->arrays[i], PARAMETER_BYTES);
+    redis_send(sync->o.redis, on_audit, sync, 2, words);
 }

@@ -476,10 +476,10 @@ static void set_proxy_headers(CURL *easy, const struct proxy *proxy, struct http
 
 static void set_request(CURL *easy, const struct http_request *request, struct http_transfer *t)
 {
+    bool absolute = request->proxy != NULL && !request->url->https; /* the form a proxy needs */
+
     curl_easy_setopt(easy, CURLOPT_URL, request->url->text.ptr);
-    if (request->proxy == NULL ||
-        request->url->https) /* through a proxy http needs the absolute form */
-        curl_easy_setopt(easy, CURLOPT_REQUEST_TARGET, request->url->target.ptr);
+    curl_easy_setopt(easy, CURLOPT_REQUEST_TARGET, absolute ? NULL : request->url->target.ptr);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, request->headers);
     curl_easy_setopt(easy, CURLOPT_PROXY, request->proxy != NULL ? request->proxy->address : "");
     if (request->proxy != NULL)

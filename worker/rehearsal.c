@@ -16,7 +16,7 @@
 #include "worker/own_signer.h"
 #include "worker/resolve.h"
 
-enum { LOOKUPS_MS = 90000, SIGNER_MS = 30000, ENOUGH_TO_JUDGE = 4 };
+enum { LOOKUPS_MS = 90000, LOOKUPS_PER_S = 200, SIGNER_MS = 30000, ENOUGH_TO_JUDGE = 4 };
 
 void rehearsal_problem(struct rehearsal *r, const char *subject, const char *format, ...)
 {
@@ -136,7 +136,7 @@ static void look_up(struct rehearsal *r, struct looking *looking, const struct p
     struct sample *sample = r->sample;
     struct look *looks = mem_alloc((sample->count + 1) * sizeof(*looks));
     struct resolver *resolver =
-        resolver_create(r->session->base, &r->session->clock, r->session->dns);
+        resolver_create(r->session->base, &r->session->clock, r->session->dns, LOOKUPS_PER_S);
 
     for (size_t i = 0; i < sample->count; i++) {
         struct trial *trial = &sample->trials[i];

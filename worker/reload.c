@@ -42,6 +42,7 @@ static const struct {
     {"FEDPUSH_HOST_WINDOW", offsetof(struct config, host_window)},
     {"FEDPUSH_CONCURRENCY", offsetof(struct config, concurrency)},
     {"FEDPUSH_KEY_CACHE", offsetof(struct config, key_cache)},
+    {"FEDPUSH_DNS_RATE", offsetof(struct config, dns_rate)},
 };
 
 static void put_name(struct buf *out, const char *name)

@@ -5,6 +5,7 @@
 
 #include "base/loop.h"
 #include "base/table.h"
+#include "sched/rate.h"
 
 enum {
     MIN_TTL_S = 5,
@@ -12,10 +13,11 @@ enum {
     NO_NAME_TTL_S = 60,
     NO_ANSWER_TTL_S = 5,
     NO_SOCKET_TTL_MS = 500,
-    MAX_PARALLEL = 64,
-    MAX_PER_SECOND = 200,
+    MAX_PARALLEL = 256, /* names whose servers are silent keep their places for 5 s */
     MAX_ENTRIES = 20000,
-    PACE_MS = 50,
+    MAX_STALE_MS = 24 * 3600 * 1000,
+    FRESH_WAIT_MS = 200,
+    PACE_MS = 20,
 };
 
 /* CACHED --expired and asked--> QUEUED --a place is free--> ASKING --answer--> CACHED */
@@ -36,6 +38,11 @@ struct entry {
     int64_t expires_ms;
     struct dns_query *query;
     struct dns_result result;
+    int64_t found_until_ms; /* as long may its addresses be used when no fresher ones come */
+    int64_t patience_ms;    /* ageing: until then fresher ones are waited for */
+    TAILQ_ENTRY(entry) age;
+    bool ageing;
+    bool stale;   /* not CACHED, but its old addresses are given */
     bool no_name; /* the latest answer of any use was "no such name" */
     TAILQ_HEAD(, resolve_wait) waits;
     TAILQ_ENTRY(entry) due; /* while delivering */
@@ -52,10 +59,11 @@ struct resolver {
     struct entry_list cached; /* oldest first */
     struct entry_list asking;
     struct entry_list due;
+    struct entry_list ageing; /* by patience_ms */
     unsigned parallel;
-    unsigned budget; /* look-ups that may begin in this second */
-    int64_t second_ms;
+    struct rate rate; /* of look-ups that begin */
     struct loop_timer *pace;
+    struct loop_timer *patience;
     struct loop_timer *deliver;
 };
 
@@ -80,6 +88,13 @@ static void set_state(struct entry *entry, enum entry_state state)
     TAILQ_INSERT_TAIL(list_of(r, state), entry, link);
 }
 
+static void end_ageing(struct entry *entry)
+{
+    if (entry->ageing)
+        TAILQ_REMOVE(&entry->resolver->ageing, entry, age);
+    entry->ageing = false;
+}
+
 static void entry_free(struct entry *entry)
 {
     struct resolver *r = entry->resolver;
@@ -88,6 +103,7 @@ static void entry_free(struct entry *entry)
     TAILQ_REMOVE(list_of(r, entry->state), entry, link);
     if (entry->delivering)
         TAILQ_REMOVE(&r->due, entry, due);
+    end_ageing(entry);
     table_remove(r->by_host, str_of(entry->host));
     while ((wait = TAILQ_FIRST(&entry->waits)) != NULL) {
         TAILQ_REMOVE(&entry->waits, wait, entry);
@@ -121,7 +137,7 @@ static void on_deliver(void *arg)
 
     while ((entry = TAILQ_FIRST(&r->due)) != NULL) {
         wait = TAILQ_FIRST(&entry->waits);
-        if (wait == NULL || entry->state != ENTRY_CACHED) {
+        if (wait == NULL || (entry->state != ENTRY_CACHED && !entry->stale)) {
             TAILQ_REMOVE(&r->due, entry, due);
             entry->delivering = false;
             continue;
@@ -144,6 +160,45 @@ static void deliver_later(struct entry *entry)
         loop_timer_set(entry->resolver->deliver, 0);
 }
 
+/* --- old addresses --- */
+
+/* Whoever asks has waited long enough for fresher ones. */
+static void on_patience(void *arg)
+{
+    struct resolver *r = arg;
+    int64_t now_ms = clock_mono_ms(r->clock);
+    struct entry *entry;
+
+    while ((entry = TAILQ_FIRST(&r->ageing)) != NULL && entry->patience_ms <= now_ms) {
+        end_ageing(entry);
+        entry->stale = true;
+        deliver_later(entry);
+    }
+    if (entry != NULL)
+        loop_timer_set(r->patience, entry->patience_ms - now_ms);
+}
+
+static bool has_old_addresses(const struct entry *entry, int64_t now_ms)
+{
+    return entry->result.status == DNS_FOUND && now_ms < entry->found_until_ms;
+}
+
+static void expire(struct entry *entry, int64_t now_ms)
+{
+    struct resolver *r = entry->resolver;
+
+    set_state(entry, ENTRY_QUEUED);
+    if (!has_old_addresses(entry, now_ms))
+        return;
+    entry->patience_ms = now_ms + FRESH_WAIT_MS;
+    entry->ageing = true;
+    TAILQ_INSERT_TAIL(&r->ageing, entry, age);
+    if (!loop_timer_pending(r->patience))
+        loop_timer_set(r->patience, FRESH_WAIT_MS);
+}
+
+/* --- answers --- */
+
 static void start_queued(struct resolver *r);
 
 /* A resolver that answers wrongly for a moment must not make a host look given up. */
@@ -154,6 +209,21 @@ static bool must_ask_again(struct entry *entry, enum dns_status status)
     if (status == DNS_NO_NAME || status == DNS_FOUND)
         entry->no_name = status == DNS_NO_NAME;
     return first;
+}
+
+/* A resolver that fails says nothing about the addresses that are known. */
+static void take_answer(struct entry *entry, const struct dns_result *result)
+{
+    int64_t now_ms = clock_mono_ms(entry->resolver->clock);
+
+    end_ageing(entry);
+    entry->stale = false;
+    entry->expires_ms = now_ms + lifetime_ms(result);
+    bool failed = result->status == DNS_NO_ANSWER || result->status == DNS_NO_SOCKET;
+    if (failed && has_old_addresses(entry, now_ms))
+        return;
+    entry->result = *result;
+    entry->found_until_ms = entry->expires_ms + MAX_STALE_MS;
 }
 
 static void on_answer(void *arg, const struct dns_result *result)
@@ -168,8 +238,7 @@ static void on_answer(void *arg, const struct dns_result *result)
         start_queued(r);
         return;
     }
-    entry->result = *result;
-    entry->expires_ms = clock_mono_ms(r->clock) + lifetime_ms(result);
+    take_answer(entry, result);
     r->parallel--;
     set_state(entry, ENTRY_CACHED);
     deliver_later(entry);
@@ -181,15 +250,10 @@ static void start_queued(struct resolver *r)
     int64_t now_ms = clock_mono_ms(r->clock);
     struct entry *entry;
 
-    if (now_ms - r->second_ms >= 1000) {
-        r->second_ms = now_ms;
-        r->budget = MAX_PER_SECOND;
-    }
-    while (r->parallel < MAX_PARALLEL && r->budget > 0 &&
-           (entry = TAILQ_FIRST(&r->queued)) != NULL) {
+    while (r->parallel < MAX_PARALLEL && (entry = TAILQ_FIRST(&r->queued)) != NULL &&
+           rate_take(&r->rate, now_ms)) {
         set_state(entry, ENTRY_ASKING);
         r->parallel++;
-        r->budget--;
         entry->query = dns_lookup(r->dns, str_of(entry->host), on_answer, entry);
     }
     if (!TAILQ_EMPTY(&r->queued) && !loop_timer_pending(r->pace))
@@ -202,20 +266,21 @@ static void on_pace(void *arg)
 }
 
 struct resolver *resolver_create(struct event_base *base, const struct clock *clock,
-                                 struct dns *dns)
+                                 struct dns *dns, double per_s)
 {
     struct resolver *r = mem_alloc(sizeof(*r));
 
     r->clock = clock;
     r->dns = dns;
     r->by_host = table_create();
-    r->budget = MAX_PER_SECOND;
-    r->second_ms = clock_mono_ms(clock);
+    rate_set(&r->rate, per_s, clock_mono_ms(clock) - 1000); /* with its burst at hand */
     TAILQ_INIT(&r->queued);
     TAILQ_INIT(&r->cached);
     TAILQ_INIT(&r->asking);
     TAILQ_INIT(&r->due);
+    TAILQ_INIT(&r->ageing);
     r->pace = loop_timer_create(base, on_pace, r);
+    r->patience = loop_timer_create(base, on_patience, r);
     r->deliver = loop_timer_create(base, on_deliver, r);
     return r;
 }
@@ -234,6 +299,7 @@ void resolver_destroy(struct resolver *r)
     }
     table_destroy(r->by_host);
     loop_timer_destroy(r->pace);
+    loop_timer_destroy(r->patience);
     loop_timer_destroy(r->deliver);
     free(r);
 }
@@ -254,6 +320,7 @@ static void evict(struct resolver *r)
 static struct entry *entry_for(struct resolver *r, struct str host)
 {
     struct entry *entry = table_get(r->by_host, host);
+    int64_t now_ms = clock_mono_ms(r->clock);
 
     if (entry == NULL) {
         evict(r);
@@ -264,9 +331,8 @@ static struct entry *entry_for(struct resolver *r, struct str host)
         TAILQ_INIT(&entry->waits);
         TAILQ_INSERT_TAIL(&r->queued, entry, link);
         table_put(r->by_host, str_of(entry->host), entry);
-    } else if (entry->state == ENTRY_CACHED && !entry->delivering &&
-               clock_mono_ms(r->clock) >= entry->expires_ms) {
-        set_state(entry, ENTRY_QUEUED);
+    } else if (entry->state == ENTRY_CACHED && !entry->delivering && now_ms >= entry->expires_ms) {
+        expire(entry, now_ms);
     }
     return entry;
 }
@@ -278,9 +344,9 @@ struct resolve_wait *resolver_ask(struct resolver *r, struct str host, resolve_f
 
     *wait = (struct resolve_wait){.of = entry, .fn = fn, .arg = arg};
     TAILQ_INSERT_TAIL(&entry->waits, wait, entry);
-    if (entry->state == ENTRY_CACHED)
+    if (entry->state == ENTRY_CACHED || entry->stale)
         deliver_later(entry);
-    else
+    if (entry->state != ENTRY_CACHED)
         start_queued(r);
     return wait;
 }

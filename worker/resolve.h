@@ -2,7 +2,11 @@
  * Addresses of remote hosts: base/dns.h behind a cache. Positive answers live for their TTL (5 s to
  * 1 h), "no such name" 60 s, "no answer" 5 s. "No such name" is believed when it was the name's
  * answer twice in a row: the first time, it is asked for again at once. One look-up a host at a
- * time, at most 64 in parallel and 200 begun a second; others queue.
+ * time, at most 256 in parallel and so many begun a second; others queue.
+ *
+ * Addresses whose time is over are asked for again, but used for another day (RFC 8767) when no
+ * answer has come within 200 ms, or the resolver fails: a post to thousands of hosts would
+ * otherwise wait for as many names each time, since what may be asked a second is bounded.
  */
 #ifndef FEDPUSH_WORKER_RESOLVE_H
 #define FEDPUSH_WORKER_RESOLVE_H
@@ -14,8 +18,9 @@ struct resolver;
 struct resolve_wait;
 typedef void resolve_fn(void *arg, const struct dns_result *result);
 
+/* `per_s`: look-ups, in any second up to a tenth more; 0: no limit. */
 struct resolver *resolver_create(struct event_base *base, const struct clock *clock,
-                                 struct dns *dns);
+                                 struct dns *dns, double per_s);
 void resolver_destroy(struct resolver *resolver); /* no callback any more */
 /* fn is called from the loop, never from here. */
 struct resolve_wait *resolver_ask(struct resolver *resolver, struct str host, resolve_fn *fn,

@@ -76,7 +76,8 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "      whether its deliveries are being sent, what waits where, and why\n"
          "\n"
          "DOMAIN is example.org or *.example.org (all hosts below it); of several orders\n"
-         "for a host the most specific one counts, alone.\n"},
+         "for a host the most specific one counts, alone. A host's first `limit` begins\n"
+         "with what counted for it before.\n"},
     [COMMAND_REHEARSE] =
         {"rehearse", "[--sample N] [--watch SECONDS] [--json]",
          "show what `run` would do, and do nothing",

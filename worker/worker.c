@@ -244,6 +244,12 @@ static _Noreturn void refuse_start(const struct err *err)
     exit(FP_EXIT_CONFIG);
 }
 
+/* Names have one question, or two with AAAA, and this worker its share of them. */
+static double lookups_per_s(const struct config *config, bool use_ipv6)
+{
+    return config->dns_rate / (use_ipv6 ? 2.0 : 1.0) / limits_workers(config);
+}
+
 static void make_network(struct worker *w)
 {
     const struct config *config = &w->process.config;
@@ -270,17 +276,18 @@ static void make_network(struct worker *w)
                                       .store = w->store,
                                       .policy = &w->policy,
                                       .max_connections = limits_here(config).connections};
-    w->context = (struct delivery_context){.clock = &p->clock,
-                                           .rereads = &w->rereads,
-                                           .config = config,
-                                           .policy = &w->policy,
-                                           .proxies = &w->proxies,
-                                           .resolver = resolver_create(p->base, &p->clock, w->dns),
-                                           .http = http_create(&http),
-                                           .use_ipv6 = use_ipv6,
-                                           .ask_signer = ask_signer,
-                                           .done = on_done,
-                                           .arg = w};
+    w->context = (struct delivery_context){
+        .clock = &p->clock,
+        .rereads = &w->rereads,
+        .config = config,
+        .policy = &w->policy,
+        .proxies = &w->proxies,
+        .resolver = resolver_create(p->base, &p->clock, w->dns, lookups_per_s(config, use_ipv6)),
+        .http = http_create(&http),
+        .use_ipv6 = use_ipv6,
+        .ask_signer = ask_signer,
+        .done = on_done,
+        .arg = w};
 }
 
 /* What depends on Mastodon's version and isn't asked for at each use. */

@@ -2,7 +2,7 @@
 """Whether posts are delayed by a backlog of low priority: a million jobs of an account's deletion in
 `pull`, and posts to the same hosts before, meanwhile and afterwards.
 
-    tests/bench/backlog.py [--jobs N] [--hosts N] [--inboxes N] [--every SECONDS] [--quiet SECONDS]
+    tests/bench/backlog.py [--jobs N] [--hosts N] [--inboxes N] [--every SECONDS] [--quiet SECONDS] [--most SECONDS]
 
 Prints what of `pull` is delivered each second, how long a post's deliveries take from the push to their
 receiver, and memory; ends with an error when a job is lost or the ledger doesn't agree. Redis writes
@@ -129,7 +129,8 @@ def show_memory(when, machine, stage):
 
 
 def drain(arguments, stage, machine, posts):
-    """Serves the backlog and posts; returns the names of the posts' deliveries."""
+    """Serves the backlog and posts, for `most` seconds; returns the names of the posts' deliveries, and
+    how many jobs were left and are taken away."""
     half, started, last = arguments.jobs // 2, time.monotonic(), [time.monotonic(), arguments.jobs]
     shown = False
 
@@ -142,12 +143,14 @@ def drain(arguments, stage, machine, posts):
         if left <= half and not shown:
             shown = True
             show_memory("at half", machine, stage)
-        return left > 0
+        return left > 0 and now - started < arguments.most
 
     names = push_for(posts, arguments.every, goes_on)
     seconds = time.monotonic() - started
-    print(f"pull: {arguments.jobs} jobs in {seconds:.0f} s, {arguments.jobs / seconds:.0f}/s", flush=True)
-    return names
+    left, _ = stage.redis_client.pipeline().llen("queue:pull").delete("queue:pull").execute()
+    served = arguments.jobs - left
+    print(f"pull: {served} jobs in {seconds:.0f} s, {served / seconds:.0f}/s; {left} left", flush=True)
+    return names, left
 
 
 def check(stage, posts, total):
@@ -181,10 +184,11 @@ def measure(arguments, folder):
         size = fill(stage, arguments.jobs, arguments.hosts)
         machine.resume()
         print(f"{arguments.jobs} jobs of {size} bytes for {arguments.hosts} hosts wait in pull", flush=True)
-        posts.report("meanwhile", drain(arguments, stage, machine, posts))
+        names, left = drain(arguments, stage, machine, posts)
+        posts.report("meanwhile", names)
         posts.report("afterwards", quiet())
         show_memory("at the end", machine, stage)
-        total = arguments.jobs + len(posts.pushed)
+        total = arguments.jobs - left + len(posts.pushed)
         check(stage, posts, total)
         stage.sink.process.stdin.close()
         wait_for(lambda: posts.answered is not None, 30, "the receiver's account")
@@ -203,6 +207,7 @@ def main():
     parser.add_argument("--inboxes", type=int, default=100, help="of each post")
     parser.add_argument("--every", type=float, default=2, help="seconds from post to post")
     parser.add_argument("--quiet", type=float, default=30, help="seconds of posts without a backlog")
+    parser.add_argument("--most", type=float, default=3600, help="seconds in which the backlog is served")
     folder = tempfile.mkdtemp(prefix="fedpush-bench-")
     os.chmod(folder, 0o755)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -26,17 +26,18 @@ sys.path.insert(0, os.path.join(ROOT, "deploy"))
 from demonstration import processes, signature_seconds  # noqa: E402
 from jobs import delivery, push_fanout, unsettled  # noqa: E402
 from machine import Machine, fedpush  # noqa: E402
-from servers import Certificate, Names, Postgres, Redis, Server, free_port  # noqa: E402
+from servers import Certificate, Hole, Names, Postgres, Redis, Server, free_port  # noqa: E402
 from world import VERSIONS, Keys, insert_accounts, schema_of  # noqa: E402
 
 ADDRESS = "127.0.0.1"
+HOLE = "127.1.255.253"
 
 
 class Sink(Server):
-    def __init__(self, folder):
+    def __init__(self, folder, addresses=(ADDRESS,)):
         super().__init__(folder)
         self.port = free_port()
-        self.spawn([os.path.join(ROOT, "build", "release", "bench_sink"), ADDRESS, str(self.port)],
+        self.spawn([os.path.join(ROOT, "build", "release", "bench_sink"), ",".join(addresses), str(self.port)],
                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdout.readline() == b"ready\n", self.log()
 
@@ -46,19 +47,23 @@ class Stage:
 
     version = VERSIONS["4.6"]
     database = "mastodon"
+    addresses = (ADDRESS,)
+    ttl_seconds = 1
 
     def __init__(self, folder, redis_options=None):
         self.certificate = Certificate(os.path.join(folder, "tls"))
         self.redis = Redis(os.path.join(folder, "redis"), options=redis_options)
         self.postgres = Postgres(os.path.join(folder, "postgres"))
-        self.sink = Sink(os.path.join(folder, "sink"))
-        self.names = Names(os.path.join(folder, "names"), [ADDRESS], ADDRESS)
+        self.sink = Sink(os.path.join(folder, "sink"), self.addresses)
+        self.hole = Hole(HOLE, self.sink.port)
+        self.names = Names(os.path.join(folder, "names"), list(self.addresses), HOLE, ttl_seconds=self.ttl_seconds)
+        self.keys = Keys()
         self.redis_client = self.redis.client()
         self.postgres.create_database(self.database, schema_of("4.6"))
-        insert_accounts(lambda sql, *values: self.postgres.query(self.database, sql, *values), Keys())
+        insert_accounts(lambda sql, *values: self.postgres.query(self.database, sql, *values), self.keys)
 
     def stop(self):
-        for server in (self.names, self.sink, self.postgres, self.redis):
+        for server in (self.names, self.hole, self.sink, self.postgres, self.redis):
             server.stop()
 
 

@@ -390,14 +390,15 @@ class WebUi(Server):
 
 
 class Names(Server):
-    def __init__(self, folder, addresses, hole, refused="127.1.255.254"):
+    def __init__(self, folder, addresses, hole, refused="127.1.255.254", ttl_seconds=1):
         super().__init__(folder)
         self.port = free_port()
+        self.environment = {**os.environ, "TTL_SECONDS": str(ttl_seconds)}
         self.command = [os.path.join(FEDIVERSE, "names.py"), str(self.port), hole, refused] + addresses
         self.start()
 
     def start(self):
-        self.spawn(["/usr/bin/python3", "-B"] + self.command, stdout=subprocess.PIPE)
+        self.spawn(["/usr/bin/python3", "-B"] + self.command, stdout=subprocess.PIPE, env=self.environment)
         assert self.process.stdout.readline() == b"ready\n", self.log()
 
     @property

@@ -367,7 +367,7 @@ def test_setup_can_be_run_again(world):
     for _ in range(2):
         done = fedpush(world, "setup")
         assert done.returncode == 0 and "schema fedpush is at version" in done.stdout, done.stderr
-    assert world.query("SELECT count(*) FROM fedpush.schema_version") == [(1,)]
+    assert world.query("SELECT count(*) = max(version) FROM fedpush.schema_version") == [(True,)]
 
 
 def test_setup_without_the_right_names_it(world, limited):

@@ -87,6 +87,9 @@ def test_the_printed_roles_suffice_and_can_do_nothing_else(world, roles, mastodo
     push(world.redis, [delivery(5, world.fediverse.inbox("refused-1")),
                        delivery(6, world.fediverse.inbox("ok-1"), options={"bypass_availability": True})])
     wait_settled(world)
+    paused = fedpush(world, "domain", "pause", "ok-9.fedi.test", **settings)
+    assert paused.returncode == 0 and paused.stderr == ""
+    wait_for(lambda: world.query("SELECT 1 FROM fedpush.audit"), 30, "the audit")
     machine.stop()
     assert world.query("SELECT count(*) FROM fedpush.domain_health WHERE delivered > 0") == [(3,)]
     assert not re.search("permission denied|rights|GRANT", machine.log()), machine.log()
@@ -99,7 +102,8 @@ def test_the_printed_roles_suffice_and_can_do_nothing_else(world, roles, mastodo
     assert do == set()
     read, do = readable(world, "fedpush_scheduler")
     assert {table for table, _ in read} == {"accounts", "follows", "unavailable_domains", "account_deletion_requests"}
-    assert {name for table, name in read if table == "accounts"} == {"id", "username", "uri", "id_scheme"}
+    assert {name for table, name in read if table == "accounts"} == {
+        "id", "username", "uri", "id_scheme", "domain", "inbox_url", "shared_inbox_url"}
     assert {right for table, right in do if table == "public.unavailable_domains"} == {"INSERT", "DELETE"}
     assert {table.split(".")[0] for table, _ in do if table != "public.unavailable_domains"} == {"fedpush"}
 
@@ -166,9 +170,15 @@ def test_the_printed_acl_suffices(world, machines, user):
     retry_now(world)
     wait_for(lambda: world.fediverse.counts()["inboxes"].get("status503-1.fedi.test/inbox") == 2, 60, "the retry")
     wait_settled(world)
-    for command in (["check"], ["status"], ["stats"]):
+    waiting = push(world.redis, [{**delivery(60, world.fediverse.inbox("ok-9")), "queue": "pull"}])
+    assert world.redis_client.llen("queue:pull") == len(waiting)
+    for command in (["check"], ["status"], ["stats"], ["pause", "--machine", first.identity()],
+                    ["resume", "--machine", first.identity()], ["domain", "pause", "ok-9.fedi.test"],
+                    ["domain", "show", "ok-9.fedi.test"], ["domain", "resume", "ok-9.fedi.test"],
+                    ["domain", "drop", "ok-9.fedi.test", "--yes"], ["domain", "list"]):
         shown = fedpush(world, *command, **user)
         assert "NOPERM" not in shown.stdout + shown.stderr and lines(shown, "FAIL") == {}, shown.stdout
+    assert world.redis_client.llen("queue:pull") == 0
     # A machine that dies, and what is left of it.
     push(world.redis, [delivery(i, world.fediverse.inbox(f"hole-{i}")) for i in range(50, 54)])
     wait_for(lambda: list(world.redis_client.scan_iter("fedpush:claimed:*")), 30, "a claim")

@@ -481,6 +481,7 @@ static void a_role_sees_only_its_share(void **state)
     };
     struct config config = load(
         BASICS "REDIS_PASSWORD=redispw\nDB_PASS=mastodonpw\nhttp_proxy=http://u:proxypw@p.test\n"
+               "FEDPUSH_PROXIES=eu=http://u:namedpw@p.test,us-2=http://q.test\n"
                "FEDPUSH_DATABASE_URL=postgres://f:ownpw@own.test/own\n"
                "FEDPUSH_KEYS_DATABASE_URL=postgres://k:keyspw@keys.test/keys\n"
                "ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY=primarysecret\n"
@@ -497,6 +498,8 @@ static void a_role_sees_only_its_share(void **state)
         assert_int_equal(contains(&bytes, "ownpw"), cases[i].own);
         assert_int_equal(contains(&bytes, "keyspw"), cases[i].keys);
         assert_int_equal(contains(&bytes, "proxypw"), cases[i].proxy);
+        assert_int_equal(contains(&bytes, "namedpw"), cases[i].proxy);
+        assert_int_equal(contains(&bytes, "eu,us-2"), cases[i].redis);
         assert_int_equal(contains(&bytes, "primarysecret"), cases[i].encryption);
         assert_int_equal(contains(&bytes, "s# lt"), cases[i].encryption);
         assert_false(contains(&bytes, "deterministic"));
@@ -756,7 +759,7 @@ static void the_help_lists_every_variable_of_ours(void **state)
         assert_true(str_starts_with(str_of(line), STR("  FEDPUSH_")));
         line += len + 1;
     }
-    assert_int_equal(lines, 29);
+    assert_int_equal(lines, 30);
     buf_clear(&help);
 }
 

@@ -297,7 +297,7 @@ static int start(void **state)
     assert_int_equal(address_policy_init(&f->policy, STR("127.0.0.1"), &err), FP_OK);
     f->dns = dns_create(f->base, &(struct dns_options){.timeout_ms = 1000}, &err);
     assert_non_null(f->dns);
-    f->resolver = resolver_create(f->base, &f->clock, f->dns);
+    f->resolver = resolver_create(f->base, &f->clock, f->dns, 0);
     f->store = X509_STORE_new();
     f->http = http_create(&(struct http_options){.base = f->base,
                                                  .clock = &f->clock,
@@ -813,10 +813,28 @@ static void test_cancelling(void **state)
     assert_false(f->done);
 }
 
+static void test_abort_ends_even_what_is_on_the_wire(void **state)
+{
+    struct fixture *f = *state;
+
+    begin(f, "/never");
+    server_wait(f->base, &f->arrived);
+    delivery_abort(f->delivery);
+    assert_true(f->done);
+    assert_int_equal(f->outcome.kind, OUTCOME_NOT_TRIED);
+}
+
 static void test_url_must_be_one(void **state)
 {
     struct fixture *f = *state;
     struct message_job job = {.id = 1, .url = STR("ftp://a.example/")};
+    assert_null(delivery_start(&f->context, &job));
+}
+
+static void test_named_proxy_must_be_there(void **state)
+{
+    struct fixture *f = *state;
+    struct message_job job = {.id = 1, .proxy = 1, .url = STR("https://a.example/")};
     assert_null(delivery_start(&f->context, &job));
 }
 
@@ -846,7 +864,9 @@ int main(void)
         TEST(test_signature_on_the_wire_is_let_be),
         TEST(test_limit_of_a_delivery),
         TEST(test_cancelling),
+        TEST(test_abort_ends_even_what_is_on_the_wire),
         TEST(test_url_must_be_one),
+        TEST(test_named_proxy_must_be_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -530,6 +530,9 @@ static void proxies_get_what_they_need_and_no_more(void **state)
     struct proxies proxies;
     struct err err;
 
+    begin_to(f, "a.example", "/before"); /* its handle is used again */
+    server_wait(f->base, &f->done);
+    expect_accepted(f);
     assert_int_equal(address_policy_init(&f->policy, STR(""), &err), FP_OK); /* the proxy's own */
     snprintf(url, sizeof(url), "http://me:s%%41cret@127.0.0.1:%u", f->port);
     assert_int_equal(proxies_init(&proxies, &config, &err), FP_OK);

@@ -887,6 +887,75 @@ static void test_when_all_fail_we_suspect_ourselves(void **state)
     destroy(&f);
 }
 
+/* What waits behind an attempt that may never end must not keep others from being claimed. */
+static void test_a_silent_suspect_is_not_waited_for(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f, 1, 4, 100, 160);
+    struct lane *unknown = lanes_get(f.lanes, STR("unknown.example"), f.now_ms);
+    for (int i = 0; i < 8; i++)
+        add(&f, unknown);
+    struct claim *first = next(&f, 0);
+    assert_non_null(first);
+    f.now_ms += 499;
+    lanes_wake(f.lanes, f.now_ms);
+    assert_int_equal(lanes_progressing(f.lanes), 7);
+    f.now_ms += 1 + 32;
+    lanes_wake(f.lanes, f.now_ms);
+    assert_int_equal(lanes_progressing(f.lanes), 0);
+    land(&f, first, false);
+    assert_int_equal(lanes_progressing(f.lanes), 7);
+    destroy(&f);
+}
+
+static void test_unknown_hosts_have_room_while_they_may_answer(void **state)
+{
+    struct fixture f;
+    char host[32];
+    (void)state;
+
+    create(&f, 1, 4, 100, 160);
+    struct lane *lane = NULL;
+    for (unsigned i = 0; i < 30; i++) { /* sixty wait, of a look-ahead of 160 */
+        snprintf(host, sizeof(host), "u%u.example", i);
+        lane = lanes_get(f.lanes, str_of(host), f.now_ms);
+        add(&f, lane);
+        add(&f, lane);
+        add(&f, lane);
+    }
+    while (next(&f, 0) != NULL)
+        ;
+    assert_true(has_room(&f, lane, false));
+    f.now_ms += 500;
+    assert_false(has_room(&f, lane, false));
+    lane = lanes_get(f.lanes, STR("new.example"), f.now_ms);
+    assert_true(has_room(&f, lane, false));
+    destroy(&f);
+}
+
+static void test_suspects_without_a_slot_are_not_ready(void **state)
+{
+    struct fixture f;
+    char host[32];
+    (void)state;
+
+    create(&f, 1, 4, 8, 1000);
+    for (unsigned i = 0; i < 10; i++) {
+        snprintf(host, sizeof(host), "s%u.example", i);
+        add(&f, failing(&f, host));
+    }
+    assert_int_equal(lanes_ready(f.lanes), 10);
+    while (next(&f, 0) != NULL)
+        ;
+    assert_int_equal(lanes_in_flight(f.lanes), 6);
+    assert_int_equal(lanes_ready(f.lanes), 0);
+    add(&f, healthy(&f, "h.example"));
+    assert_int_equal(lanes_ready(f.lanes), 1);
+    destroy(&f);
+}
+
 static void test_sweep_forgets_idle_lanes(void **state)
 {
     struct fixture f;
@@ -949,6 +1018,9 @@ int main(void)
         cmocka_unit_test(test_a_lost_token_leaves_the_probe_to_another),
         cmocka_unit_test(test_windows_and_rate_are_the_machines_share),
         cmocka_unit_test(test_when_all_fail_we_suspect_ourselves),
+        cmocka_unit_test(test_a_silent_suspect_is_not_waited_for),
+        cmocka_unit_test(test_unknown_hosts_have_room_while_they_may_answer),
+        cmocka_unit_test(test_suspects_without_a_slot_are_not_ready),
         cmocka_unit_test(test_sweep_forgets_idle_lanes),
     };
     return cmocka_run_group_tests(tests, start, NULL);

@@ -53,6 +53,12 @@ static bool decode_job(struct str payload)
     return message_get_job(payload, &m);
 }
 
+static bool decode_abort(struct str payload)
+{
+    struct message_abort m;
+    return message_get_abort(payload, &m);
+}
+
 static bool decode_hello(struct str payload)
 {
     struct message_hello m;
@@ -109,6 +115,8 @@ static void a_job_survives_the_trip(void **state)
                             .ticket = some_ticket(),
                             .knock = KNOCK_RFC9421_FIRST,
                             .low = 1,
+                            .proxy = 16,
+                            .http2 = 1,
                             .url = STR("https://remote.example:8443/inbox"),
                             .body = STR("{\"a\":\"b\"}")};
     struct buf out;
@@ -123,8 +131,24 @@ static void a_job_survives_the_trip(void **state)
     assert_ticket(&got.ticket);
     assert_int_equal(got.knock, KNOCK_RFC9421_FIRST);
     assert_int_equal(got.low, 1);
+    assert_int_equal(got.proxy, 16);
+    assert_int_equal(got.http2, 1);
     assert_str(got.url, m.url);
     assert_str(got.body, m.body);
+    buf_clear(&out);
+}
+
+static void an_abort_survives_the_trip(void **state)
+{
+    struct message_abort got;
+    struct buf out;
+    (void)state;
+
+    buf_init(&out, 64);
+    message_put_abort(&out, &(struct message_abort){UINT64_MAX - 7});
+    assert_consumes_exactly(&out, decode_abort);
+    assert_true(message_get_abort(buf_str(&out), &got));
+    assert_true(got.id == UINT64_MAX - 7);
     buf_clear(&out);
 }
 
@@ -355,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_job_survives_the_trip),
         cmocka_unit_test(a_job_with_an_unknown_knock_is_refused),
+        cmocka_unit_test(an_abort_survives_the_trip),
         cmocka_unit_test(hello_and_ping_survive_the_trip),
         cmocka_unit_test(an_outcome_survives_the_trip),
         cmocka_unit_test(outcomes_that_mean_nothing_are_refused),

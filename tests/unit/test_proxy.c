@@ -104,12 +104,64 @@ static void hidden_services_have_their_own(void **state)
     proxies_clear(&proxies);
 }
 
+static void named_ones_keep_their_order(void **state)
+{
+    char list[] = "eu=http://p.example:1, tor-2=http://me:s3cret@q.example:2";
+    struct config config = {.proxies = list};
+    struct proxies proxies;
+    struct buf names;
+    struct err err;
+    (void)state;
+
+    assert_int_equal(proxies_init(&proxies, &config, &err), FP_OK);
+    assert_string_equal(proxy_named(&proxies, 1)->address, "http://p.example:1");
+    assert_string_equal(proxy_named(&proxies, 2)->address, "http://q.example:2");
+    assert_non_null(proxy_named(&proxies, 2)->authorization);
+    assert_null(proxy_named(&proxies, 0));
+    assert_null(proxy_named(&proxies, 3));
+    assert_null(proxy_for(&proxies, STR("a.example")));
+    proxies_clear(&proxies);
+    buf_init(&names, 100);
+    proxy_put_names(&names, str_of(list));
+    assert_string_equal(buf_cstr(&names), "eu,tor-2");
+    assert_int_equal(proxy_name_place(buf_str(&names), STR("tor-2")), 2);
+    assert_int_equal(proxy_name_place(buf_str(&names), STR("tor")), 0);
+    assert_int_equal(proxy_name_place(STR_NULL, STR("tor")), 0);
+    buf_clear(&names);
+}
+
+static void wrong_names_are_refused_without_their_values(void **state)
+{
+    static const char *const texts[] = {"http://me:s3cret@p.example",
+                                        "EU=http://me:s3cret@p.example",
+                                        "=http://me:s3cret@p.example",
+                                        "eu=",
+                                        "eu=s3cret",
+                                        "eu=http://s3cret.example,eu=http://p.example",
+                                        "eu=http://s3cret.example,,us=http://p.example"};
+    char copy[256];
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct config config = {.proxies = copy};
+        struct proxies proxies;
+        struct err err;
+        snprintf(copy, sizeof(copy), "%s", texts[i]);
+        if (proxies_init(&proxies, &config, &err) != FP_INVALID)
+            fail_msg("accepted: %s", texts[i]);
+        assert_true(str_starts_with(str_of(err.message), STR("FEDPUSH_PROXIES: ")));
+        assert_null(strstr(err.message, "s3cret"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(urls_are_understood_as_mastodon_does),
         cmocka_unit_test(what_is_no_proxy_is_refused_without_its_value),
         cmocka_unit_test(hidden_services_have_their_own),
+        cmocka_unit_test(named_ones_keep_their_order),
+        cmocka_unit_test(wrong_names_are_refused_without_their_values),
     };
     return cmocka_run_group_tests_name("proxy", tests, NULL, NULL);
 }

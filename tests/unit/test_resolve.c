@@ -19,7 +19,7 @@
 #include "server.h"
 #include "worker/resolve.h"
 
-enum { MAX_HELD = 256 };
+enum { MAX_HELD = 1024, PER_S = 200 };
 
 struct question {
     unsigned char bytes[512];
@@ -35,6 +35,7 @@ struct fixture {
     struct question held[MAX_HELD];
     size_t held_count;
     bool release; /* "hold…" is answered too */
+    bool failing; /* "fail…" is answered with SERVFAIL */
 
     int64_t now_ms;
     int64_t step_ms; /* added at each reading */
@@ -72,7 +73,8 @@ static void reply(struct fixture *f, struct question *q)
     memset(out + 6, 0, 6);
     if (strncmp(label, "missing", 7) == 0 || (strncmp(label, "lie", 3) == 0 && f->asked == 1)) {
         out[3] |= ns_r_nxdomain;
-    } else if (strncmp(label, "broken", 6) == 0 || strncmp(label, "lie-broken", 10) == 0) {
+    } else if (strncmp(label, "broken", 6) == 0 || (strncmp(label, "fail", 4) == 0 && f->failing) ||
+               strncmp(label, "lie-broken", 10) == 0) {
         out[3] |= ns_r_servfail;
     } else if (a) {
         sscanf(label, "ttl%u", &ttl);
@@ -144,6 +146,7 @@ static int start(void **state)
 
     f->base = loop_create();
     f->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    setsockopt(f->fd, SOL_SOCKET, SO_RCVBUF, &(int){1 << 20}, sizeof(int)); /* all that is asked */
     assert_int_equal(bind(f->fd, (struct sockaddr *)&address, len), 0);
     assert_int_equal(getsockname(f->fd, (struct sockaddr *)&address, &len), 0);
     f->event = event_new(f->base, f->fd, EV_READ | EV_PERSIST, on_question, f);
@@ -154,7 +157,7 @@ static int start(void **state)
     assert_non_null(f->dns);
     f->now_ms = 1000000;
     f->clock = (struct clock){mono_ms, NULL, f};
-    f->resolver = resolver_create(f->base, &f->clock, f->dns);
+    f->resolver = resolver_create(f->base, &f->clock, f->dns, PER_S);
     *state = f;
     return 0;
 }
@@ -239,6 +242,78 @@ static void answers_live_for_their_ttl_within_bounds(void **state)
     expect_life(f, "broken.test", DNS_NO_ANSWER, 5 * 1000);
 }
 
+/* Its server stops to answer about a name that was found. */
+static void let_expire(struct fixture *f, const char *host)
+{
+    f->release = true;
+    look_up(f, host);
+    f->release = false;
+    f->now_ms += 60 * 1000;
+}
+
+static void old_addresses_are_given_when_no_fresh_ones_come(void **state)
+{
+    struct fixture *f = *state;
+
+    let_expire(f, "hold.test");
+    ask(f, "hold.test");
+    server_run(f->base, 300);
+    assert_int_equal(f->answers, 1);
+    f->now_ms += 199;
+    server_run(f->base, 300);
+    assert_int_equal(f->answers, 1);
+    f->now_ms += 1;
+    wait_for(f, 2);
+    assert_int_equal(f->result.status, DNS_FOUND);
+    look_up(f, "hold.test"); /* and now at once, while the question is open */
+    assert_int_equal(f->asked, 2);
+    release(f);
+    server_run(f->base, 100);
+    f->now_ms += 60 * 1000 - 1;
+    look_up(f, "hold.test");
+    assert_int_equal(f->asked, 2); /* what came is fresh */
+}
+
+static void old_addresses_are_given_for_a_day(void **state)
+{
+    struct fixture *f = *state;
+
+    let_expire(f, "hold.test");
+    f->now_ms += 24 * 3600 * 1000 - 1;
+    ask(f, "hold.test");
+    server_run(f->base, 50);
+    f->now_ms += 200;
+    wait_for(f, 2);
+    release(f);
+    server_run(f->base, 100);
+    let_expire(f, "hold.test");
+    f->now_ms += 24 * 3600 * 1000;
+    ask(f, "hold.test");
+    server_run(f->base, 50);
+    f->now_ms += 10 * 1000;
+    server_run(f->base, 300);
+    assert_int_equal(f->answers, 3);
+}
+
+static void a_resolver_that_fails_leaves_old_addresses(void **state)
+{
+    struct fixture *f = *state;
+
+    look_up(f, "fail-later.test");
+    assert_int_equal(f->result.status, DNS_FOUND);
+    f->failing = true;
+    f->now_ms += 60 * 1000;
+    look_up(f, "fail-later.test");
+    assert_int_equal(f->result.status, DNS_FOUND);
+    assert_int_equal(f->asked, 2);
+    f->now_ms += 5 * 1000 - 1;
+    look_up(f, "fail-later.test");
+    assert_int_equal(f->asked, 2);
+    f->now_ms += 1;
+    look_up(f, "fail-later.test");
+    assert_int_equal(f->asked, 3);
+}
+
 static void a_missing_name_is_asked_for_twice(void **state)
 {
     struct fixture *f = *state;
@@ -317,33 +392,39 @@ static void ask_many(struct fixture *f, const char *prefix, int count)
     }
 }
 
-static void at_most_64_look_ups_run_at_once(void **state)
+static void at_most_256_look_ups_run_at_once(void **state)
 {
     struct fixture *f = *state;
 
-    ask_many(f, "hold", 100);
-    server_run(f->base, 300);
-    assert_int_equal(f->asked, 64);
+    f->step_ms = 1000;             /* their rate bounds nothing */
+    for (int i = 0; i < 12; i++) { /* no more at once than the server's socket holds */
+        const char prefix[] = {'h', 'o', 'l', 'd', (char)('a' + i), '\0'};
+        ask_many(f, prefix, 50);
+        server_run(f->base, 20);
+    }
+    assert_int_equal(f->asked, 256);
     assert_int_equal(f->answers, 0);
     release(f);
-    wait_for(f, 100);
-    assert_int_equal(f->asked, 100);
+    wait_for(f, 600);
+    assert_int_equal(f->asked, 600);
 }
 
-static void at_most_200_look_ups_begin_in_a_second(void **state)
+static void look_ups_begin_at_their_rate(void **state)
 {
     struct fixture *f = *state;
+    unsigned burst = PER_S / 10;
 
-    ask_many(f, "ttl", 300);
-    wait_for(f, 200);
+    ask_many(f, "ttl", 3 * PER_S);
+    wait_for(f, burst);
     server_run(f->base, 200);
-    assert_int_equal(f->asked, 200);
-    f->now_ms += 999;
-    server_run(f->base, 200);
-    assert_int_equal(f->asked, 200);
-    f->now_ms += 1;
-    wait_for(f, 300);
-    assert_int_equal(f->asked, 300);
+    assert_int_equal(f->asked, burst);
+    for (int i = 0; i < 10; i++) { /* a second, in which the bucket is never full */
+        f->now_ms += 50;
+        server_run(f->base, 100);
+        f->now_ms += 50;
+        server_run(f->base, 100);
+    }
+    assert_in_range(f->asked, burst + PER_S - 2, burst + PER_S);
 }
 
 static void entries_are_bounded(void **state)
@@ -381,13 +462,16 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
     const struct CMUnitTest tests[] = {
         TEST(answers_live_for_their_ttl_within_bounds),
+        TEST(old_addresses_are_given_when_no_fresh_ones_come),
+        TEST(old_addresses_are_given_for_a_day),
+        TEST(a_resolver_that_fails_leaves_old_addresses),
         TEST(a_missing_name_is_asked_for_twice),
         TEST(a_resolver_that_errs_once_is_not_believed),
         TEST(one_look_up_answers_all_who_ask),
         TEST(a_cancelled_wait_is_not_answered),
         TEST(a_callback_may_ask_again),
-        TEST(at_most_64_look_ups_run_at_once),
-        TEST(at_most_200_look_ups_begin_in_a_second),
+        TEST(at_most_256_look_ups_run_at_once),
+        TEST(look_ups_begin_at_their_rate),
         TEST(entries_are_bounded),
         TEST(nobody_is_called_after_the_end),
     };
