@@ -1,6 +1,7 @@
 #include "tests/sim/dice.h"
 
 #include <math.h>
+#include <sodium.h>
 
 static const double tau = 6.283185307179586;
 
@@ -43,4 +44,35 @@ int64_t dice_exponential_ms(struct dice *dice, double mean_ms)
 {
     double ms = -mean_ms * log(1 - dice_unit(dice));
     return ms < 1 ? 1 : (int64_t)ms;
+}
+
+/* libsodium's interface has no argument that could carry it. */
+static struct dice sodiums;
+
+static const char *sodium_name(void)
+{
+    return "seeded";
+}
+
+static uint32_t sodium_random(void)
+{
+    return (uint32_t)next(&sodiums);
+}
+
+static void sodium_buf(void *out, const size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        ((unsigned char *)out)[i] = (unsigned char)next(&sodiums);
+}
+
+void dice_replace_sodium(void)
+{
+    static randombytes_implementation implementation = {
+        .implementation_name = sodium_name, .random = sodium_random, .buf = sodium_buf};
+    randombytes_set_implementation(&implementation);
+}
+
+void dice_seed_sodium(uint64_t seed)
+{
+    dice_init(&sodiums, seed);
 }

@@ -18,4 +18,9 @@ double dice_unit(struct dice *dice);                /* uniform in [0, 1) */
 uint32_t dice_log_normal_ms(struct dice *dice, double median_ms, double sigma);
 int64_t dice_exponential_ms(struct dice *dice, double mean_ms); /* at least 1 */
 
+/* Before sodium_init: from then on libsodium draws from what dice_seed_sodium has set, so that the
+ * order of hash tables, which their keys decide, is repeated as well. */
+void dice_replace_sodium(void);
+void dice_seed_sodium(uint64_t seed);
+
 #endif

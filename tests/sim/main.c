@@ -155,6 +155,7 @@ int main(int argc, char **argv)
     struct wish wish;
     unsigned tried = 0;
 
+    dice_replace_sodium();
     if (sodium_init() == -1 || !read_wish(&wish, argc, argv)) {
         fputs("usage: sim [--seed N] [--seeds N] [--all] [--quiet] [SCENARIO...]\n", stderr);
         return 2;

@@ -13,6 +13,7 @@ static const int64_t epoch_ms = 1750000000000;
 void world_init(struct world *world, uint64_t seed, uint32_t host_count, int64_t duration_ms)
 {
     *world = (struct world){.seed = seed, .duration_ms = duration_ms};
+    dice_seed_sodium(seed);
     world->events = events_create();
     dice_init(&world->fate, seed * 2 + 1);
     dice_init(&world->chance, ~seed);
