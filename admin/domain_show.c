@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "admin/domain.h"
+#include "admin/domain_ask.h"
 #include "admin/waiting.h"
 #include "admin/words.h"
 #include "base/proxy.h"
@@ -99,6 +100,7 @@ struct show {
     bool unavailable;
     int64_t failed_days;
     struct waiting waiting;
+    json_t *answers; /* of the machines */
 };
 
 static void line(const char *what, const char *text)
@@ -253,12 +255,36 @@ static const char *verdict_of(const struct show *s)
         return "not sent: paused (fedpush domain resume)";
     if (s->unavailable)
         return "not sent: unavailable in Mastodon, where delivery can be restarted";
+    if (json_object_size(s->answers) > 0)
+        return "as the machines say:";
     if (host == NULL)
         return "nothing waits: the next delivery is sent at once";
     if (host->count[WAITING_PUSH] + host->count[WAITING_PULL] + host->count[WAITING_HELD] == 0)
         return "sent again when it is due: what waits has failed, or has been put off";
     return s->policy.rate != 0 || s->policy.window != 0 ? "being sent, as slowly as ordered"
                                                         : "being sent";
+}
+
+/* Machines are known by host name and process in their identity. */
+static void show_answers(const struct show *s)
+{
+    const char *identity;
+    json_t *words;
+
+    json_object_foreach(s->answers, identity, words)
+    {
+        struct str rest = str_of(json_string_value(words));
+        while (rest.len > 0) {
+            struct buf text;
+            size_t end = str_find(rest, '\n');
+            buf_init(&text, 1024);
+            buf_printf(&text, "%.60s: ", identity);
+            words_put_safe(&text, (struct str){rest.ptr, end < rest.len ? end : rest.len}, 400);
+            line("machine", buf_cstr(&text));
+            buf_clear(&text);
+            rest = end < rest.len ? str_slice(rest, end + 1) : STR_NULL;
+        }
+    }
 }
 
 int domain_show(struct session *session, const struct domain_options *options)
@@ -274,16 +300,19 @@ int domain_show(struct session *session, const struct domain_options *options)
     }
     s.host = hosts.domain;
     s.waiting = (struct waiting){.session = session, .wanted = is_shown, .arg = &s};
-    if (orders_open(&s.orders, session, &err) && waiting_look(&s.waiting, &err)) {
+    if (orders_open(&s.orders, session, &err) && waiting_look(&s.waiting, &err) &&
+        (s.answers = domain_ask(session, s.host, &err)) != NULL) {
         show_policy(&s);
         show_availability(&s);
         show_health(&s);
         show_next_due(&s);
         line("deliveries", verdict_of(&s));
+        show_answers(&s);
         waiting_print(&s.waiting);
     } else {
         code = session_fail(&err, FP_EXIT_UNAVAILABLE);
     }
+    json_decref(s.answers);
     orders_close(&s.orders);
     waiting_clear(&s.waiting);
     domain_hosts_clear(&hosts);

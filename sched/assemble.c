@@ -219,6 +219,7 @@ static void make_lanes(struct scheduler *s)
                                         .closed = circuits_closed_elsewhere,
                                         .arg = s};
     s->fleet = fleet_create(&fleet);
+    s->questions = questions_create(&p->clock, s->redis, &s->keys, s->membership, s->lanes);
     s->releases = releases_create(&p->clock, s->lanes, s->fleet);
     s->wake = loop_timer_create(p->base, admit_wake, s);
     memcpy(dispatch.ticket_key, p->ticket_key, TICKET_KEY_BYTES);

@@ -18,6 +18,7 @@ void keys_init(struct keys *keys, struct str redis_namespace)
     keys->circuits = keys_prefixed(keys, STR("fedpush:circuits"));
     keys->circuit = keys_prefixed(keys, STR("fedpush:circuit"));
     keys->reserved = keys_prefixed(keys, STR("fedpush:reserved"));
+    keys->questions = keys_prefixed(keys, STR("fedpush:questions"));
     keys->policies = keys_prefixed(keys, STR("fedpush:policies"));
     keys->audit = keys_prefixed(keys, STR("fedpush:audit"));
     keys->queues = keys_prefixed(keys, STR("queues"));
@@ -39,6 +40,7 @@ void keys_clear(struct keys *keys)
     free(keys->circuits);
     free(keys->circuit);
     free(keys->reserved);
+    free(keys->questions);
     free(keys->policies);
     free(keys->audit);
     free(keys->queues);
@@ -78,6 +80,11 @@ char *keys_booked(const struct keys *keys, struct str host)
 char *keys_pairs(const struct keys *keys, struct str host)
 {
     return mem_printf("%sfedpush:pairs:%.*s", keys->prefix, STR_ARG(host));
+}
+
+char *keys_answers(const struct keys *keys, struct str host)
+{
+    return mem_printf("%sfedpush:answers:%.*s", keys->prefix, STR_ARG(host));
 }
 
 char *keys_queue(const struct keys *keys, struct str queue_name)

@@ -18,6 +18,8 @@
  *                     circuit: the log that each machine reads (fleet.lua)
  * fedpush:circuit     hash: host -> "open OPENED_MS PROBE_MS BACKOFF_MS" (Unix milliseconds of
  *                     Redis' TIME), or "closed", for an hour
+ * fedpush:questions   set: hosts that an admin asks about, for ten seconds
+ * fedpush:answers:HOST  hash: identity -> words, for half a minute (questions.h)
  * fedpush:probe:HOST  string: the token of the probe that is under way; expires
  * fedpush:reserved    hash: host -> Unix milliseconds at which its last booked job comes back;
  *                     "HOST called" -> the same of those that were called back
@@ -44,6 +46,7 @@ struct keys {
     char *circuits;
     char *circuit;
     char *reserved;
+    char *questions;
     char *policies;
     char *audit;
     char *queues;     /* Sidekiq's set of queue names */
@@ -64,6 +67,7 @@ char *keys_ledger(const struct keys *keys, struct str identity);
 char *keys_probe(const struct keys *keys, struct str host);
 char *keys_booked(const struct keys *keys, struct str host);
 char *keys_pairs(const struct keys *keys, struct str host);
+char *keys_answers(const struct keys *keys, struct str host);
 char *keys_queue(const struct keys *keys, struct str queue_name);
 char *keys_prefixed(const struct keys *keys, struct str name);
 

@@ -19,6 +19,7 @@ enum {
     RELEASE_LEAST = 96, /* so that one sender's jobs don't stand for the pace of all */
     PROBE_CALL_MS = 30000,
     IDLE_MS = 3600000,
+    OPEN_MS = 7 * 86400000, /* as long as the fleet remembers an open circuit */
     FIRST_MEAN_MS = 200,
     LOST_PROBE_MS = 30000,
     GAP_ROOM_MS = 60000,
@@ -572,13 +573,13 @@ unsigned lanes_count(const struct lanes *lanes)
     return (unsigned)table_count(lanes->by_host);
 }
 
-/* An open circuit is remembered until its next probe is long due. */
+/* Who forgets an open circuit tells nobody when it closes. */
 static bool is_idle(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
 {
     return lane->waiting == 0 && lane->low_waiting == 0 && lane->in_flight == 0 &&
            now_ms - lane->touched_ms > IDLE_MS &&
            (lane->circuit.state == CIRCUIT_CLOSED ||
-            lane->circuit.probe_ms + IDLE_MS < lanes_unix_ms(lanes, now_ms));
+            lane->circuit.probe_ms + OPEN_MS < lanes_unix_ms(lanes, now_ms));
 }
 
 unsigned lanes_sweep(struct lanes *lanes, int64_t now_ms)

@@ -209,6 +209,9 @@ int64_t lanes_wake_ms(const struct lanes *lanes, int64_t now_ms);
 bool lanes_suspicious(struct lanes *lanes, int64_t now_ms);
 enum doubt lanes_doubt(struct lanes *lanes, int64_t started_ms, int64_t failed_ms, int64_t now_ms);
 
+/* Why what waits for this host is or isn't being sent now, in words for an admin. lane_words.c */
+void lanes_explain(struct lanes *lanes, const struct lane *lane, struct buf *out, int64_t now_ms);
+
 unsigned lanes_waiting(const struct lanes *lanes); /* claims in lanes, low ones apart */
 unsigned lanes_low_waiting(const struct lanes *lanes);
 unsigned lanes_in_flight(const struct lanes *lanes); /* low ones included */

@@ -1,6 +1,7 @@
 /*
  * What the files that are the lanes share: lane.c (their life and what they learn), lane_ring.c
- * (which of them may go), lane_turn.c (whose turn it is). Nobody else includes this.
+ * (which of them may go), lane_turn.c (whose turn it is), lane_words.c (why). Nobody else includes
+ * this.
  */
 #ifndef FEDPUSH_SCHED_LANE_INSIDE_H
 #define FEDPUSH_SCHED_LANE_INSIDE_H

@@ -320,6 +320,7 @@ static void look_at_fleet(struct scheduler *s)
     lanes_set_fleet(s->lanes, fleet_machines(s->fleet), fleet_unix_offset_ms(s->fleet),
                     clock_mono_ms(&s->process.clock));
     releases_tick(s->releases);
+    questions_tick(s->questions);
 }
 
 static void on_tick(void *arg)

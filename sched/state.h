@@ -20,6 +20,7 @@
 #include "sched/observer.h"
 #include "sched/policies.h"
 #include "sched/poller.h"
+#include "sched/questions.h"
 #include "sched/reconcile.h"
 #include "sched/register.h"
 #include "sched/releases.h"
@@ -111,6 +112,7 @@ struct scheduler {
     struct doubts *doubts;
     struct fleet *fleet;
     struct releases *releases;
+    struct questions *questions;
     struct claim_list held; /* CLAIM_HELD, by due_ms roughly */
     unsigned held_count;
     struct lane **blocked; /* lanes that await an answer about their host */

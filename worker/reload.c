@@ -102,6 +102,7 @@ static void name_the_rest(const struct config *config, const struct config *fres
 void reload_merge(struct config *config, const struct config *fresh, struct buf *restart)
 {
     config->claim_rate = fresh->claim_rate;
+    config->max_rate = fresh->max_rate;
     config->drain_seconds = fresh->drain_seconds;
     config->log_level = fresh->log_level;
     reload_upgrade(config, fresh, restart);

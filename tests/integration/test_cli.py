@@ -12,7 +12,8 @@ from jobs import activity, delivery, payloads, push, wait_settled
 from machine import BINARY, DOMAIN, environment, fedpush
 from servers import free_port, wait_for
 
-COMMANDS = ["run", "check", "setup", "status", "stats", "rehearse", "deliver", "handback", "version"]
+COMMANDS = ["run", "check", "setup", "status", "stats", "pause", "resume", "domain",
+            "rehearse", "deliver", "handback", "version"]
 STRANGER = "elsewhere:77:abcdefabcdef"
 
 

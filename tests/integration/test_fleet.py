@@ -3,6 +3,7 @@
 import time
 
 from jobs import delivery, push, wait_settled
+from machine import fedpush
 from servers import wait_for
 
 
@@ -12,6 +13,8 @@ def test_a_host_that_one_machine_found_dead_is_not_tried_by_another(world, machi
     first = machines(FEDPUSH_WORKERS=1)
     push(world.redis, [delivery(i, world.fediverse.inbox("refused-1")) for i in range(20)])
     wait_for(lambda: (client.hget("fedpush:circuit", host) or b"").startswith(b"open "), 30, "the circuit opens")
+    shown = fedpush(world, "domain", "show", "refused-1.fedi.test").stdout
+    assert f"{host}: its circuit has been open for" in shown and "the next probe is due in" in shown, shown
     first.stop()
     tried = client.zcard("retry")
     assert tried >= 3 and client.zcard("schedule") + tried + client.llen("queue:push") == 20

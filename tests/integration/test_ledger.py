@@ -3,12 +3,10 @@
 import re
 import signal
 
-from jobs import DELIVERY, delivery, push, push_fanout, wait_settled
+from jobs import DELIVERY, delivery, push, push_fanout, unsettled, wait_settled
 from machine import fedpush
 from servers import wait_for
 from test_cli import lines, sidekiq_process
-
-ENDED = ["delivered", "skipped", "rejected", "retried", "booked", "dead", "handed off"]
 
 
 def account(world, whose="fleet"):
@@ -48,13 +46,18 @@ def test_the_account_agrees_after_a_killed_scheduler(world, machines):
     assert grade == "ok" and words["held"] > 0 and sum(words.values()) == claimed, words
     before = machine.signal("scheduler", signal.SIGKILL)
     wait_for(lambda: set(machine.roles("scheduler")) - set(before), 30, "a new scheduler")
-    wait_settled(world, 120)
+    ended = {"delivered": 2000, "skipped": 5, "rejected": 6, "handed off": 8, "dead": 1}
+
+    def is_over():  # nothing is booked any more, and no retry is being made at this moment
+        words = account(world)[2]
+        return words["held"] == 0 and words["delivered"] >= 2000 and unsettled(world) == 0
+
+    wait_for(is_over, 120, lambda: str(account(world)))
     grade, claimed, words = account(world)
-    assert grade == "ok" and words["held"] == 0 and sum(words.values()) == claimed, words
-    assert words["recovered"] > 0 and claimed == len(jobs) + 1 + words["recovered"], words
-    assert sum(words.get(word, 0) for word in ENDED) == len(jobs) + 1, words
-    expected = {"delivered": 2000, "skipped": 5, "rejected": 6, "retried": 7, "handed off": 8, "dead": 1}
-    assert {word: words.get(word) for word in expected} == expected
+    again = words["recovered"] + words.get("booked", 0) + words["retried"] - 7  # claimed more than once
+    assert grade == "ok" and sum(words.values()) == claimed and words["recovered"] > 0, words
+    assert words["retried"] >= 7 and claimed - words["held"] == len(jobs) + 1 + again, words
+    assert {word: words.get(word) for word in ended} == ended
     assert account(world, "this machine")[0] == "ok"
 
 

@@ -16,9 +16,9 @@ def test_a_backlog_is_taken_in_pieces_and_delivered(world, machines):
     def done():
         nonlocal most
         most = max(most, claimed(world))
-        return unsettled(world) == 0
+        return unsettled(world) == 0 and world.redis_client.zcard("schedule") == 0
 
-    wait_for(done, 200, lambda: f"delivered; {unsettled(world)} wait")
+    wait_for(done, 400, lambda: f"delivered; {unsettled(world)} wait")
     assert_all_delivered_once(world, jobs)
     assert 0 < most <= 1024 + 256, "held is at most the look-ahead and one claim"
 
@@ -35,8 +35,8 @@ def test_large_jobs_are_held_by_their_bytes(world, machines):
     def done():
         nonlocal most
         most = max(most, claimed(world))
-        return unsettled(world) == 0
+        return unsettled(world) == 0 and world.redis_client.zcard("schedule") == 0
 
-    wait_for(done, 200, lambda: f"delivered; {unsettled(world)} wait")
+    wait_for(done, 400, lambda: f"delivered; {unsettled(world)} wait")
     assert_all_delivered_once(world, jobs)
     assert 0 < most <= 16 + 3, "16 MiB are 16 of these, and a claim may pass the limit once"
