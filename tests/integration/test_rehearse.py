@@ -14,7 +14,7 @@ from test_keys import ENCRYPTION, mastodon, move_key, seal  # noqa: F401
 
 READING = {
     "auth", "hello", "select", "ping", "client", "info", "time", "lrange", "llen", "lindex", "zrange", "zcard", "hget",
-    "hlen", "smembers",
+    "hlen", "hscan", "smembers",
 }
 
 
