@@ -459,6 +459,7 @@ enum circuit_event lanes_landed(struct lanes *lanes, struct claim *claim,
     lane->touched_ms = now_ms;
     if (result->answer == LANE_UNTRIED) {
         lanes->rate.tokens += 1;
+        suspicion_returns_trial(&lanes->suspicion);
     } else {
         event = attempted(lanes, lane, claim->started_ms, result, now_ms);
         if (lane->circuit.state != CIRCUIT_PROBING)
@@ -479,11 +480,6 @@ void lanes_restrict(struct lanes *lanes, struct lane *lane, const struct lane_li
 {
     lane->limits = *limits;
     lane_update(lanes, lane, now_ms);
-}
-
-unsigned lanes_machines(const struct lanes *lanes)
-{
-    return lanes->machines;
 }
 
 void lanes_pardon(struct lanes *lanes, struct lane *lane, int64_t now_ms)

@@ -194,7 +194,6 @@ void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked, int64_t n
 /* From now on; in flight there may be more than the window allows. */
 void lanes_restrict(struct lanes *lanes, struct lane *lane, const struct lane_limits *limits,
                     int64_t now_ms);
-unsigned lanes_machines(const struct lanes *lanes);
 /* Mastodon's admin restarted delivery, or the like: what was held against the host is void. */
 void lanes_pardon(struct lanes *lanes, struct lane *lane, int64_t now_ms);
 

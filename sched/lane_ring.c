@@ -10,7 +10,8 @@
 enum {
     PROGRESS_MS = 2000,
     PROGRESS_MOST = 64,
-    SILENT_MS = 500, /* a suspect host that takes longer may be a black hole */
+    RATE_REST_MS = 10, /* starts in batches: no timer for each */
+    SILENT_MS = 500,   /* a suspect host that takes longer may be a black hole */
 };
 
 void lane_rings_init(struct lanes *lanes)
@@ -216,7 +217,7 @@ int64_t lanes_wake_ms(const struct lanes *lanes, int64_t now_ms)
                  lanes->ready[PLACE_LOW_SUSPECT] > 0;
 
     if (ready && rate_next_ms(&lanes->rate, now_ms) > now_ms)
-        wake_ms = rate_next_ms(&lanes->rate, now_ms);
+        wake_ms = later(rate_next_ms(&lanes->rate, now_ms), now_ms + RATE_REST_MS);
     for (int64_t tick = wheel->tick; wheel->count > 0 && (tick + 1) * WHEEL_TICK_MS < wake_ms;
          tick++) {
         if (!TAILQ_EMPTY(&wheel->buckets[tick % WHEEL_BUCKETS]))

@@ -30,7 +30,7 @@ void limits_follow(struct scheduler *s, struct lane *lane)
         limits.paused = policy.paused;
         limits.max_window = policy.window;
         if (policy.rate != 0)
-            limits.min_gap_ms = (int64_t)60000 * lanes_machines(s->lanes) / policy.rate;
+            limits.min_gap_ms = (int64_t)60000 * policies_machines(s->policies) / policy.rate;
         if (limits.min_gap_ms > MAX_GAP_MS)
             limits.min_gap_ms = MAX_GAP_MS;
     }

@@ -38,5 +38,6 @@ int64_t rate_next_ms(const struct rate *rate, int64_t now_ms)
 {
     if (rate->per_s <= 0 || rate->tokens >= 1)
         return now_ms;
-    return now_ms + (int64_t)((1 - rate->tokens) * 1000 / rate->per_s) + 1;
+    int64_t next_ms = rate->at_ms + (int64_t)((1 - rate->tokens) * 1000 / rate->per_s) + 1;
+    return next_ms > now_ms ? next_ms : now_ms;
 }

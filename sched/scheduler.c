@@ -323,6 +323,21 @@ static void look_at_fleet(struct scheduler *s)
     questions_tick(s->questions);
 }
 
+static void watch_ourselves(struct scheduler *s)
+{
+    bool suspicious = lanes_suspicious(s->lanes, clock_mono_ms(&s->process.clock));
+
+    if (suspicious == s->suspicious)
+        return;
+    s->suspicious = suspicious;
+    if (suspicious)
+        log_plain(LOG_LEVEL_ERROR,
+                  "this machine suspects itself: most hosts that were good fail at once; check its "
+                  "network, resolver, clock and CA certificates");
+    else
+        log_plain(LOG_LEVEL_WARN, "hosts answer again: this machine no longer suspects itself");
+}
+
 static void on_tick(void *arg)
 {
     struct scheduler *s = arg;
@@ -339,6 +354,7 @@ static void on_tick(void *arg)
     policies_tick(s->policies);
     limits_tick(s);
     quarantine_step(s);
+    watch_ourselves(s);
     conclude_doubts(s);
     if (s->state == SCHEDULER_RUNNING) {
         poller_tick(s->poller, register_processes(s->registration));

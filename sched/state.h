@@ -130,6 +130,7 @@ struct scheduler {
     struct loop_timer *wake; /* lanes that sleep */
     int64_t wake_ms;         /* when it is set for; 0: it isn't */
     uint64_t ticks;
+    bool suspicious;           /* that it is us was said */
     uint64_t asked_generation; /* bumped by a fence: answers from before are stale */
 };
 

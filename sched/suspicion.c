@@ -100,6 +100,12 @@ bool suspicion_takes_trial(struct suspicion *suspicion, int64_t now_ms)
     return true;
 }
 
+void suspicion_returns_trial(struct suspicion *suspicion)
+{
+    if (suspicion->active && suspicion->trials > 0)
+        suspicion->trials--;
+}
+
 bool suspicion_excuses(struct suspicion *suspicion, int64_t started_ms, int64_t now_ms)
 {
     return suspicion_is_active(suspicion, now_ms) || started_ms < suspicion->ended_ms;

@@ -59,6 +59,8 @@ void suspicion_forget(struct suspicion *suspicion, struct suspicion_mark *mark);
 bool suspicion_is_active(struct suspicion *suspicion, int64_t now_ms);
 /* While active: whether a trial may be made now; it is counted. */
 bool suspicion_takes_trial(struct suspicion *suspicion, int64_t now_ms);
+/* It wasn't made after all. */
+void suspicion_returns_trial(struct suspicion *suspicion);
 /* Whether a failure of an attempt that started then says nothing about its host. */
 bool suspicion_excuses(struct suspicion *suspicion, int64_t started_ms, int64_t now_ms);
 /* What to do with a claim whose attempt failed in transport at `failed_ms` at a good host. */

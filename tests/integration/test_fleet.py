@@ -1,8 +1,9 @@
 """What one machine finds out about a host counts for the others."""
 
+import json
 import time
 
-from jobs import delivery, push, wait_settled
+from jobs import delivery, push, unsettled, wait_settled
 from machine import fedpush
 from servers import wait_for
 
@@ -28,3 +29,36 @@ def test_a_host_that_one_machine_found_dead_is_not_tried_by_another(world, machi
     wait_for(lambda: client.zcard("schedule") + client.zcard("retry") == 40, 30, "the others wait")
     assert client.zcard("retry") == tried
     assert client.zcard(f"fedpush:booked:{host}") > 0
+
+
+def failed_jobs(client):
+    """Numbers of the jobs that lost a retry."""
+    jobs = [json.loads(entry) for entry in client.zrange("retry", 0, -1)]
+    return {number_of(json.loads(job["args"][0])["id"]) for job in jobs if "retry_count" in job}
+
+
+def number_of(activity):
+    return int(activity.rsplit("/", 1)[1])
+
+
+def test_what_waits_for_a_dead_host_follows_in_order_when_it_answers(world, machine):
+    host = f"ok-7.fedi.test:{world.fediverse.port}"
+    inbox = world.fediverse.inbox("ok-7")
+    client = world.redis_client
+    world.fediverse.behave("ok-7", "reset")
+    push(world.redis, [delivery(i, inbox) for i in range(20)])
+    wait_for(lambda: (client.hget("fedpush:circuit", host) or b"").startswith(b"open "), 60, "the circuit opens")
+    wait_settled(world)
+    failed = failed_jobs(client)
+    assert client.zcard("retry") + client.zcard("schedule") == 20 and len(failed) <= 6, failed
+    world.fediverse.behave("ok-7", "ok")
+    now_s, now_us = client.time()
+    client.hset("fedpush:circuit", host, f"open {now_s * 1000} {now_s * 1000} 30000")  # a probe is due at once
+    client.zadd("fedpush:circuits", {host: now_s * 1000000 + now_us + 1000000})
+    push(world.redis, [delivery(20, inbox)])
+    wait_for(lambda: client.zcard("schedule") + unsettled(world) == 0, 120,
+             lambda: f"what was parked comes; {client.zcard('schedule')} wait")
+    assert not (client.hget("fedpush:circuit", host) or b"").startswith(b"open ")
+    came = [number_of(activity) for activity in world.fediverse.counts()["order"]["ok-7.fedi.test/inbox"]]
+    patient = [number for number in came if number not in failed]
+    assert patient == sorted(patient) and set(came) == set(range(21)), came

@@ -1,0 +1,52 @@
+"""When most hosts that were good fail at once, it is us: nothing is burnt, and nothing is lost."""
+
+import json
+
+from jobs import delivered, delivery, push, wait_settled
+from servers import wait_for
+
+HOSTS = 40
+
+
+def behave(world, name):
+    for i in range(HOSTS):
+        world.fediverse.behave(f"ok-{i}", name)
+
+
+def posts(world, first):
+    return [delivery(first + i, world.fediverse.inbox(f"ok-{i}")) for i in range(HOSTS)]
+
+
+def test_our_own_trouble_burns_no_retry_and_opens_no_circuit(world, machine):
+    client = world.redis_client
+    push(world.redis, posts(world, 0))
+    wait_for(delivered(world, HOSTS), 60, "all hosts were good")
+    wait_settled(world)
+    behave(world, "reset")
+    push(world.redis, posts(world, HOSTS))
+    wait_for(lambda: "suspects itself" in machine.log(), 60, "it suspects itself")
+    push(world.redis, posts(world, 2 * HOSTS))
+    assert client.zcard("retry") == 0 and client.hlen("fedpush:circuit") == 0
+    behave(world, "ok")
+    wait_settled(world, 90)
+    assert client.zcard("retry") == 0 and client.hlen("fedpush:circuit") == 0
+    wait_for(lambda: client.zcard("schedule") == 0, 60, "nothing is put off")
+    wait_settled(world)
+    activities = world.fediverse.counts()["activities"]
+    assert len(activities) == 3 * HOSTS, "each of them came"
+
+
+def test_a_resolver_that_dies_costs_known_hosts_nothing(world, machine):
+    client = world.redis_client
+    push(world.redis, posts(world, 0))
+    wait_for(delivered(world, HOSTS), 60, "all hosts are known")
+    wait_settled(world)
+    world.names.stop()
+    try:
+        push(world.redis, posts(world, HOSTS))
+        wait_for(delivered(world, 2 * HOSTS), 90, "the old addresses are good enough")
+        wait_settled(world)
+        assert [json.loads(entry)["error_message"] for entry in client.zrange("retry", 0, -1)] == []
+        assert client.hlen("fedpush:circuit") == 0
+    finally:
+        world.names.start()
