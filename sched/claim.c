@@ -68,5 +68,5 @@ void claim_value_put(struct buf *out, const struct claim *claim)
 
 size_t claim_bytes(const struct claim *claim)
 {
-    return claim->payload_bytes;
+    return 2 * claim->payload_bytes; /* and the body, decoded */
 }

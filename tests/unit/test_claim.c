@@ -36,7 +36,7 @@ static void test_what_is_put_is_parsed_again(void **state)
         assert_int_equal(origin, cases[i].origin);
         assert_true(str_equal(score, cases[i].score));
         assert_true(str_equal(payload, cases[i].payload));
-        assert_int_equal(claim_bytes(claim), cases[i].payload.len);
+        assert_int_equal(claim_bytes(claim), 2 * cases[i].payload.len);
         buf_clear(&out);
         claim_destroy(claim);
     }
