@@ -153,7 +153,8 @@ void admit_again(struct scheduler *s, struct claim *claim)
     if (limits_settle(s, claim))
         return;
     lane = lanes_get(s->lanes, claim->url.authority, now_ms);
-    if (lane->circuit.state == CIRCUIT_OPEN)
+    if (lane->circuit.state == CIRCUIT_OPEN &&
+        lanes_course(s->lanes, lane, claim, now_ms) == COURSE_PARK)
         conclude_park(s, claim, lane);
     else
         lanes_add(s->lanes, lane, claim, true, now_ms);

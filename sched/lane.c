@@ -185,10 +185,11 @@ enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
     bool returned = !claim_is_queued(claim->origin);
 
     if (lane->circuit.state != CIRCUIT_CLOSED) {
-        bool due = lane->circuit.state == CIRCUIT_OPEN && lane->probe == LANE_PROBE_NONE &&
+        bool won = lane->circuit.state == CIRCUIT_PROBING; /* the job it was won for may be gone */
+        bool due = lane->probe == LANE_PROBE_NONE &&
                    lane->circuit.probe_ms <= lanes_unix_ms(lanes, now_ms);
         bool alone = lane->waiting + lane->low_waiting + lane->in_flight == 0;
-        return due && alone ? COURSE_LANE : COURSE_PARK;
+        return alone && (won || due) ? COURSE_LANE : COURSE_PARK;
     }
     if (!has_room(lanes, lane, claim->low, returned, now_ms))
         return COURSE_BOOK;

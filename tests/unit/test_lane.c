@@ -780,8 +780,13 @@ static void test_an_open_circuit_lets_one_probe_pass(void **state)
     lanes_probe_asked(f.lanes, lane, f.now_ms);
     assert_null(next(&f, 0));
     lanes_probe_answered(f.lanes, lane, true, f.now_ms);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_PARK);
+    lanes_remove(f.lanes, claim, f.now_ms); /* whatever became of it, the next one is the probe */
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_LANE);
+    lanes_add(f.lanes, lane, claim, true, f.now_ms);
     assert_ptr_equal(next(&f, 0), claim);
     assert_false(lanes_is_probe(lane));
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_PARK);
     add(&f, lane);
     assert_null(next(&f, 0));
     const struct lane_result good = {.answer = LANE_ANSWERED, .total_ms = 10};
