@@ -62,17 +62,13 @@ def signature_seconds():
 
 
 def make_jobs(world):
-    inbox = world.fediverse.inbox
-    healthy = [
-        delivery(post, inbox(host), bytes_of_content=BODY_BYTES) for post in range(POSTS) for host in HEALTHY
-    ]
-    failing = [
-        delivery(post, inbox(host), bytes_of_content=BODY_BYTES) for post in range(POSTS) for host in FAILING
-    ]
-    holes = [
-        delivery(post, inbox(host), bytes_of_content=BODY_BYTES)
-        for post in range(POSTS_INTO_HOLES) for host in BLACK_HOLES
-    ]
+    def job(post, host):  # what one sender sends to one inbox goes one by one: here each has one of its own
+        inbox = world.fediverse.inbox(host, f"/users/{post}/inbox")
+        return delivery(post, inbox, bytes_of_content=BODY_BYTES)
+
+    healthy = [job(post, host) for post in range(POSTS) for host in HEALTHY]
+    failing = [job(post, host) for post in range(POSTS) for host in FAILING]
+    holes = [job(post, host) for post in range(POSTS_INTO_HOLES) for host in BLACK_HOLES]
     # The way a fan-out leaves Mastodon: post by post, all hosts mixed.
     return healthy, sorted(healthy + failing + holes, key=lambda job: job["args"][0])
 
@@ -157,7 +153,7 @@ def show(folder, keep):
         ruby.spawn(["sidekiq", "-q", "default", "-r", os.path.join(FEDIVERSE, "default.rb")],
                    env={**os.environ, "REDIS_URL": world.redis.url}, cwd=ruby.folder)
         ruby.await_ready(lambda: world.redis_client.scard("processes") == 1)
-        machine = Machine(world, os.path.join(folder, "machine"))
+        machine = Machine(world, os.path.join(folder, "machine"), FEDPUSH_MAX_RATE=0)  # as fast as it goes
         say("\n== fedpush setup, fedpush check")
         say(command(world, machine, "setup") + command(world, machine, "check"))
         signature = signature_seconds()
