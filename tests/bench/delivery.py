@@ -87,7 +87,7 @@ def measure(arguments, folder):
     stage = Stage(folder)
     machine = None
     try:
-        machine = Machine(stage, os.path.join(folder, "machine"), FEDPUSH_LOG_LEVEL="warn")
+        machine = Machine(stage, os.path.join(folder, "machine"), FEDPUSH_LOG_LEVEL="warn", FEDPUSH_MAX_RATE=0)
         assert fedpush(stage, "setup").returncode == 0
         machine.start(ready=False)
         inboxes = [f"http://host-{i}.fedi.test:{stage.sink.port}/inbox" for i in range(arguments.hosts)]
