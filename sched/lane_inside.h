@@ -1,7 +1,7 @@
 /*
  * What the files that are the lanes share: lane.c (their life and what they learn), lane_ring.c
- * (which of them may go), lane_turn.c (whose turn it is), lane_words.c (why). Nobody else includes
- * this.
+ * (which of them may go), lane_turn.c (whose turn it is), lane_words.c (why), lane_book.c (what
+ * comes back later). Nobody else includes this.
  */
 #ifndef FEDPUSH_SCHED_LANE_INSIDE_H
 #define FEDPUSH_SCHED_LANE_INSIDE_H
@@ -10,7 +10,9 @@
 #include "sched/rate.h"
 
 enum {
+    LANE_SHARE = 16,        /* of the look-ahead */
     LANE_SUSPECT_SHARE = 4, /* of slots and look-ahead */
+    BOOKED_SOON_MS = 1000,  /* what is booked for so soon is as good as here */
     WHEEL_TICK_MS = 32,
     WHEEL_BUCKETS = 256,
 };
