@@ -3,6 +3,7 @@
 `pull`, and posts to the same hosts before, meanwhile and afterwards.
 
     tests/bench/backlog.py [--jobs N] [--hosts N] [--inboxes N] [--every SECONDS] [--quiet SECONDS] [--most SECONDS]
+        [--rate N]
 
 Prints what of `pull` is delivered each second, how long a post's deliveries take from the push to their
 receiver, and memory; ends with an error when a job is lost or the ledger doesn't agree. Redis writes
@@ -167,7 +168,7 @@ def check(stage, posts, total):
 
 def measure(arguments, folder):
     stage = Stage(folder, {"appendonly": "no"})
-    machine = Machine(stage, os.path.join(folder, "machine"), **SETTINGS)
+    machine = Machine(stage, os.path.join(folder, "machine"), FEDPUSH_MAX_RATE=str(arguments.rate), **SETTINGS)
     try:
         assert fedpush(stage, "setup", **SETTINGS).returncode == 0
         machine.start()
@@ -208,6 +209,7 @@ def main():
     parser.add_argument("--every", type=float, default=2, help="seconds from post to post")
     parser.add_argument("--quiet", type=float, default=30, help="seconds of posts without a backlog")
     parser.add_argument("--most", type=float, default=3600, help="seconds in which the backlog is served")
+    parser.add_argument("--rate", type=int, default=1000, help="FEDPUSH_MAX_RATE; 0: none")
     folder = tempfile.mkdtemp(prefix="fedpush-bench-")
     os.chmod(folder, 0o755)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
