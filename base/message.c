@@ -187,6 +187,19 @@ bool message_get_abort(struct str payload, struct message_abort *m)
     return at_end(&reader);
 }
 
+void message_put_foresee(struct buf *out, const struct message_foresee *m)
+{
+    put_str(out, m->host);
+}
+
+bool message_get_foresee(struct str payload, struct message_foresee *m)
+{
+    struct reader reader = {payload, false};
+
+    m->host = get_str(&reader, MESSAGE_MAX_TEXT_BYTES);
+    return at_end(&reader);
+}
+
 void message_put_hello(struct buf *out, const struct message_hello *m)
 {
     put_u32(out, m->credits);

@@ -4,7 +4,7 @@
  * checks every bound, and never asserts on what another process sent. Slices of a decoded message
  * borrow the payload.
  *
- *   scheduler --JOB, CANCEL, ABORT, PING--> worker        worker --HELLO, OUTCOME, PONG-->
+ *   scheduler --JOB, CANCEL, ABORT, FORESEE, PING--> worker        worker --HELLO, OUTCOME, PONG-->
  * scheduler worker --SIGN--> signer                        signer --SIGNED--> worker
  */
 #ifndef FEDPUSH_BASE_MESSAGE_H
@@ -23,6 +23,7 @@ enum message_type {
     MESSAGE_SIGN,
     MESSAGE_SIGNED,
     MESSAGE_ABORT,
+    MESSAGE_FORESEE,
 };
 
 enum {
@@ -61,6 +62,11 @@ struct message_job {
  * that isn't there has ended. */
 struct message_abort {
     uint64_t id;
+};
+
+/* FORESEE: jobs for this host (a normalized authority) will come; its name may be asked for. */
+struct message_foresee {
+    struct str host;
 };
 
 /* First message of a worker: how many jobs it may hold. */
@@ -154,6 +160,8 @@ void message_put_job(struct buf *out, const struct message_job *m);
 bool message_get_job(struct str payload, struct message_job *m) FP_MUST_CHECK;
 void message_put_abort(struct buf *out, const struct message_abort *m);
 bool message_get_abort(struct str payload, struct message_abort *m) FP_MUST_CHECK;
+void message_put_foresee(struct buf *out, const struct message_foresee *m);
+bool message_get_foresee(struct str payload, struct message_foresee *m) FP_MUST_CHECK;
 void message_put_hello(struct buf *out, const struct message_hello *m);
 bool message_get_hello(struct str payload, struct message_hello *m) FP_MUST_CHECK;
 void message_put_ping(struct buf *out, const struct message_ping *m);

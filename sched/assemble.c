@@ -225,6 +225,7 @@ static void make_lanes(struct scheduler *s)
     memcpy(dispatch.ticket_key, p->ticket_key, TICKET_KEY_BYTES);
     s->dispatch = dispatch_create(&dispatch);
     sodium_memzero(dispatch.ticket_key, TICKET_KEY_BYTES);
+    s->foresight = foresight_create(s->lanes, s->dispatch, p->config.dns_rate);
 }
 
 void assemble(struct scheduler *s)

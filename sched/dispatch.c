@@ -287,6 +287,18 @@ void dispatch_cancel(struct dispatch *d)
     }
 }
 
+void dispatch_foresee(struct dispatch *d, unsigned worker, struct str host)
+{
+    struct channel *channel = channel_of(d, worker);
+    const struct message_foresee foreseen = {.host = host};
+
+    if (channel->ipc == NULL)
+        return;
+    buf_reset(&d->scratch);
+    message_put_foresee(&d->scratch, &foreseen);
+    ipc_send(channel->ipc, MESSAGE_FORESEE, buf_str(&d->scratch));
+}
+
 void dispatch_abort(struct dispatch *d, const struct claim *claim)
 {
     struct channel *channel = channel_of(d, claim->worker);

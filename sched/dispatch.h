@@ -52,6 +52,8 @@ void dispatch_send(struct dispatch *dispatch, unsigned worker, struct claim *cla
 void dispatch_cancel(struct dispatch *dispatch);
 /* Asks its worker to end this claim (CLAIM_FLIGHT) at once, even when it is on the wire. */
 void dispatch_abort(struct dispatch *dispatch, const struct claim *claim);
+/* Tells a worker that jobs for this host will come; nothing when there is no such worker. */
+void dispatch_foresee(struct dispatch *dispatch, unsigned worker, struct str host);
 /* Each second: looks for stuck workers, and what waits for failing hosts. */
 void dispatch_tick(struct dispatch *dispatch);
 /* Some worker is later than LAG_TOLERATED_MS. */

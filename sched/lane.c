@@ -74,7 +74,7 @@ int64_t lanes_unix_ms(const struct lanes *lanes, int64_t now_ms)
 /* FNV-1a: which worker serves a host must not change while the scheduler lives; it need not be
  * secret, since choosing names that meet in one worker gains a stranger nothing but that worker's
  * share. */
-static unsigned worker_of(const struct lanes *lanes, struct str host)
+unsigned lanes_worker(const struct lanes *lanes, struct str host)
 {
     uint64_t hash = 14695981039346656037u;
     for (size_t i = 0; i < host.len; i++)
@@ -96,7 +96,7 @@ struct lane *lanes_get(struct lanes *lanes, struct str host, int64_t now_ms)
         char *name = (char *)(lane + 1);
         memcpy(name, host.ptr, host.len);
         lane->host = (struct str){name, host.len};
-        lane->worker = worker_of(lanes, host);
+        lane->worker = lanes_worker(lanes, host);
         lane->suspect = true;
         lane->mean_ms = FIRST_MEAN_MS;
         window_init(&lane->window, now_ms);

@@ -118,6 +118,7 @@ int64_t lanes_unix_ms(const struct lanes *lanes, int64_t now_ms);
 /* The host's lane, made when it isn't there (suspect, as a host without any success is). */
 struct lane *lanes_get(struct lanes *lanes, struct str host, int64_t now_ms);
 struct lane *lanes_find(const struct lanes *lanes, struct str host); /* or NULL */
+unsigned lanes_worker(const struct lanes *lanes, struct str host);   /* who serves it */
 /* What is known from earlier runs. `success_ms`: monotonic, of its last success, 0: unknown. */
 void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t success_ms,
                  int64_t now_ms);

@@ -347,6 +347,7 @@ static void on_tick(void *arg)
     watch_connections(s);
     release_held(s);
     dispatch_tick(s->dispatch);
+    foresight_tick(s->foresight);
     observer_tick(s->observer);
     look_at_fleet(s);
     if (s->schemes != NULL)
@@ -409,6 +410,8 @@ static void on_history_host(void *arg, struct str host, bool suspect, int64_t su
         success_s >= 0 && success_s < now_ms / 1000 ? now_ms - success_s * 1000 : 0;
 
     lanes_learn(s->lanes, host, suspect, success_ms, now_ms);
+    if (!suspect && success_s >= 0 && success_s < FORESIGHT_LATELY_S)
+        foresight_add(s->foresight, host);
 }
 
 /* Nothing is claimed before it is known which hosts are suspect, or PostgreSQL has had its chance
@@ -454,6 +457,7 @@ static void on_peer(void *arg, enum role role, unsigned index, int fd)
     }
     if (s->dispatch != NULL) {
         dispatch_connect(s->dispatch, index, fd);
+        foresight_again(s->foresight);
     } else if (index == CONTROL_QUARANTINE_INDEX) {
         s->quarantine_fd = fd;
     } else {

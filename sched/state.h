@@ -13,6 +13,7 @@
 #include "sched/dispatch.h"
 #include "sched/doubts.h"
 #include "sched/followers.h"
+#include "sched/foresight.h"
 #include "sched/health.h"
 #include "sched/incumbent.h"
 #include "sched/intake.h"
@@ -108,6 +109,7 @@ struct scheduler {
     struct limits limits;
     struct lanes *lanes;
     struct dispatch *dispatch;
+    struct foresight *foresight;
     struct quarantine quarantine;
     struct doubts *doubts;
     struct fleet *fleet;

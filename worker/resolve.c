@@ -351,6 +351,14 @@ struct resolve_wait *resolver_ask(struct resolver *r, struct str host, resolve_f
     return wait;
 }
 
+void resolver_foresee(struct resolver *r, struct str host)
+{
+    if (table_get(r->by_host, host) != NULL || table_count(r->by_host) >= MAX_ENTRIES / 2)
+        return;
+    entry_for(r, host);
+    start_queued(r);
+}
+
 void resolver_cancel(struct resolve_wait *wait)
 {
     TAILQ_REMOVE(&wait->of->waits, wait, entry);

@@ -26,6 +26,9 @@ void resolver_destroy(struct resolver *resolver); /* no callback any more */
 struct resolve_wait *resolver_ask(struct resolver *resolver, struct str host, resolve_fn *fn,
                                   void *arg);
 void resolver_cancel(struct resolve_wait *wait); /* before fn was called */
+/* It will be asked for: looked up now, unless something is known of it or the cache is half full.
+ */
+void resolver_foresee(struct resolver *resolver, struct str host);
 size_t resolver_cached(const struct resolver *resolver);
 
 #endif

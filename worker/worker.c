@@ -133,6 +133,28 @@ static bool on_abort(struct worker *w, struct str payload)
     return true;
 }
 
+/* A name that a proxy will resolve is not asked for here, a literal has none. */
+static bool on_foresee(struct worker *w, struct str payload)
+{
+    struct message_foresee foreseen;
+    struct buf text;
+    struct url url;
+    struct err err;
+
+    if (!message_get_foresee(payload, &foreseen))
+        return false;
+    buf_init(&text, MESSAGE_MAX_TEXT_BYTES + 16);
+    buf_printf(&text, "https://%.*s/", STR_ARG(foreseen.host));
+    if (url_parse(&url, buf_str(&text), &err) == FP_OK) {
+        if (!url.ip_literal && !proxy_host_is_hidden(url.host) &&
+            proxy_for(&w->proxies, url.host) == NULL)
+            resolver_foresee(w->context.resolver, url.host);
+        url_clear(&url);
+    }
+    buf_clear(&text);
+    return true;
+}
+
 static bool scheduler_frame(void *arg, struct ipc *ipc, uint16_t type, struct str payload)
 {
     struct worker *w = arg;
@@ -146,6 +168,8 @@ static bool scheduler_frame(void *arg, struct ipc *ipc, uint16_t type, struct st
         return payload.len == 0;
     case MESSAGE_ABORT:
         return on_abort(w, payload);
+    case MESSAGE_FORESEE:
+        return on_foresee(w, payload);
     case MESSAGE_PING:
         if (!message_get_ping(payload, &ping))
             return false;

@@ -29,11 +29,13 @@ ROUND_TRIP(outcome)
 ROUND_TRIP(sign)
 ROUND_TRIP(signed)
 ROUND_TRIP(abort)
+ROUND_TRIP(foresee)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const checks[])(struct str, struct buf *) = {
-        check_job, check_hello, check_ping, check_outcome, check_sign, check_signed, check_abort};
+        check_job,  check_hello,  check_ping,  check_outcome,
+        check_sign, check_signed, check_abort, check_foresee};
     struct buf out;
 
     if (size == 0)

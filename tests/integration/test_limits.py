@@ -3,8 +3,9 @@
 import resource
 import subprocess
 
-from jobs import assert_all_delivered_once, delivered, fanout, push_fanout, wait_settled
+from jobs import assert_all_delivered_once, delivered, delivery, fanout, push_fanout, wait_settled
 from machine import BINARY, environment
+from renamed import RenamedHost
 from servers import wait_for
 
 
@@ -33,6 +34,18 @@ def test_a_worker_without_descriptors_waits_for_them(world, machines):
     wait_for(delivered(world, 200), 60, machine.log)
     wait_settled(world)
     assert_all_delivered_once(world, jobs)
+
+
+def test_names_are_asked_for_before_the_first_post(world, machines):
+    """Of hosts that were delivered to lately, so that a post to thousands needn't wait for their names."""
+    first = machines()
+    push_fanout(world.redis, [delivery(1, world.fediverse.inbox("host-1"))])
+    wait_for(lambda: world.postgres.query(world.database, "SELECT 1 FROM fedpush.domain_health"), 30, first.log)
+    first.stop()
+    host = RenamedHost("host-1.fedi.test", "127.0.0.1", world.names)
+    second = machines(FEDPUSH_RESOLVERS=host.resolver)
+    wait_for(lambda: host.asked > 0, 30, second.log)
+    assert world.fediverse.summary()["posts"] == 1
 
 
 def check_says(world, tmp_path, descriptors, **settings):

@@ -152,6 +152,26 @@ static void an_abort_survives_the_trip(void **state)
     buf_clear(&out);
 }
 
+static bool decode_foresee(struct str payload)
+{
+    struct message_foresee m;
+    return message_get_foresee(payload, &m);
+}
+
+static void a_foreseen_host_survives_the_trip(void **state)
+{
+    struct message_foresee got;
+    struct buf out;
+    (void)state;
+
+    buf_init(&out, 64);
+    message_put_foresee(&out, &(struct message_foresee){STR("host.test:8443")});
+    assert_consumes_exactly(&out, decode_foresee);
+    assert_true(message_get_foresee(buf_str(&out), &got));
+    assert_str(got.host, STR("host.test:8443"));
+    buf_clear(&out);
+}
+
 static void hello_and_ping_survive_the_trip(void **state)
 {
     struct message_hello hello;
@@ -380,6 +400,7 @@ int main(void)
         cmocka_unit_test(a_job_survives_the_trip),
         cmocka_unit_test(a_job_with_an_unknown_knock_is_refused),
         cmocka_unit_test(an_abort_survives_the_trip),
+        cmocka_unit_test(a_foreseen_host_survives_the_trip),
         cmocka_unit_test(hello_and_ping_survive_the_trip),
         cmocka_unit_test(an_outcome_survives_the_trip),
         cmocka_unit_test(outcomes_that_mean_nothing_are_refused),

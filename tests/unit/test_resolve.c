@@ -442,6 +442,22 @@ static void entries_are_bounded(void **state)
     assert_int_equal(resolver_cached(f->resolver), 20000);
 }
 
+/* Whoever asks then need not wait for the name server. */
+static void a_foreseen_name_is_there_when_it_is_asked_for(void **state)
+{
+    struct fixture *f = *state;
+
+    resolver_foresee(f->resolver, STR("hold.test"));
+    for (int i = 0; i < 1500 && f->asked == 0; i++)
+        server_run(f->base, 20);
+    assert_int_equal(f->asked, 1);
+    resolver_foresee(f->resolver, STR("hold.test"));
+    release(f);
+    look_up(f, "hold.test");
+    assert_int_equal(f->result.status, DNS_FOUND);
+    assert_int_equal(f->asked, 1);
+}
+
 static void nobody_is_called_after_the_end(void **state)
 {
     struct fixture *f = *state;
@@ -473,6 +489,7 @@ int main(void)
         TEST(at_most_256_look_ups_run_at_once),
         TEST(look_ups_begin_at_their_rate),
         TEST(entries_are_bounded),
+        TEST(a_foreseen_name_is_there_when_it_is_asked_for),
         TEST(nobody_is_called_after_the_end),
     };
     if (sodium_init() < 0)
