@@ -367,8 +367,8 @@ static void complain(struct health *h, enum postgres_status status, PGresult *re
     h->complained_ms = now_ms;
     if (state != NULL && strcmp(state, "42501") == 0)
         snprintf(remedy, sizeof(remedy),
-                 "GRANT USAGE ON SCHEMA fedpush TO \"%s\"; GRANT SELECT, INSERT, UPDATE ON ALL "
-                 "TABLES IN SCHEMA fedpush TO \"%s\"",
+                 "GRANT USAGE ON SCHEMA fedpush TO \"%s\"; GRANT SELECT, INSERT, UPDATE, "
+                 "DELETE ON ALL TABLES IN SCHEMA fedpush TO \"%s\"",
                  postgres_user(h->postgres), postgres_user(h->postgres));
     else if (status == POSTGRES_LOST)
         snprintf(remedy, sizeof(remedy), "it is written when PostgreSQL is back");

@@ -54,7 +54,40 @@ static const char version_2[] =
     "INSERT INTO fedpush.schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;"
     "COMMIT;";
 
-static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2};
+/*
+ * History: what became of attempts by host and hour, by machine and minute or hour, and the latest
+ * errors. Rows are counted up again and again: room in their pages keeps their indexes as they are.
+ */
+#define COUNTS                                                                                     \
+    " delivered bigint NOT NULL DEFAULT 0, retried bigint NOT NULL DEFAULT 0,"                     \
+    " rejected bigint NOT NULL DEFAULT 0, exhausted bigint NOT NULL DEFAULT 0,"                    \
+    " sent_bytes bigint NOT NULL DEFAULT 0,"                                                       \
+    " latency bigint[] NOT NULL DEFAULT array_fill(0::bigint, ARRAY[24]),"
+#define FLEET                                                                                      \
+    " machine text NOT NULL, handed_off bigint NOT NULL DEFAULT 0," COUNTS                         \
+    " queue_length bigint, oldest_age_ms bigint, in_flight bigint, open_circuits bigint,"
+static const char version_3[] =
+    "BEGIN;"
+    "SELECT pg_advisory_xact_lock(8316293741);"
+    "CREATE TABLE IF NOT EXISTS fedpush.domain_hourly ("
+    " host text NOT NULL, hour timestamptz NOT NULL, hours smallint NOT NULL DEFAULT 1," COUNTS
+    " PRIMARY KEY (host, hour)) WITH (fillfactor = 70);"
+    "CREATE INDEX IF NOT EXISTS domain_hourly_hour ON fedpush.domain_hourly (hour);"
+    "CREATE TABLE IF NOT EXISTS fedpush.fleet_minutely ("
+    " minute timestamptz NOT NULL," FLEET " PRIMARY KEY (minute, machine)) WITH (fillfactor = 70);"
+    "CREATE TABLE IF NOT EXISTS fedpush.fleet_hourly ("
+    " hour timestamptz NOT NULL," FLEET " PRIMARY KEY (hour, machine)) WITH (fillfactor = 70);"
+    "CREATE TABLE IF NOT EXISTS fedpush.domain_error ("
+    " host text NOT NULL, error text NOT NULL, status integer, count bigint NOT NULL DEFAULT 0,"
+    " first_at timestamptz NOT NULL, last_at timestamptz NOT NULL,"
+    " PRIMARY KEY (host, error)) WITH (fillfactor = 70);"
+    "CREATE INDEX IF NOT EXISTS domain_error_last_at ON fedpush.domain_error (last_at);"
+    "INSERT INTO fedpush.schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;"
+    "COMMIT;";
+#undef COUNTS
+#undef FLEET
+
+static const char *const migrations[SCHEMA_VERSION] = {version_1, version_2, version_3};
 
 /* SURVEYING --> READING --version--> MIGRATING (while one is missing) --> done; a check goes from
  * READING to RIGHTS instead. */
@@ -86,7 +119,7 @@ static void end_denied(struct schema_run *run)
 
     snprintf(text, sizeof(text),
              "rights on schema fedpush are missing: as its owner run GRANT USAGE ON SCHEMA fedpush "
-             "TO %s; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA fedpush TO %s",
+             "TO %s; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA fedpush TO %s",
              run->user, run->user);
     end(run, FP_DENIED, text);
 }
@@ -152,16 +185,18 @@ static void on_rights(void *arg, enum postgres_status status, PGresult *result, 
         end_denied(run);
 }
 
+/* Of these old rows are removed, too. */
+#define HISTORY "'domain_hourly', 'fleet_minutely', 'fleet_hourly', 'domain_error'"
 static void check_rights(struct schema_run *run)
 {
     postgres_query(
         run->postgres, on_rights, run, DEADLINE_MS,
         "SELECT has_schema_privilege('fedpush', 'USAGE') AND bool_and("
         "has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') AND "
-        "has_table_privilege(c.oid, 'UPDATE')) FROM pg_class c JOIN pg_namespace n ON n.oid = "
-        "c.relnamespace "
-        "WHERE n.nspname = 'fedpush' AND c.relname IN ('inbox_health', 'domain_health', "
-        "'domain_policy', 'audit')",
+        "has_table_privilege(c.oid, 'UPDATE') AND (has_table_privilege(c.oid, 'DELETE') OR "
+        "c.relname NOT IN (" HISTORY "))) FROM pg_class c JOIN pg_namespace n ON n.oid = "
+        "c.relnamespace WHERE n.nspname = 'fedpush' AND c.relname IN ('inbox_health', "
+        "'domain_health', 'domain_policy', 'audit', " HISTORY ")",
         0, NULL);
 }
 

@@ -106,7 +106,8 @@ static void create_on_the_database_is_all_that_setup_needs(void **state)
     char *tables = server_sql_value(
         &server, "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables"
                  " WHERE schemaname = 'fedpush' AND tableowner = 'Maker one'");
-    assert_string_equal(tables, "audit domain_health domain_policy inbox_health schema_version");
+    assert_string_equal(tables, "audit domain_error domain_health domain_hourly domain_policy "
+                                "fleet_hourly fleet_minutely inbox_health schema_version");
     free(tables);
     char *versions =
         server_sql_value(&server, "SELECT count(*) = max(version) FROM fedpush.schema_version");
@@ -143,6 +144,9 @@ static void the_grants_of_a_check_are_enough(void **state)
         "REVOKE INSERT ON fedpush.inbox_health FROM runner",
         "REVOKE UPDATE ON fedpush.domain_policy FROM runner",
         "REVOKE INSERT ON fedpush.audit FROM runner",
+        "REVOKE UPDATE ON fedpush.domain_hourly FROM runner",
+        "REVOKE DELETE ON fedpush.fleet_minutely FROM runner",
+        "REVOKE DELETE ON fedpush.domain_error FROM runner",
     };
     (void)state;
 
@@ -159,6 +163,28 @@ static void the_grants_of_a_check_are_enough(void **state)
         obey(answer.message);
         assert_int_equal(run_as("runner", schema_check).code, FP_OK);
     }
+}
+
+/* As fedpush 0.1 of version 2 left it, with a row in it. */
+static void an_older_schema_is_upgraded_and_keeps_what_it_has(void **state)
+{
+    (void)state;
+
+    assert_int_equal(run_as("postgres", schema_setup).code, FP_OK);
+    server_sql(&server, "DROP TABLE fedpush.domain_hourly, fedpush.fleet_minutely,"
+                        " fedpush.fleet_hourly, fedpush.domain_error;"
+                        "DELETE FROM fedpush.schema_version WHERE version > 2;"
+                        "INSERT INTO fedpush.domain_health (host, delivered) VALUES ('a.test', 7)");
+    struct answer answer = run_as("postgres", schema_check);
+    assert_int_equal(answer.code, FP_UNAVAILABLE);
+    assert_int_equal(answer.version, 2);
+    assert_int_equal(run_as("postgres", schema_setup).code, FP_OK);
+    assert_int_equal(run_as("postgres", schema_check).version, SCHEMA_VERSION);
+    char *rows = server_sql_value(
+        &server, "SELECT delivered || ' ' || (SELECT count(*) FROM fedpush.domain_hourly) FROM "
+                 "fedpush.domain_health");
+    assert_string_equal(rows, "7 0");
+    free(rows);
 }
 
 static void a_newer_schema_is_left_alone(void **state)
@@ -233,6 +259,7 @@ int main(void)
                                forget_schema),
         cmocka_unit_test_setup(a_schema_of_somebody_else_is_named_as_such, forget_schema),
         cmocka_unit_test_setup(the_grants_of_a_check_are_enough, forget_schema),
+        cmocka_unit_test_setup(an_older_schema_is_upgraded_and_keeps_what_it_has, forget_schema),
         cmocka_unit_test_setup(a_newer_schema_is_left_alone, forget_schema),
         cmocka_unit_test_setup(two_machines_may_set_up_at_once, forget_schema),
         cmocka_unit_test_setup(a_failed_setup_leaves_nothing, forget_schema),
