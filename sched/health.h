@@ -15,6 +15,7 @@ enum health_result {
     HEALTH_RETRIED,   /* failed, will be tried again */
     HEALTH_REJECTED,  /* unsalvageable answer, or refused address: dropped */
     HEALTH_EXHAUSTED, /* failed for the last time */
+    HEALTH_RESULTS
 };
 
 struct health_event {
@@ -22,6 +23,7 @@ struct health_event {
     struct str inbox; /* url.text */
     enum health_result result;
     bool transport_failure; /* no HTTP answer */
+    bool unresolved;        /* of these: our resolver didn't say where the host is */
     uint16_t status;        /* 0 without an answer */
     uint32_t total_ms;
     uint32_t sent_bytes;

@@ -4,7 +4,7 @@
  * fedpush.schema_version(version, applied_at), fedpush.inbox_health(inbox_url PK, host, …),
  * fedpush.domain_health(host PK, …), fedpush.domain_policy(domain PK, version, policy: as in
  * base/policy.h), fedpush.audit(id PK, at, who, action, domain, detail), and the history, all times
- * UTC, latency: attempts by total_ms in HISTORY_BUCKETS (history.h):
+ * UTC, latency: attempts by total_ms in COUNTS_BUCKETS (counts.h):
  * fedpush.domain_hourly(host, hour PK, hours: 1, or 24 for a day that was rolled up, delivered,
  * retried, rejected, exhausted, sent_bytes, latency), fedpush.fleet_minutely(minute, machine PK,
  * the same counts, handed_off, and the highest of queue_length, oldest_age_ms, in_flight,
