@@ -17,7 +17,8 @@ static const struct {
 } roles[REDIS_ROLES] = {
     [REDIS_ROLE_SIDEKIQ] =
         {"sidekiq",
-         "+bitfield +blmove +del +eval +evalsha +exists +expire +get +hdel +hexists +hget +hgetall "
+         "+bitfield +blmove +del +eval +evalsha +exists +expire +get +getdel +hdel +hexists +hget "
+         "+hgetall "
          "+hincrby +hkeys +hlen +hmget +hscan +hset +hsetnx +incrby +info +lindex +llen +lmove "
          "+lpop +lpush +lrange +lrem +lset +ping +role +rpop +rpush +sadd +scard +script|load "
          "+select +set "

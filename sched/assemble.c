@@ -2,6 +2,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "sched/state.h"
@@ -160,6 +161,8 @@ static void make_recording(struct scheduler *s)
                                                       .arg = s};
     s->availability = availability_create(&availability);
     s->health = health_create(p->base, &p->clock, s->postgres_fedpush);
+    s->footprint = footprint_create(getppid(), "/proc", "/sys/fs/cgroup");
+    s->started_ms = clock_wall_us(&p->clock) / 1000;
     const struct settle_options settle = {.base = p->base,
                                           .clock = &p->clock,
                                           .redis = s->redis,
@@ -219,7 +222,14 @@ static void make_lanes(struct scheduler *s)
                                         .closed = circuits_closed_elsewhere,
                                         .arg = s};
     s->fleet = fleet_create(&fleet);
-    s->questions = questions_create(&p->clock, s->redis, &s->keys, s->membership, s->lanes);
+    const struct questions_options questions = {.clock = &p->clock,
+                                                .redis = s->redis,
+                                                .keys = &s->keys,
+                                                .membership = s->membership,
+                                                .lanes = s->lanes,
+                                                .drain = scheduler_on_stop,
+                                                .arg = s};
+    s->questions = questions_create(&questions);
     s->releases = releases_create(&p->clock, s->lanes, s->fleet);
     s->wake = loop_timer_create(p->base, admit_wake, s);
     memcpy(dispatch.ticket_key, p->ticket_key, TICKET_KEY_BYTES);

@@ -166,12 +166,14 @@ static void record(struct scheduler *s, const struct claim *claim,
         .inbox = claim->url.text,
         .result = result,
         .transport_failure = judgement->transport_failure,
+        .unresolved = judgement->transport_failure && judgement->failure == FAILURE_RESOLVER,
         .status = outcome->kind == OUTCOME_RESPONSE ? outcome->status : 0,
         .total_ms = outcome->total_ms,
         .sent_bytes = outcome->sent_bytes,
         .error = str_of(judgement->error_message),
         .wall_us = clock_wall_us(&s->process.clock),
     };
+    counts_add(&s->counts, &event, clock_mono_ms(&s->process.clock));
     health_record(s->health, &event);
 }
 

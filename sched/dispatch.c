@@ -403,15 +403,22 @@ unsigned dispatch_free_slots(const struct dispatch *d, unsigned workers, unsigne
     return allowed > busy ? allowed - busy : 0;
 }
 
-bool dispatch_is_late(const struct dispatch *d, unsigned workers)
+uint32_t dispatch_lag_ms(const struct dispatch *d, unsigned workers)
 {
     int64_t now_ms = clock_mono_ms(d->o.clock);
+    uint32_t worst_ms = 0;
 
     for (unsigned i = 0; i < workers; i++) {
-        if (lag_ms(&d->channels[i].lag, now_ms) > LAG_TOLERATED_MS)
-            return true;
+        uint32_t late_ms = lag_ms(&d->channels[i].lag, now_ms);
+        if (late_ms > worst_ms)
+            worst_ms = late_ms;
     }
-    return false;
+    return worst_ms;
+}
+
+bool dispatch_is_late(const struct dispatch *d, unsigned workers)
+{
+    return dispatch_lag_ms(d, workers) > LAG_TOLERATED_MS;
 }
 
 unsigned dispatch_in_flight(const struct dispatch *d)

@@ -56,6 +56,8 @@ void dispatch_abort(struct dispatch *dispatch, const struct claim *claim);
 void dispatch_foresee(struct dispatch *dispatch, unsigned worker, struct str host);
 /* Each second: looks for stuck workers, and what waits for failing hosts. */
 void dispatch_tick(struct dispatch *dispatch);
+/* How late the latest worker is (lag.h). */
+uint32_t dispatch_lag_ms(const struct dispatch *dispatch, unsigned workers);
 /* Some worker is later than LAG_TOLERATED_MS. */
 bool dispatch_is_late(const struct dispatch *dispatch, unsigned workers);
 /* How many more jobs the workers should be given, as late as they are, of `slots` for all of them.

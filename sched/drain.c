@@ -131,6 +131,7 @@ static void on_left(void *arg, enum redis_status status, const redisReply *reply
         return;
     }
     register_leave(s->registration);
+    announce_end(s);
     membership_left(s->membership);
     set_state(s, DRAIN_LEFT);
     drain_step(s);

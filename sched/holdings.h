@@ -13,7 +13,8 @@ struct holdings {
     size_t pull_bytes; /* of them, of claims from queue:pull */
     uint64_t claimed;  /* since start */
     uint64_t settled;
-    uint64_t fenced; /* settled by us, but no longer ours */
+    uint64_t handed_off; /* of these, to another queue */
+    uint64_t fenced;     /* settled by us, but no longer ours */
 };
 
 void holdings_init(struct holdings *holdings);

@@ -19,6 +19,7 @@ void keys_init(struct keys *keys, struct str redis_namespace)
     keys->circuit = keys_prefixed(keys, STR("fedpush:circuit"));
     keys->reserved = keys_prefixed(keys, STR("fedpush:reserved"));
     keys->questions = keys_prefixed(keys, STR("fedpush:questions"));
+    keys->machines = keys_prefixed(keys, STR("fedpush:machines"));
     keys->policies = keys_prefixed(keys, STR("fedpush:policies"));
     keys->audit = keys_prefixed(keys, STR("fedpush:audit"));
     keys->queues = keys_prefixed(keys, STR("queues"));
@@ -41,6 +42,7 @@ void keys_clear(struct keys *keys)
     free(keys->circuit);
     free(keys->reserved);
     free(keys->questions);
+    free(keys->machines);
     free(keys->policies);
     free(keys->audit);
     free(keys->queues);
@@ -80,6 +82,11 @@ char *keys_booked(const struct keys *keys, struct str host)
 char *keys_pairs(const struct keys *keys, struct str host)
 {
     return mem_printf("%sfedpush:pairs:%.*s", keys->prefix, STR_ARG(host));
+}
+
+char *keys_drain(const struct keys *keys, struct str identity)
+{
+    return mem_printf("%sfedpush:drain:%.*s", keys->prefix, STR_ARG(identity));
 }
 
 char *keys_answers(const struct keys *keys, struct str host)

@@ -20,6 +20,8 @@
  *                     Redis' TIME), or "closed", for an hour
  * fedpush:questions   set: hosts that an admin asks about, for ten seconds
  * fedpush:answers:HOST  hash: identity -> words, for half a minute (questions.h)
+ * fedpush:machines    hash: identity -> what that machine says of itself (machine_report.h)
+ * fedpush:drain:ID    string, for a minute: an admin wants this machine to drain and end
  * fedpush:probe:HOST  string: the token of the probe that is under way; expires
  * fedpush:reserved    hash: host -> Unix milliseconds at which its last booked job comes back;
  *                     "HOST called" -> the same of those that were called back
@@ -47,6 +49,7 @@ struct keys {
     char *circuit;
     char *reserved;
     char *questions;
+    char *machines;
     char *policies;
     char *audit;
     char *queues;     /* Sidekiq's set of queue names */
@@ -67,6 +70,7 @@ char *keys_ledger(const struct keys *keys, struct str identity);
 char *keys_probe(const struct keys *keys, struct str host);
 char *keys_booked(const struct keys *keys, struct str host);
 char *keys_pairs(const struct keys *keys, struct str host);
+char *keys_drain(const struct keys *keys, struct str identity);
 char *keys_answers(const struct keys *keys, struct str host);
 char *keys_queue(const struct keys *keys, struct str queue_name);
 char *keys_prefixed(const struct keys *keys, struct str name);

@@ -106,6 +106,13 @@ static void list(struct recovery *r)
     redis_send(r->redis, step, r, 2, words);
 }
 
+/* What its owner said of itself. */
+static void forget_report(struct recovery *r)
+{
+    const struct str words[] = {STR("HDEL"), str_of(r->keys->machines), str_of(r->identity)};
+    redis_send(r->redis, NULL, NULL, 3, words);
+}
+
 static int descending(const void *a, const void *b)
 {
     uint64_t left = *(const uint64_t *)a;
@@ -261,6 +268,7 @@ static void step(void *arg, enum redis_status status, const redisReply *reply)
     }
     switch (r->state) {
     case RECOVER_CONDEMNING:
+        forget_report(r);
         list(r);
         break;
     case RECOVER_LISTING:

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mastodon.h"
+#include "sched/machine_report.h"
 #include "sched/state.h"
 
 enum {
@@ -183,6 +184,7 @@ void scheduler_on_fenced(void *arg)
 
     s->asked_generation++;
     register_fenced(s->registration);
+    announce_end(s);
     settle_forget(s->settle);
     intake_forget(s->intake);
     dispatch_cancel(s->dispatch);
@@ -369,6 +371,8 @@ static void on_tick(void *arg)
         lanes_sweep(s->lanes, clock_mono_ms(&s->process.clock));
     if (membership_state(s->membership) != MEMBER_PRESENT)
         return;
+    if (s->ticks % MACHINE_REPORT_EACH_S == 0)
+        announce(s);
     if (s->ticks % register_beat_s(s->registration) == 0)
         beat_registration(s);
     if (s->ticks % LOOK_TICKS == 0)

@@ -169,10 +169,12 @@ static void finish(struct batch *batch, const redisReply *reply)
     struct settle *settle = batch->settle;
 
     for (unsigned i = 0; i < batch->count; i++) {
-        if (i < reply->elements && reply->element[i]->integer == 1)
+        if (i < reply->elements && reply->element[i]->integer == 1) {
             settle->o.holdings->settled++;
-        else
+            settle->o.holdings->handed_off += batch->items[i].what.verb == SETTLE_HANDOFF;
+        } else {
             settle->o.holdings->fenced++;
+        }
         holdings_remove(settle->o.holdings, batch->items[i].claim);
         claim_destroy(batch->items[i].claim);
     }

@@ -1,7 +1,8 @@
 /*
  * The scheduler's state, shared by the files that are the scheduler: scheduler.c (life), assemble.c
  * (its parts), admit.c (what comes in), conclude.c (what comes out), circuits.c (hosts that don't
- * answer), quarantine.c (what must run alone), limits.c (what admins ordered), drain.c (the end).
+ * answer), quarantine.c (what must run alone), limits.c (what admins ordered), announce.c (what it
+ * says of itself), drain.c (the end).
  * Nobody else includes this.
  */
 #ifndef FEDPUSH_SCHED_STATE_H
@@ -10,9 +11,11 @@
 #include "base/role.h"
 #include "sched/availability.h"
 #include "sched/consumer.h"
+#include "sched/counts.h"
 #include "sched/dispatch.h"
 #include "sched/doubts.h"
 #include "sched/followers.h"
+#include "sched/footprint.h"
 #include "sched/foresight.h"
 #include "sched/health.h"
 #include "sched/incumbent.h"
@@ -104,6 +107,9 @@ struct scheduler {
     struct availability *availability;
     struct followers *followers; /* NULL: no synchronization is sent */
     struct health *health;
+    struct counts counts;
+    struct footprint *footprint;
+    int64_t started_ms;      /* Unix */
     struct schemes *schemes; /* NULL: FEDPUSH_DOUBLE_KNOCK is false */
     struct policies *policies;
     struct limits limits;
@@ -234,6 +240,10 @@ bool limits_settle(struct scheduler *s, struct claim *claim);
 /* A lane that was just made follows, too. */
 void limits_follow(struct scheduler *s, struct lane *lane);
 void limits_tick(struct scheduler *s); /* each second */
+
+/* announce.c */
+void announce(struct scheduler *s);     /* each MACHINE_REPORT_EACH_S */
+void announce_end(struct scheduler *s); /* the identity ends */
 
 /* quarantine.c */
 enum { QUARANTINE_RECOVERIES = 2 };

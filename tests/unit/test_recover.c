@@ -89,6 +89,7 @@ static void make_owner(struct fixture *f, const char *beat, unsigned count)
 {
     store_expect(&f->store, NULL, "ZADD fedpush:identities %s old", beat);
     store_expect(&f->store, NULL, "HSET fedpush:claimed:old seq %u", count);
+    store_expect(&f->store, NULL, "HSET fedpush:machines old {} other {}");
     for (unsigned i = 1; i <= count; i++)
         store_expect(&f->store, NULL, "HSET fedpush:claimed:old %u %s%u}", i,
                      "q\n{\"id\":116543210987654321,\"n\":", i);
@@ -107,6 +108,7 @@ static void expect_queue(struct fixture *f, unsigned first, unsigned last)
 static void expect_gone(struct fixture *f)
 {
     store_expect(&f->store, "0", "EXISTS fedpush:identities fedpush:claimed:old fedpush:wait:old");
+    store_expect(&f->store, "other", "HKEYS fedpush:machines");
 }
 
 static void test_order_survives_many_rounds(void **state)
@@ -154,6 +156,7 @@ static void test_living_owner_is_left_alone(void **state)
     assert_false(f->result.ok);
     assert_true(f->result.alive);
     store_expect(&f->store, "2", "HLEN fedpush:claimed:old");
+    store_expect(&f->store, "2", "HLEN fedpush:machines");
     store_expect(&f->store, "0", "EXISTS queue:push");
     recover(f, RECOVER_OWN); /* of this machine, and known to be gone */
     assert_true(f->result.ok);

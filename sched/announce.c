@@ -1,0 +1,98 @@
+/* What this machine says of itself (machine_report.h), each two seconds, for as long as it has its
+ * identity. Losing it loses two seconds of what is shown. */
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "sched/machine_report.h"
+#include "sched/state.h"
+
+static const char *state_of(const struct scheduler *s)
+{
+    switch (s->state) {
+    case SCHEDULER_STARTING:
+        return "starting";
+    case SCHEDULER_RUNNING:
+        return s->limits.paused ? "paused" : "running";
+    case SCHEDULER_QUIET:
+        return "quiet";
+    case SCHEDULER_FENCED:
+        return "fenced";
+    case SCHEDULER_DRAINING:
+        break;
+    }
+    return "draining";
+}
+
+static unsigned count_open(const struct lanes *lanes)
+{
+    const struct lane *lane;
+    unsigned count = 0;
+    size_t at = 0;
+
+    while ((lane = lanes_each(lanes, &at)) != NULL)
+        count += lane->circuit.state != CIRCUIT_CLOSED;
+    return count;
+}
+
+static const char *problem_of(const struct scheduler *s)
+{
+    const char *problem = postgres_problem(s->postgres);
+
+    return problem[0] != '\0' ? problem : postgres_problem(s->postgres_fedpush);
+}
+
+static void gather(struct scheduler *s, struct machine_report *report)
+{
+    const struct config *config = &s->process.config;
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+
+    *report = (struct machine_report){
+        .at_ms = lanes_unix_ms(s->lanes, now_ms),
+        .mastodon = config->mastodon.text,
+        .state = state_of(s),
+        .suspicious = s->suspicious,
+        .started_ms = s->started_ms,
+        .workers = s->workers,
+        .in_flight = dispatch_in_flight(s->dispatch),
+        .slots = (unsigned)config->max_in_flight,
+        .held = table_count(s->holdings.by_seq),
+        .waiting = lanes_waiting(s->lanes) + lanes_low_waiting(s->lanes),
+        .lookahead = (unsigned)config->lookahead_jobs,
+        .lanes = lanes_count(s->lanes),
+        .open_circuits = count_open(s->lanes),
+        .keys_waiting = s->held_count,
+        .lag_ms = dispatch_lag_ms(s->dispatch, s->workers),
+        .counts = &s->counts,
+        .handed_off = s->holdings.handed_off,
+        .postgres = problem_of(s),
+    };
+    footprint_look(s->footprint, now_ms, &report->cores, &report->rss_bytes);
+    counts_recent(&s->counts, now_ms, report->recent);
+}
+
+void announce(struct scheduler *s)
+{
+    struct machine_report report;
+    char host[256] = "localhost";
+    struct buf json;
+
+    if (membership_state(s->membership) != MEMBER_PRESENT)
+        return;
+    gather(s, &report);
+    gethostname(host, sizeof(host) - 1);
+    report.host = str_of(host);
+    buf_init(&json, MACHINE_REPORT_BYTES);
+    machine_report_put(&json, &report);
+    const struct str words[] = {STR("HSET"), str_of(s->keys.machines),
+                                membership_identity(s->membership), buf_str(&json)};
+    if (!json.overflow)
+        redis_send(s->redis, NULL, NULL, 4, words);
+    buf_clear(&json);
+}
+
+void announce_end(struct scheduler *s)
+{
+    const struct str words[] = {STR("HDEL"), str_of(s->keys.machines),
+                                membership_identity(s->membership)};
+    redis_send(s->redis, NULL, NULL, 3, words);
+}
