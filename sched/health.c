@@ -1,6 +1,5 @@
 #include "sched/health.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,15 +7,12 @@
 #include "base/log.h"
 #include "base/table.h"
 #include "base/utf8.h"
+#include "sched/batch.h"
 
 enum {
     FLUSH_MS = 1000,
     BATCH_ROWS = 500,
-    WRITE_DEADLINE_MS = 5000,
     MAX_INBOXES = 50000,
-    MAX_ERROR_BYTES = 300,
-    COMPLAIN_MS = 60000,
-    PARAMETER_BYTES = 4 * 1024 * 1024, /* BATCH_ROWS of the longest URLs */
 };
 
 /* What happened to one inbox or host since it was written last. */
@@ -35,14 +31,13 @@ struct tally {
 
 enum target { TARGET_INBOX = 0, TARGET_HOST, TARGETS };
 
-struct batch;
-
 struct health {
     struct event_base *base;
     const struct clock *clock;
     struct postgres *postgres;
     struct table *pending[TARGETS]; /* name -> struct tally */
     struct batch *writing;
+    enum target target; /* of it */
     struct loop_timer *timer;
     struct loop_timer *flush_timer;
     loop_fn *flushed;
@@ -51,22 +46,26 @@ struct health {
     bool pushed_out; /* inboxes were only counted to their host: said once */
 };
 
-/* Rows of one statement, in key order, so that two machines never wait for each other in a circle.
- */
-struct batch {
-    struct health *health;
-    enum target target;
-    size_t count;
-    size_t begin, end; /* the part under way: halved on a data error until the bad row is alone */
-    struct tally *rows[BATCH_ROWS];
-};
-
-static void tally_free(struct tally *t)
+static void tally_free(void *row)
 {
+    struct tally *t = row;
+
     free(t->name);
     free(t->host);
     free(t->error);
     free(t);
+}
+
+char *health_clean_error(struct str text)
+{
+    struct buf out;
+    char *copy;
+
+    buf_init(&out, HEALTH_ERROR_BYTES + 4);
+    utf8_put_clean(&out, text, HEALTH_ERROR_BYTES);
+    copy = str_dup(buf_str(&out));
+    buf_clear(&out);
+    return copy;
 }
 
 static struct tally *tally_for(struct health *h, enum target target, struct str name,
@@ -89,18 +88,6 @@ static struct tally *tally_for(struct health *h, enum target target, struct str 
     t->host = target == TARGET_INBOX ? str_dup(host) : NULL;
     table_put(h->pending[target], str_of(t->name), t);
     return t;
-}
-
-static char *clean(struct str text)
-{
-    struct buf out;
-    char *copy;
-
-    buf_init(&out, MAX_ERROR_BYTES + 4);
-    utf8_put_clean(&out, text, MAX_ERROR_BYTES);
-    copy = str_dup(buf_str(&out));
-    buf_clear(&out);
-    return copy;
 }
 
 static void add_event(struct tally *t, const struct health_event *event)
@@ -127,7 +114,7 @@ static void add_event(struct tally *t, const struct health_event *event)
     if (t->streak++ == 0)
         t->first_failure_us = event->wall_us;
     free(t->error);
-    t->error = clean(event->error);
+    t->error = health_clean_error(event->error);
 }
 
 void health_record(struct health *h, const struct health_event *event)
@@ -148,6 +135,24 @@ size_t health_pending(const struct health *h)
 
 /* --- writing --- */
 
+/* A row with a success in it has last_success_at: then its own streak stands alone, else it
+ * continues the table's. */
+#define REST                                                                                       \
+    "delivered = t.delivered + excluded.delivered, retried = t.retried + excluded.retried,"        \
+    " rejected = t.rejected + excluded.rejected, exhausted = t.exhausted + excluded.exhausted,"    \
+    " consecutive_failures = CASE WHEN excluded.last_success_at IS NULL THEN "                     \
+    "t.consecutive_failures ELSE 0 END"                                                            \
+    " + excluded.consecutive_failures,"                                                            \
+    " total_ms = t.total_ms + excluded.total_ms, sent_bytes = t.sent_bytes + excluded.sent_bytes," \
+    " last_status = excluded.last_status, last_error = COALESCE(excluded.last_error, "             \
+    "t.last_error),"                                                                               \
+    " last_transport_failure = excluded.last_transport_failure, last_attempt_at = "                \
+    "excluded.last_attempt_at,"                                                                    \
+    " last_success_at = COALESCE(excluded.last_success_at, t.last_success_at),"                    \
+    " last_failure_at = COALESCE(excluded.last_failure_at, t.last_failure_at),"                    \
+    " failing_since = CASE WHEN excluded.last_success_at IS NULL THEN COALESCE(t.failing_since, "  \
+    "excluded.failing_since)"                                                                      \
+    " ELSE excluded.failing_since END, updated_at = now()"
 static const char write_inboxes[] =
     "INSERT INTO fedpush.inbox_health AS t (inbox_url, host, delivered, retried, rejected, "
     "exhausted,"
@@ -161,7 +166,7 @@ static const char write_inboxes[] =
     " $8::bigint[], $9::bigint[], $10::integer[], $11::text[], $12::boolean[], $13::float8[], "
     "$14::float8[], $15::float8[],"
     " $16::float8[]) AS u(n, h, d, r, j, x, f, m, b, s, e, tr, a, su, fa, ff)"
-    " ON CONFLICT (inbox_url) DO UPDATE SET ";
+    " ON CONFLICT (inbox_url) DO UPDATE SET " REST;
 static const char write_hosts[] =
     "INSERT INTO fedpush.domain_health AS t (host, delivered, retried, rejected, exhausted,"
     " consecutive_failures, total_ms, sent_bytes, last_status, last_error, last_transport_failure, "
@@ -174,97 +179,33 @@ static const char write_hosts[] =
     " $8::bigint[], $9::bigint[], $10::integer[], $11::text[], $12::boolean[], $13::float8[], "
     "$14::float8[], $15::float8[],"
     " $16::float8[]) AS u(n, h, d, r, j, x, f, m, b, s, e, tr, a, su, fa, ff)"
-    " ON CONFLICT (host) DO UPDATE SET ";
-/* A row with a success in it has last_success_at: then its own streak stands alone, else it
- * continues the table's. */
-static const char write_rest[] =
-    "delivered = t.delivered + excluded.delivered, retried = t.retried + excluded.retried,"
-    " rejected = t.rejected + excluded.rejected, exhausted = t.exhausted + excluded.exhausted,"
-    " consecutive_failures = CASE WHEN excluded.last_success_at IS NULL THEN "
-    "t.consecutive_failures ELSE 0 END"
-    " + excluded.consecutive_failures,"
-    " total_ms = t.total_ms + excluded.total_ms, sent_bytes = t.sent_bytes + excluded.sent_bytes,"
-    " last_status = excluded.last_status, last_error = COALESCE(excluded.last_error, t.last_error),"
-    " last_transport_failure = excluded.last_transport_failure, last_attempt_at = "
-    "excluded.last_attempt_at,"
-    " last_success_at = COALESCE(excluded.last_success_at, t.last_success_at),"
-    " last_failure_at = COALESCE(excluded.last_failure_at, t.last_failure_at),"
-    " failing_since = CASE WHEN excluded.last_success_at IS NULL THEN COALESCE(t.failing_since, "
-    "excluded.failing_since)"
-    " ELSE excluded.failing_since END, updated_at = now()";
-
-enum { PARAMETERS = 16 };
-
-static void add_number(struct buf *array, uint64_t number)
+    " ON CONFLICT (host) DO UPDATE SET " REST;
+#undef REST
+static void put_row(struct buf *arrays, const void *row)
 {
-    char text[24];
-    snprintf(text, sizeof(text), "%" PRIu64, number);
-    postgres_array_add(array, str_of(text));
-}
-
-static void add_raw(struct buf *array, const char *text)
-{
-    buf_put_str(array, array->len == 0 ? STR("{") : STR(","));
-    buf_put_str(array, str_of(text));
-}
-
-static void add_time(struct buf *array, int64_t wall_us)
-{
-    char text[40];
-
-    snprintf(text, sizeof(text), "%.6f", (double)wall_us / 1e6);
-    add_raw(array, wall_us > 0 ? text : "NULL");
-}
-
-static void add_row(struct buf arrays[PARAMETERS], const struct tally *t)
-{
+    const struct tally *t = row;
     char status[8];
 
     postgres_array_add(&arrays[0], str_of(t->name));
     postgres_array_add(&arrays[1], str_of(t->host != NULL ? t->host : ""));
-    add_number(&arrays[2], t->delivered);
-    add_number(&arrays[3], t->retried);
-    add_number(&arrays[4], t->rejected);
-    add_number(&arrays[5], t->exhausted);
-    add_number(&arrays[6], t->streak);
-    add_number(&arrays[7], t->total_ms);
-    add_number(&arrays[8], t->sent_bytes);
+    batch_put_number(&arrays[2], t->delivered);
+    batch_put_number(&arrays[3], t->retried);
+    batch_put_number(&arrays[4], t->rejected);
+    batch_put_number(&arrays[5], t->exhausted);
+    batch_put_number(&arrays[6], t->streak);
+    batch_put_number(&arrays[7], t->total_ms);
+    batch_put_number(&arrays[8], t->sent_bytes);
     snprintf(status, sizeof(status), "%u", t->status);
-    add_raw(&arrays[9], t->status > 0 ? status : "NULL");
+    batch_put_plain(&arrays[9], t->status > 0 ? status : "NULL");
     if (t->error != NULL)
         postgres_array_add(&arrays[10], str_of(t->error));
     else
-        add_raw(&arrays[10], "NULL");
-    add_raw(&arrays[11], t->transport ? "t" : "f");
-    add_time(&arrays[12], t->attempt_us);
-    add_time(&arrays[13], t->success_us);
-    add_time(&arrays[14], t->failure_us);
-    add_time(&arrays[15], t->streak > 0 ? t->first_failure_us : 0);
-}
-
-static void on_written(void *arg, enum postgres_status status, PGresult *result,
-                       const char *message);
-
-static void write_part(struct batch *batch)
-{
-    struct buf arrays[PARAMETERS];
-    struct str parameters[PARAMETERS];
-    char *sql =
-        mem_printf("%s%s", batch->target == TARGET_INBOX ? write_inboxes : write_hosts, write_rest);
-
-    for (size_t i = 0; i < PARAMETERS; i++)
-        buf_init(&arrays[i], PARAMETER_BYTES);
-    for (size_t i = batch->begin; i < batch->end; i++)
-        add_row(arrays, batch->rows[i]);
-    for (size_t i = 0; i < PARAMETERS; i++) {
-        postgres_array_end(&arrays[i]);
-        parameters[i] = buf_str(&arrays[i]);
-    }
-    postgres_query(batch->health->postgres, on_written, batch, WRITE_DEADLINE_MS, sql, PARAMETERS,
-                   parameters);
-    for (size_t i = 0; i < PARAMETERS; i++)
-        buf_clear(&arrays[i]);
-    free(sql);
+        batch_put_plain(&arrays[10], "NULL");
+    batch_put_plain(&arrays[11], t->transport ? "t" : "f");
+    batch_put_time(&arrays[12], t->attempt_us);
+    batch_put_time(&arrays[13], t->success_us);
+    batch_put_time(&arrays[14], t->failure_us);
+    batch_put_time(&arrays[15], t->streak > 0 ? t->first_failure_us : 0);
 }
 
 static int by_name(const void *a, const void *b)
@@ -272,20 +213,26 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(struct tally *const *)a)->name, (*(struct tally *const *)b)->name);
 }
 
+static const char *name_of(const void *row)
+{
+    return ((const struct tally *)row)->name;
+}
+
+static const struct batch_table tables[TARGETS] = {
+    [TARGET_INBOX] = {"inbox_health", write_inboxes, 16, by_name, put_row, name_of, tally_free},
+    [TARGET_HOST] = {"domain_health", write_hosts, 16, by_name, put_row, name_of, tally_free},
+};
+
 static struct batch *take_batch(struct health *h, enum target target)
 {
-    struct batch *batch = mem_alloc(sizeof(*batch));
+    struct batch *batch = batch_create(h->postgres, &tables[target]);
     size_t at = 0;
     struct tally *t;
 
-    batch->health = h;
-    batch->target = target;
-    while (batch->count < BATCH_ROWS && (t = table_next(h->pending[target], &at)) != NULL) {
+    while (batch_count(batch) < BATCH_ROWS && (t = table_next(h->pending[target], &at)) != NULL) {
         table_remove(h->pending[target], str_of(t->name));
-        batch->rows[batch->count++] = t;
+        batch_add(batch, t);
     }
-    qsort(batch->rows, batch->count, sizeof(struct tally *), by_name);
-    batch->end = batch->count;
     return batch;
 }
 
@@ -299,14 +246,18 @@ static void end_flush(struct health *h)
         loop_defer(h->base, fn, h->flushed_arg);
 }
 
+static void on_written(void *arg, struct batch *batch, enum postgres_status status,
+                       PGresult *result, const char *message);
+
 static void write_next(struct health *h)
 {
     if (h->writing != NULL)
         return;
     for (int target = 0; target < TARGETS; target++) {
         if (table_count(h->pending[target]) > 0) {
-            h->writing = take_batch(h, (enum target)target);
-            write_part(h->writing);
+            h->target = (enum target)target;
+            h->writing = take_batch(h, h->target);
+            batch_write(h->writing, on_written, h);
             return;
         }
     }
@@ -346,85 +297,27 @@ static void merge_back(struct health *h, enum target target, struct tally *old)
     tally_free(old);
 }
 
-/* The connection may have been lost during COMMIT: then this batch counts twice. Nothing but
- * statistics depends on it. */
-static void keep_batch(struct batch *batch)
+static void on_written(void *arg, struct batch *batch, enum postgres_status status,
+                       PGresult *result, const char *message)
 {
-    for (size_t i = batch->begin; i < batch->count; i++)
-        merge_back(batch->health, batch->target, batch->rows[i]);
-}
+    struct health *h = arg;
+    struct tally *t;
 
-static void complain(struct health *h, enum postgres_status status, PGresult *result,
-                     const char *message)
-{
-    int64_t now_ms = clock_mono_ms(h->clock);
-    const char *state =
-        status == POSTGRES_ERROR ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
-    char remedy[400] = "run `fedpush setup`, then `fedpush check`";
-
-    if (h->complained_ms > 0 && now_ms - h->complained_ms < COMPLAIN_MS)
-        return;
-    h->complained_ms = now_ms;
-    if (state != NULL && strcmp(state, "42501") == 0)
-        snprintf(remedy, sizeof(remedy),
-                 "GRANT USAGE ON SCHEMA fedpush TO \"%s\"; GRANT SELECT, INSERT, UPDATE, "
-                 "DELETE ON ALL TABLES IN SCHEMA fedpush TO \"%s\"",
-                 postgres_user(h->postgres), postgres_user(h->postgres));
-    else if (status == POSTGRES_LOST)
-        snprintf(remedy, sizeof(remedy), "it is written when PostgreSQL is back");
-    log_event(LOG_LEVEL_WARN, "health can't be written, kept in memory", LOG_TEXT("error", message),
-              LOG_TEXT("remedy", remedy));
-}
-
-/* 21: two names became one when they were cleaned; 54: a name too long for the index. */
-static bool is_data_error(enum postgres_status status, PGresult *result)
-{
-    const char *state =
-        status == POSTGRES_ERROR ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
-    return state != NULL && (strncmp(state, "21", 2) == 0 || strncmp(state, "22", 2) == 0 ||
-                             strncmp(state, "23", 2) == 0 || strncmp(state, "54", 2) == 0);
-}
-
-static void drop_part(struct batch *batch)
-{
-    for (size_t i = batch->begin; i < batch->end; i++)
-        tally_free(batch->rows[i]);
-    batch->begin = batch->end;
-    batch->end = batch->count;
-}
-
-static void on_written(void *arg, enum postgres_status status, PGresult *result,
-                       const char *message)
-{
-    struct batch *batch = arg;
-    struct health *h = batch->health;
-
-    if (status == POSTGRES_OK) {
-        drop_part(batch);
-    } else if (is_data_error(status, result) && batch->end - batch->begin > 1) {
-        batch->end = batch->begin + (batch->end - batch->begin) / 2;
-    } else if (is_data_error(status, result)) {
-        log_event(LOG_LEVEL_WARN, "a row of health was refused and dropped",
-                  LOG_TEXT("error", message), LOG_TEXT("row", batch->rows[batch->begin]->name));
-        drop_part(batch);
-    } else {
-        complain(h, status, result, message);
-        keep_batch(batch);
-        free(batch);
-        h->writing = NULL;
-        loop_timer_set(h->timer, FLUSH_MS);
-        if (status ==
-            POSTGRES_ERROR) /* of no use before somebody acted; a lost one may come back */
-            end_flush(h);
-        return;
-    }
-    if (batch->begin < batch->count) {
-        write_part(batch);
-        return;
-    }
-    free(batch);
     h->writing = NULL;
-    write_next(h);
+    if (status != POSTGRES_OK)
+        batch_complain(&h->complained_ms, h->clock, h->postgres, "health", status, result, message);
+    /* The connection may have been lost during COMMIT: then this batch counts twice. Nothing but
+     * statistics depends on it. */
+    while ((t = batch_next(batch)) != NULL)
+        merge_back(h, h->target, t);
+    batch_destroy(batch);
+    if (status == POSTGRES_OK) {
+        write_next(h);
+        return;
+    }
+    loop_timer_set(h->timer, FLUSH_MS);
+    if (status == POSTGRES_ERROR) /* of no use before somebody acted; a lost one may come back */
+        end_flush(h);
 }
 
 static void on_timer(void *arg)
@@ -508,11 +401,7 @@ void health_destroy(struct health *h)
             tally_free(t);
         table_destroy(h->pending[target]);
     }
-    if (h->writing != NULL) {
-        for (size_t i = h->writing->begin; i < h->writing->count; i++)
-            tally_free(h->writing->rows[i]);
-        free(h->writing);
-    }
+    batch_destroy(h->writing);
     loop_timer_destroy(h->timer);
     loop_timer_destroy(h->flush_timer);
     free(h);

@@ -10,6 +10,8 @@
 #include "base/loop.h"
 #include "base/postgres.h"
 
+enum { HEALTH_ERROR_BYTES = 300 };
+
 enum health_result {
     HEALTH_DELIVERED = 0,
     HEALTH_RETRIED,   /* failed, will be tried again */
@@ -30,6 +32,9 @@ struct health_event {
     struct str error; /* one line, or empty */
     int64_t wall_us;
 };
+
+/* What is kept of an error: valid UTF-8 without NUL, at most HEALTH_ERROR_BYTES; free(). */
+char *health_clean_error(struct str text);
 
 struct health;
 struct health *health_create(struct event_base *base, const struct clock *clock,
