@@ -5,6 +5,7 @@
 #include "admin/domain.h"
 #include "admin/waiting.h"
 #include "admin/words.h"
+#include "base/escape.h"
 #include "base/proxy.h"
 
 /* So far ahead a paused host's jobs are booked at most (sched/limits.c). */
@@ -15,7 +16,7 @@ static int not_a_domain(const char *text)
     struct buf safe;
 
     buf_init(&safe, 512);
-    words_put_safe(&safe, str_of(text), 100);
+    escape_put(&safe, str_of(text), ESCAPE_TERMINAL, 100);
     fprintf(stderr, "fedpush: domain: \"%s\" is not a domain like example.org or *.example.org\n",
             buf_cstr(&safe));
     buf_clear(&safe);

@@ -8,6 +8,7 @@
 #include "admin/domain_ask.h"
 #include "admin/waiting.h"
 #include "admin/words.h"
+#include "base/escape.h"
 #include "base/proxy.h"
 
 /* --- list --- */
@@ -179,7 +180,7 @@ static void on_health(void *arg, PGresult *result)
     for (int row = 0; row < PQntuples(result); row++) {
         struct buf text;
         buf_init(&text, 1024);
-        words_put_safe(&text, str_of(PQgetvalue(result, row, 0)), 80);
+        escape_put(&text, str_of(PQgetvalue(result, row, 0)), ESCAPE_TERMINAL, 80);
         buf_printf(&text, ": %s delivered, %s failures in a row", PQgetvalue(result, row, 1),
                    PQgetvalue(result, row, 2));
         if (!PQgetisnull(result, row, 3)) {
@@ -189,7 +190,7 @@ static void on_health(void *arg, PGresult *result)
         }
         if (strcmp(PQgetvalue(result, row, 2), "0") != 0 && !PQgetisnull(result, row, 4)) {
             buf_put_str(&text, STR(": "));
-            words_put_safe(&text, str_of(PQgetvalue(result, row, 4)), 100);
+            escape_put(&text, str_of(PQgetvalue(result, row, 4)), ESCAPE_TERMINAL, 100);
         }
         line("health", buf_cstr(&text));
         buf_clear(&text);
@@ -279,7 +280,8 @@ static void show_answers(const struct show *s)
             size_t end = str_find(rest, '\n');
             buf_init(&text, 1024);
             buf_printf(&text, "%.60s: ", identity);
-            words_put_safe(&text, (struct str){rest.ptr, end < rest.len ? end : rest.len}, 400);
+            escape_put(&text, (struct str){rest.ptr, end < rest.len ? end : rest.len},
+                       ESCAPE_TERMINAL, 400);
             line("machine", buf_cstr(&text));
             buf_clear(&text);
             rest = end < rest.len ? str_slice(rest, end + 1) : STR_NULL;

@@ -87,10 +87,7 @@ static bool hand_back_one(struct session *session, struct redis *redis, const ch
                           enum recover_mode mode, bool named)
 {
     struct result result = {.session = session, .outcome = {.message = "no answer"}};
-    struct buf safe;
 
-    buf_init(&safe, 512);
-    words_put_safe(&safe, str_of(identity), 100);
     session->done = false;
     struct recovery *recovery = recover_start(redis, &session->keys, str_of(identity), mode,
                                               &session->clock, on_recovered, &result);
@@ -99,14 +96,13 @@ static bool hand_back_one(struct session *session, struct redis *redis, const ch
     const struct recover_result *outcome = &result.outcome;
     bool good = outcome->ok || (outcome->alive && !named);
     if (outcome->ok)
-        printf("%s: %llu jobs back in their queues, %llu poisonous ones in the dead set\n",
-               buf_cstr(&safe), (unsigned long long)outcome->returned,
-               (unsigned long long)outcome->poisoned);
+        words_print(
+            stdout, "%.100s: %llu jobs back in their queues, %llu poisonous ones in the dead set",
+            identity, (unsigned long long)outcome->returned, (unsigned long long)outcome->poisoned);
     else if (outcome->alive)
-        printf("%s: alive, left alone\n", buf_cstr(&safe));
+        words_print(stdout, "%.100s: alive, left alone", identity);
     else
-        fprintf(stderr, "fedpush: %s: %s\n", buf_cstr(&safe), outcome->message);
-    buf_clear(&safe);
+        words_print(stderr, "fedpush: %.100s: %s", identity, outcome->message);
     return good;
 }
 
@@ -126,7 +122,7 @@ static int hand_back(struct session *session, bool own, struct identities *list)
             return session_fail(&err, FP_EXIT_UNAVAILABLE);
     }
     if (list->count == 0)
-        printf("nothing to hand back\n");
+        puts("nothing to hand back");
     for (size_t i = 0; i < list->count; i++) {
         if (!hand_back_one(session, redis, list->names[i], own ? RECOVER_OWN : RECOVER_IF_STALE,
                            named))

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "admin/words.h"
+#include "base/escape.h"
 #include "sched/scripts.h"
 
 enum { ID_BYTES = 16, AUDIT_BYTES = 8192, FIXED_WORDS = 7 };
@@ -106,16 +107,16 @@ static void put_who(struct buf *out)
     if (name == NULL || name[0] == '\0')
         name = user != NULL ? user->pw_name : "?";
     (void)gethostname(host, sizeof(host) - 1);
-    words_put_safe(out, str_of(name), 64);
+    escape_put(out, str_of(name), ESCAPE_TERMINAL, 64);
     buf_put_char(out, '@');
-    words_put_safe(out, str_of(host), 255);
+    escape_put(out, str_of(host), ESCAPE_TERMINAL, 255);
 }
 
 static void put_audit(struct buf *out, const char *action, struct str name, const char *detail)
 {
     put_who(out);
     buf_printf(out, "\n%s\n%.*s\n", action, STR_ARG(name));
-    words_put_safe(out, str_of(detail), 4000);
+    escape_put(out, str_of(detail), ESCAPE_TERMINAL, 4000);
 }
 
 static void on_written(void *arg, const redisReply *reply)

@@ -2,27 +2,11 @@
 
 #include <jansson.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "admin/words.h"
 
-enum { MAX_LINE = 4096 };
-
 const char *const report_grades[] = {"ok", "warn", "FAIL"};
-
-/* Parts of a line may be strangers' words, which need not be UTF-8. */
-static json_t *line_of(enum grade grade, const char *subject, const char *text)
-{
-    struct buf safe;
-
-    buf_init(&safe, 4 * MAX_LINE + 1);
-    words_put_safe(&safe, str_of(text), MAX_LINE);
-    json_t *line = json_pack("{s:s, s:s, s:s}", "grade", report_grades[grade], "subject", subject,
-                             "text", buf_cstr(&safe));
-    buf_clear(&safe);
-    return line;
-}
 
 void report_line(struct report *report, enum grade grade, const char *subject, const char *format,
                  ...)
@@ -37,8 +21,10 @@ void report_line(struct report *report, enum grade grade, const char *subject, c
         abort();
     va_end(args);
     if (report->lines != NULL)
-        json_array_append_new(report->lines, line_of(grade, subject, text));
+        json_array_append_new(report->lines,
+                              json_pack("{s:s, s:s, s:o}", "grade", report_grades[grade], "subject",
+                                        subject, "text", words_json(str_of(text))));
     else
-        printf("%-5s %-12s %s\n", report_grades[grade], subject, text);
+        words_print(stdout, "%-5s %-12s %s", report_grades[grade], subject, text);
     free(text);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/words.h"
 #include "base/loop.h"
 
 enum { CONNECT_MS = 6000, ANSWER_MS = 20000, LOOK_MS = 50 };
@@ -255,6 +256,6 @@ bool session_query(struct session *session, struct postgres *postgres, const cha
 
 int session_fail(const struct err *err, int exit_code)
 {
-    fprintf(stderr, "fedpush: %s\n", err->message);
+    words_print(stderr, "fedpush: %s", err->message);
     return exit_code;
 }

@@ -6,6 +6,7 @@
 #include "admin/commands.h"
 #include "admin/session.h"
 #include "admin/words.h"
+#include "base/escape.h"
 
 /* Columns of both queries, in order. */
 enum column {
@@ -99,7 +100,7 @@ static void print_row(PGresult *result, int row)
 
     buf_init(&line, 1024);
     buf_init(&name, 256);
-    words_put_safe(&name, str_of(PQgetvalue(result, row, NAME)), 34);
+    escape_put(&name, str_of(PQgetvalue(result, row, NAME)), ESCAPE_TERMINAL, 34);
     buf_printf(&line, "%-34s %9s %8s %8s %7s %6s %4s", buf_cstr(&name),
                PQgetvalue(result, row, DELIVERED), PQgetvalue(result, row, RETRIED),
                PQgetvalue(result, row, REJECTED), PQgetvalue(result, row, EXHAUSTED),
@@ -107,7 +108,7 @@ static void print_row(PGresult *result, int row)
     put_ages(&line, result, row);
     if (failing && error != NULL) {
         buf_put_str(&line, STR("  "));
-        words_put_safe(&line, str_of(error), 60);
+        escape_put(&line, str_of(error), ESCAPE_TERMINAL, 60);
     }
     puts(buf_cstr(&line));
     buf_clear(&name);

@@ -22,23 +22,18 @@ static void show_redis(struct report *report, const struct redis *redis)
 
 static void show_machine(struct report *report, const struct survey_identity *identity)
 {
-    struct buf name;
-
-    buf_init(&name, 512);
-    words_put_safe(&name, str_of(identity->name), 80);
     if (survey_is_alive(identity))
         report_line(report, identity->beat_age_s <= LATE_S ? GRADE_OK : GRADE_WARN, "machine",
-                    "%s beat %.0f s ago, holds %lld jobs%s", buf_cstr(&name), identity->beat_age_s,
-                    (long long)identity->claims,
+                    "%.80s beat %.0f s ago, holds %lld jobs%s", identity->name,
+                    identity->beat_age_s, (long long)identity->claims,
                     identity->listed ? ""
                                      : "; it isn't in Sidekiq's list, where four machines are at "
                                        "most: Quiet and Stop of the Web UI don't reach it, "
                                        "systemctl stop fedpush on it does");
     else
         report_line(report, GRADE_WARN, "machine",
-                    "%s is dead and holds %lld jobs: fedpush handback", buf_cstr(&name),
+                    "%.80s is dead and holds %lld jobs: fedpush handback", identity->name,
                     (long long)identity->claims);
-    buf_clear(&name);
 }
 
 static void show_machines(struct report *report, const struct survey *s)

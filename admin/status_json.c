@@ -1,22 +1,6 @@
 #include "admin/status_json.h"
 
-#include <stdio.h>
-
 #include "admin/words.h"
-
-enum { MAX_NAME = 300 };
-
-/* Strangers wrote it: what isn't UTF-8 must not make the object invalid. */
-static json_t *safe_text(struct str text)
-{
-    struct buf safe;
-
-    buf_init(&safe, 4096);
-    words_put_safe(&safe, text, MAX_NAME);
-    json_t *value = json_string(buf_cstr(&safe));
-    buf_clear(&safe);
-    return value;
-}
 
 json_t *status_json_create(void)
 {
@@ -35,8 +19,8 @@ static json_t *server_of(const struct survey *survey, const struct redis *redis)
 
     buf_init(&where, 512);
     redis_describe(redis, &where);
-    json_t *server = json_pack("{s:o, s:o}", "address", safe_text(buf_str(&where)), "version",
-                               safe_text(str_of(survey->redis_version)));
+    json_t *server = json_pack("{s:o, s:o}", "address", words_json(buf_str(&where)), "version",
+                               words_json(str_of(survey->redis_version)));
     buf_clear(&where);
     return server;
 }
@@ -49,7 +33,7 @@ static json_t *machines_of(const struct survey *survey)
         const struct survey_identity *identity = &survey->identities[i];
         json_array_append_new(
             list,
-            json_pack("{s:o, s:b, s:f, s:I, s:b}", "identity", safe_text(str_of(identity->name)),
+            json_pack("{s:o, s:b, s:f, s:I, s:b}", "identity", words_json(str_of(identity->name)),
                       "alive", survey_is_alive(identity), "beat_age_s", identity->beat_age_s,
                       "held", (json_int_t)identity->claims, "listed", identity->listed));
     }
@@ -65,8 +49,8 @@ static json_t *sidekiq_of(const struct survey *survey)
     buf_init(&found, 512);
     incumbent_describe(&survey->sidekiq, &found);
     struct str how = str_slice(buf_str(&found), str_find(buf_str(&found), ',') + 2);
-    json_t *sidekiq = json_pack("{s:o, s:o}", "version", safe_text(str_of(version.text)), "found",
-                                safe_text(how));
+    json_t *sidekiq = json_pack("{s:o, s:o}", "version", words_json(str_of(version.text)), "found",
+                                words_json(how));
     buf_clear(&found);
     return sidekiq;
 }
@@ -79,7 +63,7 @@ static json_t *queue_of(const char *name, int64_t length, double age_s)
 
 static json_t *handoff_of(const char *queue, int64_t length, int64_t consumers)
 {
-    return json_pack("{s:o, s:I, s:I}", "queue", safe_text(str_of(queue)), "length",
+    return json_pack("{s:o, s:I, s:I}", "queue", words_json(str_of(queue)), "length",
                      (json_int_t)length, "consumers", (json_int_t)consumers);
 }
 
@@ -142,6 +126,5 @@ void status_json_print(json_t *root, const struct report *report)
 {
     json_object_set_new(root, "grade", json_string(report_grades[report->worst]));
     json_object_set(root, "lines", report->lines);
-    json_dumpf(root, stdout, JSON_INDENT(1));
-    putchar('\n');
+    words_print_json(root);
 }

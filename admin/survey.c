@@ -330,13 +330,9 @@ bool survey_take(struct survey *survey, struct session *session, struct err *err
 void survey_report_sidekiq(struct report *report, const struct survey *survey)
 {
     struct buf found;
-    struct buf safe;
 
     buf_init(&found, 512);
-    buf_init(&safe, 512);
     incumbent_describe(&survey->sidekiq, &found);
-    words_put_safe(&safe, buf_str(&found), 120);
-    report_line(report, GRADE_OK, "Sidekiq", "%s", buf_cstr(&safe));
-    buf_clear(&safe);
+    report_line(report, GRADE_OK, "Sidekiq", "%s", buf_cstr(&found));
     buf_clear(&found);
 }

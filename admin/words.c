@@ -1,10 +1,14 @@
 #include "admin/words.h"
 
-#include <stdio.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/err.h"
-#include "base/utf8.h"
+#include "base/escape.h"
+
+enum { MAX_COLUMNS = 16384 }; /* of one line */
 
 bool words_has(int argc, char **argv, const char *name)
 {
@@ -17,30 +21,55 @@ bool words_has(int argc, char **argv, const char *name)
 
 int words_unknown(const char *command, const char *word)
 {
-    struct buf safe;
-
-    buf_init(&safe, 256);
-    words_put_safe(&safe, str_of(word), 60);
-    fprintf(stderr, "fedpush: %s: \"%s\" isn't understood; see `fedpush %s --help`\n", command,
-            buf_cstr(&safe), command);
-    buf_clear(&safe);
+    words_print(stderr, "fedpush: %s: \"%.60s\" isn't understood; see `fedpush %s --help`", command,
+                word, command);
     return FP_EXIT_USAGE;
 }
 
-void words_put_safe(struct buf *out, struct str text, size_t columns)
+void words_line(FILE *file, struct str text)
 {
-    for (size_t n = 0; text.len > 0 && n < columns; n++) {
-        size_t length = utf8_sequence(text);
-        unsigned char first = (unsigned char)text.ptr[0];
-        /* U+0080 to U+009F are control characters, too */
-        bool control = length == 0 || first < 0x20 || first == 0x7f ||
-                       (length == 2 && first == 0xc2 && (unsigned char)text.ptr[1] < 0xa0);
-        if (control)
-            buf_put_char(out, '?');
-        else
-            buf_put(out, text.ptr, length);
-        text = str_slice(text, length > 0 ? length : 1);
-    }
+    struct buf line;
+
+    buf_init(&line, 4 * MAX_COLUMNS + 1);
+    escape_put(&line, text, ESCAPE_TERMINAL, MAX_COLUMNS);
+    fprintf(file, "%s\n", buf_cstr(&line));
+    buf_clear(&line);
+}
+
+void words_print(FILE *file, const char *format, ...)
+{
+    char *text;
+    va_list args;
+
+    va_start(args, format);
+    if (vasprintf(&text, format, args) == -1)
+        abort();
+    va_end(args);
+    words_line(file, str_of(text));
+    free(text);
+}
+
+void words_print_json(const json_t *value)
+{
+    json_dumpf(value, stdout, JSON_INDENT(1));
+    putchar('\n');
+}
+
+json_t *words_json(struct str text)
+{
+    struct buf safe;
+
+    buf_init(&safe, 4 * MAX_COLUMNS + 1);
+    escape_put(&safe, text, ESCAPE_JSON, MAX_COLUMNS);
+    json_t *value = json_string(buf_cstr(&safe));
+    buf_clear(&safe);
+    return value;
+}
+
+void words_put_cell(struct buf *out, struct str text, size_t columns)
+{
+    for (size_t used = escape_put(out, text, ESCAPE_TERMINAL, columns); used < columns; used++)
+        buf_put_char(out, ' ');
 }
 
 void words_put_age(struct buf *out, double seconds)

@@ -6,7 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINES_PER_SECOND = 200, MAX_LINE_BYTES = 4096, MAX_VALUE_BYTES = 1024 };
+#include "base/escape.h"
+
+enum { LINES_PER_SECOND = 200, MAX_LINE_BYTES = 4096, MAX_VALUE_COLUMNS = 1024 };
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -50,29 +52,18 @@ bool log_wants(enum log_level level)
 
 static void put_value(struct buf *line, struct str value)
 {
-    bool plain = value.len > 0;
+    bool plain = value.len > 0 && value.len <= MAX_VALUE_COLUMNS;
 
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c == 0x7f)
-            plain = false;
+    for (size_t i = 0; i < value.len && plain; i++) {
+        char c = value.ptr[i];
+        plain = c > ' ' && c < 0x7f && c != '"' && c != '=' && c != '\\';
     }
-    if (value.len > MAX_VALUE_BYTES)
-        value.len = MAX_VALUE_BYTES;
     if (plain) {
         buf_put_str(line, value);
         return;
     }
     buf_put_char(line, '"');
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.ptr[i];
-        if (c == '"' || c == '\\')
-            buf_printf(line, "\\%c", c);
-        else if (c < ' ' || c == 0x7f)
-            buf_printf(line, "\\x%02x", c);
-        else
-            buf_put_char(line, (char)c);
-    }
+    escape_put(line, value, ESCAPE_LOG, MAX_VALUE_COLUMNS);
     buf_put_char(line, '"');
 }
 

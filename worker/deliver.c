@@ -150,26 +150,22 @@ static bool build(struct work *w)
 
 static void show_request(const struct work *w)
 {
-    printf("POST %.*s HTTP/1.1\n", STR_ARG(w->url.target));
+    words_print(stdout, "POST %.*s HTTP/1.1", STR_ARG(w->url.target));
     for (const struct curl_slist *header = w->headers; header != NULL; header = header->next) {
         if (header->data[strlen(header->data) - 1] !=
             ':') /* not one that libcurl is told to leave out */
-            puts(header->data);
+            words_print(stdout, "%s", header->data);
     }
-    printf("Content-Length: %zu\n", w->body.len);
+    words_print(stdout, "Content-Length: %zu", w->body.len);
 }
 
 /* --- the answer --- */
 
-static void print_safe(struct str text)
+static void print_lines(struct str text)
 {
     while (text.len > 0) {
         size_t end = str_find(text, '\n');
-        struct buf line;
-        buf_init(&line, 64 * 1024);
-        words_put_safe(&line, str_trim((struct str){text.ptr, end}), 16384);
-        puts(buf_cstr(&line));
-        buf_clear(&line);
+        words_line(stdout, str_trim((struct str){text.ptr, end}));
         text = str_slice(text, end + 1);
     }
 }
@@ -186,9 +182,9 @@ static void on_answer(void *arg, const struct http_result *result)
         err_set(&w->err, FP_UNAVAILABLE, "deliver: %s: %s", w->inbox, why);
         return;
     }
-    printf("\n");
-    print_safe(result->header);
-    print_safe(result->body);
+    puts("");
+    print_lines(result->header);
+    print_lines(result->body);
     w->exit_code = result->status >= 200 && result->status < 300 ? FP_EXIT_OK : FP_EXIT_FAILURE;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "admin/commands.h"
+#include "admin/words.h"
 #include "base/config.h"
 #include "base/control.h"
 #include "base/secret.h"
@@ -43,7 +44,7 @@ static int fail(int exit_code, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    fprintf(stderr, "fedpush: %s\n", text);
+    words_print(stderr, "fedpush: %s", text);
     return exit_code;
 }
 

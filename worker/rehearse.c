@@ -100,23 +100,19 @@ static void print_classes(const struct sample *s)
             "No job waited or passed: with --watch SECONDS you see what share must be handed off.");
         return;
     }
-    printf("Of %" PRIu64 " jobs seen:\n", s->seen);
+    words_print(stdout, "Of %" PRIu64 " jobs seen:", s->seen);
     for (size_t i = 0; i < s->class_count; i++) {
         const struct sample_class *class = &s->classes[i];
-        struct buf name;
-        buf_init(&name, 512);
-        words_put_safe(&name, str_of(class->name), 60);
-        printf("  %5.1f %%  %s: ",
-               100.0 * (double)(class->native + class->handed_off) / (double)s->seen,
-               buf_cstr(&name));
+        double share = 100.0 * (double)(class->native + class->handed_off) / (double)s->seen;
         if (class->handed_off == 0)
-            puts("native");
+            words_print(stdout, "  %5.1f %%  %.60s: native", share, class->name);
         else if (class->native == 0)
-            printf("handed off (%s)\n", class->reason);
+            words_print(stdout, "  %5.1f %%  %.60s: handed off (%s)", share, class->name,
+                        class->reason);
         else
-            printf("%" PRIu64 " native, %" PRIu64 " handed off (%s)\n", class->native,
-                   class->handed_off, class->reason);
-        buf_clear(&name);
+            words_print(stdout,
+                        "  %5.1f %%  %.60s: %" PRIu64 " native, %" PRIu64 " handed off (%s)", share,
+                        class->name, class->native, class->handed_off, class->reason);
     }
 }
 
@@ -124,12 +120,14 @@ static void print_summary(const struct rehearsal *r)
 {
     struct report report = {.worst = GRADE_OK};
 
-    printf("\n%zu looked at: %zu would be delivered, %zu handed off, %zu skipped (unavailable)",
-           r->sample->count, rehearsal_count(r, FATE_DELIVER), rehearsal_count(r, FATE_HANDOFF),
-           rehearsal_count(r, FATE_SKIP));
-    printf(", %zu retried, %zu dropped, %zu dead, %zu broken\n", rehearsal_count(r, FATE_RETRY),
-           rehearsal_count(r, FATE_DROP), rehearsal_count(r, FATE_DEAD),
-           rehearsal_count(r, FATE_BROKEN));
+    puts("");
+    words_print(stdout,
+                "%zu looked at: %zu would be delivered, %zu handed off, %zu skipped (unavailable), "
+                "%zu retried, %zu dropped, %zu dead, %zu broken",
+                r->sample->count, rehearsal_count(r, FATE_DELIVER),
+                rehearsal_count(r, FATE_HANDOFF), rehearsal_count(r, FATE_SKIP),
+                rehearsal_count(r, FATE_RETRY), rehearsal_count(r, FATE_DROP),
+                rehearsal_count(r, FATE_DEAD), rehearsal_count(r, FATE_BROKEN));
     print_classes(r->sample);
     for (size_t i = 0; i < r->problem_count; i++)
         report_line(&report, GRADE_FAIL, r->problems[i].subject, "%s", r->problems[i].text);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin/words.h"
+#include "base/escape.h"
 #include "worker/address.h"
 #include "worker/request.h"
 
@@ -17,7 +18,7 @@ static char *safe(struct str text, size_t columns)
     struct buf out;
 
     buf_init(&out, 4 * LINE_BYTES);
-    words_put_safe(&out, text, columns);
+    escape_put(&out, text, ESCAPE_TERMINAL, columns);
     char *copy = str_dup(buf_str(&out));
     buf_clear(&out);
     return copy;
@@ -110,20 +111,20 @@ void trial_print(const struct trial *trial, const struct config *config)
     trial_put_reason(&reason, trial);
     put_addresses(&addresses, trial);
     char *why = safe(buf_str(&reason), 300);
-    printf("%-8s %-5s %s%s%s%s%s\n", trial_fate_name(trial_fate(trial)),
-           trial_source_name(trial->source), class, host[0] != '\0' ? " to " : "", host,
-           why[0] != '\0' ? ": " : "", why);
+    words_print(stdout, "%-8s %-5s %s%s%s%s%s", trial_fate_name(trial_fate(trial)),
+                trial_source_name(trial->source), class, host[0] != '\0' ? " to " : "", host,
+                why[0] != '\0' ? ": " : "", why);
     if (addresses.len > 0)
-        printf("         at %s\n", buf_cstr(&addresses));
+        words_print(stdout, "         at %s", buf_cstr(&addresses));
     for (size_t i = 0; i < count; i++) {
-        printf("         %s\n", lines[i]);
+        words_print(stdout, "         %s", lines[i]);
         free(lines[i]);
     }
     bool first = trial->signatures[SCHEME_CAVAGE].holds;
     bool second = trial->signatures[SCHEME_RFC9421].holds;
     if (first || second)
-        printf("         (the signature holds with the account's public key%s)\n",
-               first && second ? ", and so does that of a second knock, after RFC 9421" : "");
+        words_print(stdout, "         (the signature holds with the account's public key%s)",
+                    first && second ? ", and so does that of a second knock, after RFC 9421" : "");
     free(why);
     free(class);
     free(host);
