@@ -17,7 +17,9 @@
 #include "base/secret.h"
 #include "sched/scheduler.h"
 #include "sig/signer.h"
+#include "worker/completion.h"
 #include "worker/deliver.h"
+#include "worker/manual.h"
 #include "worker/privileges.h"
 #include "worker/rehearse.h"
 #include "worker/supervisor.h"
@@ -88,6 +90,28 @@ static int print_help(const struct command_line *line)
         usage_overview(&text);
     else
         usage_command(&text, line->command);
+    return print(&text);
+}
+
+static int print_completion(const struct command_line *line)
+{
+    struct buf text;
+
+    buf_init(&text, 64 * 1024);
+    if (line->argc == 1 && completion_put(&text, str_of(line->argv[0])))
+        return print(&text);
+    buf_clear(&text);
+    return fail(FP_EXIT_USAGE, "completion: for bash, zsh or fish?");
+}
+
+static int print_manual(const struct command_line *line)
+{
+    struct buf text;
+
+    if (line->argc > 0)
+        return words_unknown("manual", line->argv[0]);
+    buf_init(&text, 256 * 1024);
+    manual_put(&text);
     return print(&text);
 }
 
@@ -202,6 +226,10 @@ static int dispatch(const struct command_line *line)
         return with_config(line, command_deliver);
     case COMMAND_HANDBACK:
         return with_config(line, command_handback);
+    case COMMAND_COMPLETION:
+        return print_completion(line);
+    case COMMAND_MANUAL:
+        return print_manual(line);
     case COMMAND_VERSION:
         return print_version();
     case COMMAND_COUNT:

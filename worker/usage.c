@@ -2,13 +2,6 @@
 
 #include "base/config.h"
 
-struct command_usage {
-    const char *name;
-    const char *arguments;
-    const char *summary;
-    const char *details;
-};
-
 static const struct command_usage commands[COMMAND_COUNT] = {
     [COMMAND_RUN] =
         {"run", "", "deliver until told to stop",
@@ -106,9 +99,23 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                           "  --own     those of this machine (FEDPUSH_RUNTIME_DIR), at once;\n"
                           "            `fedpush run` must have ended\n"
                           "  IDENTITY  those of these, as `fedpush status` names them\n"},
+    [COMMAND_COMPLETION] = {"completion", "bash|zsh|fish", "print what completes a command line",
+                            "Packages install it; by hand, for bash:\n"
+                            "source <(fedpush completion bash)\n"
+                            "\n"
+                            "  bash\n"
+                            "  zsh\n"
+                            "  fish\n"},
+    [COMMAND_MANUAL] = {"manual", "", "print the source of the man page",
+                        "Packages install it; by hand: fedpush manual | man -l -\n"},
     [COMMAND_VERSION] = {"version", "", "print the versions of fedpush and its libraries",
                          "Also as `fedpush --version`.\n"},
 };
+
+const struct command_usage *usage_of(enum command_name command)
+{
+    return &commands[command];
+}
 
 enum command_name usage_find(struct str name)
 {
@@ -134,7 +141,7 @@ void usage_overview(struct buf *out)
                          "\n"
                          "Commands:\n"));
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        buf_printf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+        buf_printf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     buf_put_str(out, STR("\n"
                          "  --mastodon DIR  Mastodon's directory: its .env.production and version "
                          "are read\n"

@@ -20,10 +20,20 @@ enum command_name {
     COMMAND_REHEARSE,
     COMMAND_DELIVER,
     COMMAND_HANDBACK,
+    COMMAND_COMPLETION,
+    COMMAND_MANUAL,
     COMMAND_VERSION,
     COMMAND_COUNT,
 };
 
+struct command_usage {
+    const char *name;
+    const char *arguments;
+    const char *summary; /* one line without a full stop */
+    /* Lines; an action stands behind two blanks at the beginning of one. */
+    const char *details;
+};
+const struct command_usage *usage_of(enum command_name command);
 /* COMMAND_COUNT: there is none of that name. */
 enum command_name usage_find(struct str name);
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ from machine import BINARY, DOMAIN, environment, fedpush
 from servers import free_port, wait_for
 
 COMMANDS = ["run", "check", "setup", "status", "stats", "pause", "resume", "domain",
-            "rehearse", "deliver", "handback", "version"]
+            "rehearse", "deliver", "handback", "completion", "manual", "version"]
 STRANGER = "elsewhere:77:abcdefabcdef"
 
 
@@ -542,7 +543,7 @@ def test_version(world):
     [], ["dance"], ["--json"], ["--mastodon"], ["run", "now"], ["check", "--fast"], ["setup", "again"],
     ["status", "--xml"], ["stats", "--xml"], ["stats", "a.test", "b.test"], ["handback", "--all"], ["handback", ""],
     ["deliver"], ["deliver", "--account"], ["deliver", "--account", "alice", "--inbox", "https://a.test/"],
-    ["version", "1"], ["role", "worker", "0"], ["role"],
+    ["version", "1"], ["completion"], ["completion", "csh"], ["manual", "now"], ["role", "worker", "0"], ["role"],
 ])
 def test_what_is_not_understood_exits_64(world, arguments):
     done = fedpush(world, *arguments)
@@ -564,3 +565,44 @@ def test_an_unknown_setting_exits_78(world, command):
 def test_an_invalid_setting_exits_78_and_is_named(world, name, value):
     done = fedpush(world, "check", **{name: value})
     assert done.returncode == 78 and name in done.stderr, done.stdout + done.stderr
+
+
+# ---- what packages install beside it ----
+
+
+def test_completions_know_every_command_and_its_options(world):
+    scripts = {shell: fedpush(world, "completion", shell, LOCAL_DOMAIN=None).stdout for shell in ("bash", "zsh", "fish")}
+    for shell, script in scripts.items():
+        for command in COMMANDS:
+            assert re.search(rf"\b{command}\b", script), (shell, command)
+        for word in ("pause", "drop", "show", "--window", "--own", "--print-redis-acl", "--mastodon"):
+            assert word in script or f"-l {word[2:]}" in script, (shell, word)
+        if shutil.which(shell):
+            done = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0 and done.stderr == "", done.stderr
+
+
+def completed(script, *words):
+    """What bash offers for the last of the words."""
+    ask = 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _fedpush; printf "%s\\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(["bash", "-c", f"{script}\n{ask}", "bash", *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout.split()
+
+
+def test_bash_completes(world):
+    script = fedpush(world, "completion", "bash").stdout
+    assert completed(script, "fedpush", "reh") == ["rehearse"]
+    assert completed(script, "fedpush", "domain", "re") == ["resume"]
+    assert completed(script, "fedpush", "--mastodon", "/", "handback", "--o") == ["--own"]
+
+
+def test_the_manual_has_every_command_and_is_clean(world):
+    source = fedpush(world, "manual", LOCAL_DOMAIN=None).stdout
+    for command in COMMANDS:
+        assert f"\n.SS fedpush {command}" in source
+    assert "FEDPUSH_LOG_LEVEL" in source
+    if shutil.which("groff"):
+        done = subprocess.run(["groff", "-man", "-Tascii", "-ww", "-z"], input=source, capture_output=True, text=True,
+                              timeout=60)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
