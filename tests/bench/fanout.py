@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """How long one post takes to reach its healthy hosts, some of the others being dead, beside Debian's Sidekiq.
 
-    tests/bench/fanout.py [--hosts N] [--rounds N] [--rate N …] [--sender fedpush|sidekiq|both] [--setting NAME=VALUE …]
+    tests/bench/fanout.py [--hosts N] [--rounds N] [--rate N …] [--sender fedpush|sidekiq|bare|all] [--setting NAME=VALUE …]
     tests/bench/fanout.py --behind N        N jobs for black holes in the queue, while a post a second arrives
 
 Each host has a name, and answers after a time of its own: log-normal, median 150 ms, 1 % above 2 s. Of a hundred,
@@ -12,7 +12,8 @@ client, push_bulk) until a host has read the whole request. The situations of fe
     known     fedpush.domain_health is there from before; no address is known
     again     the next post of the same process, when its connections are closed and the addresses' time is over
 
-Receivers are tests/bench/sink.c. Times compare only within one run: look at the ratios.
+Beside it tests/bench/bare.c, a loop that does nothing but sign and send, to addresses that it knows: the floor on this
+machine. Receivers are tests/bench/sink.c. Times compare only within one run: look at the ratios.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -34,7 +36,11 @@ from delivery import ROOT, Stage  # noqa: E402  (finds the modules of the tests,
 from demonstration import processes, signature_seconds  # noqa: E402
 from jobs import activity, unsettled  # noqa: E402
 from machine import Machine, fedpush  # noqa: E402
-from servers import Server, wait_for  # noqa: E402
+from servers import FEDIVERSE, Server, wait_for  # noqa: E402
+
+sys.path.append(FEDIVERSE)
+
+from names import Names as NameServer  # noqa: E402
 
 HERE = os.path.join(ROOT, "tests", "bench")
 MEDIAN_MS, PERCENTILE_99_MS, LONGEST_MS = 150, 2000, 7500
@@ -111,6 +117,32 @@ class Post(Server):
     def push(self):
         """The time at which it began."""
         self.process.stdin.write(b"push\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+
+class Bare(Server):
+    """A loop that signs and sends, ready to do so."""
+
+    def __init__(self, folder, crowd):
+        super().__init__(folder)
+        key, body = os.path.join(folder, "key.pem"), os.path.join(folder, "body.json")
+        for path, text in ((key, crowd.keys.private[1]), (body, activity(1, BODY_BYTES))):
+            with open(path, "w") as file:
+                file.write(text)
+        _, _, hole, refused, *addresses = crowd.names.command
+        names = NameServer(addresses, hole, refused)
+        parts = [urllib.parse.urlsplit(inbox) for inbox in crowd.inboxes]
+        lines = [f"{names.address_of(part.hostname)} {part.port} {part.netloc} {part.path}\n" for part in parts]
+        self.spawn([os.path.join(ROOT, "build", "release", "bench_bare"), key, body],
+                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process.stdin.write(("".join(lines) + "\n").encode())
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == b"ready\n", self.log()
+
+    def post(self):
+        """The time at which it began; returns when it has nothing more to hope for."""
+        self.process.stdin.write(b"post\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
 
@@ -204,6 +236,17 @@ def fanout_fedpush(crowd, folder, post, rate, settings):
     return results
 
 
+def fanout_bare(crowd, folder):
+    bare = Bare(os.path.join(folder, "bare"), crowd)
+    try:
+        crowd.arrivals()
+        waits = collect(crowd, bare.post(), crowd.healthy, 60)
+        show("a loop that signs and sends", waits)
+        return waits
+    finally:
+        bare.stop(signal.SIGKILL)
+
+
 def fanout_sidekiq(crowd, folder, post):
     crowd.forget()
     incumbent = Incumbent(os.path.join(folder, "sidekiq"), crowd)
@@ -260,9 +303,11 @@ def measure(arguments, folder):
         for _ in range(arguments.rounds):
             print(f"a thousand bare RSA-2048 signatures: {signature_seconds():.3f} CPU s", flush=True)
             ours = {}
-            if arguments.sender != "sidekiq":
+            if arguments.sender in ("bare", "all"):
+                fanout_bare(crowd, folder)
+            if arguments.sender in ("fedpush", "all"):
                 ours = {rate: fanout_fedpush(crowd, folder, post, rate, settings) for rate in arguments.rate}
-            if arguments.sender != "fedpush":
+            if arguments.sender in ("sidekiq", "all"):
                 theirs = fanout_sidekiq(crowd, folder, post)
                 for rate, results in ours.items():
                     for situation, waits in results.items():
@@ -278,7 +323,7 @@ def main():
     parser.add_argument("--hosts", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--rate", type=int, nargs="*", default=[0, 1000], help="FEDPUSH_MAX_RATE")
-    parser.add_argument("--sender", choices=("fedpush", "sidekiq", "both"), default="both")
+    parser.add_argument("--sender", choices=("fedpush", "sidekiq", "bare", "all"), default="all")
     parser.add_argument("--setting", nargs="*", default=[], help="of fedpush, as FEDPUSH_DNS_RATE=0")
     parser.add_argument("--behind", type=int, metavar="N", help="jobs for black holes, before fresh posts")
     folder = tempfile.mkdtemp(prefix="fedpush-bench-")
