@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,9 @@ static struct {
     unsigned lines;
     unsigned suppressed;
 } logger = {"fedpush", LOG_LEVEL_INFO, false, 0, 0, 0};
+
+/* The admin process logs from several threads: this guards what counts lines. */
+static pthread_mutex_t counting = PTHREAD_MUTEX_INITIALIZER;
 
 void log_open(const char *role, enum log_level level)
 {
@@ -89,21 +93,24 @@ static void put_start(struct buf *line, enum log_level level, const char *messag
 static bool within_rate(void)
 {
     time_t now = time(NULL);
+    unsigned suppressed = 0;
 
+    pthread_mutex_lock(&counting);
     if (now != logger.second) {
-        unsigned suppressed = logger.suppressed;
+        suppressed = logger.suppressed;
         logger.second = now;
         logger.lines = 0;
         logger.suppressed = 0;
-        if (suppressed > 0)
-            log_event(LOG_LEVEL_WARN, "log lines suppressed", LOG_INT("lines", suppressed));
     }
-    if (logger.lines >= LINES_PER_SECOND) {
+    bool within = logger.lines < LINES_PER_SECOND;
+    if (within)
+        logger.lines++;
+    else
         logger.suppressed++;
-        return false;
-    }
-    logger.lines++;
-    return true;
+    pthread_mutex_unlock(&counting);
+    if (suppressed > 0)
+        log_event(LOG_LEVEL_WARN, "log lines suppressed", LOG_INT("lines", suppressed));
+    return within;
 }
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields,
