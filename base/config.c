@@ -6,9 +6,11 @@
 #include "base/config_row.h"
 #include "base/conninfo.h"
 #include "base/dotenv.h"
+#include "base/listen.h"
 #include "base/mastodon.h"
 #include "base/proxy.h"
 #include "base/secret.h"
+#include "base/url.h"
 
 /* Where a variable stands and its name, for an error. */
 static enum fp_err refuse(const struct dotenv *dotenv, const char *name, struct err *err,
@@ -53,6 +55,8 @@ static enum fp_err set_direct(struct config *config, const struct dotenv *dotenv
         if (row->derived)
             continue;
         const char *value = dotenv_value(dotenv, row->name);
+        if (value == NULL && row->empty_is_a_value && dotenv_find(dotenv, row->name) != NULL)
+            value = "";
         if (value == NULL)
             value = row->otherwise != NULL ? row->otherwise : "";
         if (!config_row_set(config, row, str_of(value)))
@@ -300,6 +304,55 @@ static enum fp_err check_proxies(struct config *config, struct err *err)
     return FP_OK;
 }
 
+static bool is_base_url(const char *text)
+{
+    struct url url;
+
+    if (url_parse(&url, str_of(text), NULL) != FP_OK)
+        return false;
+    bool plain = url.path.len == url.target.len && strchr(text, '#') == NULL;
+    url_clear(&url);
+    return plain;
+}
+
+static enum fp_err refuse_oauth(const struct config *config, const struct dotenv *dotenv,
+                                struct err *err)
+{
+    bool id = config->admin_oauth_id[0] != '\0';
+    bool secret = config->admin_oauth_secret[0] != '\0';
+
+    if (id != secret)
+        return refuse(dotenv, id ? "FEDPUSH_ADMIN_OAUTH_ID" : "FEDPUSH_ADMIN_OAUTH_SECRET", err,
+                      id ? "needs FEDPUSH_ADMIN_OAUTH_SECRET, too"
+                         : "needs FEDPUSH_ADMIN_OAUTH_ID, too");
+    if (id && config->admin_url[0] == '\0')
+        return refuse(dotenv, "FEDPUSH_ADMIN_OAUTH_ID", err,
+                      "needs FEDPUSH_ADMIN_URL: Mastodon sends browsers back to it");
+    if (config->admin_oauth_url[0] != '\0' && !is_base_url(config->admin_oauth_url))
+        return refuse(dotenv, "FEDPUSH_ADMIN_OAUTH_URL", err,
+                      "is not a URL like https://social.example");
+    return FP_OK;
+}
+
+static enum fp_err refuse_admin(const struct config *config, const struct dotenv *dotenv,
+                                struct err *err)
+{
+    struct listen_address address;
+
+    if (config->admin_listen[0] != '\0' && !listen_parse(&address, str_of(config->admin_listen)))
+        return refuse(dotenv, "FEDPUSH_ADMIN_LISTEN", err,
+                      "is not ADDRESS:PORT (127.0.0.1:4480, [::1]:4480) or unix:/PATH");
+    if (config->admin_url[0] != '\0' && !is_base_url(config->admin_url))
+        return refuse(dotenv, "FEDPUSH_ADMIN_URL", err,
+                      "is not a URL like https://fedpush.example or https://example/fedpush");
+    if (config->admin_password_hash[0] != '\0' &&
+        !str_starts_with(str_of(config->admin_password_hash), STR("$argon2id$")))
+        return refuse(dotenv, "FEDPUSH_ADMIN_PASSWORD_HASH", err,
+                      "is not what `fedpush password` prints ($argon2id$…; in a file between "
+                      "single quotes)");
+    return refuse_oauth(config, dotenv, err);
+}
+
 /* Values that are right alone, but not together. */
 static enum fp_err refuse_contradictions(struct config *config, const struct dotenv *dotenv,
                                          struct err *err)
@@ -363,6 +416,8 @@ static enum fp_err load(struct config *config, struct dotenv *dotenv, const char
         code = set_databases(config, dotenv, err);
     if (code == FP_OK)
         code = refuse_contradictions(config, dotenv, err);
+    if (code == FP_OK)
+        code = refuse_admin(config, dotenv, err);
     if (code == FP_OK)
         code = refuse_longer_than_a_message(config, err);
     return code;

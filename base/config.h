@@ -74,7 +74,15 @@ struct config {
     char *resolvers;          /* FEDPUSH_RESOLVERS, "" = the system's */
     int dns_rate;  /* FEDPUSH_DNS_RATE, packets a second of all workers, 900; 0: no limit */
     char *ca_file; /* FEDPUSH_CA_FILE: CAs for remote hosts instead of the system's */
-    enum log_level log_level; /* FEDPUSH_LOG_LEVEL, "info". Reloadable */
+    /* the admin process */
+    char *admin_listen;        /* FEDPUSH_ADMIN_LISTEN, "127.0.0.1:4480"; "": there is none */
+    char *admin_url;           /* FEDPUSH_ADMIN_URL: where browsers find its page, or "" */
+    char *admin_password_hash; /* FEDPUSH_ADMIN_PASSWORD_HASH: Argon2id */
+    char *admin_oauth_id;      /* FEDPUSH_ADMIN_OAUTH_ID and …_SECRET: both or none */
+    char *admin_oauth_secret;
+    char *admin_oauth_url;       /* FEDPUSH_ADMIN_OAUTH_URL, "": https:// web_domain */
+    char *admin_trusted_proxies; /* FEDPUSH_ADMIN_TRUSTED_PROXIES */
+    enum log_level log_level;    /* FEDPUSH_LOG_LEVEL, "info". Reloadable */
 };
 
 /*
@@ -97,7 +105,7 @@ bool config_encryption_is_set(const struct config *config);
 /* What `role` may see, as bytes for CONTROL_CONFIG: scheduler: Redis, PostgreSQL (mastodon,
  * fedpush), no keys database when that is its own URL; signer: postgres_keys, encryption,
  * web_domain, version;
- * worker: no credential (proxies excepted). */
+ * worker: no credential (proxies excepted); admin: as the scheduler, with its own logins. */
 void config_encode(const struct config *config, enum role role, struct buf *out);
 bool config_decode(struct config *config, struct str bytes) FP_MUST_CHECK;
 

@@ -23,7 +23,8 @@ struct config_row {
     enum config_row_type type;
     bool derived; /* made of several variables, not read under its name */
     bool reloadable;
-    unsigned roles; /* 1 << enum role of each that may see it */
+    bool empty_is_a_value; /* set to nothing is not its default */
+    unsigned roles;        /* 1 << enum role of each that may see it */
     int64_t min, max;
     const char *otherwise; /* the default, as it would be written */
     const char *help;      /* with the unit; NULL: Mastodon's variable, or derived */

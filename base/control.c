@@ -20,7 +20,7 @@ enum {
     MAX_PER_TURN = 64,
 };
 
-const char *const role_names[ROLE_COUNT] = {"supervisor", "scheduler", "worker", "signer"};
+const char *const role_names[ROLE_COUNT] = {"supervisor", "scheduler", "worker", "signer", "admin"};
 
 struct packet {
     STAILQ_ENTRY(packet) link;

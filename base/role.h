@@ -1,7 +1,7 @@
 /*
- * What scheduler, worker and signer have in common: the start over the control socket, answers to
- * the supervisor's pings, and the end with the supervisor. A role's main creates its state, then
- * calls role_run.
+ * What scheduler, worker, signer and admin process have in common: the start over the control
+ * socket, answers to the supervisor's pings, and the end with the supervisor. A role's main creates
+ * its state, then calls role_run.
  */
 #ifndef FEDPUSH_BASE_ROLE_H
 #define FEDPUSH_BASE_ROLE_H

@@ -27,11 +27,26 @@ static bool has_process(const struct child *child)
     return crew_child_lives(child) || child->state == CHILD_ENDING;
 }
 
-static bool any_process(const struct crew *crew, bool workers_only)
+enum those { ALL, ALL_BUT_ADMIN, WORKERS };
+
+static bool is_of(const struct child *child, enum those those)
+{
+    switch (those) {
+    case ALL:
+        break;
+    case ALL_BUT_ADMIN:
+        return child->role != ROLE_ADMIN;
+    case WORKERS:
+        return child->role == ROLE_WORKER;
+    }
+    return true;
+}
+
+static bool any_process(const struct crew *crew, enum those those)
 {
     for (size_t i = 0; i < crew->child_count; i++) {
         const struct child *child = &crew->children[i];
-        if (has_process(child) && (!workers_only || child->role == ROLE_WORKER))
+        if (has_process(child) && is_of(child, those))
             return true;
     }
     return false;
@@ -61,7 +76,7 @@ static void add_child(struct crew *crew, enum role role, unsigned index, bool wa
                        .due_ms = INT64_MIN};
 }
 
-void crew_init(struct crew *crew, unsigned worker_count, int patience,
+void crew_init(struct crew *crew, unsigned worker_count, bool admin, int patience,
                const struct crew_actions *actions, void *arg)
 {
     assert(worker_count >= 1 && worker_count <= CREW_MAX_WORKERS);
@@ -71,6 +86,8 @@ void crew_init(struct crew *crew, unsigned worker_count, int patience,
         add_child(crew, ROLE_WORKER, i, true);
     add_child(crew, ROLE_WORKER, CONTROL_QUARANTINE_INDEX, false);
     add_child(crew, ROLE_SCHEDULER, 0, true);
+    if (admin)
+        add_child(crew, ROLE_ADMIN, 0, true);
 }
 
 static void set_state(struct crew *crew, enum crew_state state)
@@ -86,6 +103,13 @@ static void kill_child(struct crew *crew, size_t i, const char *reason)
     crew->actions->kill(crew->arg, i, reason);
 }
 
+static void stop_child(struct crew *crew, size_t i)
+{
+    crew->children[i].state = CHILD_ENDING;
+    crew->children[i].due_ms = INT64_MAX; /* the crew's deadline is everyone's */
+    crew->actions->send_stop(crew->arg, i);
+}
+
 static void stop_all(struct crew *crew, int exit_code)
 {
     crew->exit_code = exit_code;
@@ -95,11 +119,8 @@ static void stop_all(struct crew *crew, int exit_code)
         struct child *child = &crew->children[i];
         if (child->state == CHILD_WAITING)
             child->state = CHILD_ABSENT;
-        if (!crew_child_lives(child))
-            continue;
-        child->state = CHILD_ENDING;
-        child->due_ms = INT64_MAX; /* the crew's deadline is everyone's */
-        crew->actions->send_stop(crew->arg, i);
+        if (crew_child_lives(child) && child->role != ROLE_ADMIN)
+            stop_child(crew, i);
     }
 }
 
@@ -146,7 +167,7 @@ static bool may_spawn(const struct crew *crew, const struct child *child)
     case CREW_DRAINING: /* what is on the wire still needs its worker's peers */
         return true;
     case CREW_RESTARTING:
-        return child->role == ROLE_SIGNER;
+        return child->role == ROLE_SIGNER || child->role == ROLE_ADMIN;
     case CREW_STOPPING:
     case CREW_KILLING:
     case CREW_ENDED:
@@ -158,7 +179,8 @@ static bool may_spawn(const struct crew *crew, const struct child *child)
 /* Scheduler and signer never speak to each other: what passes between them is in the tickets. */
 static bool is_edge(const struct child *a, const struct child *b)
 {
-    return (a->role == ROLE_WORKER) != (b->role == ROLE_WORKER);
+    return (a->role == ROLE_WORKER) != (b->role == ROLE_WORKER) && a->role != ROLE_ADMIN &&
+           b->role != ROLE_ADMIN;
 }
 
 static int64_t silence_ms(const struct crew *crew, const struct child *child)
@@ -231,7 +253,8 @@ static void watch_children(struct crew *crew)
 static bool all_ready(const struct crew *crew)
 {
     for (size_t i = 0; i < crew->child_count; i++) {
-        if (crew->children[i].wanted && crew->children[i].state != CHILD_READY)
+        const struct child *child = &crew->children[i];
+        if (child->wanted && child->role != ROLE_ADMIN && child->state != CHILD_READY)
             return false;
     }
     return true;
@@ -241,7 +264,7 @@ static bool all_ready(const struct crew *crew)
  * nobody works on them any more. */
 static void finish_restart(struct crew *crew)
 {
-    if (any_process(crew, true))
+    if (any_process(crew, WORKERS))
         return;
     for (size_t i = 0; i < crew->child_count; i++) {
         struct child *child = &crew->children[i];
@@ -251,9 +274,20 @@ static void finish_restart(struct crew *crew)
     set_state(crew, CREW_STARTING);
 }
 
+/* The admin process goes when all others have gone. */
+static void stop_last(struct crew *crew)
+{
+    if (any_process(crew, ALL_BUT_ADMIN))
+        return;
+    for (size_t i = 0; i < crew->child_count; i++) {
+        if (crew_child_lives(&crew->children[i]))
+            stop_child(crew, i);
+    }
+}
+
 static void end_if_reaped(struct crew *crew)
 {
-    if (!any_process(crew, false))
+    if (!any_process(crew, ALL))
         set_state(crew, CREW_ENDED);
 }
 
@@ -298,6 +332,8 @@ void crew_step(struct crew *crew, int64_t now_ms)
         if (crew->deadline_ms <= now_ms)
             kill_all(crew, crew->exit_code, "did not stop");
         else
+            stop_last(crew);
+        if (crew->state == CREW_STOPPING)
             end_if_reaped(crew);
         break;
     case CREW_KILLING:
@@ -354,7 +390,7 @@ static void judge_exit(struct crew *crew, const struct child *child, int exit_co
 
     switch (crew->state) {
     case CREW_STARTING:
-        if (refused)
+        if (refused && child->role != ROLE_ADMIN)
             stop_all(crew, exit_code);
         else if (child->role == ROLE_SCHEDULER)
             restart(crew);

@@ -13,6 +13,10 @@
  *
  * STARTING, RUNNING and RESTARTING go straight to STOPPING when there is nothing to drain.
  *
+ * The admin process is nobody's peer and no part of this: it starts last, nothing waits for it, its
+ * death touches nobody, and it is stopped when all others are reaped, so that its page answers
+ * until the end.
+ *
  * A child:
  *
  *   ABSENT -> WAITING --due--> SPAWNED --its peers live--> STARTING --READY--> READY
@@ -31,7 +35,7 @@
 
 enum {
     CREW_MAX_WORKERS = 64,
-    CREW_MAX_CHILDREN = CREW_MAX_WORKERS + 3, /* signer, quarantine worker, scheduler */
+    CREW_MAX_CHILDREN = CREW_MAX_WORKERS + 4, /* signer, quarantine worker, scheduler, admin */
     CREW_PING_MS = 5000,
     CREW_SILENCE_MS = 15000,
     CREW_SCHEDULER_SILENCE_MS = 20000,
@@ -98,8 +102,9 @@ struct crew {
     struct child children[CREW_MAX_CHILDREN]; /* in the order of their start */
 };
 
-/* All times are monotonic milliseconds. worker_count in [1, CREW_MAX_WORKERS]. */
-void crew_init(struct crew *crew, unsigned worker_count, int patience,
+/* All times are monotonic milliseconds. worker_count in [1, CREW_MAX_WORKERS]; `admin`: there is an
+ * admin process. */
+void crew_init(struct crew *crew, unsigned worker_count, bool admin, int patience,
                const struct crew_actions *actions, void *arg);
 /* The child with that role and index, or child_count. */
 size_t crew_find(const struct crew *crew, enum role role, unsigned index);

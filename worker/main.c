@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "admin/commands.h"
+#include "admin/server.h"
 #include "admin/words.h"
 #include "base/config.h"
 #include "base/control.h"
@@ -255,6 +256,8 @@ static int run_role(int argc, char **argv)
         return worker_main((unsigned)index);
     if (strcmp(argv[0], role_names[ROLE_SIGNER]) == 0)
         return signer_main();
+    if (strcmp(argv[0], role_names[ROLE_ADMIN]) == 0)
+        return admin_main();
     return fail(FP_EXIT_USAGE, "there is no role \"%.60s\"", argv[0]);
 }
 

@@ -29,6 +29,13 @@ static const struct {
     {"FEDPUSH_HANDOFF_QUEUE", offsetof(struct config, handoff_queue)},
     {"FEDPUSH_RESOLVERS", offsetof(struct config, resolvers)},
     {"FEDPUSH_CA_FILE", offsetof(struct config, ca_file)},
+    {"FEDPUSH_ADMIN_LISTEN", offsetof(struct config, admin_listen)},
+    {"FEDPUSH_ADMIN_URL", offsetof(struct config, admin_url)},
+    {"FEDPUSH_ADMIN_PASSWORD_HASH", offsetof(struct config, admin_password_hash)},
+    {"FEDPUSH_ADMIN_OAUTH_ID", offsetof(struct config, admin_oauth_id)},
+    {"FEDPUSH_ADMIN_OAUTH_SECRET", offsetof(struct config, admin_oauth_secret)},
+    {"FEDPUSH_ADMIN_OAUTH_URL", offsetof(struct config, admin_oauth_url)},
+    {"FEDPUSH_ADMIN_TRUSTED_PROXIES", offsetof(struct config, admin_trusted_proxies)},
 };
 
 static const struct {

@@ -282,7 +282,7 @@ static void greet(struct supervisor *s, size_t i)
     struct seat *seat = &s->seats[i];
     enum role role = child_of(s, i)->role;
 
-    if (role != ROLE_WORKER)
+    if (role == ROLE_SCHEDULER || role == ROLE_SIGNER)
         control_send(seat->control, CONTROL_TICKET_KEY,
                      (struct str){(const char *)s->ticket_key, sizeof(s->ticket_key)}, -1);
     if (role == ROLE_SCHEDULER)
@@ -579,7 +579,7 @@ int supervisor_run(struct config *config, const char *mastodon_dir)
     spawn_prepare();
     open_loop(s);
     s->reread = reread_create(s->base, config, mastodon_dir, REREAD_LOOK_MS, on_reread, s);
-    crew_init(&s->crew, s->worker_count, PATIENCE, &actions, s);
+    crew_init(&s->crew, s->worker_count, config->admin_listen[0] != '\0', PATIENCE, &actions, s);
     for (size_t i = 0; i < s->crew.child_count; i++)
         s->seats[i] = (struct seat){.supervisor = s, .child = i};
     loop_timer_set(s->step_timer, 0);

@@ -33,6 +33,7 @@ def environment(world, runtime_dir, **settings):
         "FEDPUSH_SIGNING_THREADS": "1",
         "FEDPUSH_DRAIN_SECONDS": "5",
         "FEDPUSH_LOG_LEVEL": "info",
+        "FEDPUSH_ADMIN_LISTEN": "",  # tests may run side by side
     }
     for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"):
         if name in os.environ:

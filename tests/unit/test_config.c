@@ -478,6 +478,7 @@ static void a_role_sees_only_its_share(void **state)
         {ROLE_SCHEDULER, true, true, true, false, false, false},
         {ROLE_SIGNER, false, false, false, true, false, true},
         {ROLE_WORKER, false, false, false, false, true, false},
+        {ROLE_ADMIN, true, true, true, false, false, false},
     };
     struct config config = load(
         BASICS "REDIS_PASSWORD=redispw\nDB_PASS=mastodonpw\nhttp_proxy=http://u:proxypw@p.test\n"
@@ -759,7 +760,7 @@ static void the_help_lists_every_variable_of_ours(void **state)
         assert_true(str_starts_with(str_of(line), STR("  FEDPUSH_")));
         line += len + 1;
     }
-    assert_int_equal(lines, 30);
+    assert_int_equal(lines, 37);
     buf_clear(&help);
 }
 

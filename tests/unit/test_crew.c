@@ -13,8 +13,8 @@
 #include "base/str.h"
 #include "worker/crew.h"
 
-enum { WORKERS = 2, SIGNER = 0, WORKER_0, WORKER_1, QUARANTINE, SCHEDULER };
-static const char *const names[] = {"signer", "w0", "w1", "quarantine", "scheduler"};
+enum { WORKERS = 2, SIGNER = 0, WORKER_0, WORKER_1, QUARANTINE, SCHEDULER, ADMIN };
+static const char *const names[] = {"signer", "w0", "w1", "quarantine", "scheduler", "admin"};
 
 struct fixture {
     struct crew crew;
@@ -94,8 +94,18 @@ static int set_up(void **state)
 
     buf_init(&f->log, 64 * 1024);
     f->now_ms = 1000000;
-    crew_init(&f->crew, WORKERS, 1, &actions, f);
+    crew_init(&f->crew, WORKERS, false, 1, &actions, f);
     *state = f;
+    return 0;
+}
+
+static int set_up_with_admin(void **state)
+{
+    struct fixture *f;
+
+    set_up(state);
+    f = *state;
+    crew_init(&f->crew, WORKERS, true, 1, &actions, f);
     return 0;
 }
 
@@ -511,8 +521,92 @@ static void who_closes_its_socket_has_a_second_to_exit(void **state)
     assert_did(f, "kill w0;");
 }
 
+/* ---- the admin process ---- */
+
+static void the_admin_process_starts_last_and_is_waited_for_by_nobody(void **state)
+{
+    struct fixture *f = *state;
+
+    crew_step(&f->crew, f->now_ms);
+    assert_did(f, "spawn signer;spawn w0;w0-signer;spawn w1;w1-signer;"
+                  "spawn scheduler;scheduler-w0;scheduler-w1;spawn admin;"
+                  "start signer;start w0;start w1;start scheduler;start admin;");
+    all_ready(f);
+    assert_did(f, "[running];");
+}
+
+static void the_admin_process_dies_alone(void **state)
+{
+    static const int codes[] = {-11, FP_EXIT_CONFIG, FP_EXIT_NO_PERMISSION};
+    struct fixture *f = *state;
+
+    crew_step(&f->crew, f->now_ms);
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        forget(f);
+        exits(f, ADMIN, codes[i]); /* the first time at the start, when it would end the others */
+        assert_int_equal(f->crew.children[ADMIN].state, CHILD_WAITING);
+        assert_did(f, "");
+        advance(f);
+        assert_did(f, "spawn admin;start admin;");
+        if (i == 0)
+            all_ready(f);
+    }
+    assert_int_equal(f->crew.state, CREW_RUNNING);
+}
+
+static void the_admin_process_outlives_a_scheduler(void **state)
+{
+    struct fixture *f = *state;
+
+    run(f);
+    f->now_ms += CREW_YOUNG_MS;
+    exits(f, SCHEDULER, -11);
+    assert_did(f, "[restarting];kill w0;kill w1;ping signer;ping admin;");
+    exits(f, ADMIN, -11);
+    assert_did(f, "spawn admin;start admin;");
+}
+
+static void the_admin_process_is_stopped_when_all_others_are_gone(void **state)
+{
+    static const size_t others[] = {SIGNER, WORKER_0, WORKER_1};
+    struct fixture *f = *state;
+
+    run(f);
+    crew_terminate(&f->crew, 25, f->now_ms);
+    forget(f);
+    crew_drained(&f->crew, f->now_ms);
+    assert_did(f, "[stopping];stop signer;stop w0;stop w1;stop scheduler;");
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        exits(f, others[i], 0);
+    assert_did(f, "");
+    exits(f, SCHEDULER, 0);
+    assert_did(f, "stop admin;");
+    exits(f, ADMIN, 0);
+    assert_did(f, "[ended];");
+    assert_int_equal(f->crew.exit_code, FP_EXIT_OK);
+}
+
+static void an_admin_process_that_does_not_stop_is_killed(void **state)
+{
+    static const size_t others[] = {SIGNER, WORKER_0, WORKER_1, SCHEDULER};
+    struct fixture *f = *state;
+
+    run(f);
+    crew_drained(&f->crew, f->now_ms);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        exits(f, others[i], 0);
+    forget(f);
+    f->now_ms += CREW_STOP_MS;
+    crew_step(&f->crew, f->now_ms);
+    assert_did(f, "[killing];kill admin;");
+    exits(f, ADMIN, -9);
+    assert_did(f, "[ended];");
+    assert_int_equal(f->crew.exit_code, FP_EXIT_OK);
+}
+
 int main(void)
 {
+#define ADMIN_CASE(name) cmocka_unit_test_setup_teardown(name, set_up_with_admin, tear_down)
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(each_is_started_after_all_have_their_channels),
@@ -539,6 +633,11 @@ int main(void)
         CASE(the_next_scheduler_asks_for_quarantine_anew),
         CASE(a_child_that_cannot_be_spawned_is_tried_again),
         CASE(who_closes_its_socket_has_a_second_to_exit),
+        ADMIN_CASE(the_admin_process_starts_last_and_is_waited_for_by_nobody),
+        ADMIN_CASE(the_admin_process_dies_alone),
+        ADMIN_CASE(the_admin_process_outlives_a_scheduler),
+        ADMIN_CASE(the_admin_process_is_stopped_when_all_others_are_gone),
+        ADMIN_CASE(an_admin_process_that_does_not_stop_is_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -473,13 +473,16 @@ static void the_roles_get_what_is_their_own_and_no_more(void **state)
     wait_told(f, "worker0", "dumpable 0 new-privs 0", 1);
     wait_told(f, "worker1", "dumpable 0 new-privs 0", 1);
     wait_told(f, "scheduler0", "dumpable 0 new-privs 0", 1);
+    wait_told(f, "admin0", "dumpable 0 new-privs 0", 1);
     assert_int_equal(told(f, "signer0", "databases keys=1 mastodon=0"), 1);
     assert_int_equal(told(f, "worker0", "databases keys=0 mastodon=0"), 1);
     assert_int_equal(told(f, "scheduler0", "databases keys=0 mastodon=1"), 1);
-    assert_int_equal(count(f->events, "PATH=/usr/local/bin:/usr/bin:/bin,LANG=C,"), 4);
+    assert_int_equal(told(f, "admin0", "databases keys=0 mastodon=1"), 1);
+    assert_int_equal(count(f->events, "PATH=/usr/local/bin:/usr/bin:/bin,LANG=C,"), 5);
     assert_int_equal(count(f->events, "SECRET_OF_THE_SUPERVISOR"), 0);
-    assert_int_equal(count(f->events, "fds 0 1 2 3\n"), 4);
+    assert_int_equal(count(f->events, "fds 0 1 2 3\n"), 5);
     assert_int_equal(told(f, "worker0", "key 00000000"), 1); /* it got none */
+    assert_int_equal(told(f, "admin0", "key 00000000"), 1);
     assert_int_equal(told(f, "scheduler0", "key 00000000"), 0);
     assert_int_equal(told(f, "signer0", "key 00000000"), 0);
     assert_int_equal(told(f, "scheduler0", "key "), 1);
@@ -488,6 +491,7 @@ static void the_roles_get_what_is_their_own_and_no_more(void **state)
     free(key);
     assert_title(pid_of(f, "worker1"), "fedpush: worker 1");
     assert_title(pid_of(f, "scheduler0"), "fedpush: scheduler");
+    assert_title(pid_of(f, "admin0"), "fedpush: admin");
 }
 
 static void a_drain_ends_all(void **state)

@@ -1,0 +1,75 @@
+#include "admin/health.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct beats {
+    struct buf prefix; /* of this machine's identities, "HOST:PID:" */
+    double now_s;
+    double last_s; /* 0: none */
+};
+
+static void on_time(void *arg, const redisReply *reply)
+{
+    struct beats *beats = arg;
+
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+        reply->element[0]->type == REDIS_REPLY_STRING)
+        beats->now_s = strtod(reply->element[0]->str, NULL);
+}
+
+static void on_identities(void *arg, const redisReply *reply)
+{
+    struct beats *beats = arg;
+
+    if (reply->type != REDIS_REPLY_ARRAY)
+        return;
+    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+        const redisReply *identity = reply->element[i];
+        const redisReply *score = reply->element[i + 1];
+        if (identity->type != REDIS_REPLY_STRING || score->type != REDIS_REPLY_STRING ||
+            !str_starts_with((struct str){identity->str, identity->len}, buf_str(&beats->prefix)))
+            continue;
+        double beat_s = strtod(score->str, NULL);
+        if (beat_s > beats->last_s)
+            beats->last_s = beat_s;
+    }
+}
+
+/* As the supervisor writes its host into an identity. */
+static void put_prefix(struct buf *out, int supervisor_pid)
+{
+    enum { MAX_HOST_BYTES = 64 };
+    char host[256] = "";
+
+    if (gethostname(host, sizeof(host) - 1) == -1 || host[0] == '\0')
+        snprintf(host, sizeof(host), "localhost");
+    for (size_t i = 0; i < MAX_HOST_BYTES && host[i] != '\0'; i++) {
+        unsigned char c = (unsigned char)host[i];
+        bool plain = c < 0x80 && (isalnum(c) || c == '.' || c == '-' || c == '_');
+        buf_put_char(out, plain ? (char)c : '-');
+    }
+    buf_printf(out, ":%d:", supervisor_pid);
+}
+
+const char *health_problem(struct desk *desk, int supervisor_pid)
+{
+    const struct str time_words[] = {STR("TIME")};
+    const struct str words[] = {STR("ZRANGE"), str_of(desk->session.keys.identities), STR("0"),
+                                STR("-1"), STR("WITHSCORES")};
+    struct beats beats = {0};
+    struct err err;
+
+    buf_init(&beats.prefix, 128);
+    put_prefix(&beats.prefix, supervisor_pid);
+    struct redis *redis = session_redis(&desk->session, REDIS_ROLE_SIDEKIQ, &err);
+    bool answers = redis != NULL &&
+                   session_command(&desk->session, redis, 1, time_words, on_time, &beats, &err) &&
+                   session_command(&desk->session, redis, 5, words, on_identities, &beats, &err);
+    buf_clear(&beats.prefix);
+    if (!answers)
+        return "Redis does not answer";
+    return beats.now_s - beats.last_s <= HEALTH_BEAT_S ? NULL : "the scheduler has no beat";
+}

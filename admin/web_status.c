@@ -1,0 +1,56 @@
+#include "admin/web_status.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+static const struct {
+    int status;
+    const char *text;
+} statuses[] = {
+    {200, "OK"},
+    {204, "No Content"},
+    {302, "Found"},
+    {304, "Not Modified"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {413, "Content Too Large"},
+    {415, "Unsupported Media Type"},
+    {421, "Misdirected Request"},
+    {422, "Unprocessable Content"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
+};
+
+const char *web_status_text(int status)
+{
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+        if (statuses[i].status == status)
+            return statuses[i].text;
+    }
+    return "Status";
+}
+
+void web_problem_put(struct buf *out, int status, const char *detail)
+{
+    json_t *problem = json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title",
+                                web_status_text(status), "status", status, "detail", detail);
+    char *text = problem != NULL ? json_dumps(problem, JSON_COMPACT) : NULL;
+
+    if (text == NULL)
+        abort(); /* details are ours, and UTF-8 */
+    buf_put_str(out, str_of(text));
+    free(text);
+    json_decref(problem);
+}
