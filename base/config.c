@@ -143,6 +143,35 @@ static enum fp_err set_version(struct config *config, const struct dotenv *doten
     return code;
 }
 
+/* The gem that this Mastodon's newest release ships. */
+static enum dotenv_rules rules_of(const struct mastodon_version *version)
+{
+    if (mastodon_version_compare(version, 4, 3, 0) < 0)
+        return DOTENV_2;
+    return mastodon_version_compare(version, 4, 4, 0) < 0 ? DOTENV_3_0 : DOTENV_3;
+}
+
+/*
+ * Reads the files by the rules of Mastodon's version, as far as it is known before. When they name
+ * another one they are read again, by its rules: what was wrong with them until then doesn't count.
+ * A version that stays unknown is told later, with the remedy.
+ */
+static enum fp_err read_files_by_version(struct config *config, struct dotenv *dotenv,
+                                         const char *mastodon_dir, struct err *err)
+{
+    struct err ignored;
+
+    if (set_version(config, dotenv, mastodon_dir, &ignored) == FP_OK)
+        dotenv->rules = rules_of(&config->mastodon);
+    enum fp_err code = read_files(dotenv, mastodon_dir, err);
+    if (set_version(config, dotenv, mastodon_dir, &ignored) != FP_OK ||
+        rules_of(&config->mastodon) == dotenv->rules)
+        return code;
+    dotenv->rules = rules_of(&config->mastodon);
+    dotenv_forget_files(dotenv);
+    return read_files(dotenv, mastodon_dir, err);
+}
+
 /* "8.1.6": three numbers. */
 static bool is_sidekiq_version(struct str text)
 {
@@ -396,7 +425,7 @@ static enum fp_err refuse_longer_than_a_message(const struct config *config, str
 static enum fp_err load(struct config *config, struct dotenv *dotenv, const char *mastodon_dir,
                         struct err *err)
 {
-    enum fp_err code = read_files(dotenv, mastodon_dir, err);
+    enum fp_err code = read_files_by_version(config, dotenv, mastodon_dir, err);
 
     if (code == FP_OK)
         code = refuse_unknown(dotenv, err);

@@ -89,7 +89,9 @@ struct config {
  * Reads the environment and, when FEDPUSH_MASTODON_DIR (or `mastodon_dir`, which wins; may be NULL)
  * is set, DIR/.env.production.local, .env.local, .env.production, .env in dotenv's order and rules,
  * and DIR/lib/mastodon/version.rb; with $CREDENTIALS_DIRECTORY set, its file `env.production` (or
- * `.env.production`) instead. The environment wins over files. Only a fixed list of variables is
+ * `.env.production`) instead. The environment wins over files. The rules are those of the dotenv in
+ * Mastodon's version: FEDPUSH_MASTODON_VERSION in the environment, else in a file (which is then
+ * read again by its rules), else version.rb. Only a fixed list of variables is
  * kept; everything else that was read is wiped. Errors: one line naming variable (file and line
  * where it stands in one) and what would be accepted; never a secret's value. Unknown FEDPUSH_*
  * names are refused. `$(…)` is refused. `environment` is environ's form.

@@ -362,9 +362,19 @@ def _(mastodon):
 
 # ---- §6 to §10 the rest ----
 
-row("§6.1", "`.env.production` as the gem reads it",
-    by(("4.2", Differs("as dotenv 3 reads it: \\n in double quotes stays, a bare name is empty")), ("4.3", "")))(
-    unit("test_dotenv", "values_are_read_as_by_the_gem"))
+def reads_as(test):
+    return [unit("test_dotenv", test), unit("test_config", "files_are_read_by_the_rules_of_the_version")]
+
+
+@row("§6.1", "`.env.production` as its version's gem reads it: `\\n` in double quotes, bare names, `export`",
+     by(("4.2", reads_as("double_quotes_have_line_breaks_in_dotenv_2")),
+        ("4.3", reads_as("bare_names_are_nothing_before_dotenv_3_1_5")),
+        ("4.4", reads_as("values_are_read_as_by_the_gem"))))
+def _(mastodon, expected):
+    for check in expected:
+        check(mastodon)
+
+
 row("§6.1", "its files in Rails' order; the environment wins")(
     unit("test_config", "files_are_read_in_rails_order"))
 row("§6.2", "where PostgreSQL is")(unit("test_config", "the_database_follows_mastodons_precedence"))

@@ -689,6 +689,36 @@ static void the_version_is_read_from_ruby(void **state)
     free(glitch);
 }
 
+static void files_are_read_by_the_rules_of_the_version(void **state)
+{
+    static const char file[] = "LOCAL_DOMAIN=a.test\nDB_PASS=\"a\\nb\"\nDB_USER\n";
+    static const struct {
+        const char *lines, *more, *pass, *user;
+    } cases[] = {
+        {"", "", "a\\nb", "mastodon"}, /* version.rb has 4.6 */
+        {"FEDPUSH_MASTODON_VERSION=4.4.0", "", "a\\nb", "mastodon"},
+        {"FEDPUSH_MASTODON_VERSION=4.3.23", "", "a\\nb", "later"},
+        {"FEDPUSH_MASTODON_VERSION=4.2.29", "", "a\nb", "later"},
+        {"", "FEDPUSH_MASTODON_VERSION=4.2.29\n", "a\nb", "later"},
+        /* `export DB_NAME=` is an error by version.rb's rules, but not by the file's. */
+        {"", "FEDPUSH_MASTODON_VERSION=4.2.29\nexport DB_NAME=\n", "a\nb", "later"},
+        {"FEDPUSH_MASTODON_VERSION=4.5.0", "FEDPUSH_MASTODON_VERSION=4.2.29\n", "a\\nb",
+         "mastodon"},
+    };
+    const char *dir = *state;
+
+    write_file(dir, ".env", "DB_USER=later\n");
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *text = mem_printf("%s%s", file, cases[i].more);
+        write_file(dir, ".env.production", text);
+        struct config config = load_dir(cases[i].lines, dir);
+        assert_option(config.postgres_mastodon, "password", cases[i].pass);
+        assert_option(config.postgres_mastodon, "user", cases[i].user);
+        config_clear(&config);
+        free(text);
+    }
+}
+
 static void an_unreadable_version_names_the_remedies(void **state)
 {
     const char *dir = *state;
@@ -782,6 +812,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(files_are_read_in_rails_order, make_mastodon,
                                         remove_mastodon),
         cmocka_unit_test_setup_teardown(the_version_is_read_from_ruby, make_mastodon,
+                                        remove_mastodon),
+        cmocka_unit_test_setup_teardown(files_are_read_by_the_rules_of_the_version, make_mastodon,
                                         remove_mastodon),
         cmocka_unit_test_setup_teardown(an_unreadable_version_names_the_remedies, make_mastodon,
                                         remove_mastodon),

@@ -47,59 +47,133 @@ static void assert_variable(const struct dotenv *dotenv, const char *name, const
                  variable != NULL ? variable->value : "not defined", expected);
 }
 
+/* A line of a file, and what the gem makes of it; NULL: it defines nothing. */
+struct reading {
+    const char *text, *name, *value;
+};
+
+static void assert_read(enum dotenv_rules rules, const struct reading *readings, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct dotenv dotenv;
+        open_dotenv(&dotenv);
+        dotenv.rules = rules;
+        parse(&dotenv, readings[i].text);
+        assert_variable(&dotenv, readings[i].name, readings[i].value);
+        dotenv_clear(&dotenv);
+    }
+}
+
+/* What all versions of the gem from 2.8 on make of these. */
+static const struct reading common[] = {
+    {"A=plain value # c", "A", "plain value"},
+    {"B=pass#word", "B", "pass"},
+    {"A=x\nC='sq $A \\n #x'", "C", "sq $A \\n #x"},
+    {"A=plain value\nD=\"dq $A \\\"q\\\" #x\"", "D", "dq plain value \"q\" #x"},
+    {"E= spaced", "E", "spaced"},
+    {"export F=exp", "F", "exp"},
+    {"G: yaml", "G", "yaml"},
+    {"H=\"multi\nline\"", "H", "multi\nline"},
+    {"I=back\\slash", "I", "backslash"},
+    {"I=\\n\\r", "I", "nr"},
+    {"J=", "J", ""},
+    {"J=\nA=1", "J", ""},
+    {"J=#c", "J", ""},
+    {"A=1\nB=2\nL=\"${A}-$B\"", "L", "1-2"},
+    {"A=1\nB=2\nL=${A}-$B", "L", "1-2"},
+    {"L=$HOME/live", "L", "/home/mastodon/live"},
+    {"HOME=/root\nL=$HOME", "L", "/home/mastodon"},
+    {"L=<$NOWHERE>", "L", "<>"},
+    {"L=$ ${ ${}", "L", "$ ${ ${}"},
+    {"M=\\$5", "M", "$5"},
+    {"M=\\\\$HOME", "M", "$HOME"}, /* the gem unescapes twice */
+    {"M=\\\\x\\", "M", "\\x\\"},
+    {"N='it''s'", "N", "it''s"},
+    {"P=a'b", "P", "a'b"},
+    {"P='a\\'", "P", "a\\"},
+    {"P='a\\' # 'c'", "P", "a\\"},
+    {"R-S=2", "R-S", NULL},
+    {"R-S=2", "S", NULL},
+    {"T=\"unterminated", "T", "\"unterminated"},
+    {"U=\"x\" y\"", "U", "x\" y"},
+    {"U=\"x\" # y", "U", "x"},
+    {"  \t V = x", "V", "x"},
+    {"# W=x", "W", NULL},
+    {"\xef\xbb\xbf"
+     "W=x",
+     "W", "x"},
+    {"A=1\rB=2\r\nC=3", "B", "2"},
+    {"A=1\rB=2\r\nC=3\r\n", "C", "3"},
+    {"A=1\nA=2", "A", "2"},
+    {"a.b=dot", "a.b", "dot"},
+    {"C='$(date)'", "C", "$(date)"},
+    {"C=\\$(date)", "C", "$(date)"},
+    {"C=\\$(date", "C", "\\$(date"},
+    {"C=$() $(date", "C", "$() $(date"},
+    {"export=x", "export", "x"},
+    {"export\nX=x", "X", "x"},
+    /* An end of a line is a blank where the gem's pattern has one. */
+    {"Y\n\n = x", "Y", "x"},
+    {"Y=\n\n'x'", "Y", "x"},
+    {"Y:\nA=1", "Y", "A=1"},
+    {"Y: \nA=1", "Y", ""},
+    {"Y:", "Y", NULL},
+};
+
 static void values_are_read_as_by_the_gem(void **state)
 {
-    /* What dotenv 3 made of these lines when it was run. */
-    static const struct {
-        const char *text, *name, *value;
-    } cases[] = {
-        {"A=plain value # c", "A", "plain value"},
-        {"B=pass#word", "B", "pass"},
-        {"A=x\nC='sq $A \\n #x'", "C", "sq $A \\n #x"},
-        {"A=plain value\nD=\"dq $A \\n \\\"q\\\" #x\"", "D", "dq plain value \\n \"q\" #x"},
-        {"E= spaced", "E", "spaced"},
-        {"export F=exp", "F", "exp"},
-        {"G: yaml", "G", "yaml"},
-        {"H=\"multi\nline\"", "H", "multi\nline"},
-        {"I=back\\slash", "I", "backslash"},
-        {"J=", "J", ""},
-        {"K", "K", ""},
-        {"A=1\nB=2\nL=\"${A}-$B\"", "L", "1-2"},
-        {"A=1\nB=2\nL=${A}-$B", "L", "1-2"},
-        {"L=$HOME/live", "L", "/home/mastodon/live"},
-        {"L=<$NOWHERE>", "L", "<>"},
-        {"M=\\$5", "M", "$5"},
-        {"M=\\\\$HOME", "M", "$HOME"}, /* the gem unescapes twice */
-        {"M=\\\\x\\", "M", "\\x\\"},
-        {"N='it''s'", "N", "it''s"},
-        {"P=a'b", "P", "a'b"},
-        {"R-S=2", "R-S", NULL},
-        {"R-S=2", "S", NULL},
-        {"T=\"unterminated", "T", "\"unterminated"},
-        /* Around them. */
-        {"  \t V = x", "V", "x"},
-        {"# W=x", "W", NULL},
-        {"\xef\xbb\xbf"
-         "W=x",
-         "W", "x"},
-        {"A=1\rB=2\r\nC=3", "B", "2"},
-        {"A=1\rB=2\r\nC=3\r\n", "C", "3"},
-        {"A=1\nA=2", "A", "2"},
-        {"a.b=dot", "a.b", "dot"},
-        {"C='$(date)'", "C", "$(date)"},
-        {"C=\\$(date)", "C", "$(date)"},
-        {"export HOME", "HOME", "/home/mastodon"},
+    static const struct reading readings[] = {
+        {"D=\"a\\nb\\rc\"", "D", "a\\nb\\rc"},
+        {"D=\"a\\\\nb\"", "D", "a\\nb"},
         {"DOTENV_LINEBREAK_MODE=legacy\nD=\"a\\nb\"", "D", "a\nb"},
+        {"D=\"a\\nb\"\nDOTENV_LINEBREAK_MODE=legacy", "D", "a\\nb"},
+        {"K", "K", ""},
+        {"K # c", "K", ""},
+        {"export", "export", ""},
+        {"export HOME", "HOME", "/home/mastodon"},
+        {"P='$(date)'\nC=$P", "C", "$(date)"},
     };
     (void)state;
 
-    for (size_t i = 0; i < COUNT(cases); i++) {
-        struct dotenv dotenv;
-        open_dotenv(&dotenv);
-        parse(&dotenv, cases[i].text);
-        assert_variable(&dotenv, cases[i].name, cases[i].value);
-        dotenv_clear(&dotenv);
-    }
+    assert_read(DOTENV_3, common, COUNT(common));
+    assert_read(DOTENV_3, readings, COUNT(readings));
+}
+
+static void bare_names_are_nothing_before_dotenv_3_1_5(void **state)
+{
+    static const struct reading readings[] = {
+        {"D=\"a\\nb\\rc\"", "D", "a\\nb\\rc"},
+        {"DOTENV_LINEBREAK_MODE=legacy\nD=\"a\\\\nb\"", "D", "a\nb"},
+        {"K", "K", NULL},
+        {"K\nA=1", "A", "1"},
+        {"export", "export", NULL},
+        {"export A HOME\nHOME=/root\nA=", "HOME", "/home/mastodon"},
+        {"export A=", "A", ""},
+    };
+    (void)state;
+
+    assert_read(DOTENV_3_0, common, COUNT(common));
+    assert_read(DOTENV_3_0, readings, COUNT(readings));
+}
+
+static void double_quotes_have_line_breaks_in_dotenv_2(void **state)
+{
+    static const struct reading readings[] = {
+        {"D=\"dq \\n \\\"q\\\" #x\"", "D", "dq \n \"q\" #x"},
+        {"D=\"a\\nb\\rc\"", "D", "a\nb\rc"},
+        {"D=\"a\\\\nb\"", "D", "a\nb"},
+        {"D=\"a\\\\\\nb\"", "D", "a\\\nb"},
+        {"DOTENV_LINEBREAK_MODE=strict\nD=\"a\\nb\"", "D", "a\nb"},
+        {"D='a\\nb'", "D", "a\\nb"},
+        {"K", "K", NULL},
+        {"K\nA=1", "A", "1"},
+        {"export A HOME\nHOME=/root\nA=", "HOME", "/home/mastodon"},
+        {"export A=", "A", ""},
+    };
+    (void)state;
+
+    assert_read(DOTENV_2, common, COUNT(common));
+    assert_read(DOTENV_2, readings, COUNT(readings));
 }
 
 static void a_line_that_defines_nothing_ends_nothing(void **state)
@@ -134,6 +208,32 @@ static void what_was_defined_before_a_file_stands(void **state)
     dotenv_clear(&dotenv);
 }
 
+static void files_can_be_read_again(void **state)
+{
+    static const char text[] = "A=\"1\\n\"\nK\nHOME";
+    struct dotenv dotenv;
+    struct err err = {0};
+    (void)state;
+
+    open_dotenv(&dotenv);
+    parse(&dotenv, text);
+    parse(&dotenv, "B=2");
+    dotenv_forget_files(&dotenv);
+    assert_variable(&dotenv, "A", NULL);
+    assert_variable(&dotenv, "B", NULL);
+    assert_variable(&dotenv, "HOME", "/home/mastodon");
+    dotenv.rules = DOTENV_2;
+    parse(&dotenv, text);
+    assert_int_equal(dotenv.source_count, 2);
+    assert_variable(&dotenv, "A", "1\n");
+    assert_variable(&dotenv, "K", NULL);
+    assert_variable(&dotenv, "HOME", "/home/mastodon");
+    dotenv_forget_files(&dotenv);
+    /* HOME was named by a bare name alone, and not by these rules. */
+    assert_int_equal(dotenv_parse(&dotenv, ".env", STR("HOME\nexport HOME"), &err), FP_INVALID);
+    dotenv_clear(&dotenv);
+}
+
 static void assert_described(const struct dotenv *dotenv, const char *name, const char *expected)
 {
     struct buf out;
@@ -158,28 +258,45 @@ static void a_variable_is_described_by_where_it_stands(void **state)
     dotenv_clear(&dotenv);
 }
 
+#define NOT_RUN                                                                                    \
+    "SECRET: $(...) is not run here: write the value itself, or put it in single quotes if it is " \
+    "meant as it stands"
+
+#define NOT_DEFINED                                                                                \
+    "exports what the file doesn't define, and this Mastodon doesn't start with that: define it "  \
+    "or remove it here"
+
 static void what_cannot_be_meant_is_refused(void **state)
 {
     static const struct {
+        enum dotenv_rules from, to;
         const char *text, *error;
     } cases[] = {
-        {"A=1\nSECRET=$(cat /hidden)",
-         ".env:2: SECRET: $(...) is not run here: write the value itself, or put it in single "
-         "quotes if it is meant as it stands"},
-        {"SECRET=\"hidden $(cat)\"",
-         ".env:1: SECRET: $(...) is not run here: write the value itself, or put it in single "
-         "quotes if it is meant as it stands"},
-        {"export NOWHERE", ".env:1: NOWHERE is exported but has no value"},
+        {DOTENV_2, DOTENV_3, "A=1\nSECRET=$(cat /hidden)", ".env:2: " NOT_RUN},
+        {DOTENV_2, DOTENV_3, "SECRET=\"hidden $(cat)\"", ".env:1: " NOT_RUN},
+        {DOTENV_2, DOTENV_3, "SECRET=$(echo $(cat))", ".env:1: " NOT_RUN},
+        /* Variables come first there, so the gem would run what one has. */
+        {DOTENV_2, DOTENV_3_0, "A='$(cat /hidden)'\nSECRET=$A", ".env:2: " NOT_RUN},
+        {DOTENV_3, DOTENV_3, "export NOWHERE", ".env:1: NOWHERE is exported but has no value"},
+        {DOTENV_3, DOTENV_3, "export NOWHERE=", ".env:1: NOWHERE is exported but has no value"},
+        {DOTENV_2, DOTENV_3_0, "export NOWHERE", ".env:1: " NOT_DEFINED},
+        {DOTENV_2, DOTENV_3_0, "A=1\n\nexport A HOME\n", ".env:3: " NOT_DEFINED},
+        {DOTENV_2, DOTENV_3_0, "A=1\nexport A # hidden", ".env:2: " NOT_DEFINED},
+        {DOTENV_2, DOTENV_3_0, "export R-S=hidden", ".env:1: " NOT_DEFINED},
     };
     (void)state;
 
     for (size_t i = 0; i < COUNT(cases); i++) {
-        struct dotenv dotenv;
-        struct err err = {0};
-        open_dotenv(&dotenv);
-        assert_int_equal(dotenv_parse(&dotenv, ".env", str_of(cases[i].text), &err), FP_INVALID);
-        assert_string_equal(err.message, cases[i].error);
-        dotenv_clear(&dotenv);
+        for (enum dotenv_rules rules = cases[i].from; rules <= cases[i].to; rules++) {
+            struct dotenv dotenv;
+            struct err err = {0};
+            open_dotenv(&dotenv);
+            dotenv.rules = rules;
+            assert_int_equal(dotenv_parse(&dotenv, ".env", str_of(cases[i].text), &err),
+                             FP_INVALID);
+            assert_string_equal(err.message, cases[i].error);
+            dotenv_clear(&dotenv);
+        }
     }
 }
 
@@ -273,8 +390,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_read_as_by_the_gem),
+        cmocka_unit_test(bare_names_are_nothing_before_dotenv_3_1_5),
+        cmocka_unit_test(double_quotes_have_line_breaks_in_dotenv_2),
         cmocka_unit_test(a_line_that_defines_nothing_ends_nothing),
         cmocka_unit_test(what_was_defined_before_a_file_stands),
+        cmocka_unit_test(files_can_be_read_again),
         cmocka_unit_test(a_variable_is_described_by_where_it_stands),
         cmocka_unit_test(what_cannot_be_meant_is_refused),
         cmocka_unit_test(sizes_are_bounded),
