@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "admin/domain_ask.h"
+#include "admin/figures_value.h"
 
-enum { ASK_S = 10, LIVE_S = 60, LOOK_MS = 200, LONGEST_MS = 3000 };
+/* ANSWER_S: for so long an answer stands (sched/questions.h). */
+enum { ASK_S = 10, LIVE_S = 60, LOOK_MS = 100, LONGEST_MS = 3000, FRESH_S = 5, ANSWER_S = 30 };
 
 struct asking {
     json_t *answers; /* identity -> words */
@@ -36,7 +38,7 @@ static void on_answers(void *arg, const redisReply *reply)
         const redisReply *words = reply->element[i + 1];
         if (name->type == REDIS_REPLY_STRING && words->type == REDIS_REPLY_STRING)
             json_object_set_new(asking->answers, name->str,
-                                json_stringn(words->str, (size_t)words->len));
+                                figures_text((struct str){words->str, (size_t)words->len}));
     }
 }
 
@@ -56,29 +58,49 @@ static bool count_live(struct session *session, struct redis *redis, struct aski
     return session_command(session, redis, 4, count, on_live, asking, err);
 }
 
+static void on_ttl(void *arg, const redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_INTEGER)
+        *(json_int_t *)arg = reply->integer;
+}
+
 static bool put_question(struct session *session, struct redis *redis, struct str host,
-                         const char *key, struct err *err)
+                         struct err *err)
 {
     char *seconds = mem_printf("%d", ASK_S);
-    const struct str forget[] = {STR("DEL"), str_of(key)};
     const struct str add[] = {STR("SADD"), str_of(session->keys.questions), host};
     const struct str expire[] = {STR("EXPIRE"), str_of(session->keys.questions), str_of(seconds)};
-    bool good = session_command(session, redis, 2, forget, NULL, NULL, err) &&
-                session_command(session, redis, 3, add, NULL, NULL, err) &&
+    bool good = session_command(session, redis, 3, add, NULL, NULL, err) &&
                 session_command(session, redis, 3, expire, NULL, NULL, err);
     free(seconds);
     return good;
 }
 
-json_t *domain_ask(struct session *session, struct str host, struct err *err)
+bool domain_ask_begin(struct session *session, struct str host, struct err *err)
+{
+    struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
+    char *key = keys_answers(&session->keys, host);
+    const struct str ttl[] = {STR("TTL"), str_of(key)};
+    const struct str forget[] = {STR("DEL"), str_of(key)};
+    json_int_t left_s = 0;
+    bool good = redis != NULL && session_command(session, redis, 2, ttl, on_ttl, &left_s, err);
+
+    if (good && left_s < ANSWER_S - FRESH_S)
+        good = session_command(session, redis, 2, forget, NULL, NULL, err);
+    good = good && put_question(session, redis, host, err);
+    free(key);
+    return good;
+}
+
+json_t *domain_ask_end(struct session *session, struct str host, int64_t wait_ms, struct err *err)
 {
     struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
     char *key = keys_answers(&session->keys, host);
     const struct str read[] = {STR("HGETALL"), str_of(key)};
     struct asking asking = {.answers = json_object()};
-    int64_t end_ms = clock_mono_ms(&session->clock) + LONGEST_MS;
+    int64_t end_ms = clock_mono_ms(&session->clock) + wait_ms;
     bool good = redis != NULL && count_live(session, redis, &asking, err) &&
-                put_question(session, redis, host, key, err);
+                session_command(session, redis, 2, read, on_answers, &asking, err);
 
     while (good && (json_int_t)json_object_size(asking.answers) < asking.live &&
            clock_mono_ms(&session->clock) < end_ms) {
@@ -92,4 +114,10 @@ json_t *domain_ask(struct session *session, struct str host, struct err *err)
         return NULL;
     }
     return asking.answers;
+}
+
+json_t *domain_ask(struct session *session, struct str host, struct err *err)
+{
+    return domain_ask_begin(session, host, err) ? domain_ask_end(session, host, LONGEST_MS, err)
+                                                : NULL;
 }

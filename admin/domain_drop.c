@@ -33,10 +33,10 @@ static const char list_script[] =
 static const char set_script[] =
     "local n = 0 for i = 1, #ARGV do n = n + redis.call('ZREM', KEYS[1], ARGV[i]) end return n";
 
-static bool is_dropped(void *arg, struct str host)
+static bool is_dropped(void *arg, const struct url *inbox)
 {
     const struct drop *drop = arg;
-    return domain_hosts_mean(drop->hosts, host);
+    return domain_hosts_mean(drop->hosts, inbox->host);
 }
 
 static void on_number(void *arg, const redisReply *reply)

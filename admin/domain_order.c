@@ -50,10 +50,10 @@ void domain_add_ordered(struct domain_hosts *hosts, const struct orders *orders)
     }
 }
 
-static bool is_wanted(void *arg, struct str host)
+static bool is_wanted(void *arg, const struct url *inbox)
 {
     const struct domain_hosts *hosts = arg;
-    return domain_hosts_mean(hosts, host);
+    return domain_hosts_mean(hosts, inbox->host);
 }
 
 static void print_hosts(const struct domain_hosts *hosts, const char *what)
@@ -126,10 +126,10 @@ struct release {
     int64_t released;
 };
 
-static bool is_released(void *arg, struct str host)
+static bool is_released(void *arg, const struct url *inbox)
 {
     const struct release *release = arg;
-    return domain_hosts_mean(release->hosts, host);
+    return domain_hosts_mean(release->hosts, inbox->host);
 }
 
 static void on_count(void *arg, const redisReply *reply)

@@ -216,10 +216,10 @@ static void show_health(struct show *s)
         line("health", err.message);
 }
 
-static bool is_shown(void *arg, struct str host)
+static bool is_shown(void *arg, const struct url *inbox)
 {
     const struct show *s = arg;
-    return str_equal(host, s->host);
+    return str_equal(inbox->host, s->host);
 }
 
 static const struct waiting_host *only_host(const struct show *s)

@@ -112,9 +112,13 @@ static void put_who(struct buf *out)
     escape_put(out, str_of(host), ESCAPE_TERMINAL, 255);
 }
 
-static void put_audit(struct buf *out, const char *action, struct str name, const char *detail)
+static void put_audit(struct buf *out, const char *who, const char *action, struct str name,
+                      const char *detail)
 {
-    put_who(out);
+    if (who != NULL)
+        words_put_safe(out, str_of(who), 200);
+    else
+        put_who(out);
     buf_printf(out, "\n%s\n%.*s\n", action, STR_ARG(name));
     escape_put(out, str_of(detail), ESCAPE_TERMINAL, 4000);
 }
@@ -171,7 +175,7 @@ bool orders_write(struct orders *orders, const char *action, struct str name, co
     randombytes_buf(random, sizeof(random));
     sodium_bin2hex(id, sizeof(id), random, sizeof(random));
     buf_init(&audit, AUDIT_BYTES);
-    put_audit(&audit, action, name, detail);
+    put_audit(&audit, orders->who, action, name, detail);
     bool good = send_changes(orders, str_of(id), buf_str(&audit), &written, err);
     buf_clear(&audit);
     if (good && !written)

@@ -16,6 +16,7 @@ struct orders {
     struct redis *redis;
     struct policy_book *book; /* as Redis has it */
     int64_t now_s;            /* Redis' time */
+    const char *who;          /* for the audit; NULL: the person at this terminal */
     size_t unknown;           /* entries of Redis that this fedpush doesn't understand */
     size_t count;             /* changes so far */
     char *names[ORDERS_MAX_CHANGES];

@@ -22,7 +22,8 @@ static const struct {
          "+hincrby +hkeys +hlen +hmget +hscan +hset +hsetnx +incrby +info +lindex +llen +lmove "
          "+lpop +lpush +lrange +lrem +lset +ping +role +rpop +rpush +sadd +scard +script|load "
          "+select +set "
-         "+sismember +smembers +srem +time +unlink +zadd +zcard +zcount +zrange +zrangebyscore "
+         "+sismember +smembers +srem +time +ttl +unlink +zadd +zcard +zcount +zrange "
+         "+zrangebyscore "
          "+zrem +zremrangebyrank +zremrangebyscore +zscore",
          {"fedpush:*", "queue:*", "queues", "retry", "schedule", "dead", "processes",
           "stat:processed", "stat:processed:*", "stat:failed", "stat:failed:*", "*:[1-9]*:" NONCE,

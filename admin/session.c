@@ -106,11 +106,26 @@ static void on_lost(void *arg, const char *reason)
     finish(session, false);
 }
 
+/* Between two commands of a long session nobody looks at the connection: what was lost meanwhile is
+ * made anew. */
+static void forget_lost(struct session *session, enum redis_role role)
+{
+    if (session->redis[role] == NULL)
+        return;
+    event_base_loop(session->base, EVLOOP_NONBLOCK);
+    event_base_loop(session->base, EVLOOP_NONBLOCK); /* what the first one has put off */
+    if (redis_is_ready(session->redis[role]))
+        return;
+    redis_destroy(session->redis[role]);
+    session->redis[role] = NULL;
+}
+
 struct redis *session_redis(struct session *session, enum redis_role role, struct err *err)
 {
     static const struct redis_handlers handlers = {on_ready, on_lost};
     struct buf where;
 
+    forget_lost(session, role);
     if (session->redis[role] == NULL) {
         session->done = false;
         session->connecting = true;
@@ -155,7 +170,8 @@ static void on_first(void *arg, enum postgres_status status, PGresult *result, c
     finish(arg, status == POSTGRES_OK);
 }
 
-struct postgres *session_postgres(struct session *session, enum postgres_role role, struct err *err)
+/* True when the connection answers. */
+static bool try_postgres(struct session *session, enum postgres_role role)
 {
     struct postgres **postgres = &session->postgres[role];
 
@@ -173,8 +189,22 @@ struct postgres *session_postgres(struct session *session, enum postgres_role ro
          !session->done && waited_ms < CONNECT_MS + 1000 && postgres_failed_rounds(*postgres) == 0;
          waited_ms += LOOK_MS)
         session_wait(session, LOOK_MS);
-    if (session->done && session->good)
+    return session->done && session->good;
+}
+
+struct postgres *session_postgres(struct session *session, enum postgres_role role, struct err *err)
+{
+    struct postgres **postgres = &session->postgres[role];
+    bool old = *postgres != NULL;
+
+    if (try_postgres(session, role))
         return *postgres;
+    if (old && postgres_failed_rounds(*postgres) == 0) { /* it was lost while nobody looked */
+        postgres_destroy(*postgres);
+        *postgres = NULL;
+        if (try_postgres(session, role))
+            return *postgres;
+    }
     const char *problem = postgres_problem(*postgres);
     err_set(err, FP_UNAVAILABLE, "PostgreSQL (%s): %s", postgres_names[role],
             problem[0] != '\0' ? problem : "no answer within 6 s");
@@ -252,6 +282,32 @@ bool session_query(struct session *session, struct postgres *postgres, const cha
     postgres_query(postgres, on_rows, &query, ANSWER_MS, sql, param_count, params);
     session_wait(session, 3 * ANSWER_MS); /* the statement's own limits end it sooner */
     return session->done && session->good;
+}
+
+struct stream {
+    struct query query; /* first, so that on_rows takes the whole */
+    postgres_row_fn *fn;
+    void *arg;
+};
+
+static void on_streamed_row(void *arg, const PGresult *row)
+{
+    const struct stream *stream = arg;
+    stream->fn(stream->arg, row);
+}
+
+bool session_stream(struct session *session, struct postgres *postgres, const char *sql,
+                    size_t param_count, const struct str *params, postgres_row_fn *fn, void *arg,
+                    struct err *err)
+{
+    struct stream stream = {.query = {.session = session, .err = err}, .fn = fn, .arg = arg};
+
+    session->done = false;
+    postgres_stream(postgres, on_streamed_row, on_rows, &stream, ANSWER_MS, sql, param_count,
+                    params);
+    while (!session_wait(session, ANSWER_MS))
+        ; /* as long as rows arrive: the statement's own limits end it */
+    return session->good;
 }
 
 int session_fail(const struct err *err, int exit_code)

@@ -58,6 +58,12 @@ bool session_query(struct session *session, struct postgres *postgres, const cha
                    size_t param_count, const struct str *params, rows_fn *fn, void *arg,
                    struct err *err);
 
+/* The same, row by row, for results that shouldn't stand in memory at once. Rows that came before a
+ * failure are part of an unknown whole. */
+bool session_stream(struct session *session, struct postgres *postgres, const char *sql,
+                    size_t param_count, const struct str *params, postgres_row_fn *fn, void *arg,
+                    struct err *err);
+
 /* One line to standard error: "fedpush: …". Returns exit_code. */
 int session_fail(const struct err *err, int exit_code);
 

@@ -292,6 +292,15 @@ static void copy_line(const char *text, const char *name, char *out, size_t size
     snprintf(out, size, "%.*s", (int)strcspn(at, "\r\n"), at);
 }
 
+static int64_t number_of(const char *text, const char *name, int64_t unknown)
+{
+    char value[32];
+    int64_t number;
+
+    copy_line(text, name, value, sizeof(value));
+    return str_to_i64(str_of(value), 0, INT64_MAX, &number) ? number : unknown;
+}
+
 static bool take_server(struct taking *t)
 {
     const struct str server[] = {STR("INFO"), STR("server")};
@@ -306,6 +315,8 @@ static bool take_server(struct taking *t)
         return false; /* lost; a refusal leaves the policy unknown */
     copy_line(buf_cstr(&t->text), "maxmemory_policy:", t->survey->policy,
               sizeof(t->survey->policy));
+    t->survey->used_bytes = number_of(buf_cstr(&t->text), "used_memory:", -1);
+    t->survey->max_bytes = number_of(buf_cstr(&t->text), "\nmaxmemory:", 0);
     return true;
 }
 

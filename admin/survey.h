@@ -40,6 +40,8 @@ struct survey {
     struct incumbent_evidence sidekiq; /* which one runs */
     char policy[64];                   /* maxmemory_policy */
     char redis_version[32];
+    int64_t used_bytes; /* of Redis' memory; -1: unknown */
+    int64_t max_bytes;  /* 0: no limit */
 };
 
 /* False with err filled when Redis doesn't answer. */

@@ -6,7 +6,6 @@
 
 #include "admin/words.h"
 #include "base/json.h"
-#include "base/url.h"
 #include "sched/claim.h"
 
 struct look {
@@ -45,8 +44,11 @@ static bool count(struct look *look, struct str payload, double score)
     bool wanted = false;
 
     job_parse(&job, look->json, payload);
-    if (job.kind == JOB_DELIVERY && url_parse(&url, job.inbox_url, NULL) == FP_OK) {
-        wanted = waiting->wanted(waiting->arg, url.host);
+    bool delivery = job.kind == JOB_DELIVERY && url_parse(&url, job.inbox_url, NULL) == FP_OK;
+    if (waiting->seen != NULL)
+        waiting->seen(waiting->arg, look->place, job.class_name, delivery ? &url : NULL);
+    if (delivery) {
+        wanted = waiting->wanted != NULL && waiting->wanted(waiting->arg, &url);
         if (wanted) {
             struct waiting_host *host = host_of(waiting, url.host);
             host->count[look->place]++;
@@ -163,6 +165,8 @@ static bool look_through(struct look *look, bool list)
         }
         good = read_piece(look, list) && act(look);
         free_entries(look->piece);
+        if (good && look->waiting->progress != NULL)
+            look->waiting->progress(look->waiting->arg, look->place, look->start);
     }
     return good;
 }
@@ -251,6 +255,8 @@ static const char *key_of(const struct keys *keys, enum waiting_place place)
         return keys->retry;
     case WAITING_SCHEDULE:
         return keys->schedule;
+    case WAITING_DEAD:
+        return keys->dead;
     case WAITING_HELD:
     case WAITING_PLACES:
         break;
@@ -290,7 +296,7 @@ bool waiting_look(struct waiting *waiting, struct err *err)
     bool good = true;
     int64_t total;
 
-    for (int place = 0; place < WAITING_PLACES && good; place++)
+    for (int place = 0; place <= WAITING_HELD && good; place++)
         good = waiting_look_at(waiting, (enum waiting_place)place, &total, err);
     return good;
 }

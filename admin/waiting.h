@@ -7,6 +7,7 @@
 
 #include "admin/session.h"
 #include "base/table.h"
+#include "base/url.h"
 
 enum { WAITING_MAX = 100000, WAITING_PIECE = 500 };
 
@@ -16,6 +17,7 @@ enum waiting_place {
     WAITING_RETRY,
     WAITING_SCHEDULE,
     WAITING_HELD,
+    WAITING_DEAD, /* waits for nothing: only waiting_look_at goes there */
     WAITING_PLACES
 };
 
@@ -37,7 +39,12 @@ struct waiting_piece {
 
 struct waiting {
     struct session *session;
-    bool (*wanted)(void *arg, struct str host); /* url.host */
+    bool (*wanted)(void *arg, const struct url *inbox); /* NULL: none, it is only looked */
+    /* Called for each job, with NULL for one that isn't a delivery of ours. NULL is fine. */
+    void (*seen)(void *arg, enum waiting_place place, struct str class_name,
+                 const struct url *inbox);
+    /* Called after each piece with how many entries of the place were looked at. NULL is fine. */
+    void (*progress)(void *arg, enum waiting_place place, int64_t looked_at);
     /* Called for each piece with entries, never for claims; answers how many it has removed. NULL:
      * they are only counted. A negative answer ends it all. */
     int64_t (*act)(void *arg, const struct waiting_piece *piece);

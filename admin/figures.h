@@ -1,0 +1,52 @@
+/*
+ * All numbers that anybody sees of fedpush: page, API, `--json`, metrics and alerts are made from
+ * these objects, and so they agree. Times are unix seconds of Redis' or PostgreSQL's clock,
+ * durations *_s or *_ms, null is unknown; admin/page/openapi.json describes each.
+ *
+ * Each gives a new object, or NULL with err filled: FP_UNAVAILABLE, FP_DENIED, FP_INVALID (what
+ * was asked can't be).
+ */
+#ifndef FEDPUSH_ADMIN_FIGURES_H
+#define FEDPUSH_ADMIN_FIGURES_H
+
+#include <jansson.h>
+
+#include "admin/desk.h"
+
+/* From Redis alone. */
+json_t *figures_overview(struct desk *desk, struct err *err);
+json_t *figures_machines(struct desk *desk, struct err *err);
+
+/* `span`: "1h", "24h", "7d", "30d"; `host_or_empty`: of that host, else of the fleet. */
+json_t *figures_series(struct desk *desk, struct str span, struct str host_or_empty,
+                       struct err *err);
+
+struct figures_filter {
+    struct str search; /* a part of the host's name; empty: all */
+    struct str state;  /* as in the items; empty: all */
+    struct str sort;   /* host, state, delivered, failed, success_rate, p95_ms, last_success_at,
+                          failing_since, followers; empty: delivered */
+    struct str order;  /* "asc", "desc"; empty: as is usual for the column */
+    int64_t limit;     /* 1 to FIGURES_MAX_LIMIT */
+    int64_t offset;
+};
+enum { FIGURES_MAX_LIMIT = 1000 };
+/* All hosts that were ever delivered to, and those that an order or an open circuit names. They are
+ * read at most each five seconds; followers are counted once an hour. */
+json_t *figures_domains(struct desk *desk, const struct figures_filter *filter, struct err *err);
+json_t *figures_domain(struct desk *desk, struct str host, struct err *err);
+/* Whether it is one of the states that an item may have. */
+bool figures_is_state(struct str state);
+
+/* Heard between two steps of a long look through Redis: `share` from 0 to 1. NULL is fine. */
+typedef void figures_progress_fn(void *arg, double share);
+/* What waits for one host (of each queue and set at most WAITING_MAX jobs are looked at). */
+json_t *figures_waiting(struct desk *desk, struct str host, figures_progress_fn *progress,
+                        void *arg, struct err *err);
+/* What waits altogether, by place, class and host. */
+json_t *figures_jobs(struct desk *desk, figures_progress_fn *progress, void *arg, struct err *err);
+
+/* What admins did, the latest first; `before_us` 0: from now on back. */
+json_t *figures_audit(struct desk *desk, int64_t limit, int64_t before_us, struct err *err);
+
+#endif

@@ -1,0 +1,293 @@
+/* All that is known of one host. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/domain_ask.h"
+#include "admin/domain_table.h"
+#include "admin/figures.h"
+#include "admin/figures_audit.h"
+#include "admin/figures_domains.h"
+#include "admin/figures_value.h"
+#include "sched/schemes.h"
+
+enum { ANSWERS_MS = 1500, AUDIT_ITEMS = 20 };
+
+struct view {
+    struct desk *desk;
+    struct str host;
+    json_t *root;
+    double now_s;
+};
+
+/* --- PostgreSQL --- */
+
+static const char inbox_sql[] =
+    "SELECT inbox_url, delivered, retried, rejected, exhausted,"
+    " total_ms / greatest(delivered + retried + rejected + exhausted, 1), last_status, last_error,"
+    " extract(epoch FROM last_success_at), extract(epoch FROM failing_since), count(*) OVER ()"
+    " FROM fedpush.inbox_health WHERE host = $1"
+    " ORDER BY delivered + retried + rejected + exhausted DESC, inbox_url LIMIT 100";
+static const char error_sql[] =
+    "SELECT error, status, count, extract(epoch FROM first_at), extract(epoch FROM last_at)"
+    " FROM fedpush.domain_error WHERE host = $1 ORDER BY last_at DESC LIMIT 50";
+
+static void on_inboxes(void *arg, PGresult *result)
+{
+    json_t *root = arg;
+    json_t *list = json_array();
+
+    for (int row = 0; row < PQntuples(result); row++)
+        json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                                              "inbox", figures_pg_text(result, row, 0), "delivered",
+                                              figures_pg_integer(result, row, 1), "retried",
+                                              figures_pg_integer(result, row, 2), "rejected",
+                                              figures_pg_integer(result, row, 3), "exhausted",
+                                              figures_pg_integer(result, row, 4), "mean_ms",
+                                              figures_pg_integer(result, row, 5), "last_status",
+                                              figures_pg_integer(result, row, 6), "last_error",
+                                              figures_pg_text(result, row, 7), "last_success_at",
+                                              figures_pg_real(result, row, 8), "failing_since",
+                                              figures_pg_real(result, row, 9)));
+    json_object_set_new(root, "inboxes", list);
+    json_object_set_new(root, "inboxes_total",
+                        json_integer(PQntuples(result) > 0 ? figures_pg_number(result, 0, 10) : 0));
+}
+
+static void on_errors(void *arg, PGresult *result)
+{
+    json_t *root = arg;
+    json_t *list = json_array();
+
+    for (int row = 0; row < PQntuples(result); row++)
+        json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o, s:o}", "error",
+                                              figures_pg_text(result, row, 0), "status",
+                                              figures_pg_integer(result, row, 1), "count",
+                                              figures_pg_integer(result, row, 2), "first_at",
+                                              figures_pg_real(result, row, 3), "last_at",
+                                              figures_pg_real(result, row, 4)));
+    json_object_set_new(root, "errors", list);
+}
+
+static bool read_records(struct view *view, struct err *err)
+{
+    struct postgres *postgres = desk_postgres(view->desk, POSTGRES_ROLE_FEDPUSH, err);
+    const struct str parameters[] = {view->host};
+    struct session *session = &view->desk->session;
+
+    return postgres != NULL &&
+           session_query(session, postgres, inbox_sql, 1, parameters, on_inboxes, view->root,
+                         err) &&
+           session_query(session, postgres, error_sql, 1, parameters, on_errors, view->root, err);
+}
+
+/* --- Redis --- */
+
+static struct str word_of(struct str *rest)
+{
+    size_t space = str_find(*rest, ' ');
+    struct str word = {rest->ptr, space};
+
+    *rest = str_slice(*rest, space + 1);
+    return word;
+}
+
+/* "open OPENED_MS PROBE_MS BACKOFF_MS" (sched/keys.h). */
+static void on_circuit(void *arg, const redisReply *reply)
+{
+    const struct view *view = arg;
+    struct str rest = figures_reply_text(reply);
+    int64_t opened_ms;
+    int64_t probe_ms;
+    int64_t backoff_ms;
+
+    if (!str_equal(word_of(&rest), STR("open")) ||
+        !str_to_i64(word_of(&rest), 0, INT64_MAX, &opened_ms) ||
+        !str_to_i64(word_of(&rest), 0, INT64_MAX, &probe_ms) ||
+        !str_to_i64(rest, 0, INT64_MAX, &backoff_ms))
+        return;
+    json_object_set_new(view->root, "circuit",
+                        json_pack("{s:f, s:f, s:f}", "opened_at", (double)opened_ms / 1000,
+                                  "probe_at", (double)probe_ms / 1000, "backoff_s",
+                                  (double)backoff_ms / 1000));
+}
+
+struct scheme {
+    double learnt_s; /* 0: it isn't there */
+};
+
+static void on_score(void *arg, const redisReply *reply)
+{
+    struct scheme *scheme = arg;
+    scheme->learnt_s = strtod(reply->type == REDIS_REPLY_STRING ? reply->str : "0", NULL);
+}
+
+/* The one that was learnt last and isn't forgotten by now. */
+static bool read_scheme(const struct view *view, struct redis *redis, struct err *err)
+{
+    static const struct {
+        const char *name;
+        double kept_s;
+    } names[] = {
+        {"rfc9421", SCHEMES_ACCEPTED_S}, {"cavage", SCHEMES_ACCEPTED_S}, {"vain", SCHEMES_VAIN_S}};
+    struct session *session = &view->desk->session;
+    double latest_s = 0;
+    bool good = true;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && good; i++) {
+        char *member = mem_printf("%s https://%.*s", names[i].name, STR_ARG(view->host));
+        const struct str words[] = {STR("ZSCORE"), str_of(session->keys.schemes), str_of(member)};
+        struct scheme scheme = {0};
+        good = session_command(session, redis, 3, words, on_score, &scheme, err);
+        if (scheme.learnt_s > latest_s && view->now_s - scheme.learnt_s < names[i].kept_s) {
+            latest_s = scheme.learnt_s;
+            json_object_set_new(view->root, "scheme", json_string(names[i].name));
+        }
+        free(member);
+    }
+    return good;
+}
+
+static bool read_redis(struct view *view, struct err *err)
+{
+    struct session *session = &view->desk->session;
+    struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
+    const struct str circuit[] = {STR("HGET"), str_of(session->keys.circuit), view->host};
+
+    return redis != NULL && session_command(session, redis, 3, circuit, on_circuit, view, err) &&
+           read_scheme(view, redis, err);
+}
+
+/* Mastodon's failure tracker may have a Redis of its own, and may be away. */
+static void on_days(void *arg, const redisReply *reply)
+{
+    int64_t *days = arg;
+    *days = reply->type == REDIS_REPLY_INTEGER ? reply->integer : -1;
+}
+
+static void set_mastodon(const struct view *view, bool unavailable)
+{
+    struct session *session = &view->desk->session;
+    const char *space = session->config->redis_namespace;
+    char *key = mem_printf("%s%sexhausted_deliveries:%.*s", space, space[0] != '\0' ? ":" : "",
+                           STR_ARG(domain_table_name(view->host)));
+    const struct str words[] = {STR("SCARD"), str_of(key)};
+    int64_t days = -1;
+    struct err err;
+    struct redis *redis = session_redis(session, REDIS_ROLE_BASE, &err);
+
+    if (redis != NULL)
+        (void)!session_command(session, redis, 2, words, on_days, &days, &err);
+    json_object_set_new(view->root, "mastodon",
+                        json_pack("{s:b, s:o}", "unavailable", (int)unavailable, "failing_days",
+                                  figures_count_or_null(days)));
+    free(key);
+}
+
+/* --- orders, and what the machines say --- */
+
+static void set_policy(const struct view *view, const struct domain_table *table)
+{
+    static const char *const schemes[] = {"auto", "cavage", "rfc9421"};
+    struct str name;
+    const struct policy policy = domain_table_policy(table, view->host, &name);
+
+    if (policy_is_empty(&policy))
+        return;
+    json_object_set_new(
+        view->root, "policy_detail",
+        json_pack("{s:o, s:b, s:o, s:o, s:o, s:i, s:i, s:o, s:s, s:s}", "name", figures_text(name),
+                  "paused", (int)policy.paused, "until",
+                  figures_time((double)policy.paused_until_s), "limits_until",
+                  figures_time((double)policy.limits_until_s), "drop_before",
+                  figures_time((double)policy.drop_s), "window", (int)policy.window, "rate",
+                  (int)policy.rate, "proxy",
+                  policy.proxy[0] != '\0' ? figures_text(str_of(policy.proxy)) : json_null(),
+                  "http", policy.http2 ? "2" : "1.1", "signature", schemes[policy.scheme]));
+}
+
+static void set_words(const struct view *view, json_t *answers)
+{
+    json_t *list = json_array();
+    const char *identity;
+    json_t *words;
+
+    json_object_foreach(answers, identity, words)
+    {
+        struct str rest = str_of(json_string_value(words));
+        while (rest.len > 0) {
+            size_t end = str_find(rest, '\n');
+            json_array_append_new(list,
+                                  json_pack("{s:o, s:o}", "machine", figures_text(str_of(identity)),
+                                            "text", figures_text((struct str){rest.ptr, end})));
+            rest = str_slice(rest, end + 1);
+        }
+    }
+    json_object_set_new(view->root, "words", list);
+}
+
+static json_t *item_of(const struct desk *desk, const struct domain_table *table, struct str host,
+                       bool *unavailable)
+{
+    const struct domain_row *row = domain_table_find(table, host);
+    struct domain_row blank;
+    char *name = str_dup(host);
+
+    if (row == NULL) {
+        domain_table_blank(table, name, &blank);
+        row = &blank;
+    }
+    *unavailable = row->state == DOMAIN_UNAVAILABLE;
+    json_t *item = figures_domain_item(desk, table, row);
+    free(name);
+    return item;
+}
+
+static bool fill(struct view *view, struct err *err)
+{
+    json_t *answers;
+    json_t *audit;
+
+    if (!read_records(view, err) || !read_redis(view, err))
+        return false;
+    audit = figures_audit_items(view->desk, domain_table_name(view->host), AUDIT_ITEMS, 0, err);
+    if (audit == NULL)
+        return false;
+    json_object_set_new(view->root, "audit", audit);
+    answers = domain_ask_end(&view->desk->session, domain_table_name(view->host), ANSWERS_MS, err);
+    if (answers == NULL)
+        return false;
+    set_words(view, answers);
+    json_decref(answers);
+    return true;
+}
+
+json_t *figures_domain(struct desk *desk, struct str host, struct err *err)
+{
+    struct view view = {.desk = desk, .host = host};
+    const struct domain_table *table;
+    bool unavailable;
+
+    if (!policy_name_is_valid(domain_table_name(host)) || host.ptr[0] == '*' ||
+        host.ptr[0] == '@') {
+        err_set(err, FP_INVALID, "a host is asked for, like example.org");
+        return NULL;
+    }
+    if (!domain_ask_begin(&desk->session, domain_table_name(host), err))
+        return NULL;
+    table = domain_table_take(desk, err);
+    if (table == NULL)
+        return NULL;
+    view.now_s = domain_table_at_s(table);
+    view.root = item_of(desk, table, host, &unavailable);
+    json_object_set_new(view.root, "at", json_real(view.now_s));
+    json_object_set_new(view.root, "circuit", json_null());
+    json_object_set_new(view.root, "scheme", json_null());
+    json_object_set_new(view.root, "policy_detail", json_null());
+    set_policy(&view, table);
+    set_mastodon(&view, unavailable);
+    if (!fill(&view, err)) {
+        json_decref(view.root);
+        return NULL;
+    }
+    return view.root;
+}

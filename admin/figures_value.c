@@ -1,0 +1,87 @@
+#include "admin/figures_value.h"
+
+#include <stdlib.h>
+
+#include "base/utf8.h"
+
+json_t *figures_text(struct str text)
+{
+    struct buf clean;
+
+    buf_init(&clean, FIGURES_TEXT_BYTES);
+    utf8_put_clean(&clean, text, FIGURES_TEXT_BYTES);
+    json_t *value = json_stringn(clean.len > 0 ? clean.ptr : "", clean.len);
+    buf_clear(&clean);
+    return value;
+}
+
+json_t *figures_text_or_null(const char *text)
+{
+    return text != NULL ? figures_text(str_of(text)) : json_null();
+}
+
+json_t *figures_time(double seconds)
+{
+    return seconds > 0 ? json_real(seconds) : json_null();
+}
+
+json_t *figures_count_or_null(int64_t number)
+{
+    return number >= 0 ? json_integer(number) : json_null();
+}
+
+json_t *figures_share(int64_t part, int64_t whole)
+{
+    return whole > 0 ? json_real((double)part / (double)whole) : json_null();
+}
+
+void figures_set_percentiles(json_t *object, const struct latency *latency)
+{
+    static const struct {
+        const char *name;
+        double share;
+    } wanted[] = {{"p50_ms", 0.5}, {"p95_ms", 0.95}, {"p99_ms", 0.99}};
+
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        double ms = latency_percentile_ms(latency, wanted[i].share);
+        json_object_set_new(object, wanted[i].name, ms >= 0 ? json_real(ms) : json_null());
+    }
+}
+
+json_t *figures_pg_text(const PGresult *result, int row, int column)
+{
+    if (PQgetisnull(result, row, column))
+        return json_null();
+    return figures_text(str_of(PQgetvalue(result, row, column)));
+}
+
+json_t *figures_pg_integer(const PGresult *result, int row, int column)
+{
+    if (PQgetisnull(result, row, column))
+        return json_null();
+    return json_integer(figures_pg_number(result, row, column));
+}
+
+json_t *figures_pg_real(const PGresult *result, int row, int column)
+{
+    if (PQgetisnull(result, row, column))
+        return json_null();
+    return json_real(figures_pg_seconds(result, row, column));
+}
+
+int64_t figures_pg_number(const PGresult *result, int row, int column)
+{
+    return strtoll(PQgetvalue(result, row, column), NULL, 10);
+}
+
+double figures_pg_seconds(const PGresult *result, int row, int column)
+{
+    return strtod(PQgetvalue(result, row, column), NULL);
+}
+
+struct str figures_reply_text(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS
+               ? (struct str){reply->str, (size_t)reply->len}
+               : STR_NULL;
+}

@@ -1,0 +1,35 @@
+/* Values of the figures' objects. */
+#ifndef FEDPUSH_ADMIN_FIGURES_VALUE_H
+#define FEDPUSH_ADMIN_FIGURES_VALUE_H
+
+#include <hiredis/hiredis.h>
+#include <jansson.h>
+#include <libpq-fe.h>
+
+#include "admin/latency.h"
+#include "base/str.h"
+
+enum { FIGURES_TEXT_BYTES = 2000 };
+
+/* Text of strangers: what isn't UTF-8 becomes U+FFFD, what exceeds FIGURES_TEXT_BYTES is cut. */
+json_t *figures_text(struct str text);
+/* Null for a NULL pointer, and for a time or number that is unknown. */
+json_t *figures_text_or_null(const char *text);
+json_t *figures_time(double seconds);               /* 0: null */
+json_t *figures_count_or_null(int64_t number);      /* negative: null */
+json_t *figures_share(int64_t part, int64_t whole); /* null of nothing */
+/* Sets p50_ms, p95_ms and p99_ms. */
+void figures_set_percentiles(json_t *object, const struct latency *latency);
+
+/* A field of a result; null stays null. */
+json_t *figures_pg_text(const PGresult *result, int row, int column);
+json_t *figures_pg_integer(const PGresult *result, int row, int column);
+json_t *figures_pg_real(const PGresult *result, int row, int column);
+/* 0 for NULL. */
+int64_t figures_pg_number(const PGresult *result, int row, int column);
+double figures_pg_seconds(const PGresult *result, int row, int column);
+
+/* A string or integer of a reply as text; empty for others. Borrows. */
+struct str figures_reply_text(const redisReply *reply);
+
+#endif

@@ -1,0 +1,243 @@
+/* Which jobs wait where: for one host, and altogether. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/domain_table.h"
+#include "admin/figures.h"
+#include "admin/figures_value.h"
+#include "admin/waiting.h"
+
+enum { MAX_CLASSES = 200, MAX_HOSTS = 20000, SHOWN_HOSTS = 100 };
+
+static const char *const place_names[WAITING_PLACES] = {"push",     "pull", "retry",
+                                                        "schedule", "held", "dead"};
+
+struct tally {
+    char *name;
+    int64_t count;
+};
+
+struct look {
+    struct desk *desk;
+    figures_progress_fn *progress;
+    void *progress_arg;
+    struct str host;                 /* of one host's look */
+    int64_t length[WAITING_PLACES];  /* what stands there */
+    int64_t scanned[WAITING_PLACES]; /* what was looked at */
+    struct table *classes[WAITING_PLACES];
+    struct table *hosts[WAITING_PLACES];
+    double now_s;
+};
+
+/* --- how much there is --- */
+
+static void on_number(void *arg, const redisReply *reply)
+{
+    int64_t *number = arg;
+    *number = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
+}
+
+static void on_time(void *arg, const redisReply *reply)
+{
+    struct look *look = arg;
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2)
+        look->now_s = strtod(figures_reply_text(reply->element[0]).ptr, NULL);
+}
+
+/* `held` isn't one key: nobody knows before it is looked through. */
+static bool measure(struct look *look, struct err *err)
+{
+    struct session *session = &look->desk->session;
+    struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
+    const struct keys *keys = &session->keys;
+    const struct str time[] = {STR("TIME")};
+    const struct {
+        enum waiting_place place;
+        struct str words[2];
+    } asked[] = {
+        {WAITING_PUSH, {STR("LLEN"), str_of(keys->queue_push)}},
+        {WAITING_PULL, {STR("LLEN"), str_of(keys->queue_pull)}},
+        {WAITING_RETRY, {STR("ZCARD"), str_of(keys->retry)}},
+        {WAITING_SCHEDULE, {STR("ZCARD"), str_of(keys->schedule)}},
+        {WAITING_DEAD, {STR("ZCARD"), str_of(keys->dead)}},
+    };
+    bool good = redis != NULL && session_command(session, redis, 1, time, on_time, look, err);
+
+    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]) && good; i++)
+        good = session_command(session, redis, 2, asked[i].words, on_number,
+                               &look->length[asked[i].place], err);
+    return good;
+}
+
+static void on_progress(void *arg, enum waiting_place place, int64_t looked_at)
+{
+    struct look *look = arg;
+    int64_t whole = 1;
+    int64_t done = 0;
+
+    if (look->progress == NULL)
+        return;
+    for (int i = 0; i < WAITING_PLACES; i++) {
+        int64_t length = look->length[i] < WAITING_MAX ? look->length[i] : WAITING_MAX;
+        whole += length;
+        if (i < (int)place)
+            done += length;
+        else if (i == (int)place)
+            done += looked_at < length ? looked_at : length;
+    }
+    look->progress(look->progress_arg, (double)done / (double)whole);
+}
+
+/* --- of one host --- */
+
+static bool is_wanted(void *arg, const struct url *inbox)
+{
+    const struct look *look = arg;
+    return str_equal(look->host, inbox->authority) || str_equal(look->host, inbox->host);
+}
+
+json_t *figures_waiting(struct desk *desk, struct str host, figures_progress_fn *progress,
+                        void *arg, struct err *err)
+{
+    struct look look = {.desk = desk, .progress = progress, .progress_arg = arg, .host = host};
+    struct waiting waiting = {
+        .session = &desk->session, .wanted = is_wanted, .progress = on_progress, .arg = &look};
+    json_t *root = NULL;
+
+    if (measure(&look, err) && waiting_look(&waiting, err)) {
+        const struct waiting_host *found;
+        json_t *places = json_object();
+        double next_due_s = 0;
+        size_t at = 0;
+        while ((found = table_next(waiting.hosts, &at)) != NULL) {
+            if (found->next_due_s > 0 && (next_due_s <= 0 || found->next_due_s < next_due_s))
+                next_due_s = found->next_due_s;
+        }
+        for (int place = 0; place <= WAITING_HELD; place++)
+            json_object_set_new(places, place_names[place],
+                                json_integer(waiting_total(&waiting, (enum waiting_place)place)));
+        root = json_pack("{s:f, s:o, s:o, s:o, s:b}", "at", look.now_s, "host", figures_text(host),
+                         "places", places, "next_due_at", figures_time(next_due_s), "cut",
+                         (int)waiting.cut);
+    }
+    waiting_clear(&waiting);
+    return root;
+}
+
+/* --- altogether --- */
+
+static void count(struct table *table, struct str name, size_t most)
+{
+    struct tally *tally = table_get(table, name);
+
+    if (tally == NULL && table_count(table) >= most) {
+        name = STR("(others)");
+        tally = table_get(table, name);
+    }
+    if (tally == NULL) {
+        tally = mem_alloc(sizeof(*tally));
+        tally->name = str_dup(name);
+        table_put(table, str_of(tally->name), tally);
+    }
+    tally->count++;
+}
+
+static void on_seen(void *arg, enum waiting_place place, struct str class_name,
+                    const struct url *inbox)
+{
+    struct look *look = arg;
+
+    look->scanned[place]++;
+    count(look->classes[place], class_name.len > 0 ? class_name : STR("(none)"), MAX_CLASSES);
+    if (inbox != NULL)
+        count(look->hosts[place], inbox->authority, MAX_HOSTS);
+}
+
+static void free_tallies(struct table *table)
+{
+    struct tally *tally;
+    size_t at = 0;
+
+    while ((tally = table_next(table, &at)) != NULL) {
+        table_remove(table, str_of(tally->name));
+        free(tally->name);
+        free(tally);
+    }
+    table_destroy(table);
+}
+
+static int most_first(const void *a, const void *b)
+{
+    const struct tally *x = *(const struct tally *const *)a;
+    const struct tally *y = *(const struct tally *const *)b;
+
+    if (x->count != y->count)
+        return x->count > y->count ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+static json_t *hosts_of(const struct table *table)
+{
+    size_t total = table_count(table);
+    const struct tally **sorted = mem_alloc((total + 1) * sizeof(const struct tally *));
+    json_t *list = json_array();
+    size_t at = 0;
+
+    for (size_t i = 0; i < total; i++)
+        sorted[i] = table_next(table, &at);
+    qsort(sorted, total, sizeof(const struct tally *), most_first);
+    for (size_t i = 0; i < total && i < SHOWN_HOSTS; i++)
+        json_array_append_new(list,
+                              json_pack("{s:o, s:I}", "host", figures_text(str_of(sorted[i]->name)),
+                                        "count", (json_int_t)sorted[i]->count));
+    free(sorted);
+    return list;
+}
+
+static json_t *place_of(const struct look *look, enum waiting_place place)
+{
+    json_t *classes = json_object();
+    const struct tally *tally;
+    size_t at = 0;
+
+    while ((tally = table_next(look->classes[place], &at)) != NULL) {
+        json_t *name = figures_text(str_of(tally->name));
+        json_object_set_new(classes, json_string_value(name), json_integer(tally->count));
+        json_decref(name);
+    }
+    return json_pack("{s:I, s:I, s:o, s:o}", "total", (json_int_t)look->length[place], "scanned",
+                     (json_int_t)look->scanned[place], "classes", classes, "domains",
+                     hosts_of(look->hosts[place]));
+}
+
+json_t *figures_jobs(struct desk *desk, figures_progress_fn *progress, void *arg, struct err *err)
+{
+    struct look look = {.desk = desk, .progress = progress, .progress_arg = arg};
+    struct waiting waiting = {
+        .session = &desk->session, .seen = on_seen, .progress = on_progress, .arg = &look};
+    json_t *root = NULL;
+    int64_t none;
+
+    for (int place = 0; place < WAITING_PLACES; place++) {
+        look.classes[place] = table_create();
+        look.hosts[place] = table_create();
+    }
+    bool good = measure(&look, err);
+    for (int place = 0; place < WAITING_PLACES && good; place++)
+        good = waiting_look_at(&waiting, (enum waiting_place)place, &none, err);
+    look.length[WAITING_HELD] = look.scanned[WAITING_HELD];
+    if (good) {
+        json_t *places = json_object();
+        for (int place = 0; place < WAITING_PLACES; place++)
+            json_object_set_new(places, place_names[place],
+                                place_of(&look, (enum waiting_place)place));
+        root = json_pack("{s:f, s:o, s:b}", "at", look.now_s, "places", places, "cut",
+                         (int)waiting.cut);
+    }
+    for (int place = 0; place < WAITING_PLACES; place++) {
+        free_tallies(look.classes[place]);
+        free_tallies(look.hosts[place]);
+    }
+    waiting_clear(&waiting);
+    return root;
+}
