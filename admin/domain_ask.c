@@ -64,11 +64,11 @@ static void on_ttl(void *arg, const redisReply *reply)
         *(json_int_t *)arg = reply->integer;
 }
 
-static bool put_question(struct session *session, struct redis *redis, struct str host,
+static bool put_question(struct session *session, struct redis *redis, struct str question,
                          struct err *err)
 {
     char *seconds = mem_printf("%d", ASK_S);
-    const struct str add[] = {STR("SADD"), str_of(session->keys.questions), host};
+    const struct str add[] = {STR("SADD"), str_of(session->keys.questions), question};
     const struct str expire[] = {STR("EXPIRE"), str_of(session->keys.questions), str_of(seconds)};
     bool good = session_command(session, redis, 3, add, NULL, NULL, err) &&
                 session_command(session, redis, 3, expire, NULL, NULL, err);
@@ -76,10 +76,10 @@ static bool put_question(struct session *session, struct redis *redis, struct st
     return good;
 }
 
-bool domain_ask_begin(struct session *session, struct str host, struct err *err)
+bool domain_ask_begin(struct session *session, struct str question, struct err *err)
 {
     struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
-    char *key = keys_answers(&session->keys, host);
+    char *key = keys_answers(&session->keys, question);
     const struct str ttl[] = {STR("TTL"), str_of(key)};
     const struct str forget[] = {STR("DEL"), str_of(key)};
     json_int_t left_s = 0;
@@ -87,15 +87,16 @@ bool domain_ask_begin(struct session *session, struct str host, struct err *err)
 
     if (good && left_s < ANSWER_S - FRESH_S)
         good = session_command(session, redis, 2, forget, NULL, NULL, err);
-    good = good && put_question(session, redis, host, err);
+    good = good && put_question(session, redis, question, err);
     free(key);
     return good;
 }
 
-json_t *domain_ask_end(struct session *session, struct str host, int64_t wait_ms, struct err *err)
+json_t *domain_ask_end(struct session *session, struct str question, int64_t wait_ms,
+                       struct err *err)
 {
     struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
-    char *key = keys_answers(&session->keys, host);
+    char *key = keys_answers(&session->keys, question);
     const struct str read[] = {STR("HGETALL"), str_of(key)};
     struct asking asking = {.answers = json_object()};
     int64_t end_ms = clock_mono_ms(&session->clock) + wait_ms;
@@ -109,11 +110,30 @@ json_t *domain_ask_end(struct session *session, struct str host, int64_t wait_ms
         good = session_command(session, redis, 2, read, on_answers, &asking, err);
     }
     free(key);
-    if (!good) {
-        json_decref(asking.answers);
-        return NULL;
+    if (good)
+        return asking.answers;
+    json_decref(asking.answers);
+    return NULL;
+}
+
+json_t *domain_ask_all(struct session *session, size_t count, const struct str *questions,
+                       struct err *err)
+{
+    int64_t end_ms = clock_mono_ms(&session->clock) + LONGEST_MS;
+    json_t *all = json_array();
+    bool good = true;
+
+    for (size_t i = 0; i < count; i++)
+        good = good && domain_ask_begin(session, questions[i], err);
+    for (size_t i = 0; good && i < count; i++) {
+        int64_t left_ms = end_ms - clock_mono_ms(&session->clock);
+        json_t *answers = domain_ask_end(session, questions[i], left_ms, err);
+        good = answers != NULL && json_array_append_new(all, answers) == 0;
     }
-    return asking.answers;
+    if (good)
+        return all;
+    json_decref(all);
+    return NULL;
 }
 
 json_t *domain_ask(struct session *session, struct str host, struct err *err)

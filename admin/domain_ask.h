@@ -1,5 +1,6 @@
 /*
- * Asks each machine why a host's deliveries are or aren't being sent right now (sched/questions.h).
+ * Asks each machine (sched/questions.h): a host asks why its deliveries are or aren't being sent
+ * right now, "trace ID" what became of an activity.
  */
 #ifndef FEDPUSH_ADMIN_DOMAIN_ASK_H
 #define FEDPUSH_ADMIN_DOMAIN_ASK_H
@@ -13,7 +14,11 @@
 json_t *domain_ask(struct session *session, struct str host, struct err *err);
 /* The same in two steps, so that other things are read meanwhile: answers of the last five seconds
  * are good enough, and others are waited for at most `wait_ms`. */
-bool domain_ask_begin(struct session *session, struct str host, struct err *err) FP_MUST_CHECK;
-json_t *domain_ask_end(struct session *session, struct str host, int64_t wait_ms, struct err *err);
+bool domain_ask_begin(struct session *session, struct str question, struct err *err) FP_MUST_CHECK;
+json_t *domain_ask_end(struct session *session, struct str question, int64_t wait_ms,
+                       struct err *err);
+/* Several questions at once: an array of such objects, in their order. */
+json_t *domain_ask_all(struct session *session, size_t count, const struct str *questions,
+                       struct err *err);
 
 #endif

@@ -116,7 +116,7 @@ static void put_audit(struct buf *out, const char *who, const char *action, stru
                       const char *detail)
 {
     if (who != NULL)
-        words_put_safe(out, str_of(who), 200);
+        escape_put(out, str_of(who), ESCAPE_TERMINAL, 200);
     else
         put_who(out);
     buf_printf(out, "\n%s\n%.*s\n", action, STR_ARG(name));

@@ -221,6 +221,8 @@ static int dispatch(const struct command_line *line)
         return with_config(line, command_resume);
     case COMMAND_DOMAIN:
         return with_config(line, command_domain);
+    case COMMAND_TRACE:
+        return with_config(line, command_trace);
     case COMMAND_REHEARSE:
         return with_config(line, command_rehearse);
     case COMMAND_DELIVER:

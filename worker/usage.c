@@ -71,6 +71,14 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "DOMAIN is example.org or *.example.org (all hosts below it); of several orders\n"
          "for a host the most specific one counts, alone. A host's first `limit` begins\n"
          "with what counted for it before.\n"},
+    [COMMAND_TRACE] =
+        {"trace", "ACTIVITY [--json]", "which inboxes have an activity, which wait, and why",
+         "Looks for its jobs in the queues, with the machines, in retry, schedule and\n"
+         "dead, and asks the machines what they remember of it. ACTIVITY is its id, a\n"
+         "post's id, or the address of the post's page:\n"
+         "https://example.social/@alice/1\n"
+         "\n"
+         "  --json  for programs\n"},
     [COMMAND_REHEARSE] =
         {"rehearse", "[--sample N] [--watch SECONDS] [--json]",
          "show what `run` would do, and do nothing",

@@ -1,0 +1,21 @@
+/*
+ * Where an activity is: which inboxes have it, which wait, and why.
+ */
+#ifndef FEDPUSH_ADMIN_FIGURES_TRACE_H
+#define FEDPUSH_ADMIN_FIGURES_TRACE_H
+
+#include <jansson.h>
+
+#include "admin/session.h"
+
+/*
+ * A new object {activity, inboxes: [{inbox, host, state, status, at, due_at, why, machine}], cut};
+ * null: unknown. It asks the machines, which remember their latest outcomes, and looks through the
+ * queues, claims, `retry`, `schedule` and `dead`: for seconds, or minutes when there are millions.
+ * `activity`: see admin/trace_ids.h. progress gets 0 to 1, or is NULL. NULL with err filled:
+ * FP_INVALID when it is no address, FP_UNAVAILABLE. PostgreSQL may be away.
+ */
+json_t *figures_trace_with(struct session *session, struct str activity,
+                           void (*progress)(void *arg, double share), void *arg, struct err *err);
+
+#endif
