@@ -20,6 +20,7 @@ int command_handback(const struct config *config, int argc,
 int command_pause(const struct config *config, int argc,
                   char **argv); /* [--machine NAME] [--for TIME] */
 int command_resume(const struct config *config, int argc, char **argv); /* [--machine NAME] */
+int command_drain(const struct config *config, int argc, char **argv);  /* [--machine NAME] */
 int command_trace(const struct config *config, int argc, char **argv);  /* ACTIVITY [--json] */
 int command_domain(const struct config *config, int argc, char **argv); /* ACTION [DOMAIN] … */
 

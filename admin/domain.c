@@ -1,4 +1,4 @@
-#include "admin/domain.h"
+#include "admin/give.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,54 +25,23 @@ static const struct action {
     {"resume", 0, true, domain_resume},
     {"limit", OPTION_FOR | OPTION_LIMITS, true, domain_limit},
     {"drop", OPTION_NOW | OPTION_YES, true, domain_drop},
+    {"try", 0, true, domain_try},
     {"list", OPTION_JSON, false, domain_list},
     {"show", 0, true, domain_show},
 };
-
-/* "30/m", "5/s"; 0: no such order any more. */
-static bool parse_rate(const char *text, int64_t *rate)
-{
-    struct str number = {text, str_find(str_of(text), '/')};
-    struct str unit = str_slice(str_of(text), number.len + 1);
-    int64_t factor = str_equal(unit, STR("s")) ? 60 : 1;
-
-    if (strcmp(text, "0") == 0) {
-        *rate = 0;
-        return true;
-    }
-    if (!str_equal(unit, STR("s")) && !str_equal(unit, STR("m")))
-        return false;
-    if (!str_to_i64(number, 1, POLICY_MAX_RATE / factor, rate))
-        return false;
-    *rate *= factor;
-    return true;
-}
-
-static bool parse_scheme(const char *text, int *scheme)
-{
-    static const char *const names[] = {"auto", "cavage", "rfc9421"};
-
-    for (int i = 0; i < 3; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *scheme = i;
-            return true;
-        }
-    }
-    return false;
-}
 
 static bool take_limit(struct domain_options *o, const char *name, const char *value)
 {
     if (strcmp(name, "--window") == 0)
         return str_to_i64(str_of(value), 0, POLICY_MAX_WINDOW, &o->window);
     if (strcmp(name, "--rate") == 0)
-        return parse_rate(value, &o->rate);
+        return give_parse_rate(str_of(value), &o->rate);
     if (strcmp(name, "--http") == 0) {
         o->http = strcmp(value, "2") == 0 ? 2 : 1;
         return o->http == 2 || strcmp(value, "1.1") == 0;
     }
     if (strcmp(name, "--signature") == 0)
-        return parse_scheme(value, &o->scheme);
+        return give_parse_scheme(str_of(value), &o->scheme);
     o->proxy = value;
     return strcmp(name, "--proxy") == 0;
 }
@@ -123,7 +92,7 @@ int command_domain(const struct config *config, int argc, char **argv)
     }
     if (action == NULL)
         return argc > 0 ? words_unknown("domain", argv[0])
-                        : usage("pause, resume, limit, drop, list or show?");
+                        : usage("pause, resume, limit, drop, try, list or show?");
     for (int i = 1; i < argc;) {
         bool option = argv[i][0] == '-';
         int taken = option ? take_option(&options, action->options, argc - i, argv + i) : 1;

@@ -1,6 +1,7 @@
 /*
  * `fedpush domain`: what its parts know of the command line. domain.c takes it apart;
- * domain_order.c pauses, resumes and limits, domain_drop.c drops, domain_show.c lists and shows.
+ * domain_order.c pauses, resumes, limits and tries, domain_drop.c drops (all by admin/give.h),
+ * domain_show.c lists and shows.
  */
 #ifndef FEDPUSH_ADMIN_DOMAIN_H
 #define FEDPUSH_ADMIN_DOMAIN_H
@@ -28,6 +29,7 @@ int domain_pause(struct session *session, const struct domain_options *options);
 int domain_resume(struct session *session, const struct domain_options *options);
 int domain_limit(struct session *session, const struct domain_options *options);
 int domain_drop(struct session *session, const struct domain_options *options);
+int domain_try(struct session *session, const struct domain_options *options);
 int domain_list(struct session *session, const struct domain_options *options);
 int domain_show(struct session *session, const struct domain_options *options);
 

@@ -2,14 +2,14 @@
 
 #include <stdlib.h>
 
-#include "base/utf8.h"
+#include "base/escape.h"
 
 json_t *figures_text(struct str text)
 {
     struct buf clean;
 
-    buf_init(&clean, FIGURES_TEXT_BYTES);
-    utf8_put_clean(&clean, text, FIGURES_TEXT_BYTES);
+    buf_init(&clean, 4 * FIGURES_TEXT_COLUMNS);
+    escape_put(&clean, text, ESCAPE_JSON, FIGURES_TEXT_COLUMNS);
     json_t *value = json_stringn(clean.len > 0 ? clean.ptr : "", clean.len);
     buf_clear(&clean);
     return value;

@@ -9,9 +9,9 @@
 #include "admin/latency.h"
 #include "base/str.h"
 
-enum { FIGURES_TEXT_BYTES = 2000 };
+enum { FIGURES_TEXT_COLUMNS = 1000 };
 
-/* Text of strangers: what isn't UTF-8 becomes U+FFFD, what exceeds FIGURES_TEXT_BYTES is cut. */
+/* Text of strangers, made harmless (base/escape.h) and cut where it is too long. */
 json_t *figures_text(struct str text);
 /* Null for a NULL pointer, and for a time or number that is unknown. */
 json_t *figures_text_or_null(const char *text);

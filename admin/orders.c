@@ -98,7 +98,7 @@ void orders_set(struct orders *orders, struct str name, const struct policy *pol
 }
 
 /* The person behind sudo, if there is one. */
-static void put_who(struct buf *out)
+static void put_person(struct buf *out)
 {
     const struct passwd *user = getpwuid(getuid());
     const char *name = getenv("SUDO_USER");
@@ -112,13 +112,18 @@ static void put_who(struct buf *out)
     escape_put(out, str_of(host), ESCAPE_TERMINAL, 255);
 }
 
-static void put_audit(struct buf *out, const char *who, const char *action, struct str name,
-                      const char *detail)
+void orders_put_who(struct buf *out, const char *who)
 {
     if (who != NULL)
         escape_put(out, str_of(who), ESCAPE_TERMINAL, 200);
     else
-        put_who(out);
+        put_person(out);
+}
+
+static void put_audit(struct buf *out, const char *who, const char *action, struct str name,
+                      const char *detail)
+{
+    orders_put_who(out, who);
     buf_printf(out, "\n%s\n%.*s\n", action, STR_ARG(name));
     escape_put(out, str_of(detail), ESCAPE_TERMINAL, 4000);
 }

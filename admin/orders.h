@@ -38,6 +38,8 @@ void orders_set(struct orders *orders, struct str name, const struct policy *pol
 bool orders_write(struct orders *orders, const char *action, struct str name, const char *detail,
                   struct err *err) FP_MUST_CHECK;
 
+/* Who gives an order, as the audit has it; NULL: the person at this terminal. Appends. */
+void orders_put_who(struct buf *out, const char *who);
 /* "90", "90s", "15m", "24h", "7d": seconds, up to a year. */
 bool orders_parse_span(const char *text, int64_t *seconds) FP_MUST_CHECK;
 /* "paused for 5 min more, at most 2 at once, …", or "no policy". Appends. */

@@ -1,101 +1,67 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "admin/commands.h"
-#include "admin/orders.h"
+#include "admin/give.h"
 #include "admin/words.h"
 
-struct pause {
-    bool paused;
-    const char *machine; /* NULL: the fleet */
+enum { SAID_BYTES = 64 * 1024 };
+
+enum order { ORDER_PAUSE = 0, ORDER_RESUME, ORDER_DRAIN };
+static const char *const names[] = {"pause", "resume", "drain"};
+
+struct options {
+    enum order order;
+    const char *machine; /* NULL: the fleet; of a drain: this one */
     int64_t span_s;      /* 0: until it is taken back */
 };
 
-/* Whether an identity ("HOST:PID:NONCE") of Redis is meant. */
-struct search {
-    struct str name;
-    bool found;
-};
-
-static void on_identities(void *arg, const redisReply *reply)
+static int carry_out(struct session *session, const struct options *options)
 {
-    struct search *search = arg;
-
-    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
-        struct str identity = {reply->element[i]->str, (size_t)reply->element[i]->len};
-        struct str host = {identity.ptr, str_find(identity, ':')};
-        search->found =
-            search->found || str_equal(identity, search->name) || str_equal(host, search->name);
-    }
-}
-
-static bool machine_exists(struct orders *orders, const char *machine, struct err *err)
-{
-    struct search search = {str_of(machine), false};
-    const struct str words[] = {STR("ZRANGE"), str_of(orders->session->keys.identities), STR("0"),
-                                STR("-1")};
-
-    if (!session_command(orders->session, orders->redis, 4, words, on_identities, &search, err))
-        return false;
-    if (!search.found)
-        err_set(err, FP_INVALID, "--machine: no fedpush of that name: `fedpush status` lists them");
-    return search.found;
-}
-
-static int give(struct session *session, const struct pause *pause)
-{
-    char *name = pause->machine != NULL ? mem_printf("@%s", pause->machine) : str_dup(POLICY_FLEET);
-    struct orders orders;
-    struct policy policy = {.paused = pause->paused};
+    struct buf said;
+    struct give give = {.session = session, .said = &said};
     struct err err;
-    bool good = orders_open(&orders, session, &err);
+    char host[256] = "";
+    bool good = false;
 
-    if (good && pause->paused && pause->machine != NULL)
-        good = machine_exists(&orders, pause->machine, &err);
-    if (good) {
-        if (pause->span_s > 0)
-            policy.paused_until_s = orders.now_s + pause->span_s;
-        orders_set(&orders, str_of(name), &policy);
-        good = orders_write(&orders, pause->paused ? "pause" : "resume", str_of(name), "", &err);
+    buf_init(&said, SAID_BYTES);
+    (void)gethostname(host, sizeof(host) - 1);
+    switch (options->order) {
+    case ORDER_PAUSE:
+        good = give_pause(&give, options->machine, options->span_s, &err);
+        break;
+    case ORDER_RESUME:
+        good = give_resume(&give, options->machine, &err);
+        break;
+    case ORDER_DRAIN:
+        good = give_drain(&give, options->machine != NULL ? options->machine : host, &err);
+        break;
     }
-    if (good)
-        printf("%s %s: within two seconds\n", pause->machine != NULL ? pause->machine : "the fleet",
-               pause->paused ? "is paused" : "goes on");
-    if (good && pause->paused)
-        printf("what is in flight ends, what is held goes back to its queue after ten seconds\n");
-    orders_close(&orders);
-    free(name);
+    fputs(buf_cstr(&said), stdout);
+    buf_clear(&said);
     return good ? FP_EXIT_OK : session_fail(&err, FP_EXIT_UNAVAILABLE);
 }
 
-static bool is_machine(const char *machine)
+static int command(const struct config *config, enum order order, int argc, char **argv)
 {
-    char *name = mem_printf("@%s", machine);
-    bool valid = policy_name_is_valid(str_of(name));
-
-    free(name);
-    return valid;
-}
-
-static int command(const struct config *config, const char *name, bool paused, int argc,
-                   char **argv)
-{
-    struct pause pause = {.paused = paused};
+    struct options options = {.order = order};
+    const char *name = names[order];
     struct session session;
     struct err err;
 
     for (int i = 0; i < argc; i++) {
         bool more = i + 1 < argc;
         if (strcmp(argv[i], "--machine") == 0 && more)
-            pause.machine = argv[++i];
-        else if (!paused || strcmp(argv[i], "--for") != 0 || !more ||
-                 !orders_parse_span(argv[++i], &pause.span_s))
+            options.machine = argv[++i];
+        else if (order != ORDER_PAUSE || strcmp(argv[i], "--for") != 0 || !more ||
+                 !orders_parse_span(argv[++i], &options.span_s))
             return words_unknown(name, argv[i]);
     }
-    if (pause.machine != NULL && !is_machine(pause.machine))
-        return words_unknown(name, pause.machine);
-    int code = session_open(&session, config, &err) ? give(&session, &pause)
+    if (options.machine != NULL && !give_is_machine(options.machine))
+        return words_unknown(name, options.machine);
+    int code = session_open(&session, config, &err) ? carry_out(&session, &options)
                                                     : session_fail(&err, FP_EXIT_CONFIG);
     session_close(&session);
     return code;
@@ -103,10 +69,15 @@ static int command(const struct config *config, const char *name, bool paused, i
 
 int command_pause(const struct config *config, int argc, char **argv)
 {
-    return command(config, "pause", true, argc, argv);
+    return command(config, ORDER_PAUSE, argc, argv);
 }
 
 int command_resume(const struct config *config, int argc, char **argv)
 {
-    return command(config, "resume", false, argc, argv);
+    return command(config, ORDER_RESUME, argc, argv);
+}
+
+int command_drain(const struct config *config, int argc, char **argv)
+{
+    return command(config, ORDER_DRAIN, argc, argv);
 }

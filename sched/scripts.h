@@ -19,5 +19,6 @@ extern const char script_release[];
 extern const char script_policies[];
 extern const char script_policies_merge[];
 extern const char script_policies_write[];
+extern const char script_try[];
 
 #endif

@@ -219,6 +219,8 @@ static int dispatch(const struct command_line *line)
         return with_config(line, command_pause);
     case COMMAND_RESUME:
         return with_config(line, command_resume);
+    case COMMAND_DRAIN:
+        return with_config(line, command_drain);
     case COMMAND_DOMAIN:
         return with_config(line, command_domain);
     case COMMAND_TRACE:

@@ -44,6 +44,12 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                        "  --for TIME      end by itself: 90s, 15m, 24h, 7d\n"},
     [COMMAND_RESUME] = {"resume", "[--machine NAME]", "take a pause back",
                         "  --machine NAME  that of one machine, as it was given to `pause`\n"},
+    [COMMAND_DRAIN] = {"drain", "[--machine NAME]", "let a machine end what it does, and end",
+                       "As Stop in Sidekiq's Web UI: what is on the wire ends, the rest goes back\n"
+                       "to its queue, the processes end; systemd may start them again.\n"
+                       "\n"
+                       "  --machine NAME  another than this one: its host name, or an identity as\n"
+                       "                  `fedpush status` names them\n"},
     [COMMAND_DOMAIN] =
         {"domain", "ACTION [DOMAIN] [OPTIONS]", "pause, limit or drop what goes to a domain",
          "Effective on all machines within two seconds. Orders stand in Redis, are kept\n"
@@ -64,6 +70,8 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "      minute to a host, of all machines; a proxy of FEDPUSH_PROXIES; HTTP/2\n"
          "      where TLS agrees on it; one signature scheme. 0 takes a number back,\n"
          "      --clear all of them\n"
+         "  try HOST\n"
+         "      one job that waits for its time is due now; an open circuit is probed now\n"
          "  list [--json]\n"
          "  show HOST\n"
          "      whether its deliveries are being sent, what waits where, and why\n"

@@ -13,7 +13,7 @@ from jobs import activity, delivery, payloads, push, wait_settled
 from machine import BINARY, DOMAIN, environment, fedpush
 from servers import free_port, wait_for
 
-COMMANDS = ["run", "check", "setup", "status", "stats", "pause", "resume", "domain",
+COMMANDS = ["run", "check", "setup", "status", "stats", "pause", "resume", "drain", "domain",
             "trace", "rehearse", "deliver", "handback", "completion", "manual", "version"]
 STRANGER = "elsewhere:77:abcdefabcdef"
 

@@ -1,0 +1,196 @@
+/* Drops what waits for a domain. */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/give.h"
+#include "admin/waiting.h"
+
+enum {
+    PASSES = 3,      /* a queue moves while it is looked through */
+    HELD_MS = 15000, /* for machines to drop what they hold */
+    LOOK_MS = 500,
+    TOMBSTONE_BYTES = 16,
+    LIST_JOBS = 100, /* of one script */
+};
+
+struct drop {
+    struct give *give;
+    struct session *session;
+    struct domain_hosts *hosts;
+    char tombstone[40]; /* no job is like it */
+    int64_t dropped;
+    struct err *err;
+};
+
+/* Only whole entries, as they were seen: a job that moved meanwhile is looked for by its bytes. */
+static const char list_script[] =
+    "redis.call('LREM', KEYS[1], 0, ARGV[1]) local n = 0 for i = 2, #ARGV, 2 do"
+    " if redis.call('LINDEX', KEYS[1], ARGV[i]) == ARGV[i + 1] then"
+    " redis.call('LSET', KEYS[1], ARGV[i], ARGV[1]) n = n + 1"
+    " else n = n + redis.call('LREM', KEYS[1], -1, ARGV[i + 1]) end end"
+    " redis.call('LREM', KEYS[1], 0, ARGV[1]) return n";
+static const char set_script[] =
+    "local n = 0 for i = 1, #ARGV do n = n + redis.call('ZREM', KEYS[1], ARGV[i]) end return n";
+
+static bool is_dropped(void *arg, const struct url *inbox)
+{
+    const struct drop *drop = arg;
+    return domain_hosts_mean(drop->hosts, inbox->host);
+}
+
+static void on_number(void *arg, const redisReply *reply)
+{
+    int64_t *number = arg;
+    *number = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
+}
+
+/* At most LIST_JOBS of the piece, from *next on. */
+static bool remove_some(struct drop *drop, const struct waiting_piece *piece, size_t *next,
+                        int64_t *removed)
+{
+    enum { FIXED = 5 };
+    bool list = piece->place == WAITING_PUSH || piece->place == WAITING_PULL;
+    struct redis *redis = drop->session->redis[REDIS_ROLE_SIDEKIQ];
+    struct str words[FIXED + 2 * LIST_JOBS];
+    char *indexes[LIST_JOBS];
+    size_t count = 0;
+    size_t n = 0;
+
+    words[n++] = STR("EVAL");
+    words[n++] = str_of(list ? list_script : set_script);
+    words[n++] = STR("1");
+    words[n++] = str_of(piece->key);
+    if (list)
+        words[n++] = str_of(drop->tombstone);
+    for (; *next < piece->count && count < LIST_JOBS; (*next)++) {
+        indexes[count] = mem_printf("%lld", (long long)piece->indexes[*next]);
+        if (list)
+            words[n++] = str_of(indexes[count]);
+        words[n++] = piece->entries[*next];
+        count++;
+    }
+    bool good = session_command(drop->session, redis, n, words, on_number, removed, drop->err);
+    while (count > 0)
+        free(indexes[--count]);
+    return good;
+}
+
+static int64_t remove_piece(void *arg, const struct waiting_piece *piece)
+{
+    struct drop *drop = arg;
+    int64_t total = 0;
+    size_t next = 0;
+
+    /* From the youngest to the oldest: the indexes of those that are left stay right. */
+    while (next < piece->count) {
+        int64_t removed = 0;
+        if (!remove_some(drop, piece, &next, &removed))
+            return -1;
+        total += removed;
+    }
+    drop->dropped += total;
+    return total;
+}
+
+/* Until a pass finds nothing more. */
+static bool remove_all(struct waiting *waiting, struct err *err)
+{
+    bool good = true;
+
+    for (int place = 0; place < WAITING_HELD && good; place++) {
+        int64_t found = 1;
+        for (int pass = 0; pass < PASSES && found > 0 && good; pass++)
+            good = waiting_look_at(waiting, (enum waiting_place)place, &found, err);
+    }
+    return good;
+}
+
+/* The machines drop what they hold; *left is what they didn't. */
+static bool await_machines(struct drop *drop, struct waiting *waiting, int64_t *held, int64_t *left,
+                           struct err *err)
+{
+    *held = *left = waiting_total(waiting, WAITING_HELD);
+    for (int waited_ms = 0; *left > 0 && waited_ms < HELD_MS; waited_ms += LOOK_MS) {
+        drop->session->done = false;
+        session_wait(drop->session, LOOK_MS);
+        if (!waiting_look_at(waiting, WAITING_HELD, left, err))
+            return false;
+    }
+    return true;
+}
+
+static bool order_drop(struct orders *orders, struct drop *drop,
+                       const struct domain_options *options, struct err *err)
+{
+    struct buf detail;
+
+    buf_init(&detail, 4096);
+    domain_add_ordered(drop->hosts, orders);
+    for (size_t i = 0; i < drop->hosts->count; i++) {
+        struct str name = str_of(drop->hosts->names[i]);
+        struct policy policy = orders_get(orders, name);
+        policy.drop_s = orders->now_s + 1;
+        policy.now = options->now;
+        orders_set(orders, name, &policy);
+        buf_printf(&detail, "%s%s", i > 0 ? " " : "", drop->hosts->names[i]);
+    }
+    bool good =
+        orders_write(orders, "domain drop", str_of(drop->hosts->names[0]), buf_cstr(&detail), err);
+    buf_clear(&detail);
+    return good;
+}
+
+static bool note_end(struct drop *drop, int64_t held, int64_t left, struct err *err)
+{
+    struct orders orders;
+    char *detail = mem_printf("%lld removed from queues, retry and schedule, %lld by machines",
+                              (long long)drop->dropped, (long long)(held - left));
+    bool good = orders_open(&orders, drop->session, err);
+
+    orders.who = drop->give->who;
+    good =
+        good && orders_write(&orders, "domain dropped", str_of(drop->hosts->names[0]), detail, err);
+
+    if (good)
+        buf_printf(drop->give->said, "dropped: %s\n", detail);
+    if (left > 0)
+        buf_printf(drop->give->said,
+                   "%lld are in flight, or held by machines that don't answer: what comes back "
+                   "within an hour is dropped, too\n",
+                   (long long)left);
+    orders_close(&orders);
+    free(detail);
+    return good;
+}
+
+static bool carry_out(struct drop *drop, const struct domain_options *options,
+                      struct waiting *waiting, struct err *err)
+{
+    struct orders orders;
+    int64_t held = 0;
+    int64_t left = 0;
+    bool good = orders_open(&orders, drop->session, err);
+
+    orders.who = drop->give->who;
+    good = good && order_drop(&orders, drop, options, err);
+    orders_close(&orders);
+    waiting->act = remove_piece;
+    return good && remove_all(waiting, err) && await_machines(drop, waiting, &held, &left, err) &&
+           note_end(drop, held, left, err);
+}
+
+bool give_domain_drop(struct give *give, struct domain_hosts *hosts,
+                      const struct domain_options *options, struct err *err)
+{
+    struct drop drop = {.give = give, .session = give->session, .hosts = hosts, .err = err};
+    struct waiting waiting = {.session = give->session, .wanted = is_dropped, .arg = &drop};
+    unsigned char random[TOMBSTONE_BYTES];
+
+    randombytes_buf(random, sizeof(random));
+    sodium_bin2hex(drop.tombstone, sizeof(drop.tombstone), random, sizeof(random));
+    bool good = waiting_look(&waiting, err) && carry_out(&drop, options, &waiting, err);
+    waiting_clear(&waiting);
+    return good;
+}

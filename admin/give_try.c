@@ -1,0 +1,175 @@
+/* A try at once of a host that isn't tried for now. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/give.h"
+#include "admin/waiting.h"
+#include "sched/scripts.h"
+
+struct attempt {
+    struct give *give;
+    struct str host; /* as it was asked for: with or without a port */
+    char *authority; /* of the job that was found, else the host */
+    char *job;       /* the one that comes first; NULL: none waits */
+    size_t job_bytes;
+    double score;
+    enum waiting_place place;
+    bool open, probing, due;
+};
+
+static bool is_meant(void *arg, const struct url *inbox)
+{
+    struct attempt *attempt = arg;
+    bool meant =
+        str_equal(attempt->host, inbox->host) || str_equal(attempt->host, inbox->authority);
+
+    if (meant && attempt->authority == NULL) /* the first of its place is the one that is taken */
+        attempt->authority = str_dup(inbox->authority);
+    return meant;
+}
+
+static void forget_job(struct attempt *attempt)
+{
+    free(attempt->job);
+    free(attempt->authority);
+    attempt->job = attempt->authority = NULL;
+}
+
+/* Sets are read in the order of their scores: the first one found is the one. */
+static int64_t take_first(void *arg, const struct waiting_piece *piece)
+{
+    struct attempt *attempt = arg;
+
+    attempt->job = str_dup(piece->entries[0]);
+    attempt->job_bytes = piece->entries[0].len;
+    attempt->score = piece->scores[0];
+    attempt->place = piece->place;
+    return -1; /* enough */
+}
+
+/* The first of both sets. */
+static bool find_job(struct attempt *attempt, struct err *err)
+{
+    static const enum waiting_place places[] = {WAITING_RETRY, WAITING_SCHEDULE};
+    struct attempt found[2];
+    bool good = true;
+
+    for (int i = 0; i < 2; i++) {
+        found[i] = (struct attempt){.host = attempt->host};
+        struct waiting waiting = {.session = attempt->give->session,
+                                  .wanted = is_meant,
+                                  .act = take_first,
+                                  .arg = &found[i]};
+        int64_t total;
+        good = good && (waiting_look_at(&waiting, places[i], &total, err) || found[i].job != NULL);
+        waiting_clear(&waiting);
+    }
+    bool second = found[1].job != NULL && (found[0].job == NULL || found[1].score < found[0].score);
+    forget_job(&found[second ? 0 : 1]);
+    attempt->job = found[second].job;
+    attempt->job_bytes = found[second].job_bytes;
+    attempt->place = found[second].place;
+    attempt->authority =
+        found[second].authority != NULL ? found[second].authority : str_dup(attempt->host);
+    return good;
+}
+
+static void on_tried(void *arg, const redisReply *reply)
+{
+    struct attempt *attempt = arg;
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
+        return;
+    attempt->open = reply->element[0]->integer == 1;
+    attempt->probing = reply->element[1]->integer == 1;
+    attempt->due = reply->element[2]->integer == 1;
+}
+
+static bool send_try(struct attempt *attempt, struct redis *redis, struct err *err)
+{
+    const struct keys *keys = &attempt->give->session->keys;
+    bool retry = attempt->place == WAITING_RETRY;
+    char *probe = keys_probe(keys, str_of(attempt->authority));
+    char *booked = keys_booked(keys, str_of(attempt->authority));
+    const struct str words[] = {
+        STR("EVAL"),
+        str_of(script_try),
+        STR("5"),
+        str_of(keys->circuits),
+        str_of(keys->circuit),
+        str_of(probe),
+        str_of(booked),
+        str_of(retry ? keys->retry : keys->schedule),
+        str_of(attempt->authority),
+        retry ? STR("r") : STR("s"),
+        attempt->job != NULL ? (struct str){attempt->job, attempt->job_bytes} : STR("")};
+    bool good = session_command(attempt->give->session, redis, sizeof(words) / sizeof(words[0]),
+                                words, on_tried, attempt, err);
+
+    free(probe);
+    free(booked);
+    return good;
+}
+
+static void say(const struct attempt *attempt)
+{
+    struct buf *said = attempt->give->said;
+
+    if (attempt->probing)
+        buf_printf(said, "%s is being tried this moment\n", attempt->authority);
+    else if (attempt->due)
+        buf_printf(said, "%s: one job that waited is due now%s\n", attempt->authority,
+                   attempt->open ? ", as the probe of its open circuit" : "");
+    else if (attempt->open)
+        buf_printf(said,
+                   "%s: the next job is the probe of its open circuit; none waits in retry "
+                   "or schedule\n",
+                   attempt->authority);
+    else
+        buf_printf(said, "nothing of %s waits for its time: what comes is sent at once\n",
+                   attempt->authority);
+}
+
+/* A try would not be made while it is paused. */
+static bool may_try(const struct orders *orders, struct str host, struct err *err)
+{
+    const struct policy_entry *entry = policy_book_find(orders->book, host, orders->now_s);
+    const struct policy fleet = orders_get(orders, POLICY_FLEET);
+
+    if (fleet.paused)
+        err_set(err, FP_INVALID, "the fleet is paused: resume it first");
+    else if (entry != NULL && policy_at(&entry->policy, orders->now_s).paused)
+        err_set(err, FP_INVALID, "%s is paused: resume it first", entry->name);
+    else
+        return true;
+    return false;
+}
+
+static struct str without_port(struct str host)
+{
+    struct domain_hosts hosts;
+    char *text = str_dup(host);
+    size_t length = domain_hosts_init(&hosts, text) ? hosts.domain.len : host.len;
+
+    domain_hosts_clear(&hosts);
+    free(text);
+    return (struct str){host.ptr, length < host.len ? length : host.len};
+}
+
+bool give_domain_try(struct give *give, struct str host, struct err *err)
+{
+    struct attempt attempt = {.give = give, .host = host};
+    struct orders orders;
+    bool good = orders_open(&orders, give->session, err);
+
+    orders.who = give->who;
+    good = good && may_try(&orders, without_port(host), err) && find_job(&attempt, err) &&
+           send_try(&attempt, orders.redis, err) &&
+           orders_write(&orders, "domain try", without_port(host), "", err);
+    if (good)
+        say(&attempt);
+    orders_close(&orders);
+    forget_job(&attempt);
+    return good;
+}
