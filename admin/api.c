@@ -6,6 +6,7 @@
 #include "admin/api_act.h"
 #include "admin/api_input.h"
 #include "admin/figures.h"
+#include "admin/figures_trace.h"
 #include "admin/figures_value.h"
 #include "admin/web_status.h"
 #include "base/hostname.h"
@@ -120,6 +121,20 @@ static json_t *get_audit(struct desk *desk, const struct api_request *request, s
     return answer;
 }
 
+static json_t *get_trace(struct desk *desk, const struct api_request *request, struct str name,
+                         struct err *err)
+{
+    static const char *const names[] = {"activity"};
+    struct api_query query;
+    json_t *answer = NULL;
+
+    (void)name;
+    if (api_query_parse(&query, request->query, names, 1, err))
+        answer = figures_trace_with(&desk->session, api_query_text(&query, 0), NULL, NULL, err);
+    api_query_clear(&query);
+    return answer;
+}
+
 /* --- routes --- */
 
 static const struct route {
@@ -136,6 +151,7 @@ static const struct route {
     {"GET", "/domains/*", CLERK_RECORDS, API_READ, get_domain},
     {"GET", "/domains/*/waiting", CLERK_ERRANDS, API_READ, get_waiting},
     {"GET", "/jobs", CLERK_ERRANDS, API_READ, get_jobs},
+    {"GET", "/trace", CLERK_ERRANDS, API_READ, get_trace},
     {"GET", "/audit", CLERK_RECORDS, API_READ, get_audit},
     {"POST", "/domains/*/pause", CLERK_RECORDS, API_ACT, api_pause_domain},
     {"POST", "/domains/*/resume", CLERK_ERRANDS, API_ACT, api_resume_domain},
