@@ -7,6 +7,7 @@
 #include "base/conninfo.h"
 #include "base/dotenv.h"
 #include "base/listen.h"
+#include "base/mail_address.h"
 #include "base/mastodon.h"
 #include "base/proxy.h"
 #include "base/secret.h"
@@ -382,12 +383,53 @@ static enum fp_err refuse_admin(const struct config *config, const struct dotenv
     return refuse_oauth(config, dotenv, err);
 }
 
+/* As config/environments/production.rb reads them. What is wrong there is Mastodon's to find out:
+ * it keeps nothing from being delivered, and `fedpush alert --test` says it. */
+static void set_mail(struct config *config, const struct dotenv *dotenv)
+{
+    const char *domain = dotenv_value(dotenv, "SMTP_DOMAIN");
+    const char *starttls = dotenv_value(dotenv, "SMTP_ENABLE_STARTTLS");
+    const char *automatic = dotenv_value(dotenv, "SMTP_ENABLE_STARTTLS_AUTO");
+
+    if (domain == NULL)
+        domain = dotenv_value(dotenv, "LOCAL_DOMAIN");
+    config->smtp_domain = str_dup(str_of(domain));
+    if (starttls == NULL || (strcmp(starttls, "always") != 0 && strcmp(starttls, "never") != 0))
+        starttls = automatic != NULL && strcmp(automatic, "false") == 0 ? "never" : "auto";
+    config->smtp_starttls = str_dup(str_of(starttls));
+}
+
+static enum fp_err refuse_alert_sinks(const struct config *config, const struct dotenv *dotenv,
+                                      struct err *err)
+{
+    enum { MAX_RECIPIENTS = 20 };
+    struct str rest = str_of(config->alert_mail);
+    struct str url = str_of(config->alert_webhook);
+    struct str address;
+
+    for (size_t count = 0; mail_address_next(&rest, &address); count++) {
+        if (count == MAX_RECIPIENTS || !mail_address_is_valid(address))
+            return refuse(dotenv, "FEDPUSH_ALERT_MAIL", err,
+                          "is not a list of at most 20 addresses like "
+                          "admin@example.org,ops@example.org");
+    }
+    bool valid = str_starts_with(url, STR("https://")) || str_starts_with(url, STR("http://"));
+    for (size_t i = 0; i < url.len; i++)
+        valid = valid && url.ptr[i] > ' ' && url.ptr[i] <= '~';
+    if (url.len > 0 && !valid)
+        return refuse(dotenv, "FEDPUSH_ALERT_WEBHOOK", err,
+                      "is not a URL that starts with https:// (or http://)");
+    return FP_OK;
+}
+
 /* Values that are right alone, but not together. */
 static enum fp_err refuse_contradictions(struct config *config, const struct dotenv *dotenv,
                                          struct err *err)
 {
     enum fp_err code = refuse_queues(config, dotenv, err);
 
+    if (code == FP_OK)
+        code = refuse_alert_sinks(config, dotenv, err);
     if (code != FP_OK)
         return code;
     if (config->lookahead_jobs < config->max_in_flight)
@@ -443,6 +485,8 @@ static enum fp_err load(struct config *config, struct dotenv *dotenv, const char
         code = set_redis(config, dotenv, err);
     if (code == FP_OK)
         code = set_databases(config, dotenv, err);
+    if (code == FP_OK)
+        set_mail(config, dotenv);
     if (code == FP_OK)
         code = refuse_contradictions(config, dotenv, err);
     if (code == FP_OK)

@@ -52,6 +52,19 @@ struct config {
     bool allow_hidden_service;          /* ALLOW_ACCESS_TO_HIDDEN_SERVICE */
     bool followers_synchronization_off; /* DISABLE_FOLLOWERS_SYNCHRONIZATION */
     char *allowed_private_addresses;
+    /* How Mastodon sends mail (SMTP_…), for alerts */
+    char *smtp_server; /* "" = localhost */
+    char *smtp_port;   /* as it stands; "" = 25 */
+    char *smtp_login;
+    char *smtp_password;
+    char *smtp_from;     /* SMTP_FROM_ADDRESS: ADDRESS, or NAME <ADDRESS> */
+    char *smtp_domain;   /* for EHLO: SMTP_DOMAIN, else LOCAL_DOMAIN */
+    char *smtp_auth;     /* SMTP_AUTH_METHOD, "plain" */
+    char *smtp_verify;   /* SMTP_OPENSSL_VERIFY_MODE: "none", or the certificate is checked */
+    char *smtp_ca_file;  /* "" = the system's */
+    char *smtp_starttls; /* "always", "auto" or "never" */
+    bool smtp_tls;       /* SMTP_TLS or SMTP_SSL: TLS from the first byte */
+    bool smtp_ssl;
     /* ours */
     char *user;              /* FEDPUSH_USER, "fedpush" */
     char *runtime_dir;       /* FEDPUSH_RUNTIME_DIR, else $RUNTIME_DIRECTORY, else /run/fedpush */
@@ -82,7 +95,14 @@ struct config {
     char *admin_oauth_secret;
     char *admin_oauth_url;       /* FEDPUSH_ADMIN_OAUTH_URL, "": https:// web_domain */
     char *admin_trusted_proxies; /* FEDPUSH_ADMIN_TRUSTED_PROXIES */
-    enum log_level log_level;    /* FEDPUSH_LOG_LEVEL, "info". Reloadable */
+    /* alerts */
+    char *alert_mail;           /* FEDPUSH_ALERT_MAIL: recipients, "ADDRESS,…" */
+    char *alert_webhook;        /* FEDPUSH_ALERT_WEBHOOK; its path may be a secret */
+    char *alert_webhook_secret; /* FEDPUSH_ALERT_WEBHOOK_SECRET: "" = nothing is signed */
+    int alert_queue_age_s;      /* FEDPUSH_ALERT_QUEUE_AGE, 300 */
+    int alert_followers;        /* FEDPUSH_ALERT_FOLLOWERS, 100; 0: no alerts of domains */
+    int alert_memory_percent;   /* FEDPUSH_ALERT_MEMORY, 90 */
+    enum log_level log_level;   /* FEDPUSH_LOG_LEVEL, "info". Reloadable */
 };
 
 /*

@@ -205,6 +205,13 @@ static void unusable_values_are_refused(void **state)
         {BASICS "FEDPUSH_REDIS_CERT_FILE=/c",
          "FEDPUSH_REDIS_CERT_FILE: needs its key, too: set FEDPUSH_REDIS_KEY_FILE (it may be the "
          "same file)"},
+        {BASICS "FEDPUSH_ALERT_MAIL=a@b.test,c",
+         "FEDPUSH_ALERT_MAIL: is not a list of at most 20 addresses like "
+         "admin@example.org,ops@example.org"},
+        {BASICS "FEDPUSH_ALERT_WEBHOOK=ftp://hidden.test",
+         "FEDPUSH_ALERT_WEBHOOK: is not a URL that starts with https:// (or http://)"},
+        {BASICS "FEDPUSH_ALERT_WEBHOOK=https://hidden.test/a b",
+         "FEDPUSH_ALERT_WEBHOOK: is not a URL that starts with https:// (or http://)"},
         {BASICS "FEDPUSH_REDIS_KEY_FILE=/k",
          "FEDPUSH_REDIS_KEY_FILE: needs its certificate, too: set FEDPUSH_REDIS_CERT_FILE"},
         {BASICS "SIDEKIQ_REDIS_URL=redis://:hidden@s.test:first",
@@ -483,6 +490,8 @@ static void a_role_sees_only_its_share(void **state)
     struct config config = load(
         BASICS "REDIS_PASSWORD=redispw\nDB_PASS=mastodonpw\nhttp_proxy=http://u:proxypw@p.test\n"
                "FEDPUSH_PROXIES=eu=http://u:namedpw@p.test,us-2=http://q.test\n"
+               "SMTP_PASSWORD=smtppw\nFEDPUSH_ALERT_WEBHOOK=https://chat.test/hookpath\n"
+               "FEDPUSH_ALERT_WEBHOOK_SECRET=hooksecret\n"
                "FEDPUSH_DATABASE_URL=postgres://f:ownpw@own.test/own\n"
                "FEDPUSH_KEYS_DATABASE_URL=postgres://k:keyspw@keys.test/keys\n"
                "ACTIVE_RECORD_ENCRYPTION_PRIMARY_KEY=primarysecret\n"
@@ -503,9 +512,49 @@ static void a_role_sees_only_its_share(void **state)
         assert_int_equal(contains(&bytes, "eu,us-2"), cases[i].redis);
         assert_int_equal(contains(&bytes, "primarysecret"), cases[i].encryption);
         assert_int_equal(contains(&bytes, "s# lt"), cases[i].encryption);
+        assert_int_equal(contains(&bytes, "smtppw"), cases[i].role == ROLE_ADMIN);
+        assert_int_equal(contains(&bytes, "hookpath"), cases[i].role == ROLE_ADMIN);
+        assert_int_equal(contains(&bytes, "hooksecret"), cases[i].role == ROLE_ADMIN);
         assert_false(contains(&bytes, "deterministic"));
         buf_clear(&bytes);
     }
+    config_clear(&config);
+}
+
+static void mail_is_sent_as_mastodon_sends_it(void **state)
+{
+    static const struct {
+        const char *lines, *domain, *starttls;
+        bool tls, ssl;
+    } cases[] = {
+        {"", "social.test", "auto", false, false},
+        {"WEB_DOMAIN=web.test\nSMTP_ENABLE_STARTTLS=always", "social.test", "always", false, false},
+        {"SMTP_DOMAIN=mail.test\nSMTP_ENABLE_STARTTLS=never", "mail.test", "never", false, false},
+        {"SMTP_ENABLE_STARTTLS=auto\nSMTP_TLS=true", "social.test", "auto", true, false},
+        {"SMTP_ENABLE_STARTTLS_AUTO=false\nSMTP_SSL=true", "social.test", "never", false, true},
+        {"SMTP_ENABLE_STARTTLS_AUTO=no\nSMTP_TLS=1", "social.test", "auto", false, false},
+        {"SMTP_ENABLE_STARTTLS=always\nSMTP_ENABLE_STARTTLS_AUTO=false", "social.test", "always",
+         false, false},
+        /* Mastodon's mistakes are no reason not to deliver. */
+        {"SMTP_PORT=many\nSMTP_AUTH_METHOD=magic\nSMTP_FROM_ADDRESS=nobody", "social.test", "auto",
+         false, false},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *lines = mem_printf(BASICS "%s", cases[i].lines);
+        struct config config = load(lines);
+        assert_string_equal(config.smtp_domain, cases[i].domain);
+        assert_string_equal(config.smtp_starttls, cases[i].starttls);
+        assert_int_equal(config.smtp_tls, cases[i].tls);
+        assert_int_equal(config.smtp_ssl, cases[i].ssl);
+        config_clear(&config);
+        free(lines);
+    }
+    struct config config = load(BASICS);
+    assert_string_equal(config.smtp_from, "notifications@localhost");
+    assert_string_equal(config.smtp_auth, "plain");
+    assert_string_equal(config.smtp_server, "");
     config_clear(&config);
 }
 
@@ -790,7 +839,7 @@ static void the_help_lists_every_variable_of_ours(void **state)
         assert_true(str_starts_with(str_of(line), STR("  FEDPUSH_")));
         line += len + 1;
     }
-    assert_int_equal(lines, 37);
+    assert_int_equal(lines, 43);
     buf_clear(&help);
 }
 
@@ -807,6 +856,7 @@ int main(void)
         cmocka_unit_test(the_database_follows_mastodons_precedence),
         cmocka_unit_test(databases_of_our_own_are_apart),
         cmocka_unit_test(a_role_sees_only_its_share),
+        cmocka_unit_test(mail_is_sent_as_mastodon_sends_it),
         cmocka_unit_test(a_role_gets_what_was_loaded),
         cmocka_unit_test(malformed_encodings_are_refused),
         cmocka_unit_test_setup_teardown(files_are_read_in_rails_order, make_mastodon,
