@@ -1,0 +1,296 @@
+#include "admin/alert_rules.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "admin/words.h"
+#include "base/escape.h"
+#include "base/utf8.h"
+
+enum { DOWN_S = 900, MAX_COLUMNS = 255 };
+
+static const char *const names[ALERT_RULES] = {
+    [ALERT_QUEUE_AGE] = "queue-age",
+    [ALERT_DOMAIN_DOWN] = "domain-down",
+    [ALERT_HANDOFF] = "handoff",
+    [ALERT_SUSPICION] = "suspicion",
+    [ALERT_DEAD_OWNERS] = "dead-owners",
+    [ALERT_REDIS_MEMORY] = "redis-memory",
+    [ALERT_KEYS] = "keys",
+    [ALERT_LEDGER] = "ledger",
+};
+
+const char *alert_rule_name(enum alert_rule rule)
+{
+    return names[rule];
+}
+
+enum alert_rule alert_rule_of(struct str id)
+{
+    unsigned rule = 0;
+
+    id.len = str_find(id, ' ');
+    while (rule < ALERT_RULES && !str_equal(id, str_of(names[rule])))
+        rule++;
+    return (enum alert_rule)rule;
+}
+
+void alert_copy(char *out, size_t size, struct str text)
+{
+    struct buf clean;
+
+    buf_init(&clean, size);
+    utf8_put_clean(&clean, text, size - 1);
+    memcpy(out, buf_cstr(&clean), clean.len + 1);
+    buf_clear(&clean);
+}
+
+/* The next look; its subject is "" for what there is one of. NULL: there are too many. */
+static struct alert_look *add(struct alert_looks *looks, enum alert_rule rule, const char *subject)
+{
+    struct buf safe;
+
+    if (looks->count == ALERT_MAX_LOOKS)
+        return NULL;
+    struct alert_look *look = &looks->list[looks->count++];
+    buf_init(&safe, 4096);
+    buf_printf(&safe, "%s%s", names[rule], subject[0] != '\0' ? " " : "");
+    escape_put(&safe, str_of(subject), ESCAPE_TERMINAL, MAX_COLUMNS);
+    *look = (struct alert_look){.rule = rule};
+    alert_copy(look->id, sizeof(look->id), buf_str(&safe));
+    buf_clear(&safe);
+    return look;
+}
+
+/* Bad from `bad` on, good up to `good`. */
+static void grade(struct alert_look *look, double value, double good, double bad)
+{
+    look->grade = value >= bad ? ALERT_BAD : value <= good ? ALERT_GOOD : ALERT_BETWEEN;
+}
+
+static void say(struct alert_look *look, const char *format, ...) FP_PRINTF(2, 3);
+static void say(struct alert_look *look, const char *format, ...)
+{
+    char text[2 * ALERT_TEXT_BYTES];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    alert_copy(look->text, sizeof(look->text), str_of(text));
+}
+
+static void looked(struct alert_looks *looks, enum alert_rule rule)
+{
+    looks->looked |= 1U << rule;
+}
+
+static const char *text_of(const json_t *object, const char *member)
+{
+    const char *text = json_string_value(json_object_get(object, member));
+    return text != NULL ? text : "";
+}
+
+static bool number_of(const json_t *object, const char *member, double *out)
+{
+    const json_t *value = json_object_get(object, member);
+
+    if (!json_is_number(value))
+        return false;
+    *out = json_number_value(value);
+    return true;
+}
+
+/* What stands behind the rule's name in its id. */
+static const char *subject_of(const struct alert_look *look)
+{
+    const char *blank = strchr(look->id, ' ');
+    return blank != NULL ? blank + 1 : "";
+}
+
+static void look_at_queues(struct alert_looks *looks, const json_t *queues, int limit_s)
+{
+    struct alert_look *look;
+    struct buf ages;
+    double length = 0;
+    double age_s = 0;
+
+    /* `pull` may wait: its jobs are those that nobody waits for. */
+    for (size_t i = 0; i < json_array_size(queues); i++) {
+        const json_t *queue = json_array_get(queues, i);
+        if (strcmp(text_of(queue, "name"), "push") != 0 ||
+            !number_of(queue, "oldest_age_s", &age_s) || !number_of(queue, "length", &length))
+            continue;
+        looked(looks, ALERT_QUEUE_AGE);
+        look = add(looks, ALERT_QUEUE_AGE, "");
+        if (look == NULL)
+            return;
+        grade(look, age_s, (double)limit_s / 2, limit_s);
+        buf_init(&ages, 128);
+        words_put_age(&ages, age_s);
+        buf_put_str(&ages, STR(" (limit: "));
+        words_put_age(&ages, limit_s);
+        say(look, "queue push: the oldest of %.0f jobs has waited for %s): fedpush status", length,
+            buf_cstr(&ages));
+        buf_clear(&ages);
+    }
+}
+
+static void look_at_handoff(struct alert_looks *looks, const json_t *handoff)
+{
+    double consumers = 0;
+    double length = 0;
+
+    if (json_is_array(handoff))
+        looked(looks, ALERT_HANDOFF);
+    for (size_t i = 0; i < json_array_size(handoff); i++) {
+        const json_t *queue = json_array_get(handoff, i);
+        if (!number_of(queue, "consumers", &consumers) || !number_of(queue, "length", &length))
+            continue;
+        struct alert_look *look = add(looks, ALERT_HANDOFF, text_of(queue, "queue"));
+        if (look == NULL)
+            return;
+        look->grade = consumers > 0 ? ALERT_GOOD : ALERT_BAD;
+        say(look,
+            "queue %s: no live Sidekiq process serves it, where fedpush passes jobs on to (%.0f "
+            "wait): start one with -q %s",
+            subject_of(look), length, subject_of(look));
+    }
+}
+
+static void look_at_suspicion(struct alert_looks *looks, const json_t *suspicious)
+{
+    if (json_is_array(suspicious))
+        looked(looks, ALERT_SUSPICION);
+    for (size_t i = 0; i < json_array_size(suspicious); i++) {
+        const char *name = json_string_value(json_array_get(suspicious, i));
+        struct alert_look *look = add(looks, ALERT_SUSPICION, name != NULL ? name : "?");
+        if (look == NULL)
+            return;
+        look->grade = ALERT_BAD;
+        say(look,
+            "machine %s suspects itself: most hosts fail at once, so it waits. Look at its "
+            "network, resolver, clock and CAs",
+            subject_of(look));
+    }
+}
+
+static void look_at_keys(struct alert_looks *looks, const json_t *machines)
+{
+    double waiting = 0;
+
+    if (json_is_array(machines))
+        looked(looks, ALERT_KEYS);
+    for (size_t i = 0; i < json_array_size(machines); i++) {
+        const json_t *report = json_object_get(json_array_get(machines, i), "report");
+        if (!number_of(report, "keys_waiting", &waiting))
+            continue;
+        struct alert_look *look = add(looks, ALERT_KEYS, text_of(report, "host"));
+        if (look == NULL)
+            return;
+        look->grade = waiting > 0 ? ALERT_BAD : ALERT_GOOD;
+        say(look, "machine %s: %.0f jobs wait for keys that it can't read: fedpush check there",
+            subject_of(look), waiting);
+    }
+}
+
+static void look_at_memory(struct alert_looks *looks, const json_t *redis, int percent)
+{
+    enum { APART = 5, MIB = 1 << 20 };
+    double used_bytes = 0;
+    double max_bytes = 0;
+
+    if (!number_of(redis, "used_bytes", &used_bytes))
+        return;
+    looked(looks, ALERT_REDIS_MEMORY);
+    if (!number_of(redis, "max_bytes", &max_bytes) || max_bytes <= 0)
+        return; /* it has no limit */
+    struct alert_look *look = add(looks, ALERT_REDIS_MEMORY, "");
+    if (look == NULL)
+        return;
+    double used_percent = 100 * used_bytes / max_bytes;
+    grade(look, used_percent, percent - APART, percent);
+    say(look,
+        "Redis uses %.0f MiB of %.0f (%.0f %%); when it is full Mastodon can't enqueue any more: "
+        "raise maxmemory",
+        used_bytes / MIB, max_bytes / MIB, used_percent);
+}
+
+static void look_at_dead_owners(struct alert_looks *looks, const json_t *overview)
+{
+    double held = 0;
+
+    if (!number_of(overview, "held_by_dead", &held))
+        return;
+    looked(looks, ALERT_DEAD_OWNERS);
+    struct alert_look *look = add(looks, ALERT_DEAD_OWNERS, "");
+    if (look == NULL)
+        return;
+    look->grade = held > 0 ? ALERT_BAD : ALERT_GOOD;
+    say(look, "%.0f jobs are held by machines that are dead: fedpush handback", held);
+}
+
+static void look_at_ledger(struct alert_looks *looks, const json_t *ledger)
+{
+    double missing = 0;
+
+    if (!number_of(ledger, "missing", &missing))
+        return;
+    looked(looks, ALERT_LEDGER);
+    struct alert_look *look = add(looks, ALERT_LEDGER, "");
+    if (look == NULL)
+        return;
+    look->grade = missing > 0 || missing < 0 ? ALERT_BAD : ALERT_GOOD;
+    say(look, "the account of claims: %+.0f jobs don't add up: fedpush status", missing);
+}
+
+void alert_rules_overview(struct alert_looks *looks, const json_t *overview,
+                          const struct alert_limits *limits)
+{
+    look_at_queues(looks, json_object_get(overview, "queues"), limits->queue_age_s);
+    look_at_handoff(looks, json_object_get(overview, "handoff"));
+    look_at_suspicion(looks, json_object_get(overview, "suspicious"));
+    look_at_dead_owners(looks, overview);
+    look_at_memory(looks, json_object_get(overview, "redis"), limits->memory_percent);
+    look_at_keys(looks, json_object_get(overview, "machines"));
+    look_at_ledger(looks, json_object_get(overview, "ledger"));
+}
+
+static void look_at_domain(struct alert_looks *looks, const json_t *item, double followers,
+                           double down_s)
+{
+    struct alert_look *look = add(looks, ALERT_DOMAIN_DOWN, text_of(item, "host"));
+    struct buf text;
+
+    if (look == NULL)
+        return;
+    look->grade = ALERT_BAD;
+    buf_init(&text, 4096);
+    buf_printf(&text, "domain %s has failed for ", subject_of(look));
+    words_put_age(&text, down_s);
+    buf_printf(&text, "; %.0f accounts there follow accounts here; last error: ", followers);
+    escape_put(&text, str_of(text_of(item, "last_error")), ESCAPE_TERMINAL, 100);
+    say(look, "%s", buf_cstr(&text));
+    buf_clear(&text);
+}
+
+void alert_rules_domains(struct alert_looks *looks, const json_t *page,
+                         const struct alert_limits *limits, double now_s)
+{
+    const json_t *items = json_object_get(page, "items");
+    double failing_since_s = 0;
+    double followers = 0;
+
+    if (limits->followers == 0)
+        return;
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        const json_t *item = json_array_get(items, i);
+        const char *state = text_of(item, "state");
+        if (strcmp(state, "failing") != 0 && strcmp(state, "open") != 0)
+            continue;
+        if (number_of(item, "followers", &followers) && followers >= limits->followers &&
+            number_of(item, "failing_since", &failing_since_s) && now_s - failing_since_s >= DOWN_S)
+            look_at_domain(looks, item, followers, now_s - failing_since_s);
+    }
+}
