@@ -225,6 +225,8 @@ static int dispatch(const struct command_line *line)
         return with_config(line, command_domain);
     case COMMAND_TRACE:
         return with_config(line, command_trace);
+    case COMMAND_ALERT:
+        return with_config(line, command_alert);
     case COMMAND_REHEARSE:
         return with_config(line, command_rehearse);
     case COMMAND_DELIVER:

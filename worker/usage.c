@@ -87,6 +87,16 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "https://example.social/@alice/1\n"
          "\n"
          "  --json  for programs\n"},
+    [COMMAND_ALERT] =
+        {"alert", "[--test] [--json]", "what admins are alerted of; or a test of the alerts",
+         "Lists the alerts that fire. Ends with 0 when there is none, 1 when there is one\n"
+         "or nobody looks after them. One admin process of the fleet tells\n"
+         "FEDPUSH_ALERT_MAIL, by Mastodon's SMTP_… settings, and FEDPUSH_ALERT_WEBHOOK:\n"
+         "what fires within half a minute at once, again after four hours, and when it\n"
+         "is over; at most 20 mails an hour.\n"
+         "\n"
+         "  --test  tell each of them that this is a test; ends with 0 when all took it\n"
+         "  --json  for programs\n"},
     [COMMAND_REHEARSE] =
         {"rehearse", "[--sample N] [--watch SECONDS] [--json]",
          "show what `run` would do, and do nothing",

@@ -14,7 +14,7 @@ from machine import BINARY, DOMAIN, environment, fedpush
 from servers import free_port, wait_for
 
 COMMANDS = ["run", "check", "setup", "status", "stats", "pause", "resume", "drain", "domain",
-            "trace", "rehearse", "deliver", "handback", "completion", "manual", "version"]
+            "trace", "alert", "rehearse", "deliver", "handback", "completion", "manual", "version"]
 STRANGER = "elsewhere:77:abcdefabcdef"
 
 
