@@ -39,7 +39,7 @@ static void on_identities(void *arg, const redisReply *reply)
 }
 
 /* As the supervisor writes its host into an identity. */
-static void put_prefix(struct buf *out, int supervisor_pid)
+void health_put_prefix(struct buf *out, int supervisor_pid)
 {
     enum { MAX_HOST_BYTES = 64 };
     char host[256] = "";
@@ -63,7 +63,7 @@ const char *health_problem(struct desk *desk, int supervisor_pid)
     struct err err;
 
     buf_init(&beats.prefix, 128);
-    put_prefix(&beats.prefix, supervisor_pid);
+    health_put_prefix(&beats.prefix, supervisor_pid);
     struct redis *redis = session_redis(&desk->session, REDIS_ROLE_SIDEKIQ, &err);
     bool answers = redis != NULL &&
                    session_command(&desk->session, redis, 1, time_words, on_time, &beats, &err) &&

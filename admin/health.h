@@ -12,4 +12,7 @@ enum { HEALTH_BEAT_S = 30 };
  * than HEALTH_BEAT_S. NULL, or what is wrong in some words. */
 const char *health_problem(struct desk *desk, int supervisor_pid);
 
+/* What this machine's identities begin with: "HOST:PID:". Appends. */
+void health_put_prefix(struct buf *out, int supervisor_pid);
+
 #endif

@@ -145,6 +145,10 @@ static const struct plain of_machine[] = {
     {"rss_bytes", {"fedpush_resident_memory_bytes", "gauge", "Memory of all its processes."}, 1},
 };
 
+static const struct plain dns_failures = {
+    "dns_failures",
+    {"fedpush_dns_failures_total", "counter", "Attempts that the resolver let down."},
+    1};
 static const struct family up = {"fedpush_up", "gauge",
                                  "1: the scheduler of this machine reports."};
 static const struct family info = {"fedpush_info", "gauge", "Versions; always 1."};
@@ -184,8 +188,8 @@ static void put_histogram(struct buf *out, const json_t *buckets)
     put_value(out, cumulative);
 }
 
-/* The report of the living fedpush on this host; NULL: there is none. */
-static const json_t *report_of(const json_t *overview, struct str this_machine)
+/* The report of this machine's living fedpush; NULL: there is none. */
+static const json_t *report_of(const json_t *overview, struct str prefix)
 {
     const json_t *machines = json_object_get(overview, "machines");
     const json_t *found = NULL;
@@ -194,7 +198,7 @@ static const json_t *report_of(const json_t *overview, struct str this_machine)
         const json_t *machine = json_array_get(machines, i);
         const json_t *report = json_object_get(machine, "report");
         if (json_is_true(json_object_get(machine, "alive")) && json_is_object(report) &&
-            str_equal(str_of(text_of(report, "host")), this_machine))
+            str_starts_with(str_of(text_of(machine, "identity")), prefix))
             found = report;
     }
     return found;
@@ -214,6 +218,7 @@ static void put_machine(struct buf *out, const json_t *overview, const json_t *r
     put_sample(out, state.name, now, 1);
     put_number(out, &postgres_up, json_is_string(json_object_get(report, "postgres")) ? 0 : 1);
     put_plain(out, report, of_machine, sizeof(of_machine) / sizeof(of_machine[0]));
+    put_plain(out, report, &dns_failures, 1);
     put_members(out, counted, outcomes, PROMETHEUS_OUTCOMES, "outcome", &deliveries);
     put_plain(out, counted, totals, sizeof(totals) / sizeof(totals[0]));
     put_histogram(out, json_object_get(report, "latency"));
@@ -299,9 +304,9 @@ static void put_fleet(struct buf *out, const json_t *overview)
               sizeof(of_ledger) / sizeof(of_ledger[0]));
 }
 
-void prometheus_put_overview(struct buf *out, const json_t *overview, struct str this_machine)
+void prometheus_put_overview(struct buf *out, const json_t *overview, struct str prefix)
 {
-    const json_t *report = report_of(overview, this_machine);
+    const json_t *report = report_of(overview, prefix);
 
     put_number(out, &up, report != NULL ? 1 : 0);
     if (report != NULL)

@@ -12,8 +12,9 @@
 
 enum { PROMETHEUS_TOP = 20, PROMETHEUS_OUTCOMES = 4, PROMETHEUS_STATES = 7 };
 
-/* `overview` as figures_overview gives it, or NULL; `this_machine` is this host's name. Appends. */
-void prometheus_put_overview(struct buf *out, const json_t *overview, struct str this_machine);
+/* `overview` as figures_overview gives it, or NULL; `prefix`: what this machine's identities begin
+ * with. Appends. */
+void prometheus_put_overview(struct buf *out, const json_t *overview, struct str prefix);
 
 /* The busiest PROMETHEUS_TOP domains one by one, all others in one sum. */
 struct prometheus_domains {

@@ -5,11 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "admin/alerter.h"
 #include "admin/api.h"
 #include "admin/assets.h"
 #include "admin/clerk.h"
 #include "admin/events.h"
 #include "admin/health.h"
+#include "admin/metrics_page.h"
 #include "admin/web.h"
 #include "base/log.h"
 #include "base/role.h"
@@ -22,6 +24,8 @@ struct server {
     struct web *web;
     struct clerk *clerks[CLERKS];
     struct events *events;
+    struct metrics_page *metrics;
+    struct alerter *alerter;
     char *prefix; /* of paths, from FEDPUSH_ADMIN_URL: "" or "/fedpush" */
 };
 
@@ -71,6 +75,12 @@ static void readyz(struct server *s, struct web_exchange *exchange)
         return;
     free(ready);
     too_busy(exchange);
+}
+
+static void metrics(struct server *s, struct web_exchange *exchange)
+{
+    if (!metrics_page_add(s->metrics, exchange))
+        too_busy(exchange);
 }
 
 /* ---- the API ---- */
@@ -249,6 +259,8 @@ static void on_request(void *arg, struct web_exchange *exchange, const struct we
         reply_text(exchange, 200, "alive\n");
     else if (str_equal(path, STR("/readyz")))
         readyz(s, exchange);
+    else if (str_equal(path, STR("/metrics")))
+        metrics(s, exchange);
     else if (s->prefix[0] != '\0' && str_equal(path, str_of(s->prefix)))
         redirect_to_page(s, exchange);
     else
@@ -298,6 +310,9 @@ static void on_start(void *arg)
     s->prefix = prefix_of(config);
     options.prefix = str_of(s->prefix);
     s->events = events_create(s->process.base, s->clerks[CLERK_STATE]);
+    s->metrics = metrics_page_create(s->process.base, s->clerks[CLERK_STATE],
+                                     s->clerks[CLERK_RECORDS], getppid());
+    s->alerter = alerter_create(s->process.base, config, s->clerks);
     s->web = web_create(s->process.base, &options);
     control_send(s->process.control, CONTROL_READY, STR_NULL, -1);
 }

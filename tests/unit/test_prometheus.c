@@ -82,7 +82,7 @@ static void what_is_this_machines_is_its_own(void **state)
 {
     (void)state;
 
-    put_overview(overview_text, STR("mx1"));
+    put_overview(overview_text, STR("mx1:1:"));
     assert_has("fedpush_up 1");
     assert_has("fedpush_info{version=\"0.1.0\",mastodon=\"4.5.15\",sidekiq=\"8.0.9\"} 1");
     assert_has("fedpush_state{state=\"running\"} 1");
@@ -102,7 +102,7 @@ static void buckets_are_cumulative_and_in_seconds(void **state)
 {
     (void)state;
 
-    put_overview(overview_text, STR("mx1"));
+    put_overview(overview_text, STR("mx1:1:"));
     assert_has("fedpush_delivery_duration_seconds_bucket{le=\"0.001\"} 1");
     assert_has("fedpush_delivery_duration_seconds_bucket{le=\"0.002\"} 1");
     assert_has("fedpush_delivery_duration_seconds_bucket{le=\"0.004\"} 3");
@@ -113,7 +113,7 @@ static void buckets_are_cumulative_and_in_seconds(void **state)
 
 static void what_is_the_fleets_every_machine_says(void **state)
 {
-    static const char *const machines[] = {"mx1", "mx2", "elsewhere"};
+    static const char *const machines[] = {"mx1:1:", "mx2:1:", "mx1:2:"};
     (void)state;
 
     for (size_t i = 0; i < 3; i++) {
@@ -143,7 +143,7 @@ static void without_figures_it_is_down(void **state)
 {
     (void)state;
 
-    prometheus_put_overview(&out, NULL, STR("mx1"));
+    prometheus_put_overview(&out, NULL, STR("mx1:1:"));
     assert_string_equal(buf_cstr(&out), "# HELP fedpush_up 1: the scheduler of this machine "
                                         "reports.\n# TYPE fedpush_up gauge\nfedpush_up 0\n");
 }
