@@ -265,3 +265,8 @@ json_t *figures_trace_with(struct session *session, struct str activity,
     trace_rows_clear(&t.rows);
     return figures;
 }
+
+json_t *figures_trace(struct desk *desk, struct str activity, struct err *err)
+{
+    return figures_trace_with(&desk->session, activity, NULL, NULL, err);
+}

@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "admin/session.h"
+#include "admin/desk.h"
 
 /*
  * A new object {activity, inboxes: [{inbox, host, state, status, at, due_at, why, machine}], cut};
@@ -17,5 +17,8 @@
  */
 json_t *figures_trace_with(struct session *session, struct str activity,
                            void (*progress)(void *arg, double share), void *arg, struct err *err);
+
+/* The same for a clerk. */
+json_t *figures_trace(struct desk *desk, struct str activity, struct err *err);
 
 #endif

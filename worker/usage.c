@@ -34,6 +34,13 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                        "Counted since `fedpush setup`, busiest first.\n"
                        "\n"
                        "  --json  for programs\n"},
+    [COMMAND_TOP] = {"top", "", "watch the deliveries, live in the terminal",
+                     "The fleet on top, below it the busiest and the worst hosts of the last 24\n"
+                     "hours, new each two seconds. Without a terminal: one screen, once. NO_COLOR\n"
+                     "is respected.\n"
+                     "\n"
+                     "  Keys: q quit, p hold, s the next order, Left and Right too, Up, Down,\n"
+                     "  PgUp, PgDn scroll, / only hosts with a text in their name (Esc: all)\n"},
     [COMMAND_PAUSE] = {"pause", "[--machine NAME] [--for TIME]", "stop all deliveries",
                        "Effective within two seconds: nothing is taken or sent any more, what is\n"
                        "in flight ends, what is held goes back to its queue after ten seconds.\n"

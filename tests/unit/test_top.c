@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "admin/top_keys.h"
 #include "admin/top_view.h"
 #include "base/escape.h"
 #include "base/utf8.h"
@@ -198,6 +199,43 @@ static void one_order_makes_one_table(void **state)
     assert_string_equal(top_order_direction(TOP_P95), "desc");
 }
 
+static void keys_change_the_view(void **state)
+{
+    struct fixture *f = *state;
+    struct top_keys keys = {.view = &f->view};
+
+    assert_int_equal(top_keys_take(&keys, STR("x"), 10), TOP_NOTHING);
+    assert_int_equal(top_keys_take(&keys, STR("\x1b[B"), 10), TOP_NOTHING); /* two tables */
+    assert_int_equal(top_keys_take(&keys, STR("s\x1b[B\x1b[6~"), 10), TOP_ASK);
+    assert_int_equal(f->view.order, TOP_DELIVERED);
+    assert_int_equal(f->view.offset, 11);
+    assert_int_equal(top_keys_take(&keys, STR("\x1b[5~\x1bOA\x1bOA"), 10), TOP_ASK);
+    assert_int_equal(f->view.offset, 0);
+    assert_int_equal(top_keys_take(&keys, STR("\x1b[A"), 10), TOP_NOTHING);
+    assert_int_equal(top_keys_take(&keys, STR("\x1b[D\x1b[D"), 10), TOP_ASK);
+    assert_int_equal(f->view.order, TOP_HOST);
+    assert_int_equal(top_keys_take(&keys, STR("p"), 10), TOP_ASK);
+    assert_true(f->view.held);
+    assert_int_equal(top_keys_take(&keys, STR("sq"), 10), TOP_QUIT);
+}
+
+static void a_filter_is_typed(void **state)
+{
+    struct fixture *f = *state;
+    struct top_keys keys = {.view = &f->view};
+
+    assert_int_equal(top_keys_take(&keys, STR("/qx\x7f.e\x01"), 10), TOP_ASK);
+    assert_true(f->view.typing && str_equal(f->view.filter, STR("q.e")));
+    assert_int_equal(top_keys_take(&keys, STR("\r"), 10), TOP_DRAW);
+    assert_true(!f->view.typing && str_equal(f->view.filter, STR("q.e")));
+    assert_int_equal(top_keys_take(&keys, STR("/\x1b"), 10), TOP_ASK);
+    assert_true(!f->view.typing && f->view.filter.len == 0);
+    top_keys_take(&keys, STR("/"), 10);
+    for (int i = 0; i < 2 * TOP_FILTER_BYTES; i++)
+        (void)top_keys_take(&keys, STR("a"), 10);
+    assert_int_equal(f->view.filter.len, TOP_FILTER_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +246,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(colours_are_there_when_wanted, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_said, setup, teardown),
         cmocka_unit_test_setup_teardown(it_is_there_before_any_figures, setup, teardown),
+        cmocka_unit_test_setup_teardown(keys_change_the_view, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_filter_is_typed, setup, teardown),
         cmocka_unit_test_setup_teardown(one_order_makes_one_table, setup, teardown),
     };
 
