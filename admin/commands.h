@@ -22,6 +22,8 @@ int command_pause(const struct config *config, int argc,
 int command_resume(const struct config *config, int argc, char **argv); /* [--machine NAME] */
 int command_drain(const struct config *config, int argc, char **argv);  /* [--machine NAME] */
 int command_top(const struct config *config, int argc, char **argv);
+/* [--domain DOMAIN] [--class CLASS] [--json] */
+int command_jobs(const struct config *config, int argc, char **argv);
 int command_trace(const struct config *config, int argc, char **argv);  /* ACTIVITY [--json] */
 int command_alert(const struct config *config, int argc, char **argv);  /* [--test] [--json] */
 int command_domain(const struct config *config, int argc, char **argv); /* ACTION [DOMAIN] … */

@@ -45,6 +45,14 @@ json_t *figures_waiting(struct desk *desk, struct str host, figures_progress_fn 
                         void *arg, struct err *err);
 /* What waits altogether, by place, class and host. */
 json_t *figures_jobs(struct desk *desk, figures_progress_fn *progress, void *arg, struct err *err);
+/* The same of one host and all below it, and of one class, whole or without its modules; empty: of
+ * any. Each place says how many it has ("matched"). */
+struct figures_jobs_filter {
+    struct str host;
+    struct str class_name;
+};
+json_t *figures_jobs_of(struct desk *desk, const struct figures_jobs_filter *filter,
+                        figures_progress_fn *progress, void *arg, struct err *err);
 
 /* What admins did, the latest first; `before_us` 0: from now on back. */
 json_t *figures_audit(struct desk *desk, int64_t limit, int64_t before_us, struct err *err);

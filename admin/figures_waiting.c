@@ -6,6 +6,7 @@
 #include "admin/figures.h"
 #include "admin/figures_value.h"
 #include "admin/waiting.h"
+#include "base/policy.h"
 
 enum { MAX_CLASSES = 200, MAX_HOSTS = 20000, SHOWN_HOSTS = 100 };
 
@@ -21,9 +22,11 @@ struct look {
     struct desk *desk;
     figures_progress_fn *progress;
     void *progress_arg;
-    struct str host;                 /* of one host's look */
-    int64_t length[WAITING_PLACES];  /* what stands there */
-    int64_t scanned[WAITING_PLACES]; /* what was looked at */
+    struct str host;                          /* of one host's look */
+    int64_t length[WAITING_PLACES];           /* what stands there */
+    int64_t scanned[WAITING_PLACES];          /* what was looked at */
+    const struct figures_jobs_filter *filter; /* NULL: all are counted */
+    int64_t matched[WAITING_PLACES];
     struct table *classes[WAITING_PLACES];
     struct table *hosts[WAITING_PLACES];
     double now_s;
@@ -142,12 +145,28 @@ static void count(struct table *table, struct str name, size_t most)
     tally->count++;
 }
 
+static bool matches(const struct figures_jobs_filter *filter, struct str class_name,
+                    const struct url *inbox)
+{
+    struct str wanted = filter->class_name;
+    bool of_class = wanted.len == 0 || str_equal(class_name, wanted) ||
+                    (str_ends_with(class_name, wanted) && class_name.len >= wanted.len + 2 &&
+                     class_name.ptr[class_name.len - wanted.len - 1] == ':');
+
+    return of_class && (filter->host.len == 0 ||
+                        (inbox != NULL && (str_equal(inbox->host, filter->host) ||
+                                           policy_name_is_below(inbox->host, filter->host))));
+}
+
 static void on_seen(void *arg, enum waiting_place place, struct str class_name,
                     const struct url *inbox)
 {
     struct look *look = arg;
 
     look->scanned[place]++;
+    if (look->filter != NULL && !matches(look->filter, class_name, inbox))
+        return;
+    look->matched[place]++;
     count(look->classes[place], class_name.len > 0 ? class_name : STR("(none)"), MAX_CLASSES);
     if (inbox != NULL)
         count(look->hosts[place], inbox->authority, MAX_HOSTS);
@@ -205,14 +224,18 @@ static json_t *place_of(const struct look *look, enum waiting_place place)
         json_object_set_new(classes, json_string_value(name), json_integer(tally->count));
         json_decref(name);
     }
-    return json_pack("{s:I, s:I, s:o, s:o}", "total", (json_int_t)look->length[place], "scanned",
-                     (json_int_t)look->scanned[place], "classes", classes, "domains",
-                     hosts_of(look->hosts[place]));
+    json_t *found = json_pack("{s:I, s:I, s:o, s:o}", "total", (json_int_t)look->length[place],
+                              "scanned", (json_int_t)look->scanned[place], "classes", classes,
+                              "domains", hosts_of(look->hosts[place]));
+    if (look->filter != NULL)
+        json_object_set_new(found, "matched", json_integer(look->matched[place]));
+    return found;
 }
 
-json_t *figures_jobs(struct desk *desk, figures_progress_fn *progress, void *arg, struct err *err)
+json_t *figures_jobs_of(struct desk *desk, const struct figures_jobs_filter *filter,
+                        figures_progress_fn *progress, void *arg, struct err *err)
 {
-    struct look look = {.desk = desk, .progress = progress, .progress_arg = arg};
+    struct look look = {.desk = desk, .progress = progress, .progress_arg = arg, .filter = filter};
     struct waiting waiting = {
         .session = &desk->session, .seen = on_seen, .progress = on_progress, .arg = &look};
     json_t *root = NULL;
@@ -240,4 +263,9 @@ json_t *figures_jobs(struct desk *desk, figures_progress_fn *progress, void *arg
     }
     waiting_clear(&waiting);
     return root;
+}
+
+json_t *figures_jobs(struct desk *desk, figures_progress_fn *progress, void *arg, struct err *err)
+{
+    return figures_jobs_of(desk, NULL, progress, arg, err);
 }

@@ -225,6 +225,8 @@ static int dispatch(const struct command_line *line)
         return with_config(line, command_domain);
     case COMMAND_TOP:
         return with_config(line, command_top);
+    case COMMAND_JOBS:
+        return with_config(line, command_jobs);
     case COMMAND_TRACE:
         return with_config(line, command_trace);
     case COMMAND_ALERT:

@@ -86,6 +86,16 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "DOMAIN is example.org or *.example.org (all hosts below it); of several orders\n"
          "for a host the most specific one counts, alone. A host's first `limit` begins\n"
          "with what counted for it before.\n"},
+    [COMMAND_JOBS] =
+        {"jobs", "[--domain DOMAIN] [--class CLASS] [--json]",
+         "what is in queues, retry, schedule and dead, by class and host",
+         "Looks through them in small steps, at most 100,000 jobs of each; needs Redis\n"
+         "only. HELD are jobs that machines have taken.\n"
+         "\n"
+         "  --domain DOMAIN  only deliveries to it and all hosts below it\n"
+         "  --class CLASS    only jobs of this class; without its modules, too:\n"
+         "                   DeliveryWorker\n"
+         "  --json           for programs\n"},
     [COMMAND_TRACE] =
         {"trace", "ACTIVITY [--json]", "which inboxes have an activity, which wait, and why",
          "Looks for its jobs in the queues, with the machines, in retry, schedule and\n"

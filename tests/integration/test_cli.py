@@ -14,7 +14,8 @@ from machine import BINARY, DOMAIN, environment, fedpush
 from servers import free_port, wait_for
 
 COMMANDS = ["run", "check", "setup", "status", "stats", "top", "pause", "resume", "drain", "domain",
-            "trace", "alert", "rehearse", "deliver", "handback", "completion", "manual", "version"]
+            "jobs", "trace", "alert", "rehearse", "deliver", "handback", "completion", "manual",
+            "version"]
 STRANGER = "elsewhere:77:abcdefabcdef"
 
 
@@ -543,7 +544,7 @@ def test_version(world):
     [], ["dance"], ["--json"], ["--mastodon"], ["run", "now"], ["check", "--fast"], ["setup", "again"],
     ["status", "--xml"], ["stats", "--xml"], ["stats", "a.test", "b.test"], ["handback", "--all"], ["handback", ""],
     ["deliver"], ["deliver", "--account"], ["deliver", "--account", "alice", "--inbox", "https://a.test/"],
-    ["version", "1"], ["top", "now"], ["trace"], ["trace", "alice"], ["trace", "--xml"], ["completion"], ["completion", "csh"], ["manual", "now"], ["role", "worker", "0"], ["role"],
+    ["version", "1"], ["top", "now"], ["jobs", "all"], ["jobs", "--domain"], ["jobs", "--domain", "a b"], ["trace"], ["trace", "alice"], ["trace", "--xml"], ["completion"], ["completion", "csh"], ["manual", "now"], ["role", "worker", "0"], ["role"],
 ])
 def test_what_is_not_understood_exits_64(world, arguments):
     done = fedpush(world, *arguments)
