@@ -77,6 +77,7 @@ struct config {
     int max_rate;        /* FEDPUSH_MAX_RATE, deliveries a second for the fleet, 1,000; 0: no limit.
                             Reloadable */
     int claim_rate;      /* FEDPUSH_CLAIM_RATE, jobs a second; 0: no limit. Reloadable */
+    int history_days;    /* FEDPUSH_HISTORY_DAYS, 90 */
     int drain_seconds;   /* FEDPUSH_DRAIN_SECONDS, 25. Reloadable */
     int concurrency;     /* FEDPUSH_CONCURRENCY, advertised in `processes`, 60 */
     int key_cache;       /* FEDPUSH_KEY_CACHE, accounts, 4,096 */

@@ -73,6 +73,8 @@ static const char version_3[] =
     " host text NOT NULL, hour timestamptz NOT NULL, hours smallint NOT NULL DEFAULT 1," COUNTS
     " PRIMARY KEY (host, hour)) WITH (fillfactor = 70);"
     "CREATE INDEX IF NOT EXISTS domain_hourly_hour ON fedpush.domain_hourly (hour);"
+    "CREATE INDEX IF NOT EXISTS domain_hourly_hours ON fedpush.domain_hourly (hour) WHERE hours = "
+    "1;"
     "CREATE TABLE IF NOT EXISTS fedpush.fleet_minutely ("
     " minute timestamptz NOT NULL," FLEET " PRIMARY KEY (minute, machine)) WITH (fillfactor = 70);"
     "CREATE TABLE IF NOT EXISTS fedpush.fleet_hourly ("

@@ -100,6 +100,7 @@ static void defaults_are_those_of_mastodon_and_the_help(void **state)
     assert_true(config.double_knock);
     assert_int_equal(config.claim_rate, 0);
     assert_int_equal(config.drain_seconds, 25);
+    assert_int_equal(config.history_days, 90);
     assert_int_equal(config.concurrency, 60);
     assert_int_equal(config.key_cache, 4096);
     assert_int_equal(config.log_level, LOG_LEVEL_INFO);
@@ -839,7 +840,7 @@ static void the_help_lists_every_variable_of_ours(void **state)
         assert_true(str_starts_with(str_of(line), STR("  FEDPUSH_")));
         line += len + 1;
     }
-    assert_int_equal(lines, 43);
+    assert_int_equal(lines, 44);
     buf_clear(&help);
 }
 
