@@ -70,6 +70,17 @@ static void gather(struct scheduler *s, struct machine_report *report)
     counts_recent(&s->counts, now_ms, report->recent);
 }
 
+void announce_sample(struct scheduler *s)
+{
+    const int64_t gauges[HISTORY_GAUGES] = {[HISTORY_QUEUE_LENGTH] = backlog_length(s->backlog),
+                                            [HISTORY_OLDEST_AGE_MS] = backlog_oldest_ms(s->backlog),
+                                            [HISTORY_IN_FLIGHT] = dispatch_in_flight(s->dispatch),
+                                            [HISTORY_OPEN_CIRCUITS] = count_open(s->lanes)};
+
+    history_sample(s->history, gauges, s->holdings.handed_off - s->handed_off);
+    s->handed_off = s->holdings.handed_off;
+}
+
 void announce(struct scheduler *s)
 {
     struct machine_report report;

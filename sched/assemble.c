@@ -143,6 +143,18 @@ static void make_followers(struct scheduler *s)
         s->followers = followers_create(&followers);
 }
 
+static void make_history(struct scheduler *s)
+{
+    struct role_process *p = &s->process;
+    char machine[256] = "localhost";
+
+    gethostname(machine, sizeof(machine) - 1);
+    s->history = history_create(p->base, &p->clock, s->postgres_fedpush, str_of(machine));
+    s->retention =
+        retention_create(p->base, &p->clock, &p->rng, s->postgres_fedpush, p->config.history_days);
+    s->backlog = backlog_create(&p->clock, s->redis, &s->keys);
+}
+
 static void make_recording(struct scheduler *s)
 {
     /* What Sidekiq's Web UI and Mastodon's own checks find served by this process. */
@@ -161,6 +173,7 @@ static void make_recording(struct scheduler *s)
                                                       .arg = s};
     s->availability = availability_create(&availability);
     s->health = health_create(p->base, &p->clock, s->postgres_fedpush);
+    make_history(s);
     s->footprint = footprint_create(getppid(), "/proc", "/sys/fs/cgroup");
     s->started_ms = clock_wall_us(&p->clock) / 1000;
     const struct settle_options settle = {.base = p->base,

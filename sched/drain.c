@@ -156,6 +156,8 @@ static void on_flushed(void *arg)
 {
     struct scheduler *s = arg;
 
+    if (--s->flushing > 0)
+        return;
     control_send(s->process.control, CONTROL_IDENTITY_GONE, membership_identity(s->membership), -1);
     control_send(s->process.control, CONTROL_DRAINED, STR_NULL, -1);
     set_state(s, DRAIN_DONE);
@@ -196,7 +198,10 @@ void drain_step(struct scheduler *s)
         break;
     case DRAIN_LEFT:
         s->drain = DRAIN_DONE;
+        s->flushing = 2;
+        announce_sample(s);
         health_flush(s->health, FLUSH_MS, on_flushed, s);
+        history_flush(s->history, FLUSH_MS, on_flushed, s);
         break;
     }
 }

@@ -340,6 +340,14 @@ static void watch_ourselves(struct scheduler *s)
         log_plain(LOG_LEVEL_WARN, "hosts answer again: this machine no longer suspects itself");
 }
 
+static void record_history(struct scheduler *s)
+{
+    backlog_tick(s->backlog);
+    retention_tick(s->retention);
+    if (s->ticks % MACHINE_REPORT_EACH_S == 0)
+        announce_sample(s);
+}
+
 static void on_tick(void *arg)
 {
     struct scheduler *s = arg;
@@ -367,6 +375,7 @@ static void on_tick(void *arg)
     drain_step(s);
     if (s->ticks == READY_TICKS)
         send_ready(s); /* without Redis it works on, so to say: it waits for it */
+    record_history(s);
     if (s->ticks % SWEEP_TICKS == 0)
         lanes_sweep(s->lanes, clock_mono_ms(&s->process.clock));
     if (membership_state(s->membership) != MEMBER_PRESENT)

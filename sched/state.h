@@ -10,6 +10,7 @@
 
 #include "base/role.h"
 #include "sched/availability.h"
+#include "sched/backlog.h"
 #include "sched/consumer.h"
 #include "sched/counts.h"
 #include "sched/dispatch.h"
@@ -18,6 +19,7 @@
 #include "sched/footprint.h"
 #include "sched/foresight.h"
 #include "sched/health.h"
+#include "sched/history.h"
 #include "sched/incumbent.h"
 #include "sched/intake.h"
 #include "sched/lane.h"
@@ -28,6 +30,7 @@
 #include "sched/reconcile.h"
 #include "sched/register.h"
 #include "sched/releases.h"
+#include "sched/retention.h"
 #include "sched/schemes.h"
 #include "sched/settle.h"
 
@@ -81,6 +84,7 @@ struct scheduler {
     enum scheduler_state state;
     enum drain_state drain;
     int64_t drain_deadline_ms;
+    unsigned flushing; /* DRAIN_DONE: what is still being written */
 
     struct dns *dns;
     struct redis_endpoint endpoints[3];
@@ -107,6 +111,10 @@ struct scheduler {
     struct availability *availability;
     struct followers *followers; /* NULL: no synchronization is sent */
     struct health *health;
+    struct history *history;
+    struct retention *retention;
+    struct backlog *backlog;
+    uint64_t handed_off; /* of holdings, as of the last sample */
     struct counts counts;
     struct footprint *footprint;
     int64_t started_ms;      /* Unix */
@@ -242,7 +250,9 @@ void limits_follow(struct scheduler *s, struct lane *lane);
 void limits_tick(struct scheduler *s); /* each second */
 
 /* announce.c */
-void announce(struct scheduler *s);     /* each MACHINE_REPORT_EACH_S */
+void announce(struct scheduler *s); /* each MACHINE_REPORT_EACH_S */
+/* How things stand, for the history: as often, and at the end. */
+void announce_sample(struct scheduler *s);
 void announce_end(struct scheduler *s); /* the identity ends */
 
 /* quarantine.c */

@@ -1,6 +1,10 @@
 """What is recorded and reported: each machine's report, and how its numbers agree with everybody else's."""
 
+import collections
 import json
+import os
+import re
+import signal
 import time
 
 from jobs import delivery, push, wait_settled
@@ -46,3 +50,86 @@ def test_the_report_of_a_dead_machine_goes_with_its_identity(world, machines):
     wait_for(lambda: report(world, machine), 30, "a new report")
     wait_for(lambda: world.redis_client.hkeys("fedpush:machines") == [machine.identity().encode()], 30,
              f"{former} is gone")
+
+
+RESULTS = ("delivered", "retried", "rejected", "exhausted")
+
+
+def sums(world, table, columns=RESULTS):
+    """What a table of the statistics adds up to."""
+    terms = ", ".join(f"COALESCE(sum({column}), 0)::bigint" for column in columns)
+    return dict(zip(columns, world.query(f"SELECT {terms} FROM fedpush.{table}")[0]))
+
+
+def histogram(world, table):
+    return [row[0] for row in world.query(
+        f"SELECT sum(n)::bigint FROM fedpush.{table}, unnest(latency) WITH ORDINALITY AS l(n, i) GROUP BY i ORDER BY i")]
+
+
+def test_all_numbers_agree_with_the_receivers_after_a_worker_died(world, machines):
+    world.fediverse.verify(50)
+    machine = machines()
+    jobs = [delivery(f"g{i}", world.fediverse.inbox(f"status410-{i}")) for i in range(6)]
+    jobs += [delivery(f"f{i}", world.fediverse.inbox(f"status503-{i}")) for i in range(7)]
+    jobs += [delivery(f"e{i}", world.fediverse.inbox(f"status500-{i}"), retry=0) for i in range(3)]
+    jobs += [delivery(f"r{i}", world.fediverse.inbox("refused-1")) for i in range(2)]
+    jobs += [{"class": "ActivityPub::DistributionWorker", "args": [i]} for i in range(4)]
+    jobs += [delivery(i, world.fediverse.inbox(f"slow1000-{i % 40}", f"/u{i}/inbox")) for i in range(400)]
+    push(world.redis, jobs)
+    ledger = f"fedpush:ledger:{machine.identity()}"
+
+    def counted(word):
+        return int(world.redis_client.hget(ledger, word) or 0)
+
+    wait_for(lambda: counted("rejected") == 6 and counted("exhausted") == 3 and counted("retried") > 7
+             and counted("delivered") > 0, 30, "those that fail have failed, others are on the wire")
+    os.kill(machine.roles("worker")[0], signal.SIGKILL)
+    wait_for(lambda: counted("delivered") == 400, 90, "all are delivered")
+    wait_settled(world)
+    last = report(world, machine)
+    machine.stop()  # writes what it has
+
+    sent = {word.decode(): int(count) for word, count in world.redis_client.hgetall("fedpush:ledger").items()}
+    health = sums(world, "domain_health")
+    assert health["delivered"] == sent["delivered"] == 400 and health["rejected"] == sent["rejected"] == 6
+    assert health["retried"] == sent["retried"] and health["exhausted"] == sent["exhausted"] == 3
+    for table in ("inbox_health", "domain_hourly", "fleet_minutely", "fleet_hourly"):
+        assert sums(world, table) == health, table
+    for table in ("fleet_minutely", "fleet_hourly"):
+        assert sums(world, table, ("handed_off",)) == {"handed_off": sent["handed_off"]} == {"handed_off": 4}
+        assert histogram(world, table) == histogram(world, "domain_hourly")
+        assert sums(world, table, ("sent_bytes",)) == sums(world, "domain_health", ("sent_bytes",))
+    assert sum(histogram(world, "domain_hourly")) == sum(health.values())
+    assert all(last["totals"][name] <= health[name] for name in RESULTS)
+
+    # What was on the wire when the worker died was received, and nobody heard of it: it went once more.
+    lost = re.search(r"worker is gone.*\bjobs=(\d+)", machine.log())
+    received = collections.Counter()
+    for inbox, times in world.fediverse.counts()["inboxes"].items():
+        received[inbox.split("-")[0]] += times
+    assert lost and 400 <= received["slow1000"] <= 400 + int(lost[1]), (received, lost)
+
+    errors = world.query("SELECT host, error, status, count FROM fedpush.domain_error ORDER BY host, error")
+    answered = {(error, status): sum(row[3] for row in errors if row[1:3] == (error, status))
+                for _, error, status, _ in errors}
+    assert answered[("returned code 410", 410)] == received["status410"] == 6
+    assert answered[("returned code 500", 500)] == received["status500"] == 3
+    assert answered[("returned code 503", 503)] == received["status503"] >= 7
+    refused = [(error, status) for host, error, status, _ in errors if host.startswith("refused-1")]
+    assert refused and all(status is None and error for error, status in refused)
+    assert sum(count for _, _, _, count in errors) == sum(health.values()) - 400
+
+
+def test_history_is_written_while_it_happens_and_after_postgres_was_away(world, machines):
+    machine = machines()
+    push(world.redis, [delivery(i, world.fediverse.inbox("ok-1", f"/u{i}")) for i in range(5)])
+    wait_settled(world)
+    wait_for(lambda: sums(world, "domain_hourly")["delivered"] == 5, 30, "the first are written")
+    wait_for(lambda: world.query("SELECT 1 FROM fedpush.fleet_minutely WHERE queue_length IS NOT NULL"), 30, "gauges")
+    world.query("ALTER SCHEMA fedpush RENAME TO elsewhere")
+    push(world.redis, [delivery(9 + i, world.fediverse.inbox("ok-1", f"/v{i}")) for i in range(5)])
+    wait_settled(world)
+    wait_for(lambda: re.search(r"statistics can't be written.*of=history", machine.log()), 30, "it is said")
+    world.query("ALTER SCHEMA elsewhere RENAME TO fedpush")
+    wait_for(lambda: sums(world, "domain_hourly")["delivered"] == sums(world, "fleet_hourly")["delivered"] == 10, 60,
+             "the others follow")
