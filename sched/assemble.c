@@ -152,6 +152,7 @@ static void make_history(struct scheduler *s)
     s->history = history_create(p->base, &p->clock, s->postgres_fedpush, str_of(machine));
     s->retention =
         retention_create(p->base, &p->clock, &p->rng, s->postgres_fedpush, p->config.history_days);
+    s->recent = recent_create();
     s->backlog = backlog_create(&p->clock, s->redis, &s->keys);
 }
 
@@ -240,6 +241,8 @@ static void make_lanes(struct scheduler *s)
                                                 .keys = &s->keys,
                                                 .membership = s->membership,
                                                 .lanes = s->lanes,
+                                                .holdings = &s->holdings,
+                                                .recent = s->recent,
                                                 .drain = scheduler_on_stop,
                                                 .arg = s};
     s->questions = questions_create(&questions);

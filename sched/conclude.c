@@ -176,6 +176,7 @@ static void record(struct scheduler *s, const struct claim *claim,
     counts_add(&s->counts, &event, clock_mono_ms(&s->process.clock));
     health_record(s->health, &event);
     history_record(s->history, &event);
+    recent_add(s->recent, recent_activity(s->recent, claim->job.body), &event);
 }
 
 static bool will_exhaust(const struct claim *claim)

@@ -98,9 +98,14 @@ static void put_latency(struct buf *array, const uint32_t latency[COUNTS_BUCKETS
     char text[COUNTS_BUCKETS * 11 + 2];
     size_t length = 0;
 
-    for (int i = 0; i < COUNTS_BUCKETS; i++)
-        length += (size_t)snprintf(text + length, sizeof(text) - length, "%c%" PRIu32,
-                                   i == 0 ? '{' : ',', latency[i]);
+    for (int i = 0; i < COUNTS_BUCKETS; i++) {
+        text[length++] = i == 0 ? '{' : ',';
+        if (latency[i] == 0) /* as most are */
+            text[length++] = '0';
+        else
+            length +=
+                (size_t)snprintf(text + length, sizeof(text) - length, "%" PRIu32, latency[i]);
+    }
     text[length++] = '}';
     postgres_array_add(array, (struct str){text, length});
 }

@@ -18,8 +18,9 @@
  *                     circuit: the log that each machine reads (fleet.lua)
  * fedpush:circuit     hash: host -> "open OPENED_MS PROBE_MS BACKOFF_MS" (Unix milliseconds of
  *                     Redis' TIME), or "closed", for an hour
- * fedpush:questions   set: hosts that an admin asks about, for ten seconds
- * fedpush:answers:HOST  hash: identity -> words, for half a minute (questions.h)
+ * fedpush:questions   set: hosts, or "trace URI" of activities, that an admin asks about, for ten
+ *                     seconds
+ * fedpush:answers:QUESTION  hash: identity -> words, for half a minute (questions.h)
  * fedpush:machines    hash: identity -> what that machine says of itself (machine_report.h)
  * fedpush:drain:ID    string, for a minute: an admin wants this machine to drain and end
  * fedpush:probe:HOST  string: the token of the probe that is under way; expires

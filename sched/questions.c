@@ -1,8 +1,12 @@
 #include "sched/questions.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
+
+enum { ANSWER_BYTES = 64 * 1024 };
 
 struct questions {
     struct questions_options o;
@@ -46,14 +50,75 @@ static void put_answer(const struct questions *q, struct str host, struct buf *o
         buf_put_str(out, STR("nothing of it is here, and nothing holds it back"));
 }
 
-static void answer(struct questions *q, struct str host)
+/* --- where an activity is --- */
+
+struct trace {
+    struct questions *q;
+    uint64_t activity;
+    struct buf *out;
+    unsigned lines;
+    unsigned more;
+};
+
+static void put_line(struct trace *trace, const char *outcome, unsigned status, int64_t at_ms,
+                     struct str inbox)
 {
-    char *key = keys_answers(q->o.keys, host);
+    if (trace->lines == QUESTIONS_LINES || trace->out->len + inbox.len > ANSWER_BYTES - 128) {
+        trace->more++;
+        return;
+    }
+    buf_printf(trace->out, "%s%s %u %" PRId64 " %.*s", trace->lines++ > 0 ? "\n" : "", outcome,
+               status, at_ms, STR_ARG(inbox));
+}
+
+static void put_outcome(void *arg, const struct recent_outcome *outcome)
+{
+    static const char *const names[HEALTH_RESULTS] = {[HEALTH_DELIVERED] = "delivered",
+                                                      [HEALTH_RETRIED] = "retried",
+                                                      [HEALTH_REJECTED] = "rejected",
+                                                      [HEALTH_EXHAUSTED] = "exhausted"};
+    put_line(arg, names[outcome->result], outcome->status, outcome->at_ms, outcome->inbox);
+}
+
+static void put_held(struct trace *trace, const struct claim *claim)
+{
+    if (!claim->parsed || !claim->has_url || claim->state == CLAIM_SETTLING ||
+        recent_activity(trace->q->o.recent, claim->job.body) != trace->activity)
+        return;
+    if (claim->state == CLAIM_FLIGHT)
+        put_line(trace, "in_flight", 0, claim->dispatched_us / 1000, claim->url.text);
+    else
+        put_line(trace, "waiting", 0, (int64_t)(claim->job.created_at_s * 1000), claim->url.text);
+}
+
+static void put_trace(struct questions *q, struct str id, struct buf *out)
+{
+    struct trace trace = {.q = q, .activity = recent_activity_of_id(q->o.recent, id), .out = out};
+    const struct claim *claim;
+    size_t at = 0;
+
+    if (trace.activity == 0)
+        return;
+    while ((claim = table_next(q->o.holdings->by_seq, &at)) != NULL)
+        put_held(&trace, claim);
+    recent_each(q->o.recent, trace.activity, put_outcome, &trace);
+    if (trace.more > 0)
+        buf_printf(out, "\nmore %u", trace.more);
+}
+
+/* --- questions and orders --- */
+
+static void answer(struct questions *q, struct str question)
+{
+    char *key = keys_answers(q->o.keys, question);
     char *seconds = mem_printf("%d", QUESTIONS_ANSWER_S);
     struct buf words;
 
-    buf_init(&words, 4096);
-    put_answer(q, host, &words);
+    buf_init(&words, ANSWER_BYTES);
+    if (str_starts_with(question, STR("trace ")))
+        put_trace(q, str_slice(question, strlen("trace ")), &words);
+    else
+        put_answer(q, question, &words);
     const struct str set[] = {STR("HSET"), str_of(key), membership_identity(q->o.membership),
                               buf_str(&words)};
     const struct str expire[] = {STR("EXPIRE"), str_of(key), str_of(seconds)};

@@ -27,6 +27,7 @@
 #include "sched/policies.h"
 #include "sched/poller.h"
 #include "sched/questions.h"
+#include "sched/recent.h"
 #include "sched/reconcile.h"
 #include "sched/register.h"
 #include "sched/releases.h"
@@ -115,6 +116,7 @@ struct scheduler {
     struct retention *retention;
     struct backlog *backlog;
     uint64_t handed_off; /* of holdings, as of the last sample */
+    struct recent *recent;
     struct counts counts;
     struct footprint *footprint;
     int64_t started_ms;      /* Unix */

@@ -7,7 +7,7 @@ import re
 import signal
 import time
 
-from jobs import delivery, push, wait_settled
+from jobs import delivery, push, push_fanout, wait_settled
 from servers import wait_for
 
 
@@ -133,3 +133,52 @@ def test_history_is_written_while_it_happens_and_after_postgres_was_away(world, 
     world.query("ALTER SCHEMA elsewhere RENAME TO fedpush")
     wait_for(lambda: sums(world, "domain_hourly")["delivered"] == sums(world, "fleet_hourly")["delivered"] == 10, 60,
              "the others follow")
+
+
+def ask(world, question, machine, wanted):
+    """The machine's answer, when `wanted` says that it is the one."""
+    key = f"fedpush:answers:{question}"
+
+    def answered():
+        world.redis_client.sadd("fedpush:questions", question)
+        world.redis_client.expire("fedpush:questions", 10)
+        found = world.redis_client.hget(key, machine.identity())
+        return found is not None and wanted(found.decode().splitlines())
+
+    wait_for(answered, 60, lambda: f"an answer: {world.redis_client.hgetall(key)}", every=0.2)
+    assert 0 < world.redis_client.ttl(key) <= 30
+    return world.redis_client.hget(key, machine.identity()).decode().splitlines()
+
+
+def test_a_machine_knows_where_an_activity_is(world, machines):
+    machine = machines(FEDPUSH_HOST_WINDOW=1)
+    before = time.time() * 1000 - 1000
+    hole = world.fediverse.inbox("hole-1")
+    push(world.redis, [delivery(1, world.fediverse.inbox(f"ok-{i}")) for i in range(3)] + [
+        delivery(1, world.fediverse.inbox("status503-1")), delivery(1, world.fediverse.inbox("status410-1")),
+        delivery(1, world.fediverse.inbox("status500-1"), retry=0), delivery(2, world.fediverse.inbox("ok-1")),
+        delivery(1, hole), delivery(1, hole.replace("/inbox", "/second"))])
+
+    def states(found):
+        return sorted(line.split(" ")[0] for line in found)
+
+    found = ask(world, "trace https://social.fedi.test/activities/1", machine, lambda lines: states(lines) == [
+        "delivered", "delivered", "delivered", "exhausted", "in_flight", "rejected", "retried", "waiting"])
+    lines = {line.split(" ", 3)[3]: line.split(" ", 3)[:3] for line in found}
+    assert lines[world.fediverse.inbox("ok-1")][:2] == ["delivered", "202"]
+    assert lines[world.fediverse.inbox("status503-1")][:2] == ["retried", "503"]
+    assert lines[world.fediverse.inbox("status410-1")][:2] == ["rejected", "410"]
+    assert lines[world.fediverse.inbox("status500-1")][:2] == ["exhausted", "500"]
+    assert {lines[hole][0], lines[hole.replace("/inbox", "/second")][0]} == {"in_flight", "waiting"}
+    assert all(before <= int(at) <= time.time() * 1000 + 1000 for _, _, at in lines.values()), lines
+    assert states(found[:2]) == ["in_flight", "waiting"]  # what is held comes first
+    assert len(ask(world, "trace https://social.fedi.test/activities/2", machine, lambda lines: len(lines) == 1)) == 1
+    assert ask(world, "trace https://social.fedi.test/activities/3", machine, lambda lines: True) == []
+
+
+def test_a_long_trace_is_cut(world, machines):
+    machine = machines()
+    push_fanout(world.redis, [delivery(1, world.fediverse.inbox(f"ok-{i % 100}", f"/u{i}")) for i in range(250)])
+    wait_settled(world)
+    found = ask(world, "trace https://social.fedi.test/activities/1", machine, lambda lines: len(lines) == 201)
+    assert found[-1] == "more 50" and len(set(found[:-1])) == 200
