@@ -53,11 +53,12 @@ def dependencies(tmp_path, system):
     """A copy of deploy/dependencies that looks into a /run of its own."""
     tree = tmp_path / "tree"
     (tree / "deploy").mkdir(parents=True)
-    (tree / "tests" / "node_modules").mkdir(parents=True)
     (tree / "run" / "redis").mkdir(parents=True)
     (tree / "run" / "postgresql").mkdir()
-    for path in ("package-lock.json", "node_modules/.installed"):
-        (tree / "tests" / path).write_text("{}")
+    for folder in (tree / "tests", tree / "admin" / "page"):
+        (folder / "node_modules").mkdir(parents=True)
+        for path in ("package-lock.json", "node_modules/.installed"):
+            (folder / path).write_text("{}")
     with open(os.path.join(ROOT, "deploy", "dependencies")) as file:
         text = file.read()
     assert "/run/" in text

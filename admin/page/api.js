@@ -1,0 +1,98 @@
+// The server's API, relative to where the page itself came from (it may live under a prefix).
+import { t } from "./i18n.js";
+
+const BASE = new URL("api/v1/", document.baseURI);
+
+export class Problem extends Error {
+  constructor(status, title, detail) {
+    super(detail || title);
+    this.status = status;
+    this.title = title;
+    this.detail = detail;
+  }
+}
+
+export const session = { me: null };
+
+export function url(path) {
+  return new URL(path, BASE);
+}
+
+function headers(method) {
+  const told = { Accept: "application/json" };
+  if (method !== "GET") {
+    told["Content-Type"] = "application/json";
+    if (session.me?.csrf) told["X-Fedpush-CSRF"] = session.me.csrf;
+  }
+  return told;
+}
+
+async function problem(answer) {
+  const said = await answer.json().catch(() => ({}));
+  if (answer.status === 401) dispatchEvent(new Event("fedpush:signed-out"));
+  return new Problem(answer.status, said.title || t("problem.status", { status: String(answer.status) }), said.detail || "");
+}
+
+async function send(method, path, body, extra) {
+  let answer;
+  try {
+    answer = await fetch(url(path), {
+      method,
+      headers: { ...headers(method), ...extra?.headers },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      credentials: "same-origin",
+      cache: "no-store",
+      signal: extra?.signal,
+    });
+  } catch (cause) {
+    if (cause.name === "AbortError") throw cause;
+    throw new Problem(0, t("problem.network"), t("problem.network.detail"));
+  }
+  return answer;
+}
+
+async function read(answer) {
+  if (!answer.ok) throw await problem(answer);
+  const text = await answer.text();
+  return text === "" ? {} : JSON.parse(text);
+}
+
+export async function get(path, extra) {
+  return read(await send("GET", path, undefined, extra));
+}
+
+// For lists that are asked for again and again: what came last, when it hasn't changed.
+const lists = new Map();
+const LISTS_KEPT = 60;
+
+export async function getList(path, extra) {
+  const last = lists.get(path);
+  const answer = await send("GET", path, undefined, { ...extra, headers: last ? { "If-None-Match": last.etag } : {} });
+  if (answer.status === 304 && last) return last.body;
+  const body = await read(answer);
+  const etag = answer.headers.get("ETag");
+  lists.delete(path);
+  if (etag) lists.set(path, { etag, body });
+  if (lists.size > LISTS_KEPT) lists.delete(lists.keys().next().value);
+  return body;
+}
+
+export async function loadMe() {
+  session.me = await get("me");
+  return session.me;
+}
+
+// The token against forged requests changes with the session; an old one is renewed once.
+export async function post(path, body, method = "POST") {
+  let answer = await send(method, path, body);
+  if (answer.status === 403 && session.me) {
+    const before = session.me.csrf;
+    await loadMe();
+    if (session.me.csrf !== before) answer = await send(method, path, body);
+  }
+  return read(answer);
+}
+
+export function mayAct() {
+  return session.me?.right === "act";
+}
