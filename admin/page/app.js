@@ -71,7 +71,7 @@ function buildFrame() {
       h("div", { class: "brand-row" }, h("a", { href: "#/", class: "brand" }, h("img", { src: "icon.svg", alt: "", width: "26", height: "26" }), h("span", null, "fedpush")), where,
         h("div", { class: "tools" }, connection, languageSwitch(), themeSwitch())),
       nav),
-    banner, main, h("div", { id: "toasts", class: "toasts" }));
+    banner, main, h("section", { id: "toasts", class: "toasts", "aria-label": t("notices") }));
   frame = { main, connection, where, banner, links, nav };
 }
 
@@ -119,8 +119,9 @@ function markTab(tab) {
   }
 }
 
-function setTitle(title) {
-  document.title = `${title} · fedpush${live.overview?.domain ? ` · ${live.overview.domain}` : ""}`;
+function showTitle() {
+  const title = [view.title, "fedpush", live.overview?.domain].filter(Boolean).join(" · ");
+  if (document.title !== title) document.title = title;
 }
 
 function needsLogin() {
@@ -137,7 +138,7 @@ function show(focus) {
     frame.connection.hidden = true;
     frame.banner.replaceChildren();
     view = login(frame.main, enter);
-    setTitle(view.title);
+    showTitle();
     return;
   }
   frame.nav.hidden = false;
@@ -146,7 +147,7 @@ function show(focus) {
   route.scroll = scrolled.get(location.hash) ?? 0;
   markTab(route.tab);
   view = VIEWS[route.view](frame.main, route, changeLanguage);
-  setTitle(view.title);
+  showTitle();
   if (focus) {
     scrollTo(0, 0);
     frame.main.querySelector("h1")?.focus({ preventScroll: true });
@@ -198,6 +199,7 @@ async function start() {
 onLive(() => {
   showFrame();
   view?.update?.();
+  if (view !== null) showTitle();
 });
 let spoken = "connecting";
 onLive(({ status }) => {

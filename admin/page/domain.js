@@ -179,11 +179,11 @@ export function domain(root, route) {
       const seen = await get(`domains/${encodeURIComponent(host)}`);
       if (closed) return;
       if (trouble.dataset.of === "load") trouble.replaceChildren();
-      first.hidden = true;
+      first.remove();
       show(seen);
     } catch (problem) {
       if (closed) return;
-      first.hidden = true;
+      first.remove();
       trouble.dataset.of = "load";
       trouble.replaceChildren(problem.status === 404 ? empty(t("domain.unknown", { host })) : problemBox(problem, load));
     }
