@@ -166,6 +166,7 @@ void admit_claim(struct scheduler *s, struct claim *claim)
         conclude_simple(s, claim, SETTLE_RETURN);
         return;
     }
+    standby_took(&s->standby);
     if (claim->recoveries >= QUARANTINE_RECOVERIES) {
         quarantine_add(s, claim);
         return;
@@ -317,6 +318,7 @@ static struct appetite appetite_of(const struct scheduler *s)
     return (struct appetite){.lookahead_jobs = (unsigned)config->lookahead_jobs,
                              .lookahead_bytes = (size_t)config->lookahead_bytes,
                              .max_in_flight = slots,
+                             .trials = s->standby.trials,
                              .shares = fleet_machines(s->fleet) > 1,
                              .late = dispatch_is_late(s->dispatch, s->workers),
                              .free_slots = dispatch_free_slots(s->dispatch, s->workers, slots)};

@@ -24,11 +24,13 @@ struct room appetite_room(const struct appetite *appetite, struct lanes *lanes, 
                           size_t bytes, int64_t now_ms)
 {
     unsigned waiting = lanes_waiting(lanes) + elsewhere;
-    unsigned most = wanted(appetite, lanes);
+    bool suspicious = lanes_suspicious(lanes, now_ms);
+    unsigned most = suspicious ? appetite->trials : wanted(appetite, lanes);
     struct room room = {0, 0};
 
-    if (lanes_ready(lanes) >= READY_ENOUGH || lanes_progressing(lanes) >= PROGRESSING_ENOUGH ||
-        waiting >= appetite->lookahead_jobs || lanes_suspicious(lanes, now_ms))
+    if (waiting >= appetite->lookahead_jobs ||
+        (!suspicious &&
+         (lanes_ready(lanes) >= READY_ENOUGH || lanes_progressing(lanes) >= PROGRESSING_ENOUGH)))
         return room;
     room.jobs = appetite->lookahead_jobs - waiting;
     if (room.jobs > most)

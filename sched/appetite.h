@@ -16,6 +16,7 @@ struct appetite {
     unsigned lookahead_jobs;
     size_t lookahead_bytes;
     unsigned max_in_flight;
+    unsigned trials;     /* how many it may claim while we suspect ourselves (sched/standby.h) */
     bool shares;         /* there are other machines: alone, one gains nothing by leaving jobs */
     bool late;           /* the workers are late (sched/lag.h) */
     unsigned free_slots; /* how many jobs they should be given then */

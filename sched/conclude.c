@@ -354,7 +354,7 @@ static bool take_from_worker(struct scheduler *s, struct claim *claim,
         result.hold_ms = outcome->retry_after_ms;
         result.certain = is_certain((enum failure_kind)outcome->failure);
     }
-    bool was_good = suspicion_is_good(&lane->mark, now_ms);
+    bool was_good = lanes_is_good(s->lanes, lane, now_ms);
     circuits_happened(s, lane, lanes_landed(s->lanes, claim, &result, now_ms));
     return was_good;
 }

@@ -16,7 +16,7 @@ enum {
     TOKEN_BYTES = 33,
     VALUE_BYTES = 80,
     PLACE_BYTES = 40, /* of a score, or a cursor */
-    HEAD_ELEMENTS = 6,
+    HEAD_ELEMENTS = 7,
     MAX_MACHINES = 10000,
     FARTHEST_PROBE_MS = 86400 * 1000, /* Retry-After counts for six hours at most */
 };
@@ -56,6 +56,8 @@ struct fleet {
     char swept[PLACE_BYTES];
     char scanned[PLACE_BYTES];
     unsigned machines;
+    unsigned healthy_others;
+    bool suspicious;
     bool offset_known;
     int64_t offset_ms;
 };
@@ -298,6 +300,7 @@ static void take_pulse(struct fleet *f, const redisReply *reply)
     take_time(f, redis_us / 1000);
     long long machines = reply->element[1]->integer;
     f->machines = machines < 1 ? 1 : machines > MAX_MACHINES ? MAX_MACHINES : (unsigned)machines;
+    f->healthy_others = (unsigned)reply->element[6]->integer;
     keep_place(f->since, text_at(reply, 2));
     keep_place(f->swept, text_at(reply, 4));
     keep_place(f->scanned, text_at(reply, 5));
@@ -353,12 +356,17 @@ static void pulse(struct fleet *f)
     script_key(call, f->o.keys->circuit);
     script_key(call, f->o.keys->identities);
     script_key(call, f->o.keys->reserved);
+    script_key(call, f->o.keys->machines);
     for (unsigned i = 0; i < count; i++)
         script_key(call, sending[i]->probe_key);
     script_arg(call, str_of(f->since));
     script_arg_number(call, READ_HOSTS);
     script_arg(call, str_of(f->swept));
     script_arg(call, str_of(f->scanned));
+    script_arg(call, membership_state(f->o.membership) == MEMBER_PRESENT
+                         ? membership_identity(f->o.membership)
+                         : STR_NULL);
+    script_arg(call, f->suspicious ? STR("1") : STR("0"));
     for (unsigned i = 0; i < count; i++) {
         script_arg(call, str_of(sending[i]->host));
         script_arg(call, str_of(sending[i]->value));
@@ -385,6 +393,16 @@ void fleet_tick(struct fleet *f)
 unsigned fleet_machines(const struct fleet *f)
 {
     return f->machines;
+}
+
+void fleet_say(struct fleet *f, bool suspicious)
+{
+    f->suspicious = suspicious;
+}
+
+unsigned fleet_healthy_others(const struct fleet *f)
+{
+    return f->healthy_others;
 }
 
 int64_t fleet_unix_offset_ms(const struct fleet *f)

@@ -52,6 +52,10 @@ void fleet_tick(struct fleet *fleet);
 
 /* Machines whose last beat is less than a minute old, at the last pulse; at least 1. */
 unsigned fleet_machines(const struct fleet *fleet);
+/* Whether this machine suspects itself, which the pulse tells the others; and how many of these
+ * have said within five seconds, at the last pulse, that they don't. */
+void fleet_say(struct fleet *fleet, bool suspicious);
+unsigned fleet_healthy_others(const struct fleet *fleet);
 /* What to add to our monotonic time for Redis' Unix time; before the first answer, for that of this
  * machine. It stays as it is while an answer doesn't contradict it (half a round trip). */
 int64_t fleet_unix_offset_ms(const struct fleet *fleet);

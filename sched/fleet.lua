@@ -1,12 +1,12 @@
 -- The pulse of a machine: tells what it found out about circuits, and reads what the others did since.
--- KEYS: circuits, circuit, identities, reserved, then for each host told of its probe's token
+-- KEYS: circuits, circuit, identities, reserved, machines, then for each host told of its probe's token
 -- ARGV: where the last reading ended ("-inf": all), most hosts to answer, where the sweep of the log and that of the reservations
---   ended, then for each host told of: host, value ("open OPENED_MS PROBE_MS BACKOFF_MS", "closed", or "": a probe that wasn't made),
+--   ended, identity ("": it isn't a member now), 1 when it suspects itself, then for each host told of: host, value ("open OPENED_MS PROBE_MS BACKOFF_MS", "closed", or "": a probe that wasn't made),
 --   token ("": no probe has shown it)
--- Answer: now in microseconds, live machines, where this reading ended, 1 when there is more, where the sweeps ended, then host and
---   value of what has changed (the caller knows its own), and of what was told in vain
+-- Answer: now in microseconds, live machines, where this reading ended, 1 when there is more, where the sweeps ended, how many
+--   others don't suspect themselves, then host and value of what has changed (the caller knows its own), and of what was told in vain
 redis.call('ZREM', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
-local KEEP_CLOSED_US, KEEP_US, MAX, SWEEP = 3600e6, 7 * 86400e6, 65536, 100
+local KEEP_CLOSED_US, KEEP_US, MAX, SWEEP, WORD_US = 3600e6, 7 * 86400e6, 65536, 100, 5e6
 local function text(us) return string.format('%.0f', us) end
 local time = redis.call('TIME')
 local now = time[1] * 1e6 + time[2]
@@ -15,8 +15,8 @@ local now = time[1] * 1e6 + time[2]
 local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 local at, vain = now - 1, {}
 if newest[2] then at = math.max(at, tonumber(newest[2])) end
-for i = 5, #ARGV, 3 do
-  local host, value, token, probe = ARGV[i], ARGV[i + 1], ARGV[i + 2], KEYS[5 + (i - 5) / 3]
+for i = 7, #ARGV, 3 do
+  local host, value, token, probe = ARGV[i], ARGV[i + 1], ARGV[i + 2], KEYS[6 + (i - 7) / 3]
   local before = redis.call('HGET', KEYS[2], host)
   local counts, changes = true, value ~= '' and value ~= (before or 'closed')
   if token ~= '' then
@@ -63,8 +63,23 @@ end
 local page = redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 local full = #page == 2 * tonumber(ARGV[2])
 if #page > 0 then since = '(' .. page[#page] end
-local machines = redis.call('ZCOUNT', KEYS[3], string.format('(%.6f', now / 1e6 - 60), '+inf')
-local out = {text(now), machines, since, full and 1 or 0, swept, scan[1]}
+
+-- What the machines say of themselves.
+local live, me, healthy = {}, ARGV[5], 0
+local machines = redis.call('ZRANGEBYSCORE', KEYS[3], string.format('(%.6f', now / 1e6 - 60), '+inf')
+for _, identity in ipairs(machines) do live[identity] = true end
+if me ~= '' then redis.call('HSET', KEYS[5], me, text(now) .. ' ' .. ARGV[6]) end
+local words = redis.call('HGETALL', KEYS[5])
+for i = 1, #words, 2 do
+  local said, suspicious = string.match(words[i + 1], '^(%d+) (%d)')
+  if not live[words[i]] then
+    redis.call('HDEL', KEYS[5], words[i])
+  elseif words[i] ~= me and suspicious == '0' and now - tonumber(said) < WORD_US then
+    healthy = healthy + 1
+  end
+end
+
+local out = {text(now), #machines, since, full and 1 or 0, swept, scan[1], healthy}
 for i = 1, #page, 2 do
   local value = redis.call('HGET', KEYS[2], page[i])
   if value then

@@ -18,6 +18,7 @@ void keys_init(struct keys *keys, struct str redis_namespace)
     keys->circuits = keys_prefixed(keys, STR("fedpush:circuits"));
     keys->circuit = keys_prefixed(keys, STR("fedpush:circuit"));
     keys->reserved = keys_prefixed(keys, STR("fedpush:reserved"));
+    keys->machines = keys_prefixed(keys, STR("fedpush:machines"));
     keys->questions = keys_prefixed(keys, STR("fedpush:questions"));
     keys->machines = keys_prefixed(keys, STR("fedpush:machines"));
     keys->policies = keys_prefixed(keys, STR("fedpush:policies"));
@@ -41,6 +42,7 @@ void keys_clear(struct keys *keys)
     free(keys->circuits);
     free(keys->circuit);
     free(keys->reserved);
+    free(keys->machines);
     free(keys->questions);
     free(keys->machines);
     free(keys->policies);

@@ -423,6 +423,13 @@ static void void_failures(struct lanes *lanes, int64_t now_ms)
     }
 }
 
+bool lanes_is_good(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
+{
+    if (lanes->suspicion.active)
+        return suspicion_may_try(&lanes->suspicion, &lane->mark);
+    return suspicion_is_good(&lane->mark, now_ms);
+}
+
 bool lanes_suspicious(struct lanes *lanes, int64_t now_ms)
 {
     bool was = lanes->suspicion.active;

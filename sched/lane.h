@@ -204,8 +204,9 @@ void lanes_wake(struct lanes *lanes, int64_t now_ms);
  * second from now. */
 int64_t lanes_wake_ms(const struct lanes *lanes, int64_t now_ms);
 
-/* Ourselves. lanes_suspicious: looks, and when suspicion begins, voids what was held against hosts
- * since. */
+/* Ourselves. lanes_is_good: a failure of this host may be our own fault. lanes_suspicious: looks,
+ * and when suspicion begins, voids what was held against hosts since. */
+bool lanes_is_good(const struct lanes *lanes, const struct lane *lane, int64_t now_ms);
 bool lanes_suspicious(struct lanes *lanes, int64_t now_ms);
 enum doubt lanes_doubt(struct lanes *lanes, int64_t started_ms, int64_t failed_ms, int64_t now_ms);
 

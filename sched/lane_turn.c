@@ -131,19 +131,18 @@ static struct lane *first_low(const struct lanes *lanes, struct worker_rings *ri
     return lane;
 }
 
-/* While we suspect ourselves: a host that was good an hour ago or less. */
+/* While we suspect ourselves: a host that was good before. Others go to the end of their ring, so
+ * that they never hide one. */
 static struct lane *trial_lane(struct lanes *lanes, struct worker_rings *rings, int64_t now_ms)
 {
-    unsigned looked = 0;
-
     for (int place = PLACE_HEALTHY; place < PLACE_COUNT; place++) {
-        struct lane *lane;
-        TAILQ_FOREACH(lane, &rings->of[place], ring)
-        {
-            if (suspicion_is_good(&lane->mark, now_ms))
+        struct lane_ring *ring = &rings->of[place];
+        for (unsigned i = 0; i < TRIAL_LOOK && !TAILQ_EMPTY(ring); i++) {
+            struct lane *lane = TAILQ_FIRST(ring);
+            if (suspicion_may_try(&lanes->suspicion, &lane->mark))
                 return suspicion_takes_trial(&lanes->suspicion, now_ms) ? lane : NULL;
-            if (++looked == TRIAL_LOOK)
-                return NULL;
+            TAILQ_REMOVE(ring, lane, ring);
+            TAILQ_INSERT_TAIL(ring, lane, ring);
         }
     }
     return NULL;

@@ -100,14 +100,6 @@ static void apply_to_claims(struct scheduler *s)
 
 /* --- the machine --- */
 
-/* What BLMOVE took while the order came goes back to the end that is served next. */
-static void return_waited(struct scheduler *s)
-{
-    const struct str words[] = {STR("LMOVE"), str_of(membership_wait_key(s->membership)),
-                                str_of(s->keys.queue_push), STR("LEFT"), STR("RIGHT")};
-    redis_send(s->redis, NULL, NULL, 5, words);
-}
-
 static void follow_pause(struct scheduler *s)
 {
     bool paused = policies_pause_machine(s->policies, membership_identity(s->membership));
@@ -145,7 +137,7 @@ void limits_tick(struct scheduler *s)
         return;
     s->limits.return_ms = now_ms + RETURN_MS;
     drain_return_waiting(s);
-    return_waited(s);
+    drain_return_waited(s);
 }
 
 /* --- start --- */

@@ -256,15 +256,12 @@ void scheduler_on_returned(void *arg)
 
 /* --- orders from Sidekiq's Web UI --- */
 
-/* What BLMOVE took while the order came goes back to the end that is served next. */
 static void on_quiet_stopped(void *arg)
 {
     struct scheduler *s = arg;
-    const struct str words[] = {STR("LMOVE"), str_of(membership_wait_key(s->membership)),
-                                str_of(s->keys.queue_push), STR("LEFT"), STR("RIGHT")};
 
     if (s->state == SCHEDULER_QUIET)
-        redis_send(s->redis, NULL, NULL, 5, words);
+        drain_return_waited(s);
 }
 
 void scheduler_on_quiet(void *arg)
@@ -318,11 +315,28 @@ static void watch_connections(struct scheduler *s)
 
 static void look_at_fleet(struct scheduler *s)
 {
+    fleet_say(s->fleet, s->suspicious);
     fleet_tick(s->fleet);
     lanes_set_fleet(s->lanes, fleet_machines(s->fleet), fleet_unix_offset_ms(s->fleet),
                     clock_mono_ms(&s->process.clock));
     releases_tick(s->releases);
     questions_tick(s->questions);
+}
+
+/* What this machine can't send, others do. */
+static void stand_by(struct scheduler *s)
+{
+    unsigned others = fleet_healthy_others(s->fleet);
+    bool was_active = s->standby.active;
+
+    if (!standby_tick(&s->standby, s->suspicious, others, clock_mono_ms(&s->process.clock)) ||
+        s->state != SCHEDULER_RUNNING || membership_state(s->membership) != MEMBER_PRESENT)
+        return;
+    if (!was_active)
+        log_event(LOG_LEVEL_WARN, "standing by: what waits here goes back, for other machines",
+                  LOG_INT("machines", others), LOG_INT("held", table_count(s->holdings.by_seq)));
+    drain_return_waiting(s);
+    drain_return_waited(s);
 }
 
 static void watch_ourselves(struct scheduler *s)
@@ -367,6 +381,7 @@ static void on_tick(void *arg)
     quarantine_step(s);
     watch_ourselves(s);
     conclude_doubts(s);
+    stand_by(s);
     if (s->state == SCHEDULER_RUNNING) {
         poller_tick(s->poller, register_processes(s->registration));
         intake_tick(s->intake);

@@ -34,6 +34,7 @@
 #include "sched/retention.h"
 #include "sched/schemes.h"
 #include "sched/settle.h"
+#include "sched/standby.h"
 
 /*
  * STARTING --joined--> RUNNING --quiet--> QUIET
@@ -148,6 +149,7 @@ struct scheduler {
     struct loop_timer *wake; /* lanes that sleep */
     int64_t wake_ms;         /* when it is set for; 0: it isn't */
     uint64_t ticks;
+    struct standby standby;
     bool suspicious;           /* that it is us was said */
     uint64_t asked_generation; /* bumped by a fence: answers from before are stale */
 };
@@ -272,5 +274,7 @@ bool drain_unlist(struct scheduler *s, struct claim *claim);
 /* Everything that waits goes back to where it came from, the newest first, so that the oldest is
  * served first. */
 void drain_return_waiting(struct scheduler *s);
+/* What BLMOVE took meanwhile goes back to the end that is served next. */
+void drain_return_waited(struct scheduler *s);
 
 #endif

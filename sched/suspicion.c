@@ -9,6 +9,11 @@ bool suspicion_is_good(const struct suspicion_mark *mark, int64_t now_ms)
     return mark->success_ms > 0 && now_ms - mark->success_ms < SUSPICION_GOOD_MS;
 }
 
+bool suspicion_may_try(const struct suspicion *suspicion, const struct suspicion_mark *mark)
+{
+    return suspicion_is_good(mark, suspicion->since_ms);
+}
+
 void suspicion_forget(struct suspicion *suspicion, struct suspicion_mark *mark)
 {
     if (!mark->counted)

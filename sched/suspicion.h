@@ -55,6 +55,9 @@ void suspicion_note(struct suspicion *suspicion, struct suspicion_mark *mark, bo
                     int64_t now_ms);
 /* The lane of this mark is forgotten. */
 void suspicion_forget(struct suspicion *suspicion, struct suspicion_mark *mark);
+/* While active: whether a trial of this host would tell something: it was good when the trouble
+ * began, however long ago that is. */
+bool suspicion_may_try(const struct suspicion *suspicion, const struct suspicion_mark *mark);
 /* Whether we suspect ourselves. Time alone never ends it: a trial does. */
 bool suspicion_is_active(struct suspicion *suspicion, int64_t now_ms);
 /* While active: whether a trial may be made now; it is counted. */

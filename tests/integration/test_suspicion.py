@@ -2,8 +2,10 @@
 
 import json
 
+from forward import ForwardProxy
 from jobs import delivered, delivery, push, wait_settled
 from servers import wait_for
+from world import ADDRESSES
 
 HOSTS = 40
 
@@ -50,3 +52,24 @@ def test_a_resolver_that_dies_costs_known_hosts_nothing(world, machine):
         assert client.hlen("fedpush:circuit") == 0
     finally:
         world.names.start()
+
+
+def test_what_one_machine_cannot_send_another_delivers(world, machines):
+    """The first machine's way out is a proxy, which dies."""
+    client = world.redis_client
+    proxy = ForwardProxy(ADDRESSES[0])
+    lame = machines(http_proxy=f"http://{ADDRESSES[0]}:{proxy.port}")
+    push(world.redis, posts(world, 0))
+    wait_for(delivered(world, HOSTS), 60, "all hosts were good")
+    wait_settled(world)
+    proxy.stop()
+    push(world.redis, posts(world, HOSTS))
+    wait_for(lambda: "suspects itself" in lame.log(), 60, "it suspects itself")
+    assert world.fediverse.summary()["posts"] < 2 * HOSTS, "alone, it keeps what it has"
+    machines()
+    wait_for(delivered(world, 2 * HOSTS), 60, "the other machine delivers")
+    assert "standing by" in lame.log()
+    push(world.redis, posts(world, 2 * HOSTS))
+    wait_for(delivered(world, 3 * HOSTS), 60, "and what comes later")
+    wait_settled(world)
+    assert client.zcard("retry") == 0 and client.hlen("fedpush:circuit") == 0

@@ -54,6 +54,8 @@ static void pulse(struct machine *machine)
     uint32_t hosts[PULSE_MOST];
 
     tell_fleet(machine);
+    machine->healthy_others = store_say(&world->store, machine->index,
+                                        machine_suspects_itself(machine), world_unix_ms(world));
     unsigned found =
         store_pulse(&world->store, machine->index, &machine->log_read, PULSE_MOST, hosts);
     for (unsigned i = 0; i < found; i++)
@@ -77,6 +79,35 @@ static void try_resolver_again(struct machine *machine)
     }
 }
 
+/* Off the lists that the lanes and the doubts keep. */
+static void withdraw(struct machine *machine, struct held *held)
+{
+    if (held->claim.state == CLAIM_LANE)
+        lanes_remove(machine->lanes, &held->claim, machine_now_ms(machine));
+    else if (held->claim.state == CLAIM_DOUBT)
+        doubts_remove(machine->doubts, &held->claim);
+    else if (held->claim.state == CLAIM_HELD)
+        TAILQ_REMOVE(&machine->waiting, &held->claim, entry);
+    held->claim.state = CLAIM_NEW;
+}
+
+/* The newest first, so that the oldest is taken next. */
+static void return_waiting(struct machine *machine)
+{
+    struct held *held = TAILQ_LAST(&machine->all, held_list);
+
+    while (held != NULL) {
+        struct held *before = TAILQ_PREV(held, held_list, all);
+        if (held->claim.state == CLAIM_LANE || held->claim.state == CLAIM_DOUBT ||
+            held->claim.state == CLAIM_HELD) {
+            withdraw(machine, held);
+            machine_settle(machine, &(struct settling){.held = held, .ending = ENDING_RETURN});
+        }
+        held = before;
+    }
+    machine->waiting_count = 0;
+}
+
 static void on_second(void *arg, uint64_t seconds)
 {
     struct machine *machine = arg;
@@ -90,6 +121,9 @@ static void on_second(void *arg, uint64_t seconds)
     if (machine->state == MACHINE_RUNNING) {
         machine_judge_doubts(machine);
         try_resolver_again(machine);
+        if (standby_tick(&machine->standby, machine_suspects_itself(machine),
+                         machine->healthy_others, machine_now_ms(machine)))
+            return_waiting(machine);
         machine_release(machine);
         machine_due(machine);
         machine_claim(machine, true);
@@ -131,34 +165,10 @@ struct machine *machine_create(struct world *world, unsigned index)
     return machine;
 }
 
-/* Off the lists that the lanes and the doubts keep. */
-static void withdraw(struct machine *machine, struct held *held)
-{
-    if (held->claim.state == CLAIM_LANE)
-        lanes_remove(machine->lanes, &held->claim, machine_now_ms(machine));
-    else if (held->claim.state == CLAIM_DOUBT)
-        doubts_remove(machine->doubts, &held->claim);
-    else if (held->claim.state == CLAIM_HELD)
-        TAILQ_REMOVE(&machine->waiting, &held->claim, entry);
-    held->claim.state = CLAIM_NEW;
-}
-
-/* The newest first, so that the oldest is taken next. */
 void machine_drain(struct machine *machine)
 {
-    struct held *held = TAILQ_LAST(&machine->all, held_list);
-
     machine->state = MACHINE_DRAINING;
-    while (held != NULL) {
-        struct held *before = TAILQ_PREV(held, held_list, all);
-        if (held->claim.state == CLAIM_LANE || held->claim.state == CLAIM_DOUBT ||
-            held->claim.state == CLAIM_HELD) {
-            withdraw(machine, held);
-            machine_settle(machine, &(struct settling){.held = held, .ending = ENDING_RETURN});
-        }
-        held = before;
-    }
-    machine->waiting_count = 0;
+    return_waiting(machine);
 }
 
 /* recover.lua, when its beat has been old for long enough. */

@@ -37,6 +37,7 @@ static struct held *take(struct machine *machine, uint32_t job, enum claim_origi
     TAILQ_INSERT_TAIL(&machine->all, held, all);
     machine->held_count++;
     machine->low_count += it->low;
+    standby_took(&machine->standby);
     return held;
 }
 
@@ -95,16 +96,17 @@ void machine_admit_again(struct machine *machine, struct held *held)
 
 /* --- claims --- */
 
-static struct appetite appetite_of(void)
+static struct appetite appetite_of(const struct machine *machine)
 {
-    return (struct appetite){.lookahead_jobs = MACHINE_LOOKAHEAD,
+    return (struct appetite){.trials = machine->standby.trials,
+                             .lookahead_jobs = MACHINE_LOOKAHEAD,
                              .lookahead_bytes = MACHINE_LOOKAHEAD,
                              .max_in_flight = MACHINE_IN_FLIGHT};
 }
 
 static unsigned room_of(const struct machine *machine)
 {
-    const struct appetite appetite = appetite_of();
+    const struct appetite appetite = appetite_of(machine);
     unsigned elsewhere = machine->waiting_count + doubts_count(machine->doubts);
     struct room room = appetite_room(&appetite, machine->lanes, elsewhere,
                                      machine->held_count * PULL_BYTES, machine_now_ms(machine));
@@ -113,7 +115,7 @@ static unsigned room_of(const struct machine *machine)
 
 static unsigned pull_room_of(const struct machine *machine)
 {
-    const struct appetite appetite = appetite_of();
+    const struct appetite appetite = appetite_of(machine);
     struct room room =
         appetite_pull_room(&appetite, machine->lanes, machine->held_count * PULL_BYTES,
                            machine->low_count * PULL_BYTES, machine_now_ms(machine));

@@ -7,6 +7,7 @@
 
 #include "sched/appetite.h"
 #include "sched/doubts.h"
+#include "sched/standby.h"
 #include "tests/sim/machine.h"
 
 enum {
@@ -55,6 +56,8 @@ struct machine {
     int64_t offset_ms; /* its monotonic clock minus the events' */
     struct lanes *lanes;
     struct doubts *doubts;
+    struct standby standby;
+    unsigned healthy_others;
     struct held_list all;
     struct held_list spare;
     unsigned held_count;

@@ -289,7 +289,7 @@ void machine_landed(struct machine *machine, struct held *held)
 {
     int64_t now_ms = machine_now_ms(machine);
     struct lane *lane = held->claim.lane;
-    bool was_good = suspicion_is_good(&lane->mark, now_ms);
+    bool was_good = lanes_is_good(machine->lanes, lane, now_ms);
     bool was_probe = lane->circuit.state == CIRCUIT_PROBING;
     const struct lane_result result = {.answer = answer_of(&held->reply),
                                        .certain = held->reply.certain,

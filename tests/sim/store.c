@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 
-enum { HOUR_MS = 3600000 };
+enum { HOUR_MS = 3600000, WORD_MS = 5000 };
 
 void store_init(struct store *store, struct jobs *jobs, uint32_t host_count)
 {
@@ -175,6 +175,18 @@ unsigned store_pulse(struct store *store, unsigned machine, size_t *read, unsign
     }
     count(store, 1, 4 + found); /* ZREM, TIME, ZCOUNT, ZRANGEBYSCORE; HGET each */
     return found;
+}
+
+unsigned store_say(struct store *store, unsigned machine, bool suspicious, int64_t unix_ms)
+{
+    unsigned healthy = 0;
+
+    store->words[machine] = (struct word){suspicious, unix_ms};
+    for (unsigned i = 0; i < STORE_MACHINES; i++)
+        healthy += i != machine && !store->words[i].suspicious &&
+                   unix_ms - store->words[i].said_ms < WORD_MS;
+    count(store, 0, 2); /* HSET, HGETALL */
+    return healthy;
 }
 
 void store_tell(struct store *store, unsigned machine, uint32_t host, uint64_t token,

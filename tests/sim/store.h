@@ -14,6 +14,7 @@
 enum {
     STORE_TOKEN_MS = 120000,
     STORE_RELEASE = 100, /* a call */
+    STORE_MACHINES = 8,
 };
 
 /* What the fleet knows of a host. */
@@ -31,6 +32,12 @@ struct store_host {
     int64_t failed_ms;
 };
 
+/* What a machine says of itself with its pulse. */
+struct word {
+    bool suspicious;
+    int64_t said_ms; /* 0: nothing yet */
+};
+
 struct change {
     uint32_t host;
     unsigned machine; /* that found it out */
@@ -44,7 +51,8 @@ struct store {
     struct scored schedule;
     struct store_host *hosts;
     uint32_t host_count;
-    struct table *pairs;    /* of host and account: the last score that was booked */
+    struct table *pairs; /* of host and account: the last score that was booked */
+    struct word words[STORE_MACHINES];
     struct change *changed; /* the change log */
     size_t changes;
     size_t change_capacity;
@@ -82,6 +90,8 @@ void store_track(struct store *store, bool success);
 /* The pulse: the others' changes in the log behind `*read`, at most `most`. */
 unsigned store_pulse(struct store *store, unsigned machine, size_t *read, unsigned most,
                      uint32_t *hosts);
+/* The same call: what the machine says of itself; how many others don't suspect themselves. */
+unsigned store_say(struct store *store, unsigned machine, bool suspicious, int64_t unix_ms);
 /* A machine's word about a circuit; `token`: its probe's, or 0. Nothing, if the token stands no
  * more, or if without one a circuit is opened that is open. */
 void store_tell(struct store *store, unsigned machine, uint32_t host, uint64_t token,

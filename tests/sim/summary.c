@@ -13,6 +13,7 @@ static const char *const names[FIGURE_COUNT] = {
     [FIGURE_P50_MS] = "healthy delay p50, ms",
     [FIGURE_P90_MS] = "healthy delay p90, ms",
     [FIGURE_P99_MS] = "healthy delay p99, ms",
+    [FIGURE_P999_MS] = "healthy delay p99.9, ms",
     [FIGURE_MOST_MS] = "healthy delay max, ms",
     [FIGURE_LOW_DELIVERED] = "low jobs delivered",
     [FIGURE_ATTEMPTS] = "attempts",
@@ -89,6 +90,7 @@ static void take_tally(struct summary *summary, const struct tally *tally)
     of[FIGURE_P50_MS] = (double)delays_at(&tally->healthy, 0.5);
     of[FIGURE_P90_MS] = (double)delays_at(&tally->healthy, 0.9);
     of[FIGURE_P99_MS] = (double)delays_at(&tally->healthy, 0.99);
+    of[FIGURE_P999_MS] = (double)delays_at(&tally->healthy, 0.999);
     of[FIGURE_MOST_MS] = (double)tally->healthy.most_ms;
     of[FIGURE_LOW_DELIVERED] = (double)tally->low.count;
     of[FIGURE_ATTEMPTS] = (double)tally->attempts;

@@ -16,6 +16,7 @@ enum figure {
     FIGURE_P50_MS,   /* of healthy deliveries: created -> accepted */
     FIGURE_P90_MS,
     FIGURE_P99_MS,
+    FIGURE_P999_MS,
     FIGURE_MOST_MS,
     FIGURE_LOW_DELIVERED,
     FIGURE_ATTEMPTS,

@@ -9,7 +9,7 @@
 #include "tests/sim/store.h"
 #include "tests/sim/tally.h"
 
-enum { WORLD_MACHINES = 8, SIDEKIQ_MAJOR = 7 };
+enum { WORLD_MACHINES = STORE_MACHINES, SIDEKIQ_MAJOR = 7 };
 
 struct machine;
 struct incumbent;

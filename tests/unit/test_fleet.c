@@ -671,6 +671,38 @@ static void live_machines_are_counted(void **state)
     wait_machines(f, 1);
 }
 
+static void wait_healthy(struct fixture *f, unsigned machine, unsigned count)
+{
+    const struct fleet *fleet = f->machines[machine].fleet;
+
+    for (int i = 0; i < STEPS && fleet_healthy_others(fleet) != count; i++)
+        step(f);
+    assert_int_equal(fleet_healthy_others(fleet), count);
+}
+
+static void others_know_who_suspects_itself(void **state)
+{
+    struct fixture *f = *state;
+    char word[40];
+
+    wait_healthy(f, 0, 1);
+    wait_healthy(f, 1, 1);
+    fleet_say(f->machines[1].fleet, true);
+    wait_healthy(f, 0, 0);
+    wait_healthy(f, 1, 1);
+    fleet_say(f->machines[1].fleet, false);
+    wait_healthy(f, 0, 1);
+    /* Who lives, but says nothing any more, may have the same trouble; who is dead is forgotten. */
+    snprintf(word, sizeof(word), "%" PRId64 " 0", (redis_ms(f) - 6000) * 1000);
+    store_expect(&f->store, "1", "HSET fedpush:machines silent %s", word);
+    store_expect(&f->store, "1", "HSET fedpush:machines dead %s", word);
+    store_expect(&f->store, "1", "ZADD fedpush:identities %f silent", (double)redis_ms(f) / 1000);
+    settle(f);
+    assert_int_equal(fleet_healthy_others(f->machines[0].fleet), 1);
+    store_expect(&f->store, "0", "HEXISTS fedpush:machines dead");
+    store_expect(&f->store, "1", "HEXISTS fedpush:machines silent");
+}
+
 /* One pulse that takes so long on our clock; what of it the offset may be is between the two. */
 static void pulse(struct fixture *f, int64_t takes_ms, int64_t *lowest_ms, int64_t *highest_ms)
 {
@@ -777,6 +809,7 @@ int main(void)
         TEST(a_closed_circuit_ends_the_probe),
         TEST(without_redis_nobody_probes),
         TEST(live_machines_are_counted),
+        TEST(others_know_who_suspects_itself),
         TEST(time_is_that_of_redis),
         TEST(before_the_first_answer_time_is_ours),
         TEST(another_database_and_another_namespace_share_nothing),

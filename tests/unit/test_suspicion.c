@@ -149,6 +149,22 @@ static void test_doubts_end(void **state)
     assert_int_equal(suspicion_judge(&f.suspicion, NOW_MS, NOW_MS, NOW_MS + 50), DOUBT_OURS);
 }
 
+static void test_a_trial_is_of_a_host_that_was_good_then(void **state)
+{
+    struct fixture f;
+    int64_t hours_later_ms = NOW_MS + 3 * (int64_t)SUSPICION_GOOD_MS;
+    (void)state;
+
+    create(&f);
+    f.marks[50].success_ms = NOW_MS - SUSPICION_GOOD_MS - 1;
+    note(&f, 0, 20, true, NOW_MS);
+    assert_true(suspicion_is_active(&f.suspicion, NOW_MS));
+    assert_true(suspicion_is_active(&f.suspicion, hours_later_ms));
+    assert_false(suspicion_is_good(&f.marks[0], hours_later_ms));
+    assert_true(suspicion_may_try(&f.suspicion, &f.marks[0]));
+    assert_false(suspicion_may_try(&f.suspicion, &f.marks[50]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +174,7 @@ int main(void)
         cmocka_unit_test(test_what_is_long_ago_does_not_count),
         cmocka_unit_test(test_answers_in_a_row_end_it),
         cmocka_unit_test(test_what_started_before_the_end_is_ours),
+        cmocka_unit_test(test_a_trial_is_of_a_host_that_was_good_then),
         cmocka_unit_test(test_doubts_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
