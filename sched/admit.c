@@ -5,7 +5,10 @@
 #include "sched/state.h"
 
 /* Which worker waits for a lane's time is told by none but the lanes: all of them are asked. */
-enum { INSTANCE_ACTOR = -99 };
+enum {
+    INSTANCE_ACTOR = -99,
+    FOLLOWERS_MS = 1000, /* to count them; when that takes long, the sender's other jobs pass */
+};
 
 bool admit_takes_jobs(const struct scheduler *s)
 {
@@ -82,6 +85,7 @@ bool admit_understand(struct scheduler *s, struct claim *claim)
         job_parse(&claim->job, s->json, (struct str){claim->payload, claim->payload_bytes});
         claim->parsed = true;
         claim->low = claim->origin == ORIGIN_PULL || claim->job.low_priority;
+        claim->moved = claim->job.moved || claim->job.retry_count >= 0;
         if (claim->origin == ORIGIN_QUEUE && claim->job.retry_count < 0 &&
             claim->job.created_at_s > 0)
             incumbent_saw_job(s->incumbent, claim->job.integer_ms_times);
@@ -128,6 +132,7 @@ void admit_to_lane(struct scheduler *s, struct claim *claim)
     int64_t now_ms = clock_mono_ms(&s->process.clock);
     struct lane *lane;
 
+    lanes_came(s->lanes, claim);
     if (limits_settle(s, claim))
         return;
     lane = lanes_get(s->lanes, claim->url.authority, now_ms);
@@ -150,6 +155,7 @@ void admit_again(struct scheduler *s, struct claim *claim)
     int64_t now_ms = clock_mono_ms(&s->process.clock);
     struct lane *lane;
 
+    lanes_came(s->lanes, claim);
     if (limits_settle(s, claim))
         return;
     lane = lanes_get(s->lanes, claim->url.authority, now_ms);
@@ -206,10 +212,14 @@ bool admit_is_complete(struct scheduler *s, struct claim *claim)
 
 void admit_await_followers(struct scheduler *s, struct claim *claim)
 {
-    if (followers_waiting(s->followers) < (unsigned)s->process.config.lookahead_jobs / 2)
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+
+    if (followers_waiting(s->followers) < (unsigned)s->process.config.lookahead_jobs / 2) {
+        lanes_left(s->lanes, claim, now_ms + FOLLOWERS_MS, now_ms);
         followers_wait(s->followers, claim);
-    else
+    } else {
         conclude_book(s, claim, CONCLUDE_LONGEST_HOLD_MS);
+    }
 }
 
 void admit_released(void *scheduler, struct claim *claim)

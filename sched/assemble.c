@@ -184,6 +184,7 @@ static void make_recording(struct scheduler *s)
                                           .membership = s->membership,
                                           .holdings = &s->holdings,
                                           .availability = s->availability,
+                                          .ended = scheduler_on_ended,
                                           .settled = scheduler_on_settled,
                                           .arg = s};
     s->settle = settle_create(&settle);

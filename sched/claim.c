@@ -8,6 +8,16 @@ bool claim_is_queued(enum claim_origin origin)
     return origin == ORIGIN_QUEUE || origin == ORIGIN_PULL;
 }
 
+bool claim_is_returned(const struct claim *claim)
+{
+    return claim->moved || !claim_is_queued(claim->origin);
+}
+
+int64_t claim_created_us(const struct claim *claim)
+{
+    return (int64_t)(claim->job.created_at_s * 1e6);
+}
+
 struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,
                            struct str payload)
 {

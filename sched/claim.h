@@ -43,6 +43,7 @@ struct claim {
     bool alone;          /* runs alone now: if it takes its process with it, it is poison */
     bool parsed;         /* job is set */
     bool has_url;        /* url is set */
+    bool moved;          /* it stood in a sorted set before Ruby's poller put it into its queue */
     bool low;            /* of the lowest priority; set once, before it is in a lane */
     uint64_t pair;       /* of account and inbox: one of them at a time, in order; 0: exempt */
     bool settle_sent;    /* CLAIM_SETTLING: the script was sent, its answer may be lost */
@@ -66,6 +67,10 @@ TAILQ_HEAD(claim_list, claim);
 
 /* True when it was popped from a queue: it has no score. */
 bool claim_is_queued(enum claim_origin origin);
+/* It has waited in a sorted set: it isn't put back behind what came later. */
+bool claim_is_returned(const struct claim *claim);
+/* In microseconds; orders the jobs of a pair. */
+int64_t claim_created_us(const struct claim *claim);
 /* Copies payload. Score is text, empty for a queue. */
 struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,
                            struct str payload);

@@ -50,6 +50,11 @@ void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason)
     settle_add(s->settle, claim, &what);
 }
 
+static int64_t mono_of(const struct scheduler *s)
+{
+    return clock_mono_ms(&s->process.clock);
+}
+
 static void book(struct scheduler *s, struct claim *claim, struct str host, int64_t delay_ms,
                  uint32_t share_ms)
 {
@@ -64,12 +69,13 @@ static void book(struct scheduler *s, struct claim *claim, struct str host, int6
     buf_init(&what.bytes, claim->payload_bytes);
     buf_put(&what.bytes, claim->payload, claim->payload_bytes);
     retry_score(what.score, (now_ms + delay_ms) * 1000);
+    lanes_left(s->lanes, claim, mono_of(s) + delay_ms, mono_of(s));
     settle_add(s->settle, claim, &what);
 }
 
 void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
 {
-    book(s, claim, STR_NULL, delay_ms, 0);
+    book(s, claim, claim->pair != 0 ? claim->url.authority : STR_NULL, delay_ms, 0);
 }
 
 void conclude_book_at_host(struct scheduler *s, struct claim *claim, const struct lane *lane,
@@ -198,7 +204,8 @@ static void hold(struct scheduler *s, struct claim *claim)
         return;
     }
     claim->state = CLAIM_HELD;
-    claim->due_ms = clock_mono_ms(&s->process.clock) + wait_ms;
+    claim->due_ms = mono_of(s) + wait_ms;
+    lanes_left(s->lanes, claim, claim->due_ms, mono_of(s));
     TAILQ_INSERT_TAIL(&s->held, claim, entry);
     s->held_count++;
 }
@@ -384,8 +391,10 @@ void conclude_outcome(struct scheduler *s, struct claim *claim,
         return;
     }
     if (was_good && is_dark(outcome) && s->state == SCHEDULER_RUNNING &&
-        doubts_add(s->doubts, claim, outcome, clock_mono_ms(&s->process.clock)))
+        doubts_add(s->doubts, claim, outcome, mono_of(s))) {
+        lanes_left(s->lanes, claim, mono_of(s) + SUSPICION_DOUBT_MS, mono_of(s));
         return;
+    }
     act(s, claim, outcome, -1);
 }
 

@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 
 enum { RETRIES_DELIVERY = 16, RETRIES_LOW_PRIORITY = 8, MAX_ERROR_CHARACTERS = 10000 };
+enum { LONGEST_PUSH_S = 2 };
 /* JSON's longest escape makes six bytes of one. */
 enum { MAX_ESCAPED_BYTES = 6 * JOB_MAX_PAYLOAD_BYTES + 2 };
 
@@ -60,20 +61,31 @@ static void read_jid(struct job *job, struct json_value value)
         memcpy(job->jid, decoded, len);
 }
 
-static void read_created_at(struct job *job, struct json_value value)
+/* A time of either unit in seconds; 0 when it is none. */
+static double time_of(struct json_value value, bool *integer_ms)
 {
     char text[64];
     int64_t integer = 0;
 
+    *integer_ms = false;
     if (value.type != JSON_NUMBER || value.raw.len >= sizeof(text))
-        return;
+        return 0;
     memcpy(text, value.raw.ptr, value.raw.len);
     text[value.raw.len] = '\0';
     double seconds = strtod(text, NULL);
     if (!isfinite(seconds) || seconds < 0)
-        return;
-    job->integer_ms_times = json_to_i64(value, &integer) && seconds > ms_threshold;
-    job->created_at_s = seconds > ms_threshold ? seconds / 1000 : seconds;
+        return 0;
+    *integer_ms = json_to_i64(value, &integer) && seconds > ms_threshold;
+    return seconds > ms_threshold ? seconds / 1000 : seconds;
+}
+
+static void read_times(struct job *job, struct json_value created_at, struct json_value enqueued_at)
+{
+    bool any_unit;
+    double enqueued_at_s = time_of(enqueued_at, &any_unit);
+
+    job->created_at_s = time_of(created_at, &job->integer_ms_times);
+    job->moved = job->created_at_s > 0 && enqueued_at_s - job->created_at_s > LONGEST_PUSH_S;
 }
 
 /* What can be said of any job, whoever runs it. */
@@ -91,7 +103,8 @@ static void read_common(struct job *job, const struct json *json, struct json_va
     job->has_failed_at = is_present(failed_at);
     job->dead = dead.type != JSON_FALSE;
     read_jid(job, json_member(json, root, STR("jid")));
-    read_created_at(job, json_member(json, root, STR("created_at")));
+    read_times(job, json_member(json, root, STR("created_at")),
+               json_member(json, root, STR("enqueued_at")));
 }
 
 static const char *read_class(struct job *job)

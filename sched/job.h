@@ -29,6 +29,7 @@ struct job {
     bool synchronize_followers; /* wants Collection-Synchronization */
     bool dead;                  /* `dead` isn't false: exhausted jobs go to the dead set */
     bool has_failed_at;
+    bool moved; /* pushed long after it was made: a poller found it due in a sorted set */
     bool integer_ms_times; /* created_at is an integer above 1e11: written by Sidekiq 8 */
     const char *reason;    /* why it is handed off or malformed: a constant for logs and counters */
     struct str payload;

@@ -17,6 +17,8 @@ enum {
     LOST_PROBE_MS = 30000,
     GAP_ROOM_MS = 60000,
     UNRESOLVED_MS = 2000,
+    LONGEST_AWAITED_MS = AWAY_GRACE_MS + 2000, /* in the lane; longer in Redis */
+    ORDER_LOOK = 512,
 };
 
 struct lanes *lanes_create(const struct lane_options *options)
@@ -25,6 +27,7 @@ struct lanes *lanes_create(const struct lane_options *options)
 
     lanes->options = *options;
     lanes->by_host = table_create();
+    lanes->away = away_create();
     lanes->machines = 1;
     lane_rings_init(lanes);
     rate_set(&lanes->rate, options->max_rate, 0);
@@ -47,6 +50,7 @@ void lanes_destroy(struct lanes *lanes)
     while ((lane = table_next(lanes->by_host, &at)) != NULL)
         lane_free(lane);
     table_destroy(lanes->by_host);
+    away_destroy(lanes->away);
     free(lanes->rings);
     free(lanes);
 }
@@ -163,7 +167,7 @@ static bool has_room(const struct lanes *lanes, const struct lane *lane, bool lo
 {
     unsigned total = lanes->options.lookahead_jobs;
     unsigned suspects = total / (low ? LOW_SUSPECT_SHARE : LANE_SUSPECT_SHARE);
-    unsigned most = total / LANE_SHARE * (returned ? 2 : 1);
+    unsigned most = total / LANE_SHARE / lanes->machines * (returned ? 2 : 1);
 
     if ((low ? lane->low_waiting : lane->waiting) >= most || (low && lanes_low_room(lanes) == 0) ||
         !gap_has_room(lane))
@@ -175,19 +179,21 @@ static bool has_room(const struct lanes *lanes, const struct lane *lane, bool lo
 enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
                          const struct claim *claim, int64_t now_ms)
 {
-    bool returned = !claim_is_queued(claim->origin);
+    bool returned = claim_is_returned(claim);
+    int64_t awaits_ms = lane_awaits_ms(lanes, lane, claim, now_ms);
 
     if (lane->circuit.state != CIRCUIT_CLOSED) {
         bool won = lane->circuit.state == CIRCUIT_PROBING; /* the job it was won for may be gone */
         bool due = lane->probe == LANE_PROBE_NONE &&
                    lane->circuit.probe_ms <= lanes_unix_ms(lanes, now_ms);
         bool alone = lane->waiting + lane->low_waiting + lane->in_flight == 0;
-        return alone && (won || due) ? COURSE_LANE : COURSE_PARK;
+        return alone && (won || due) && awaits_ms <= now_ms ? COURSE_LANE : COURSE_PARK;
     }
     if (!has_room(lanes, lane, claim->low, returned, now_ms))
         return COURSE_BOOK;
     /* What is booked was there before; what comes back from there has its turn now. */
-    if (!returned && !claim->low && lane->reserved_ms > now_ms + BOOKED_SOON_MS)
+    if (!returned && !claim->low &&
+        (lane->reserved_ms > now_ms + BOOKED_SOON_MS || awaits_ms > now_ms + LONGEST_AWAITED_MS))
         return COURSE_BOOK;
     return COURSE_LANE;
 }
@@ -221,6 +227,38 @@ static struct claim_list *list_of(struct lane *lane, const struct claim *claim)
     return claim->job.retry_count >= 0 ? &lane->retried : &lane->fresh;
 }
 
+/* What was made later for the same inbox goes behind it, if it stands in this list. */
+static struct claim *first_younger(const struct claim_list *list, const struct claim *claim)
+{
+    struct claim *other;
+    struct claim *first = NULL;
+    unsigned looked = 0;
+
+    if (claim->pair == 0)
+        return NULL;
+    TAILQ_FOREACH_REVERSE(other, list, claim_list, entry)
+    {
+        if (other->pair == claim->pair && lane_is_older(claim, other))
+            first = other;
+        if (++looked == ORDER_LOOK)
+            break;
+    }
+    return first;
+}
+
+static void insert(struct claim_list *list, struct claim *claim, bool at_head)
+{
+    struct claim *younger =
+        !at_head && claim_is_returned(claim) ? first_younger(list, claim) : NULL;
+
+    if (at_head)
+        TAILQ_INSERT_HEAD(list, claim, entry);
+    else if (younger != NULL)
+        TAILQ_INSERT_BEFORE(younger, claim, entry);
+    else
+        TAILQ_INSERT_TAIL(list, claim, entry);
+}
+
 void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool at_head,
                int64_t now_ms)
 {
@@ -229,10 +267,8 @@ void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool
     assert(claim->state == CLAIM_NEW);
     claim->state = CLAIM_LANE;
     claim->lane = lane;
-    if (at_head)
-        TAILQ_INSERT_HEAD(list, claim, entry);
-    else
-        TAILQ_INSERT_TAIL(list, claim, entry);
+    lanes_came(lanes, claim);
+    insert(list, claim, at_head);
     count_waiting(lanes, lane, claim->low, 1);
     lane->stuck = false;
     lane_update(lanes, lane, now_ms);
@@ -262,6 +298,32 @@ struct claim *lanes_oldest(const struct lane *lane)
             oldest = heads[i];
     }
     return oldest;
+}
+
+/* --- what is away --- */
+
+void lanes_left(struct lanes *lanes, const struct claim *claim, int64_t back_ms, int64_t now_ms)
+{
+    away_add(lanes->away, claim->pair, claim_created_us(claim), back_ms, now_ms);
+}
+
+void lanes_left_until(struct lanes *lanes, const struct claim *claim, int64_t back_ms)
+{
+    away_move(lanes->away, claim->pair, claim_created_us(claim), back_ms);
+}
+
+void lanes_came(struct lanes *lanes, const struct claim *claim)
+{
+    away_back(lanes->away, claim->pair, claim_created_us(claim));
+}
+
+int64_t lane_awaits_ms(const struct lanes *lanes, const struct lane *lane,
+                       const struct claim *claim, int64_t now_ms)
+{
+    if (claim->pair == 0)
+        return INT64_MIN;
+    return away_until_ms(lanes->away, claim->pair, claim_created_us(claim), lane->emptied_ms,
+                         now_ms);
 }
 
 /* --- probes --- */
@@ -512,6 +574,7 @@ unsigned lanes_sweep(struct lanes *lanes, int64_t now_ms)
             lane_free(lane);
         }
     }
+    away_sweep(lanes->away, now_ms);
     return lanes_count(lanes);
 }
 

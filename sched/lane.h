@@ -6,8 +6,9 @@
  * machine's share of `host_window`; 1 while its host is suspect.
  *   - While its circuit is open (sched/circuit.h) nothing of it is dispatched but a probe, when one
  *     is due and its token has been won.
- *   - At most one delivery of each (account, inbox) is in flight, in the order of claims; low jobs
- *     and those of the instance actor are exempt (claim->pair is 0).
+ *   - At most one delivery of each (account, inbox) is in flight, in the order of their creation:
+ *     what is away (sched/away.h) is awaited. Low jobs and those of the instance actor are exempt
+ *     (claim->pair is 0).
  *   - Ready lanes (something waits, window open) stand in a ring, one job a turn; each worker has
  *     its own rings, since a host has one worker, and a worker without credit must not block the
  *     others. Lanes that may go on at a known time sleep until then.
@@ -78,7 +79,8 @@ struct lane {
     unsigned progressing; /* of `waiting`: what it will dispatch soon, at its pace */
     bool blocked;         /* an answer about the host's availability is awaited */
     struct lane_limits limits;
-    bool stuck; /* of what waits nothing may go before something lands */
+    bool stuck;         /* of what waits nothing may go before something lands, or comes back */
+    int64_t unstuck_ms; /* stuck: when to look again all the same */
     struct window window;
     struct circuit circuit;
     enum lane_probe probe;
@@ -89,6 +91,7 @@ struct lane {
     int64_t reserved_ms; /* the end of what is booked */
     int64_t low_reserved_ms;
     int64_t released_ms;  /* when what is booked was last called back */
+    int64_t emptied_ms;   /* and all of it was */
     uint32_t mean_ms;     /* of its attempts, moving */
     uint32_t interval_us; /* between two starts while others waited, moving */
     bool pressed;         /* others have waited since its last start */
@@ -141,6 +144,11 @@ void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool
                int64_t now_ms);
 /* Takes a waiting claim out (it becomes CLAIM_NEW): at a drain, or to park it. */
 void lanes_remove(struct lanes *lanes, struct claim *claim, int64_t now_ms);
+/* A claim (CLAIM_NEW, of no lane) leaves, and comes again at `back_ms`; that is another time; or it
+ * came, or won't: lanes_add says the same. */
+void lanes_left(struct lanes *lanes, const struct claim *claim, int64_t back_ms, int64_t now_ms);
+void lanes_left_until(struct lanes *lanes, const struct claim *claim, int64_t back_ms);
+void lanes_came(struct lanes *lanes, const struct claim *claim);
 /* The claim that waits longest, or NULL. */
 struct claim *lanes_oldest(const struct lane *lane);
 /* What one job takes of the host's time, at its present pace; at least 1. */

@@ -65,6 +65,8 @@ unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
     int64_t room = RELEASE_MS * 2 / lanes_pace_ms(lanes, lane);
 
+    if (lane->limits.paused)
+        return 0;
     if (lane->circuit.state != CIRCUIT_CLOSED)
         return release_for_probe(lanes, lane, now_ms);
     if (room < RELEASE_LEAST)
@@ -81,7 +83,7 @@ unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 void lanes_released(struct lane *lane, unsigned left, int64_t now_ms)
 {
     if (left == 0)
-        lane->reserved_ms = now_ms;
+        lane->reserved_ms = lane->emptied_ms = now_ms;
     else
         lanes_booked(lane, now_ms);
 }

@@ -6,6 +6,7 @@
 #ifndef FEDPUSH_SCHED_LANE_INSIDE_H
 #define FEDPUSH_SCHED_LANE_INSIDE_H
 
+#include "sched/away.h"
 #include "sched/lane.h"
 #include "sched/rate.h"
 
@@ -53,6 +54,7 @@ struct lanes {
     unsigned machines;
     int64_t unix_offset_ms;
     struct suspicion suspicion;
+    struct away *away;
 };
 
 /* lane_ring.c. Puts the lane into its ring or to sleep, as its state says; every change of state
@@ -75,6 +77,11 @@ void lane_count_in_flight(struct lanes *lanes, struct lane *lane, bool low, int 
 
 /* lane_turn.c */
 bool lane_suspects_may(const struct lanes *lanes); /* they have slots left */
+/* Until when an older one of its pair is awaited; now or earlier: none is. */
+int64_t lane_awaits_ms(const struct lanes *lanes, const struct lane *lane,
+                       const struct claim *claim, int64_t now_ms);
+/* Of the same pair. */
+bool lane_is_older(const struct claim *claim, const struct claim *other);
 void lane_pair_landed(struct lane *lane, uint64_t pair);
 
 #endif

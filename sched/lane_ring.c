@@ -163,6 +163,8 @@ static void lie_down(struct lane_wheel *wheel, struct lane *lane, int64_t wake_m
 
 void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
+    if (lane->stuck && lane->unstuck_ms <= now_ms)
+        lane->stuck = false;
     enum lane_place place = place_of(lanes, lane);
     int64_t at_ms = place != PLACE_NONE ? opens_ms(lanes, lane) : INT64_MAX;
 
@@ -172,6 +174,8 @@ void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms)
     set_place(lanes, lane, at_ms <= now_ms ? place : PLACE_NONE);
     if (at_ms == INT64_MAX && lane_silent_ms(lane) > now_ms)
         at_ms = lane_silent_ms(lane);
+    if (lane->stuck && lane->unstuck_ms < at_ms)
+        at_ms = lane->unstuck_ms;
     if (at_ms <= now_ms || at_ms == INT64_MAX)
         rise(&lanes->wheel, lane);
     else

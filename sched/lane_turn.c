@@ -12,6 +12,7 @@ enum {
     FREE_LOOK = 512, /* jobs of a list that are looked at for one whose pair is free */
     PAIR_LOOK = 16,  /* of the other list, for an older one of the same pair */
     TRIAL_LOOK = 32,
+    AWAITED_LOOK_MS = 500,
     LONGEST_INTERVAL_US = 2000000,
 };
 
@@ -49,15 +50,29 @@ void lane_pair_landed(struct lane *lane, uint64_t pair)
     }
 }
 
-static struct claim *first_free(const struct lane *lane, const struct claim_list *list)
+bool lane_is_older(const struct claim *claim, const struct claim *other)
+{
+    int64_t created_us = claim_created_us(claim);
+    int64_t other_us = claim_created_us(other);
+
+    return created_us != other_us ? created_us < other_us : claim->seq < other->seq;
+}
+
+/* The first whose pair has nothing in flight, and nothing older away; when there is none, *again_ms
+ * is when that may have changed. */
+static struct claim *first_free(const struct lanes *lanes, const struct lane *lane,
+                                const struct claim_list *list, int64_t now_ms, int64_t *again_ms)
 {
     struct claim *claim;
     unsigned looked = 0;
 
     TAILQ_FOREACH(claim, list, entry)
     {
-        if (pair_is_free(lane, claim->pair))
-            return claim;
+        if (pair_is_free(lane, claim->pair)) {
+            if (lane_awaits_ms(lanes, lane, claim, now_ms) <= now_ms)
+                return claim;
+            *again_ms = now_ms + AWAITED_LOOK_MS;
+        }
         if (++looked == FREE_LOOK)
             break;
     }
@@ -74,7 +89,7 @@ static struct claim *older_of_pair(struct claim *claim, const struct claim_list 
         return claim;
     TAILQ_FOREACH(candidate, other, entry)
     {
-        if (candidate->pair == claim->pair && candidate->seq < claim->seq)
+        if (candidate->pair == claim->pair && lane_is_older(candidate, claim))
             return candidate;
         if (++looked == PAIR_LOOK)
             break;
@@ -84,7 +99,8 @@ static struct claim *older_of_pair(struct claim *claim, const struct claim_list 
 
 /* --- whose turn it is --- */
 
-static struct claim *take(const struct lanes *lanes, const struct lane *lane)
+static struct claim *take(const struct lanes *lanes, const struct lane *lane, int64_t now_ms,
+                          int64_t *again_ms)
 {
     bool retried_turn = lane->turns % RETRIED_TURN == RETRIED_TURN - 1;
 
@@ -93,9 +109,9 @@ static struct claim *take(const struct lanes *lanes, const struct lane *lane)
         return TAILQ_FIRST(&lane->low);
     const struct claim_list *first = retried_turn ? &lane->retried : &lane->fresh;
     const struct claim_list *second = retried_turn ? &lane->fresh : &lane->retried;
-    struct claim *claim = older_of_pair(first_free(lane, first), second);
+    struct claim *claim = older_of_pair(first_free(lanes, lane, first, now_ms, again_ms), second);
     if (claim == NULL)
-        claim = older_of_pair(first_free(lane, second), first);
+        claim = older_of_pair(first_free(lanes, lane, second, now_ms, again_ms), first);
     if (claim == NULL && lane_low_fits(lanes, lane))
         claim = TAILQ_FIRST(&lane->low);
     return claim;
@@ -167,16 +183,19 @@ static struct lane *choose(struct lanes *lanes, struct worker_rings *rings, int6
     return lane;
 }
 
-/* A lane of which nothing can go, since all pairs that wait are in flight, leaves its ring. */
+/* A lane of which nothing can go, since all pairs that wait are in flight or behind what is away,
+ * leaves its ring. */
 static struct claim *choose_claim(struct lanes *lanes, struct worker_rings *rings, int64_t now_ms)
 {
     struct lane *lane;
 
     while ((lane = choose(lanes, rings, now_ms)) != NULL) {
-        struct claim *claim = take(lanes, lane);
+        int64_t again_ms = INT64_MAX;
+        struct claim *claim = take(lanes, lane, now_ms, &again_ms);
         if (claim != NULL)
             return claim;
         lane->stuck = true;
+        lane->unstuck_ms = again_ms;
         lane_update(lanes, lane, now_ms);
     }
     return NULL;

@@ -234,6 +234,16 @@ void scheduler_on_side_lost(void *arg, const char *reason)
               LOG_TEXT("reason", reason));
 }
 
+void scheduler_on_ended(void *arg, const struct claim *claim, int64_t back_ms)
+{
+    struct scheduler *s = arg;
+
+    if (back_ms > 0)
+        lanes_left_until(s->lanes, claim, back_ms - fleet_unix_offset_ms(s->fleet));
+    else
+        lanes_came(s->lanes, claim);
+}
+
 void scheduler_on_settled(void *arg)
 {
     struct scheduler *s = arg;

@@ -169,12 +169,15 @@ static void finish(struct batch *batch, const redisReply *reply)
     struct settle *settle = batch->settle;
 
     for (unsigned i = 0; i < batch->count; i++) {
-        if (i < reply->elements && reply->element[i]->integer == 1) {
+        long long answer = i < reply->elements ? reply->element[i]->integer : 0;
+        if (answer > 0) {
             settle->o.holdings->settled++;
             settle->o.holdings->handed_off += batch->items[i].what.verb == SETTLE_HANDOFF;
         } else {
             settle->o.holdings->fenced++;
         }
+        if (settle->o.ended != NULL)
+            settle->o.ended(settle->o.arg, batch->items[i].claim, answer > 1 ? answer : 0);
         holdings_remove(settle->o.holdings, batch->items[i].claim);
         claim_destroy(batch->items[i].claim);
     }

@@ -49,6 +49,9 @@ struct settle_options {
     struct membership *membership;
     struct holdings *holdings;
     struct availability *availability; /* NULL: no effects (a tool) */
+    /* For each claim that was ours to the end, before it goes: `back_ms`, Unix time of Redis, is
+     * when it comes again that was booked at a host, else 0. NULL: nobody wants to know. */
+    void (*ended)(void *arg, const struct claim *claim, int64_t back_ms);
     void (*settled)(
         void *arg); /* after each batch: claims were removed from holdings and destroyed */
     void *arg;

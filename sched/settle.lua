@@ -8,7 +8,7 @@
 --   dead            bytes, score: the time it died, each its own, since the Web UI finds entries by it
 --   return          back to where it was claimed from, unchanged
 --   handoff         "INDEX NAME" of the queue (of its key in KEYS), bytes ("": the claim's own)
--- Answer: for each job 1, or 0 when its claim was gone
+-- Answer: for each job 1 (booked at a host: the milliseconds at which it comes), or 0 when its claim was gone
 redis.call('HDEL', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
 local HOUR_MS, KEEP_S, MAX_BOOKED, MAX_PAIRS, MAX_CHAIN = 3600000, 3 * 86400, 100000, 10000, 32
 local now -- in microseconds; asked for when something is booked
@@ -53,11 +53,11 @@ local function keep_chain(key, pair, chain)
   redis.pcall('EXPIRE', key, KEEP_S)
 end
 
--- The score of a job: as it says, or on the clock of its host, which all machines share. No two jobs have the same one, so that
+-- The score of a job, and what to answer: as it says, or on the clock of its host, which all machines share. No two jobs have the same one, so that
 -- release.lua finds it by that.
 local function book(zset, letter, a, seq)
   local score, index, share, pair, created, host = string.match(a, '^(%S+) (%d+) (%d+) (%x+) (%d+) (.+)$')
-  if not score then return a end
+  if not score then return a, 1 end
   if not now then
     local time = redis.call('TIME')
     now = time[1] * 1e6 + time[2]
@@ -87,7 +87,13 @@ local function book(zset, letter, a, seq)
   redis.pcall('ZADD', booked, score_of(at), letter .. score_of(at))
   redis.pcall('ZREMRANGEBYRANK', booked, MAX_BOOKED, -1) -- the last ones just aren't called back
   redis.pcall('EXPIRE', booked, KEEP_S)
-  return score_of(at)
+  return score_of(at), math.floor(at / 1000)
+end
+
+local function add(zset, letter, a, job, seq)
+  local score, answer = book(zset, letter, a, seq)
+  redis.call('ZADD', zset, score, job)
+  return answer
 end
 
 local out, counts = {}, {}
@@ -96,10 +102,11 @@ for i = 2, #ARGV, 6 do
   if redis.call('HEXISTS', KEYS[1], seq) == 0 then
     out[#out + 1] = 0
   else
+    local answer = 1
     if verb == 'retry' then
-      redis.call('ZADD', KEYS[3], book(KEYS[3], 'r', a, seq), b)
+      answer = add(KEYS[3], 'r', a, b, seq)
     elseif verb == 'schedule' then
-      redis.call('ZADD', KEYS[4], book(KEYS[4], 's', a, seq), b)
+      answer = add(KEYS[4], 's', a, b, seq)
     elseif verb == 'dead' then
       redis.call('ZADD', KEYS[5], b, a)
       redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', tonumber(ARGV[1]) - 15552000))
@@ -123,7 +130,7 @@ for i = 2, #ARGV, 6 do
     redis.call('HDEL', KEYS[1], seq)
     if jid ~= '' then redis.call('HDEL', KEYS[7], jid) end
     counts[word] = (counts[word] or 0) + 1
-    out[#out + 1] = 1
+    out[#out + 1] = answer
   end
 end
 for word, count in pairs(counts) do redis.pcall('HINCRBY', KEYS[8], word, count) end -- last: it may be wrong, a job may not

@@ -169,6 +169,7 @@ void scheduler_on_redis_ready(void *arg);
 void scheduler_on_redis_lost(void *arg, const char *reason);
 void scheduler_on_side_ready(void *arg);
 void scheduler_on_side_lost(void *arg, const char *reason);
+void scheduler_on_ended(void *arg, const struct claim *claim, int64_t back_ms);
 void scheduler_on_settled(void *arg);
 void scheduler_on_former_gone(void *arg, struct str identity);
 void scheduler_on_returned(void *arg);
@@ -231,7 +232,7 @@ void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason)
 void conclude_park(struct scheduler *s, struct claim *claim, struct lane *lane);
 /* Each second: claims that failed, when it can be told whose fault it was. */
 void conclude_doubts(struct scheduler *s);
-/* Back into a zset at now + delay, unchanged: no attempt is counted. */
+/* Back into a zset at now + delay, unchanged, in the order of its pair: no attempt is counted. */
 enum { CONCLUDE_LONGEST_HOLD_MS = 30000 };
 void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms);
 /* The same at its host: in the order of its pair, to be called back early; with `share_ms` behind

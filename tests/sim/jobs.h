@@ -34,6 +34,7 @@ struct sim_job {
     int8_t max_retries;
     uint8_t place; /* enum job_place */
     bool low;
+    bool moved; /* by Ruby's poller */
 };
 
 struct jobs {

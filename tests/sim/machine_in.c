@@ -28,7 +28,9 @@ static struct held *take(struct machine *machine, uint32_t job, enum claim_origi
     held->claim.seq = ++machine->seq;
     held->claim.origin = origin;
     held->claim.low = it->low;
-    held->claim.pair = it->low || it->account == 0 ? 0 : it->account;
+    held->claim.moved = it->moved;
+    held->claim.pair =
+        it->low || it->account == 0 ? 0 : ((uint64_t)it->account << 32 | (it->host + 1));
     held->claim.job.retry_count = it->retry_count;
     held->claim.job.max_retries = it->max_retries;
     held->claim.job.created_at_s =
@@ -71,6 +73,7 @@ void machine_admit(struct machine *machine, struct held *held)
     struct lane *lane = lane_of(machine, held);
     int64_t now_ms = machine_now_ms(machine);
 
+    lanes_came(machine->lanes, &held->claim);
     switch (lanes_course(machine->lanes, lane, &held->claim, now_ms)) {
     case COURSE_LANE:
         lanes_add(machine->lanes, lane, &held->claim, false, now_ms);

@@ -21,9 +21,17 @@ void machine_forget(struct machine *machine, struct held *held)
 
 /* --- to Redis --- */
 
+/* Our monotonic time of Redis' Unix time, as the lanes count. */
+static int64_t mono_ms(const struct machine *machine, int64_t unix_us)
+{
+    return unix_us / 1000 - world_unix_ms(machine->world) + machine_now_ms(machine);
+}
+
 static void write(struct store *store, const struct settling *settling)
 {
     uint32_t job = settling->held->job;
+    struct machine *machine = settling->held->machine;
+    int64_t at_us;
 
     switch (settling->ending) {
     case ENDING_OVER:
@@ -33,8 +41,9 @@ static void write(struct store *store, const struct settling *settling)
         store_settle_at(store, job, settling->unix_us);
         break;
     case ENDING_BOOKED:
-        store_settle_booked(store, job, settling->unix_us, settling->share_ms,
-                            world_unix_ms(settling->held->machine->world));
+        at_us = store_settle_booked(store, job, settling->unix_us, settling->share_ms,
+                                    world_unix_ms(machine->world));
+        lanes_left_until(machine->lanes, &settling->held->claim, mono_ms(machine, at_us));
         break;
     case ENDING_RETURN:
         store_settle_return(store, job);
@@ -65,6 +74,11 @@ void machine_settle(struct machine *machine, const struct settling *settling)
     if (machine->settling == NULL)
         machine->settling = mem_alloc(SETTLE_MOST * sizeof(struct settling));
     settling->held->claim.state = CLAIM_SETTLING;
+    if (settling->ending == ENDING_BOOKED)
+        lanes_left(machine->lanes, &settling->held->claim, mono_ms(machine, settling->unix_us),
+                   machine_now_ms(machine));
+    else
+        lanes_came(machine->lanes, &settling->held->claim);
     machine->settling[machine->settling_count++] = *settling;
     if (machine->settling_count == SETTLE_MOST) {
         on_flush(machine, 0);
@@ -232,6 +246,7 @@ static void wait_for_resolver(struct machine *machine, struct held *held)
 {
     held->claim.state = CLAIM_HELD;
     held->claim.due_ms = machine_now_ms(machine) + UNRESOLVED_WAIT_MS;
+    lanes_left(machine->lanes, &held->claim, held->claim.due_ms, machine_now_ms(machine));
     TAILQ_INSERT_TAIL(&machine->waiting, &held->claim, entry);
     machine->waiting_count++;
 }
@@ -277,8 +292,11 @@ static void after_landing(struct machine *machine, struct held *held, bool was_g
     if (machine->state == MACHINE_GONE)
         return;
     if (was_good && held->reply.kind != REPLY_STATUS && machine->state == MACHINE_RUNNING &&
-        doubts_add(machine->doubts, &held->claim, &outcome, machine_now_ms(machine)))
+        doubts_add(machine->doubts, &held->claim, &outcome, machine_now_ms(machine))) {
+        lanes_left(machine->lanes, &held->claim, machine_now_ms(machine) + SUSPICION_DOUBT_MS,
+                   machine_now_ms(machine));
         return;
+    }
     if (held->reply.kind == REPLY_UNRESOLVED && machine->state != MACHINE_RUNNING)
         machine_settle(machine, &(struct settling){.held = held, .ending = ENDING_RETURN});
     else

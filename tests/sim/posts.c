@@ -126,3 +126,25 @@ void posts_follow(struct world *world, int64_t at_ms, int64_t later_ms, uint32_t
 {
     plan(world, at_ms, on_first_follow, &(struct posts){.hosts = {host, 1}, .later_ms = later_ms});
 }
+
+static void on_poll(void *arg, uint64_t data)
+{
+    const struct posts *posts = arg;
+    struct world *world = posts->world;
+    int64_t sleep_ms =
+        posts->every_ms / 2 + (int64_t)dice_below(&world->chance, (uint64_t)posts->every_ms);
+
+    (void)data;
+    for (int schedule = 0; schedule < 2; schedule++) {
+        while (store_enqueue_due(&world->store, schedule == 1, world_unix_ms(world)))
+            world_wake(world);
+    }
+    if (world_now_ms(world) < world_at_ms(world->duration_ms))
+        events_at(world->events, world_now_ms(world) + sleep_ms, on_poll, arg, 0);
+}
+
+void posts_ruby_poller(struct world *world, int64_t every_ms)
+{
+    if (world->incumbent == NULL)
+        plan(world, every_ms, on_poll, &(struct posts){.every_ms = every_ms});
+}

@@ -24,6 +24,9 @@ void posts_stream(struct world *world, int64_t from_ms, int64_t to_ms, double pe
                   struct hosts_of hosts);
 /* A Follow to this host, and `later_ms` after it its Undo. */
 void posts_follow(struct world *world, int64_t at_ms, int64_t later_ms, uint32_t host);
+/* A Ruby process that doesn't serve `push`: its poller still takes all that is due from `retry` and
+ * `schedule` and pushes it. fedpush's runs only. */
+void posts_ruby_poller(struct world *world, int64_t every_ms);
 void posts_clear(struct world *world);
 
 #endif

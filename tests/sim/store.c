@@ -116,8 +116,8 @@ void store_settle_at(struct store *store, uint32_t job, int64_t unix_us)
     count(store, 0, 3); /* HEXISTS, ZADD, HDEL */
 }
 
-void store_settle_booked(struct store *store, uint32_t job, int64_t at_us, int64_t share_ms,
-                         int64_t unix_ms)
+int64_t store_settle_booked(struct store *store, uint32_t job, int64_t at_us, int64_t share_ms,
+                            int64_t unix_ms)
 {
     struct sim_job *it = &store->jobs->list[job];
     struct store_host *host = &store->hosts[it->host];
@@ -139,6 +139,7 @@ void store_settle_booked(struct store *store, uint32_t job, int64_t at_us, int64
     store_settle_at(store, job, at_us);
     booked_add(&host->booked, store->jobs, job, at_us, unix_ms * 1000);
     count(store, 0, 5); /* ZCOUNT, ZREMRANGEBYSCORE, ZADD, ZREMRANGEBYRANK, EXPIRE */
+    return at_us;
 }
 
 void store_settle_return(struct store *store, uint32_t job)
@@ -272,7 +273,9 @@ bool store_enqueue_due(struct store *store, bool schedule, int64_t unix_ms)
         scored_take(schedule ? &store->schedule : &store->retry, store->jobs, unix_ms * 1000, &job);
 
     count(store, found ? 3 : 1, found ? 5 : 2); /* EVALSHA with ZRANGE, ZREM; SADD, LPUSH */
-    if (found)
+    if (found) {
+        store->jobs->list[job].moved = true;
         enqueue(store, job, false);
+    }
     return found;
 }

@@ -80,9 +80,9 @@ void store_settle_over(struct store *store, uint32_t job, enum job_place place);
 /* Into a sorted set at this time; what failed before belongs into `retry`. */
 void store_settle_at(struct store *store, uint32_t job, int64_t unix_us);
 /* The same, booked at its host: in the order of its account's jobs, to be called back early.
- * `share_ms` > 0: on its host's clock, behind what is booked there already. */
-void store_settle_booked(struct store *store, uint32_t job, int64_t at_us, int64_t share_ms,
-                         int64_t unix_ms);
+ * `share_ms` > 0: on its host's clock, behind what is booked there already. Returns when. */
+int64_t store_settle_booked(struct store *store, uint32_t job, int64_t at_us, int64_t share_ms,
+                            int64_t unix_ms);
 void store_settle_return(struct store *store, uint32_t job); /* to where it is taken next */
 /* Mastodon's failure tracker, as both write it. */
 void store_track(struct store *store, bool success);

@@ -49,7 +49,7 @@ int64_t world_at_ms(int64_t since_start_ms)
 }
 
 /* BLMOVE wakes one waiter. */
-static void wake_one(struct world *world)
+void world_wake(struct world *world)
 {
     for (unsigned i = 0; i < WORLD_MACHINES; i++) {
         struct machine *machine = world->machines[world->next_machine++ % WORLD_MACHINES];
@@ -73,7 +73,7 @@ uint32_t world_order(struct world *world, const struct order *order)
     if (world->incumbent != NULL)
         incumbent_wake(world->incumbent);
     else
-        wake_one(world);
+        world_wake(world);
     return number;
 }
 

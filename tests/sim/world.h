@@ -50,6 +50,9 @@ struct order {
 };
 uint32_t world_order(struct world *world, const struct order *order);
 
+/* A job stands in its queue again: somebody is woken. */
+void world_wake(struct world *world);
+
 /* An attempt of this job failed for good and counts: the next retry's number and time, or false
  * when that was the last. */
 bool world_burn(struct world *world, uint32_t job, int64_t hold_ms, int64_t *unix_us);

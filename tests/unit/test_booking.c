@@ -37,6 +37,7 @@ struct machine {
     uint64_t seq;
     bool joined;
     bool settled;
+    int64_t back_ms; /* of the last claim */
 };
 
 struct fixture {
@@ -80,6 +81,13 @@ static void on_fenced(void *arg)
     fail_msg("fenced");
 }
 
+static void on_ended(void *arg, const struct claim *claim, int64_t back_ms)
+{
+    struct machine *m = arg;
+    (void)claim;
+    m->back_ms = back_ms;
+}
+
 static void on_settled(void *arg)
 {
     struct machine *m = arg;
@@ -102,6 +110,7 @@ static void start_machine(struct fixture *f, unsigned index)
                                                        .keys = &f->store.keys,
                                                        .membership = m->membership,
                                                        .holdings = &m->holdings,
+                                                       .ended = on_ended,
                                                        .settled = on_settled,
                                                        .arg = m});
     membership_adopt(m->membership, index == 0 ? STR("m0") : STR("m1"));
@@ -325,6 +334,7 @@ static void undo_never_overtakes_follow(void **state)
     book(f, 0, (struct booking){.job = "any", .at_ms = 20000, .created_s = 2});
     assert_int_equal(comes_ms(f, "follow"), HOUR_MS);
     assert_int_equal(comes_ms(f, "undo"), HOUR_MS + 1);
+    assert_int_equal(f->machines[1].back_ms, f->base_ms + HOUR_MS + 1); /* it hears of that */
     assert_int_equal(comes_ms(f, "again"), HOUR_MS + 2); /* with them, though it may come later */
     assert_int_equal(comes_ms(f, "other"), 20000);
     assert_int_equal(comes_ms(f, "any"), 20000);

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,6 +87,30 @@ static void times_of_sidekiq_6_and_7_are_seconds(void **state)
     assert_false(job.integer_ms_times);
     assert_true(job.created_at_s > 1795418989.3223 && job.created_at_s < 1795418989.3224);
     job_clear(&job);
+}
+
+static void what_a_poller_pushed_is_known(void **state)
+{
+    static const struct {
+        const char *times;
+        bool moved;
+    } rows[] = {
+        {TIMES_MS, false},
+        {TIMES_S, false},
+        {",\"created_at\":1795419278055,\"enqueued_at\":1795419290056", true},
+        {",\"created_at\":1795418989.3,\"enqueued_at\":1795418999.3", true},
+        {",\"created_at\":1795418989.3,\"enqueued_at\":1795418999300", true}, /* both versions */
+        {",\"created_at\":1795418989.3", false},
+        {",\"enqueued_at\":1795418999.3", false},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[1024];
+        snprintf(text, sizeof(text), HEAD ARGS CLASS "%s}", rows[i].times);
+        struct job job = parse(*state, text);
+        assert_int_equal(job.moved, rows[i].moved);
+        job_clear(&job);
+    }
 }
 
 static void odd_times_are_no_times(void **state)
@@ -662,6 +687,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_delivery_of_sidekiq_8_is_understood),
         cmocka_unit_test(times_of_sidekiq_6_and_7_are_seconds),
+        cmocka_unit_test(what_a_poller_pushed_is_known),
         cmocka_unit_test(odd_times_are_no_times),
         cmocka_unit_test(body_and_inbox_do_not_need_the_payload),
         cmocka_unit_test(an_inbox_that_is_no_url_is_still_a_delivery),

@@ -729,6 +729,86 @@ static void test_a_retried_job_keeps_the_place_of_its_pair(void **state)
     destroy(&f);
 }
 
+static struct claim *make_pair(struct fixture *f, int created_s, int64_t retries)
+{
+    struct claim *claim = make(f, retries);
+
+    claim->pair = 7;
+    claim->job.created_at_s = created_s;
+    return claim;
+}
+
+/* Booked, in doubt, without a key: its sender's next job for the same inbox waits for it. */
+static void test_nothing_passes_what_is_away(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    struct claim *follow = make_pair(&f, 1, -1);
+    struct claim *undo = make_pair(&f, 2, -1);
+    struct claim *other = make(&f, -1);
+    other->pair = 8;
+    lanes_left(f.lanes, follow, f.now_ms + 500, f.now_ms);
+    assert_int_equal(lanes_course(f.lanes, lane, undo, f.now_ms), COURSE_LANE); /* for so long */
+    lanes_add(f.lanes, lane, undo, false, f.now_ms);
+    assert_null(next(&f, 0));
+    lanes_add(f.lanes, lane, other, false, f.now_ms);
+    assert_ptr_equal(next(&f, 0), other);
+    assert_null(next(&f, 0));
+    follow->moved = true; /* by Ruby, so that it comes from the queue */
+    assert_int_equal(lanes_course(f.lanes, lane, follow, f.now_ms), COURSE_LANE);
+    lanes_add(f.lanes, lane, follow, false, f.now_ms); /* behind it, but made before it */
+    assert_ptr_equal(next(&f, 0), follow);
+    assert_null(next(&f, 0));
+    land(&f, follow, false);
+    assert_ptr_equal(next(&f, 0), undo);
+    destroy(&f);
+}
+
+static void test_what_never_comes_is_not_awaited_for_ever(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    struct claim *undo = make_pair(&f, 2, -1);
+    lanes_left(f.lanes, make_pair(&f, 1, -1), f.now_ms + 1000, f.now_ms);
+    lanes_add(f.lanes, lane, undo, false, f.now_ms);
+    for (int64_t end_ms = f.now_ms + 10000; f.now_ms < end_ms; f.now_ms += 100) {
+        lanes_wake(f.lanes, f.now_ms);
+        assert_null(next(&f, 0));
+    }
+    f.now_ms += 2000;
+    lanes_wake(f.lanes, f.now_ms);
+    assert_ptr_equal(next(&f, 0), undo);
+    destroy(&f);
+}
+
+static void test_what_is_away_for_long_is_awaited_in_redis(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    struct claim *follow = make_pair(&f, 1, -1);
+    struct claim *undo = make_pair(&f, 2, -1);
+    lanes_left(f.lanes, follow, f.now_ms + 500, f.now_ms);
+    lanes_left_until(f.lanes, follow, f.now_ms + 60000);
+    assert_int_equal(lanes_course(f.lanes, lane, undo, f.now_ms), COURSE_BOOK);
+    lanes_left(f.lanes, undo, f.now_ms + 60001, f.now_ms);
+    assert_int_equal(lanes_course(f.lanes, lane, make_pair(&f, 3, -1), f.now_ms), COURSE_BOOK);
+    undo->moved = true; /* what has waited there isn't put back */
+    assert_int_equal(lanes_course(f.lanes, lane, undo, f.now_ms), COURSE_LANE);
+    lanes_came(f.lanes, follow);
+    lanes_came(f.lanes, undo);
+    assert_int_equal(lanes_course(f.lanes, lane, make_pair(&f, 4, -1), f.now_ms), COURSE_LANE);
+    destroy(&f);
+}
+
 /* One try after another, none sooner than the space after a failure. */
 static void fail_until_open(struct fixture *f, struct lane *lane)
 {
@@ -1023,6 +1103,9 @@ int main(void)
         cmocka_unit_test(test_a_lane_with_a_gap_rests_holds_little_and_books_slowly),
         cmocka_unit_test(test_one_of_a_pair_at_a_time_in_order),
         cmocka_unit_test(test_a_retried_job_keeps_the_place_of_its_pair),
+        cmocka_unit_test(test_nothing_passes_what_is_away),
+        cmocka_unit_test(test_what_never_comes_is_not_awaited_for_ever),
+        cmocka_unit_test(test_what_is_away_for_long_is_awaited_in_redis),
         cmocka_unit_test(test_an_open_circuit_lets_one_probe_pass),
         cmocka_unit_test(test_a_lost_token_leaves_the_probe_to_another),
         cmocka_unit_test(test_windows_and_rate_are_the_machines_share),
