@@ -20,7 +20,7 @@ static const struct {
          "+bitfield +blmove +del +eval +evalsha +exists +expire +get +getdel +hdel +hexists +hget "
          "+hgetall "
          "+hincrby +hkeys +hlen +hmget +hscan +hset +hsetnx +incrby +info +lindex +llen +lmove "
-         "+lpop +lpush +lrange +lrem +lset +ping +role +rpop +rpush +sadd +scard +script|load "
+         "+lpop +lpush +lrange +lrem +lset +ltrim +ping +role +rpop +rpush +sadd +scard +script|load "
          "+select +set "
          "+sismember +smembers +srem +time +ttl +unlink +zadd +zcard +zcount +zrange "
          "+zrangebyscore "

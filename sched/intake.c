@@ -174,6 +174,15 @@ static size_t read_answer(struct intake *intake, const redisReply *reply, enum c
     return count;
 }
 
+/* Jobs in an answer of claim.lua that has not been read yet. */
+static size_t measure_answer(const redisReply *reply, size_t *bytes)
+{
+    *bytes = 0;
+    for (size_t i = 2; i < reply->elements; i += 2)
+        *bytes += (size_t)reply->element[i]->len;
+    return reply->elements / 2;
+}
+
 /* --- claiming --- */
 
 static bool refused(struct intake *intake, const redisReply *reply)
@@ -190,6 +199,7 @@ static bool refused(struct intake *intake, const redisReply *reply)
 
 static void wait_for_job(struct intake *intake);
 static void claim_now(struct intake *intake);
+static void claim_beside(struct intake *intake, size_t jobs, size_t bytes);
 static void claim_pull(struct intake *intake, bool tick);
 
 static void on_claim(void *arg, enum redis_status status, const redisReply *reply)
@@ -207,9 +217,12 @@ static void on_claim(void *arg, enum redis_status status, const redisReply *repl
         try_stop(intake);
         return;
     }
-    size_t count = read_answer(intake, reply, ORIGIN_QUEUE, &bytes);
+    size_t count = measure_answer(reply, &bytes);
     intake->tokens -= (double)count;
     intake->idle = count < request.max_jobs && bytes < request.max_bytes;
+    if (!intake->idle)
+        claim_beside(intake, count, bytes);
+    read_answer(intake, reply, ORIGIN_QUEUE, &bytes);
     if (intake->idle) {
         wait_for_job(intake);
         claim_pull(intake, false);
@@ -307,18 +320,28 @@ static void send_claim(struct intake *intake, enum claim_origin origin, struct r
     script_send(call, intake->o.redis, fn, make_request(intake, origin, room));
 }
 
-static void claim_now(struct intake *intake)
+/* What there is room for besides these, which are not counted yet: Redis takes the next ones out
+ * while we look at them. */
+static void claim_beside(struct intake *intake, size_t jobs, size_t bytes)
 {
     struct room room;
 
     if (intake->state != INTAKE_ON || intake->claiming ||
         membership_state(intake->o.membership) != MEMBER_PRESENT)
         return;
-    room = room_now(intake);
+    room = intake->o.room(intake->o.arg);
+    room.jobs = room.jobs > jobs ? room.jobs - (unsigned)jobs : 0;
+    room.bytes = room.bytes > bytes ? room.bytes - bytes : 0;
+    room = bounded(intake, room, 1);
     if (room.jobs == 0)
         return;
     intake->claiming = true;
     send_claim(intake, ORIGIN_QUEUE, room, on_claim);
+}
+
+static void claim_now(struct intake *intake)
+{
+    claim_beside(intake, 0, 0);
 }
 
 /* `push` first: while it has jobs that wait for room, `pull` gets its share of the tick. */

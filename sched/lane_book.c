@@ -69,7 +69,7 @@ unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms)
         return 0;
     if (lane->circuit.state != CIRCUIT_CLOSED)
         return release_for_probe(lanes, lane, now_ms);
-    if (room < RELEASE_LEAST)
+    if (!lane->suspect && room < RELEASE_LEAST)
         room = RELEASE_LEAST;
     if (lane->reserved_ms <= now_ms + BOOKED_SOON_MS * 2 ||
         now_ms - lane->released_ms < RELEASE_MS || (int64_t)lane->waiting * 2 > room)

@@ -17,13 +17,30 @@ local now -- in microseconds; asked for when something is booked
 local function tried(reply) return not (type(reply) == 'table' and reply.err) and reply or nil end
 local function score_of(us) return string.format('%d.%06d', math.floor(us / 1e6), us % 1e6) end
 
+-- What is known of each host that a job of this call is booked at, by its name: read once, and written at the
+-- end, after the jobs.
+local hosts = {}
+
+local function host_of(index, name)
+  local host = hosts[name]
+  if not host then
+    local tail = string.match(tried(redis.pcall('HGET', KEYS[10], name)) or '', '^%d+$')
+    host = {name = name, booked = KEYS[tonumber(index)], pairs = KEYS[index + 1], tail = tonumber(tail) or 0, places = {}, chains = {}}
+    hosts[name] = host
+  end
+  return host
+end
+
 -- The jobs of one sender for one inbox that wait, as {when it was created, when it comes}, in the order of both.
-local function chain_of(key, pair)
-  local chain = {}
-  for created, at in string.gmatch(tried(redis.pcall('HGET', key, pair)) or '', '(%d+) (%d+)') do
+local function chain_of(host, pair)
+  local chain = host.chains[pair]
+  if chain then return chain end
+  chain = {}
+  for created, at in string.gmatch(tried(redis.pcall('HGET', host.pairs, pair)) or '', '(%d+) (%d+)') do
     created, at = tonumber(created), tonumber(at)
     if at > now and at < now + KEEP_S * 1e6 then chain[#chain + 1] = {created, at} end
   end
+  host.chains[pair] = chain
   return chain
 end
 
@@ -38,41 +55,25 @@ local function in_order(chain, created, at, clocked)
   return at, place
 end
 
-local function keep_chain(key, pair, chain)
-  if #chain > MAX_CHAIN then table.remove(chain, MAX_CHAIN) end -- the newest stays, for what comes behind it
-  if (tried(redis.pcall('HLEN', key)) or 0) >= MAX_PAIRS and tried(redis.pcall('HEXISTS', key, pair)) ~= 1 then
-    local some = tried(redis.pcall('HSCAN', key, string.format('%d', now % 1048576), 'COUNT', 50))
-    for i = 1, some and #some[2] or 0, 2 do -- what has come back by now
-      if (tonumber(string.match(some[2][i + 1], '%d+$')) or 0) <= now then redis.pcall('HDEL', key, some[2][i]) end
-    end
-    if (tried(redis.pcall('HLEN', key)) or 0) >= MAX_PAIRS then return end
-  end
-  local texts = {}
-  for i = 1, #chain do texts[i] = string.format('%.0f %.0f', chain[i][1], chain[i][2]) end
-  redis.pcall('HSET', key, pair, table.concat(texts, ' '))
-  redis.pcall('EXPIRE', key, KEEP_S)
-end
-
--- The score of a job, and what to answer: as it says, or on the clock of its host, which all machines share. No two jobs have the same one, so that
--- release.lua finds it by that.
+-- The score of a job, and what to answer: as it says, or on the clock of its host, which all machines share. No two jobs have the
+-- same one, so that release.lua finds it by that.
 local function book(zset, letter, a, seq)
-  local score, index, share, pair, created, host = string.match(a, '^(%S+) (%d+) (%d+) (%x+) (%d+) (.+)$')
+  local score, index, share, pair, created, name = string.match(a, '^(%S+) (%d+) (%d+) (%x+) (%d+) (.+)$')
   if not score then return a, 1 end
   if not now then
     local time = redis.call('TIME')
     now = time[1] * 1e6 + time[2]
   end
-  local booked, pairs_key = KEYS[tonumber(index)], KEYS[index + 1]
+  local host = host_of(index, name)
   local at, chain, place = math.floor(score * 1e6 + 0.5), nil, nil
   share = tonumber(share)
   if share > 0 then
-    local tail = tonumber(string.match(tried(redis.pcall('HGET', KEYS[10], host)) or '', '^%d+$')) or 0
-    tail = math.max(math.min(tail, math.floor(now / 1000) + HOUR_MS), math.floor(at / 1000)) + share
-    redis.pcall('HSET', KEYS[10], host, string.format('%.0f', tail))
-    at = tail * 1000 + seq % 1000
+    host.tail = math.max(math.min(host.tail, math.floor(now / 1000) + HOUR_MS), math.floor(at / 1000)) + share
+    host.clocked = true
+    at = host.tail * 1000 + seq % 1000
   end
   if pair ~= '0' then
-    chain = chain_of(pairs_key, pair)
+    chain = chain_of(host, pair)
     at, place = in_order(chain, tonumber(created), at, share > 0)
   end
   for _ = 1, 100 do
@@ -81,13 +82,47 @@ local function book(zset, letter, a, seq)
   end
   if chain then
     table.insert(chain, place, {tonumber(created), at})
-    keep_chain(pairs_key, pair, chain)
+    if #chain > MAX_CHAIN then table.remove(chain, MAX_CHAIN) end -- the newest stays, for what comes behind it
   end
-  redis.pcall('ZREMRANGEBYSCORE', booked, '-inf', score_of(now)) -- these have come by themselves
-  redis.pcall('ZADD', booked, score_of(at), letter .. score_of(at))
-  redis.pcall('ZREMRANGEBYRANK', booked, MAX_BOOKED, -1) -- the last ones just aren't called back
-  redis.pcall('EXPIRE', booked, KEEP_S)
-  return score_of(at), math.floor(at / 1000)
+  local text = score_of(at)
+  host.places[#host.places + 1] = text
+  host.places[#host.places + 1] = letter .. text
+  return text, math.floor(at / 1000)
+end
+
+-- A hundred values a command: unpack has a limit.
+local function write(command, key, values)
+  for i = 1, #values, 100 do redis.pcall(command, key, unpack(values, i, math.min(i + 99, #values))) end
+end
+
+local function keep_chains(host)
+  local fields, count = {}, tried(redis.pcall('HLEN', host.pairs)) or 0
+  if count >= MAX_PAIRS then
+    local some = tried(redis.pcall('HSCAN', host.pairs, string.format('%d', now % 1048576), 'COUNT', 200))
+    for i = 1, some and #some[2] or 0, 2 do -- what has come back by now
+      if (tonumber(string.match(some[2][i + 1], '%d+$')) or 0) <= now then count = count - redis.pcall('HDEL', host.pairs, some[2][i]) end
+    end
+  end
+  for pair, chain in pairs(host.chains) do
+    if count < MAX_PAIRS or tried(redis.pcall('HEXISTS', host.pairs, pair)) == 1 then
+      local texts = {}
+      for i = 1, #chain do texts[i] = string.format('%.0f %.0f', chain[i][1], chain[i][2]) end
+      fields[#fields + 1] = pair
+      fields[#fields + 1] = table.concat(texts, ' ')
+      count = count + 1
+    end
+  end
+  write('HSET', host.pairs, fields)
+  redis.pcall('EXPIRE', host.pairs, KEEP_S)
+end
+
+local function keep(host)
+  if host.clocked then redis.pcall('HSET', KEYS[10], host.name, string.format('%.0f', host.tail)) end
+  if next(host.chains) then keep_chains(host) end
+  redis.pcall('ZREMRANGEBYSCORE', host.booked, '-inf', score_of(now)) -- these have come by themselves
+  write('ZADD', host.booked, host.places)
+  redis.pcall('ZREMRANGEBYRANK', host.booked, MAX_BOOKED, -1) -- the last ones just aren't called back
+  redis.pcall('EXPIRE', host.booked, KEEP_S)
 end
 
 local function add(zset, letter, a, job, seq)
@@ -133,5 +168,6 @@ for i = 2, #ARGV, 6 do
     out[#out + 1] = answer
   end
 end
+for _, host in pairs(hosts) do keep(host) end
 for word, count in pairs(counts) do redis.pcall('HINCRBY', KEYS[8], word, count) end -- last: it may be wrong, a job may not
 return out

@@ -45,6 +45,14 @@ static void black_holes(struct world *world)
     posts_stream(world, 0, MINUTES(30), 10, all(world));
 }
 
+/* All in the queue at once, behind some posts, and nothing is known of them. */
+static void behind_holes(struct world *world)
+{
+    spoil(world, 40, MANNER_BLACK_HOLE);
+    posts_each(world, SECONDS(1), MINUTES(2), SECONDS(1), but_first(world, 40));
+    posts_once(world, SECONDS(20), (struct hosts_of){0, 40}, 500, false);
+}
+
 static void bad_kinds(struct world *world)
 {
     static const enum manner kinds[] = {MANNER_BLACK_HOLE, MANNER_REFUSED, MANNER_SILENT,
@@ -167,7 +175,7 @@ const struct scenario scenarios_of_hosts[] = {
                 {FIGURE_BURNT_HEALTHY, 0, 0},
                 {FIGURE_PENDING, 0, 0}},
      .ratios = {{FIGURE_CALLS, 0.2},
-                {FIGURE_COMMANDS, 1.3},
+                {FIGURE_COMMANDS, 1},
                 {FIGURE_TOUCHED_MEAN, 0.8},
                 {FIGURE_TOUCHED_MOST, 2}}},
     {.name = "black-holes",
@@ -183,6 +191,18 @@ const struct scenario scenarios_of_hosts[] = {
                 {FIGURE_FAIRNESS, 0.9, 1},
                 {FIGURE_IN_VAIN, 0, 16},
                 {FIGURE_BURNT_HEALTHY, 0, 10}}},
+    {.name = "behind-holes",
+     .what = "posts behind 20,000 jobs for 40 black holes",
+     .hosts = 140,
+     .duration_ms = MINUTES(5),
+     .machines = 1,
+     .set_up = behind_holes,
+     .bounds = {{FIGURE_P99_MS, 0, 1500},
+                {FIGURE_MOST_MS, 0, 6000},
+                {FIGURE_TOUCHED_MOST, 1, 12},
+                {FIGURE_IN_VAIN, 5, 12},
+                {FIGURE_BURNT_HEALTHY, 0, 0}},
+     .ratios = {{FIGURE_COMMANDS, 1.3}}},
     {.name = "bad-kinds",
      .what = "hosts of which each is bad in a manner of its own",
      .hosts = 500,

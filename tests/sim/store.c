@@ -4,7 +4,7 @@
 
 #include "base/str.h"
 
-enum { HOUR_MS = 3600000, WORD_MS = 5000 };
+enum { HOUR_MS = 3600000, WORD_MS = 5000, CLAIM_STEP = 32 };
 
 void store_init(struct store *store, struct jobs *jobs, uint32_t host_count)
 {
@@ -77,8 +77,9 @@ unsigned store_claim(struct store *store, bool pull, unsigned most, uint32_t *jo
 
     while (found < most && ring_take(queue, &jobs[found]))
         claimed(store, jobs[found++]);
-    /* HDEL, ZSCORE, HLEN; LINDEX, HINCRBY, HSET, RPOP a job; LINDEX at the end; the ledger. */
-    count(store, 1, 5 + 4 * found);
+    /* HDEL, ZSCORE, HLEN; LINDEX, LRANGE, HINCRBY, HSET, LTRIM a step; LINDEX at the end; the
+     * ledger. */
+    count(store, 1, 5 + 5 * ((found + CLAIM_STEP - 1) / CLAIM_STEP));
     return found;
 }
 
@@ -99,6 +100,7 @@ unsigned store_due(struct store *store, bool schedule, int64_t unix_ms, unsigned
 
 void store_settle(struct store *store)
 {
+    store->settle_calls++;
     count(store, 1, 2); /* HDEL and the ledger */
 }
 
@@ -130,15 +132,20 @@ int64_t store_settle_booked(struct store *store, uint32_t job, int64_t at_us, in
             host->reserved_ms = at_us / 1000;
         host->reserved_ms += share_ms;
         at_us = host->reserved_ms * 1000 + job % 1000;
-        count(store, 0, 2); /* HGET, HSET */
     }
     if (paired) {
         at_us = booked_in_order(&host->booked, it, at_us, share_ms > 0, unix_ms * 1000);
-        count(store, 0, 4); /* HGET, HLEN, HSET, EXPIRE */
+        count(store, 0, 1); /* HGET */
     }
     store_settle_at(store, job, at_us);
     booked_add(&host->booked, store->jobs, job, at_us, unix_ms * 1000);
-    count(store, 0, 5); /* ZCOUNT, ZREMRANGEBYSCORE, ZADD, ZREMRANGEBYRANK, EXPIRE */
+    count(store, 0, 1); /* ZCOUNT */
+    if (host->settle_call != store->settle_calls) {
+        host->settle_call = store->settle_calls;
+        /* Each host: HGET, HSET; HLEN, HSET, EXPIRE; ZREMRANGEBYSCORE, ZADD, ZREMRANGEBYRANK,
+         * EXPIRE */
+        count(store, 0, 9);
+    }
     return at_us;
 }
 

@@ -27,6 +27,7 @@ struct store_host {
     int64_t token_until_ms;
     int64_t reserved_ms; /* the end of what is booked */
     struct booked booked;
+    uint64_t settle_call; /* the last one that booked here */
     /* The incumbent's breaker. */
     unsigned failures;
     int64_t failed_ms;
@@ -59,6 +60,7 @@ struct store {
     uint64_t tokens;
     uint64_t commands;
     uint64_t calls;
+    uint64_t settle_calls; /* of them */
 };
 
 void store_init(struct store *store, struct jobs *jobs, uint32_t host_count);
