@@ -21,106 +21,29 @@ static const struct named_range refused_v6[] = {
     {"3fff::", 20}, {"fc00::", 7},     {"fe80::", 10},    {"ff00::", 8},
 };
 
-static size_t family_bytes(int family)
+static enum fp_err parse_range(struct network *range, struct str text, struct err *err)
 {
-    return family == AF_INET ? 4 : 16;
-}
-
-static bool in_range(const unsigned char *bytes, const unsigned char *network, unsigned prefix_bits)
-{
-    unsigned whole = prefix_bits / 8;
-    unsigned rest = prefix_bits % 8;
-
-    if (memcmp(bytes, network, whole) != 0)
-        return false;
-    unsigned mask = rest > 0 ? (0xffu << (8 - rest)) & 0xffu : 0;
-    return rest == 0 || ((bytes[whole] ^ network[whole]) & mask) == 0;
-}
-
-/* An address's text, perhaps in brackets. */
-static bool parse_address(struct str text, int *family, unsigned char bytes[16])
-{
-    char copy[64];
-
-    if (text.len >= 2 && text.ptr[0] == '[' && text.ptr[text.len - 1] == ']')
-        text = (struct str){text.ptr + 1, text.len - 2};
-    if (text.len == 0 || text.len >= sizeof(copy))
-        return false;
-    memcpy(copy, text.ptr, text.len);
-    copy[text.len] = '\0';
-    *family = strchr(copy, ':') != NULL ? AF_INET6 : AF_INET;
-    return inet_pton(*family, copy, bytes) == 1;
-}
-
-/* The bits of a mask like 255.0.0.0; false when ones follow zeros. */
-static bool bits_of_mask(const unsigned char *mask, size_t len, unsigned *bits)
-{
-    *bits = 0;
-    while (*bits < len * 8 && (mask[*bits / 8] & 0x80u >> *bits % 8) != 0)
-        (*bits)++;
-    for (size_t i = *bits; i < len * 8; i++) {
-        if ((mask[i / 8] & 0x80u >> i % 8) != 0)
-            return false;
-    }
-    return true;
-}
-
-/* What Ruby's IPAddr takes behind the slash: a number of bits, or a mask. */
-static bool parse_prefix(struct str text, int family, unsigned *bits)
-{
-    unsigned char mask[16];
-    int64_t number;
-    int mask_family;
-
-    if (str_to_i64(text, 0, (int64_t)family_bytes(family) * 8, &number)) {
-        *bits = (unsigned)number;
-        return true;
-    }
-    return parse_address(text, &mask_family, mask) && mask_family == family &&
-           bits_of_mask(mask, family_bytes(family), bits);
-}
-
-static enum fp_err parse_range(struct address_range *range, struct str text, struct err *err)
-{
-    size_t slash = str_find(text, '/');
-
-    if (parse_address((struct str){text.ptr, slash}, &range->family, range->bytes)) {
-        range->prefix_bits = (unsigned)family_bytes(range->family) * 8;
-        if (slash == text.len ||
-            parse_prefix(str_slice(text, slash + 1), range->family, &range->prefix_bits))
-            return FP_OK;
-    }
+    if (network_parse(range, text))
+        return FP_OK;
     return err_set(
         err, FP_INVALID,
         "ALLOWED_PRIVATE_ADDRESSES: \"%.*s\" is not an IP address or a range like 10.0.0.0/8",
         STR_ARG(text));
 }
 
-static bool is_separator(char c)
-{
-    return c == ',' || c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 enum fp_err address_policy_init(struct address_policy *policy, struct str allowed, struct err *err)
 {
-    size_t at = 0;
+    struct str word;
 
     policy->allowed_count = 0;
     policy->unwrap_compatible = true;
-    while (at < allowed.len) {
-        size_t start = at;
-        while (at < allowed.len && !is_separator(allowed.ptr[at]))
-            at++;
-        if (at > start) {
-            if (policy->allowed_count == ADDRESS_MAX_ALLOWED)
-                return err_set(err, FP_INVALID, "ALLOWED_PRIVATE_ADDRESSES: more than %d ranges",
-                               ADDRESS_MAX_ALLOWED);
-            struct str one = {allowed.ptr + start, at - start};
-            if (parse_range(&policy->allowed[policy->allowed_count], one, err) != FP_OK)
-                return FP_INVALID;
-            policy->allowed_count++;
-        }
-        at++;
+    while ((word = network_next_word(&allowed)).len > 0) {
+        if (policy->allowed_count == ADDRESS_MAX_ALLOWED)
+            return err_set(err, FP_INVALID, "ALLOWED_PRIVATE_ADDRESSES: more than %d ranges",
+                           ADDRESS_MAX_ALLOWED);
+        if (parse_range(&policy->allowed[policy->allowed_count], word, err) != FP_OK)
+            return FP_INVALID;
+        policy->allowed_count++;
     }
     return FP_OK;
 }
@@ -141,9 +64,9 @@ static bool is_refused(int family, const unsigned char *bytes)
                                      : sizeof(refused_v6) / sizeof(refused_v6[0]);
 
     for (size_t i = 0; i < count; i++) {
-        unsigned char network[16];
-        if (inet_pton(family, ranges[i].text, network) == 1 &&
-            in_range(bytes, network, ranges[i].prefix_bits))
+        struct network network = {.family = family, .prefix_bits = ranges[i].prefix_bits};
+        if (inet_pton(family, ranges[i].text, network.bytes) == 1 &&
+            network_has(&network, family, bytes))
             return true;
     }
     return false;
@@ -152,8 +75,7 @@ static bool is_refused(int family, const unsigned char *bytes)
 static bool is_listed(const struct address_policy *policy, int family, const unsigned char *bytes)
 {
     for (size_t i = 0; i < policy->allowed_count; i++) {
-        const struct address_range *range = &policy->allowed[i];
-        if (range->family == family && in_range(bytes, range->bytes, range->prefix_bits))
+        if (network_has(&policy->allowed[i], family, bytes))
             return true;
     }
     return false;

@@ -9,17 +9,12 @@
 
 #include "base/config.h"
 #include "base/dns.h"
+#include "base/network.h"
 
 enum { ADDRESS_MAX_ALLOWED = 256 };
 
-struct address_range {
-    int family;
-    unsigned char bytes[16];
-    unsigned prefix_bits;
-};
-
 struct address_policy {
-    struct address_range allowed[ADDRESS_MAX_ALLOWED];
+    struct network allowed[ADDRESS_MAX_ALLOWED];
     size_t allowed_count;
     bool unwrap_compatible; /* ::a.b.c.d counts as a.b.c.d; true when initialized */
 };
