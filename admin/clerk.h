@@ -14,7 +14,8 @@
 enum clerk_name {
     CLERK_STATE = 0, /* Redis only: goes on while PostgreSQL is down */
     CLERK_RECORDS,   /* PostgreSQL */
-    CLERK_ERRANDS,   /* what is slow: scans, other servers, passwords */
+    CLERK_ERRANDS,   /* what is slow: scans, other servers */
+    CLERK_DOOR,      /* passwords and Mastodon's login: nobody waits for a scan to get in */
     CLERKS,
 };
 extern const char *const clerk_names[CLERKS];

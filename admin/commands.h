@@ -27,5 +27,8 @@ int command_jobs(const struct config *config, int argc, char **argv);
 int command_trace(const struct config *config, int argc, char **argv);  /* ACTIVITY [--json] */
 int command_alert(const struct config *config, int argc, char **argv);  /* [--test] [--json] */
 int command_domain(const struct config *config, int argc, char **argv); /* ACTION [DOMAIN] … */
+int command_token(const struct config *config, int argc,
+                  char **argv); /* create NAME [--full], list [--json], revoke NAME */
+int command_password(int argc); /* needs no configuration: asks, and prints a line for it */
 
 #endif

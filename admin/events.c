@@ -8,15 +8,19 @@
 enum { TEXT_MAX_BYTES = 512 * 1024 };
 
 struct stream {
+    struct entrance entrance; /* first */
     LIST_ENTRY(stream) link;
     struct events *events;
-    struct web_exchange *exchange;
+    struct web_exchange *exchange; /* NULL: the other side has left */
+    bool open;                     /* it was let in and is a stream */
+    bool entering;                 /* a clerk has the entrance */
+    int64_t entered_ms;            /* in turns of EVENTS_EVERY_MS since it was let in */
 };
 
 struct events {
-    struct errand errand; /* first: it is what the clerk gives back */
-    struct event_base *base;
-    struct clerk *state;
+    struct errand errand; /* first */
+    struct gate *gate;
+    struct clerk *const *clerks;
     LIST_HEAD(, stream) streams;
     size_t count;
     struct loop_timer *timer;
@@ -25,13 +29,76 @@ struct events {
     struct buf text; /* the latest event, whole; the clerk's while `asking` */
 };
 
+/* ---- the streams ---- */
+
+static void stream_free(struct stream *stream)
+{
+    LIST_REMOVE(stream, link);
+    stream->events->count--;
+    free(stream);
+}
+
 static void on_gone(void *arg)
 {
     struct stream *stream = arg;
 
-    LIST_REMOVE(stream, link);
-    stream->events->count--;
-    free(stream);
+    stream->exchange = NULL;
+    if (!stream->entering) /* else when the clerk gives it back */
+        stream_free(stream);
+}
+
+static void open_stream(struct stream *stream)
+{
+    struct events *events = stream->events;
+
+    stream->open = true;
+    if (!web_stream(stream->exchange, on_gone, stream))
+        return;
+    web_stream_send(stream->exchange, STR("retry: 2000\n\n"));
+    loop_timer_set(events->timer, 0); /* who comes need not wait for the next turn */
+}
+
+static void on_entered(struct entrance *entrance)
+{
+    struct stream *stream = (struct stream *)entrance;
+    const struct entry *entry = &entrance->entry;
+
+    stream->entering = false;
+    stream->entered_ms = 0;
+    entrance->touch = false; /* a page that is left open is no use of it */
+    if (stream->exchange == NULL) {
+        stream_free(stream);
+    } else if (entry->verdict == GATE_IN) {
+        if (!stream->open)
+            open_stream(stream);
+    } else if (stream->open) {
+        web_stream_end(stream->exchange); /* the browser asks again, and is told why */
+    } else {
+        web_problem(stream->exchange, entry->status, entry->detail, STR_NULL);
+        stream_free(stream);
+    }
+}
+
+bool events_add(struct events *events, struct web_exchange *exchange, const struct caller *caller)
+{
+    if (events->count >= EVENTS_MAX)
+        return false;
+    struct stream *stream = mem_alloc(sizeof(*stream));
+    *stream = (struct stream){.entrance = {.gate = events->gate,
+                                           .clerks = events->clerks,
+                                           .caller = *caller,
+                                           .wanted = API_READ,
+                                           .touch = true,
+                                           .done = on_entered},
+                              .events = events,
+                              .exchange = exchange,
+                              .entering = true};
+    LIST_INSERT_HEAD(&events->streams, stream, link);
+    events->count++;
+    if (entrance_start(&stream->entrance))
+        return true;
+    stream_free(stream);
+    return false;
 }
 
 static void send_all(struct events *events, struct str text)
@@ -41,10 +108,25 @@ static void send_all(struct events *events, struct str text)
     events->silent_ms = 0;
     while (stream != NULL) {
         struct stream *next = LIST_NEXT(stream, link);
-        web_stream_send(stream->exchange, text); /* may end it */
+        if (stream->open && stream->exchange != NULL)
+            web_stream_send(stream->exchange, text); /* may end it */
         stream = next;
     }
 }
+
+static void enter_again(struct events *events)
+{
+    struct stream *stream;
+
+    LIST_FOREACH(stream, &events->streams, link)
+    {
+        stream->entered_ms += EVENTS_EVERY_MS;
+        if (stream->open && !stream->entering && stream->entered_ms >= EVENTS_ENTER_MS)
+            stream->entering = entrance_start(&stream->entrance);
+    }
+}
+
+/* ---- what they are told ---- */
 
 /* In the clerk's thread. */
 static void ask(struct errand *errand, struct desk *desk)
@@ -83,32 +165,20 @@ static void on_turn(void *arg)
     loop_timer_set(events->timer, EVENTS_EVERY_MS);
     events->silent_ms += EVENTS_EVERY_MS;
     if (!events->asking)
-        events->asking = clerk_submit(events->state, &events->errand);
+        events->asking = clerk_submit(events->clerks[CLERK_STATE], &events->errand);
     if (events->silent_ms >= EVENTS_PING_MS)
         send_all(events, STR(": ping\n\n"));
+    enter_again(events);
 }
 
-bool events_add(struct events *events, struct web_exchange *exchange)
-{
-    if (events->count >= EVENTS_MAX)
-        return false;
-    struct stream *stream = mem_alloc(sizeof(*stream));
-    *stream = (struct stream){.events = events, .exchange = exchange};
-    LIST_INSERT_HEAD(&events->streams, stream, link);
-    events->count++;
-    if (web_stream(exchange, on_gone, stream))
-        web_stream_send(exchange, STR("retry: 2000\n\n"));
-    loop_timer_set(events->timer, 0); /* who comes need not wait for the next turn */
-    return true;
-}
-
-struct events *events_create(struct event_base *base, struct clerk *state)
+struct events *events_create(struct event_base *base, struct gate *gate,
+                             struct clerk *const *clerks)
 {
     struct events *events = mem_alloc(sizeof(*events));
 
     events->errand = (struct errand){.run = ask, .done = on_answer};
-    events->base = base;
-    events->state = state;
+    events->gate = gate;
+    events->clerks = clerks;
     events->timer = loop_timer_create(base, on_turn, events);
     LIST_INIT(&events->streams);
     buf_init(&events->text, TEXT_MAX_BYTES);
@@ -121,5 +191,7 @@ void events_destroy(struct events *events)
         return;
     loop_timer_destroy(events->timer);
     buf_clear(&events->text);
+    while (!LIST_EMPTY(&events->streams))
+        stream_free(LIST_FIRST(&events->streams));
     free(events);
 }

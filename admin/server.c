@@ -1,6 +1,6 @@
 #include "admin/server.h"
 
-#include <sodium.h>
+#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,16 +8,16 @@
 #include "admin/alerter.h"
 #include "admin/api.h"
 #include "admin/assets.h"
-#include "admin/clerk.h"
+#include "admin/door.h"
 #include "admin/events.h"
 #include "admin/health.h"
 #include "admin/metrics_page.h"
 #include "admin/web.h"
 #include "base/log.h"
 #include "base/role.h"
-#include "base/url.h"
 
-enum { MAX_QUEUED = 64, ANSWER_MAX_BYTES = 32 * 1024 * 1024, ETAG_BYTES = 16 };
+/* Each verification of a password takes a tenth of a second and 64 MiB. */
+enum { MAX_QUEUED = 64, MAX_AT_DOOR = 8 };
 
 struct server {
     struct role_process process;
@@ -26,14 +26,8 @@ struct server {
     struct events *events;
     struct metrics_page *metrics;
     struct alerter *alerter;
-    char *prefix; /* of paths, from FEDPUSH_ADMIN_URL: "" or "/fedpush" */
+    struct gate gate;
 };
-
-static void too_busy(struct web_exchange *exchange)
-{
-    web_problem(exchange, 503, "too much is being asked at once: try again in some seconds",
-                STR("Retry-After: 5\r\n"));
-}
 
 /* ---- health ---- */
 
@@ -74,143 +68,89 @@ static void readyz(struct server *s, struct web_exchange *exchange)
     if (clerk_submit(s->clerks[CLERK_STATE], &ready->errand))
         return;
     free(ready);
-    too_busy(exchange);
+    question_too_busy(exchange);
 }
 
-static void metrics(struct server *s, struct web_exchange *exchange)
+/* ---- metrics ---- */
+
+struct scrape {
+    struct entrance entrance; /* first */
+    struct metrics_page *page;
+    struct web_exchange *exchange;
+};
+
+static void on_scraper_entered(struct entrance *entrance)
 {
-    if (!metrics_page_add(s->metrics, exchange))
-        too_busy(exchange);
+    struct scrape *scrape = (struct scrape *)entrance;
+    const struct entry *entry = &entrance->entry;
+
+    if (entry->verdict != GATE_IN)
+        web_problem(scrape->exchange, entry->status, entry->detail, STR_NULL);
+    else if (!metrics_page_add(scrape->page, scrape->exchange))
+        question_too_busy(scrape->exchange);
+    free(scrape);
+}
+
+static void metrics(struct server *s, struct web_exchange *exchange, const struct caller *caller)
+{
+    struct scrape *scrape = mem_alloc(sizeof(*scrape));
+
+    *scrape = (struct scrape){.entrance = {.gate = &s->gate,
+                                           .clerks = s->clerks,
+                                           .caller = *caller,
+                                           .wanted = API_READ,
+                                           .done = on_scraper_entered},
+                              .page = s->metrics,
+                              .exchange = exchange};
+    if (entrance_start(&scrape->entrance))
+        return;
+    free(scrape);
+    question_too_busy(exchange);
 }
 
 /* ---- the API ---- */
 
-/* One question to it: copies of what was asked, and the answer as it is sent. */
-struct question {
-    struct errand errand; /* first */
-    struct web_exchange *exchange;
-    char *method, *path, *query, *body, *who;
-    int status;
-    struct str content_type; /* a literal */
-    struct buf text;
-    char etag[2 * ETAG_BYTES + 3];
-};
-
-static void question_free(struct question *question)
+static void answer_api(struct desk *desk, const struct asked *asked, struct answer *answer)
 {
-    free(question->method);
-    free(question->path);
-    free(question->query);
-    free(question->body);
-    free(question->who);
-    buf_clear(&question->text);
-    free(question);
+    api_answer(desk, &asked->request, &answer->reply);
 }
 
-static void make_etag(struct question *question)
+static void no_such_route(struct web_exchange *exchange, int status)
 {
-    unsigned char hash[ETAG_BYTES];
-    char hex[2 * ETAG_BYTES + 1];
-
-    crypto_generichash(hash, sizeof(hash), (const unsigned char *)question->text.ptr,
-                       question->text.len, NULL, 0);
-    sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
-    memcpy(question->etag + 1, hex, sizeof(hex) - 1);
-    question->etag[0] = question->etag[sizeof(question->etag) - 2] = '"';
-}
-
-static int append(const char *bytes, size_t len, void *arg)
-{
-    buf_put(arg, bytes, len);
-    return 0;
-}
-
-/* In the clerk's thread, as is the making of text: ten thousand domains take a while. */
-static void ask(struct errand *errand, struct desk *desk)
-{
-    struct question *question = (struct question *)errand;
-    const struct api_request request = {.method = str_of(question->method),
-                                        .path = str_of(question->path),
-                                        .query = str_of(question->query),
-                                        .body = str_of(question->body),
-                                        .who = question->who};
-    struct api_reply reply = {0};
-
-    api_answer(desk, &request, &reply);
-    question->status = reply.status;
-    question->content_type = reply.content_type;
-    if (reply.content_type.len == 0)
-        question->content_type =
-            reply.status >= 400 ? STR("application/problem+json") : STR("application/json");
-    if (reply.body != NULL)
-        json_dump_callback(reply.body, append, &question->text, JSON_COMPACT);
-    json_decref(reply.body);
-    if (question->status == 200 && str_equal(request.method, STR("GET")))
-        make_etag(question);
-}
-
-static void on_asked(struct errand *errand)
-{
-    struct question *question = (struct question *)errand;
-    const struct web_reply reply = {.status = question->status,
-                                    .content_type = question->content_type,
-                                    .body = buf_str(&question->text),
-                                    .etag = str_of(question->etag)};
-
-    if (question->text.overflow)
-        web_problem(question->exchange, 500, "the answer is too long: ask for less", STR_NULL);
-    else
-        web_reply(question->exchange, &reply);
-    question_free(question);
-}
-
-/* HEAD is answered as GET; what sends it leaves the body out. */
-static struct str method_of(const struct web_request *request)
-{
-    bool head = str_equal(request->head->method, STR("HEAD"));
-    return head ? STR("GET") : request->head->method;
-}
-
-static void put_question(struct server *s, struct web_exchange *exchange,
-                         const struct web_request *request, struct str path, enum clerk_name name)
-{
-    struct question *question = mem_alloc(sizeof(*question));
-
-    *question = (struct question){.errand = {.run = ask, .done = on_asked},
-                                  .exchange = exchange,
-                                  .method = str_dup(method_of(request)),
-                                  .path = str_dup(path),
-                                  .query = str_dup(request->query),
-                                  .body = str_dup(request->body),
-                                  .who = str_dup(STR("nobody"))};
-    buf_init(&question->text, ANSWER_MAX_BYTES);
-    if (clerk_submit(s->clerks[name], &question->errand))
-        return;
-    question_free(question);
-    too_busy(exchange);
+    web_problem(exchange, status,
+                status == 405 ? "this path has other methods: see /api/v1/openapi.json"
+                              : "there is nothing here: see /api/v1/openapi.json",
+                STR_NULL);
 }
 
 static void api(struct server *s, struct web_exchange *exchange, const struct web_request *request,
-                struct str path)
+                const struct caller *caller, struct str path)
 {
-    enum api_right right = API_READ;
+    struct str method = caller->changes ? request->head->method : STR("GET");
+    struct route route = {.answer = answer_api};
     int status = 404;
 
-    if (str_equal(path, STR("/events")) && str_equal(request->head->method, STR("GET"))) {
-        if (!events_add(s->events, exchange))
-            too_busy(exchange);
+    if (!caller->changes && str_equal(path, STR("/events"))) {
+        if (!events_add(s->events, exchange, caller))
+            question_too_busy(exchange);
         return;
     }
-    enum clerk_name name = api_route(method_of(request), path, &right, &status);
-    if (name == CLERKS)
-        web_problem(exchange, status,
-                    status == 405 ? "this path has other methods: see /api/v1/openapi.json"
-                                  : "there is nothing here: see /api/v1/openapi.json",
-                    STR_NULL);
-    else if (right == API_ACT)
-        web_problem(exchange, 403, "the page is read-only until a login is configured", STR_NULL);
-    else
-        put_question(s, exchange, request, path, name);
+    if (!caller->changes && str_equal(path, STR("/login/mastodon"))) {
+        door_send_to_mastodon(&s->gate, exchange);
+        return;
+    }
+    if (door_route(method, path, &route, &status)) {
+        if (status != 0)
+            no_such_route(exchange, status);
+    } else {
+        route.clerk = api_route(method, path, &route.right, &status);
+        if (route.clerk == CLERKS)
+            no_such_route(exchange, status);
+        else
+            status = 0;
+    }
+    if (status == 0)
+        question_put(&s->gate, s->clerks, exchange, request, path, caller, &route);
 }
 
 /* ---- the page ---- */
@@ -235,33 +175,47 @@ static void page(struct web_exchange *exchange, struct str path)
 /* Everything in the page is relative to its address, which ends in a slash. */
 static void redirect_to_page(struct server *s, struct web_exchange *exchange)
 {
-    char *location = mem_printf("Location: %s/\r\n", s->prefix);
+    char *location = mem_printf("Location: %s/\r\n", s->gate.rules.prefix);
     const struct web_reply reply = {.status = 308, .fields = str_of(location)};
 
     web_reply(exchange, &reply);
     free(location);
 }
 
-static void on_request(void *arg, struct web_exchange *exchange, const struct web_request *request)
+/* What load balancers and monitors ask, under whatever name. */
+static bool health(struct server *s, struct web_exchange *exchange, struct str path)
 {
-    static const struct str base = {"/api/v1", 7};
-    struct server *s = arg;
-    struct str path = request->path;
-    bool reads = str_equal(method_of(request), STR("GET"));
-
-    if (!request->peer->loopback)
-        web_problem(exchange, 403, "without a login the page is for this machine only", STR_NULL);
-    else if (str_starts_with(path, base) && path.len > base.len && path.ptr[base.len] == '/')
-        api(s, exchange, request, str_slice(path, base.len));
-    else if (!reads)
-        web_problem(exchange, 405, "only GET and HEAD are for pages", STR("Allow: GET, HEAD\r\n"));
-    else if (str_equal(path, STR("/healthz")))
+    if (str_equal(path, STR("/healthz")))
         reply_text(exchange, 200, "alive\n");
     else if (str_equal(path, STR("/readyz")))
         readyz(s, exchange);
+    else
+        return false;
+    return true;
+}
+
+static void on_request(void *arg, struct web_exchange *exchange, const struct web_request *request)
+{
+    static const struct str base = {"/api/v1", sizeof("/api/v1") - 1};
+    struct server *s = arg;
+    struct str path = request->path;
+    struct caller caller;
+    int status;
+
+    const char *detail = gate_look(&s->gate, request, &caller, &status);
+    if (!caller.changes && health(s, exchange, path))
+        return;
+    if (status != 0)
+        web_problem(exchange, status, detail, STR_NULL);
+    else if (!caller.changes && str_equal(path, STR("/api/v1/openapi.json")))
+        page(exchange, STR("/openapi.json"));
+    else if (str_starts_with(path, base) && path.len > base.len && path.ptr[base.len] == '/')
+        api(s, exchange, request, &caller, str_slice(path, base.len));
+    else if (caller.changes)
+        web_problem(exchange, 405, "only GET and HEAD are for pages", STR("Allow: GET, HEAD\r\n"));
     else if (str_equal(path, STR("/metrics")))
-        metrics(s, exchange);
-    else if (s->prefix[0] != '\0' && str_equal(path, str_of(s->prefix)))
+        metrics(s, exchange, &caller);
+    else if (s->gate.rules.prefix[0] != '\0' && str_equal(path, str_of(s->gate.rules.prefix)))
         redirect_to_page(s, exchange);
     else
         page(exchange, path);
@@ -269,47 +223,38 @@ static void on_request(void *arg, struct web_exchange *exchange, const struct we
 
 /* ---- the role ---- */
 
-/* The path of FEDPUSH_ADMIN_URL without a slash at its end. */
-static char *prefix_of(const struct config *config)
-{
-    struct url url;
-
-    if (config->admin_url[0] == '\0' || url_parse(&url, str_of(config->admin_url), NULL) != FP_OK)
-        return str_dup(STR_NULL);
-    struct str path = url.path;
-    while (path.len > 0 && path.ptr[path.len - 1] == '/')
-        path.len--;
-    char *prefix = str_dup(path);
-    url_clear(&url);
-    return prefix;
-}
-
 static bool start_clerks(struct server *s, struct err *err)
 {
     for (int name = 0; name < CLERKS; name++) {
         s->clerks[name] = clerk_create(s->process.base, &s->process.config, (enum clerk_name)name,
-                                       MAX_QUEUED, err);
+                                       name == CLERK_DOOR ? MAX_AT_DOOR : MAX_QUEUED, err);
         if (s->clerks[name] == NULL)
             return false;
     }
     return true;
 }
 
+static bool is_proxy(void *arg, const struct web_peer *peer)
+{
+    const struct server *s = arg;
+    return visit_is_proxy(&s->gate.rules, peer);
+}
+
 static void on_start(void *arg)
 {
     struct server *s = arg;
     const struct config *config = &s->process.config;
-    struct web_options options = {.handler = on_request, .arg = s};
-    struct err err;
+    struct web_options options = {.handler = on_request, .is_proxy = is_proxy, .arg = s};
+    struct err err = {.message = "FEDPUSH_ADMIN_LISTEN is no address"};
 
     if (!listen_parse(&options.address, str_of(config->admin_listen)) || !start_clerks(s, &err)) {
         log_event(LOG_LEVEL_ERROR, "no page", LOG_TEXT("reason", err.message));
         role_exit(&s->process, FP_EXIT_CONFIG);
         return;
     }
-    s->prefix = prefix_of(config);
-    options.prefix = str_of(s->prefix);
-    s->events = events_create(s->process.base, s->clerks[CLERK_STATE]);
+    gate_init(&s->gate, config);
+    options.prefix = str_of(s->gate.rules.prefix);
+    s->events = events_create(s->process.base, &s->gate, s->clerks);
     s->metrics = metrics_page_create(s->process.base, s->clerks[CLERK_STATE],
                                      s->clerks[CLERK_RECORDS], getppid());
     s->alerter = alerter_create(s->process.base, config, s->clerks);
@@ -330,6 +275,7 @@ int admin_main(void)
     static const struct role_handlers handlers = {on_start, on_peer, NULL, NULL, NULL};
     static struct server server;
 
+    curl_global_init(CURL_GLOBAL_DEFAULT); /* before there are threads */
     int exit_code = role_run(&server.process, ROLE_ADMIN, 0, &handlers, &server);
     web_destroy(server.web);
     /* A clerk may be waiting for an answer, and nothing that it holds is worth waiting for it. */

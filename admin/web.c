@@ -15,6 +15,7 @@
 #include "admin/web_status.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "sig/date.h"
 
 enum { BACKLOG = 128, SOCKET_MODE = 0660 };
 
@@ -114,11 +115,9 @@ static void connection_gone(struct web_exchange *c)
 static void put_head(struct evbuffer *out, const struct web_exchange *c,
                      const struct web_reply *reply, int status)
 {
-    char date[64];
-    struct tm parts;
-    time_t now = time(NULL);
+    char date[DATE_BYTES];
 
-    strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &parts));
+    date_format(time(NULL), date);
     evbuffer_add_printf(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n%s", status, web_status_text(status),
                         date, hardening);
     evbuffer_add_printf(out, "Cache-Control: %s\r\n",
@@ -216,6 +215,11 @@ bool web_stream(struct web_exchange *c, web_gone_fn *gone, void *arg)
     put_head(bufferevent_get_output(c->bev), c, &reply, 200);
     evbuffer_add(bufferevent_get_output(c->bev), "\r\n", 2);
     return true;
+}
+
+void web_stream_end(struct web_exchange *c)
+{
+    connection_gone(c);
 }
 
 void web_stream_send(struct web_exchange *c, struct str bytes)

@@ -92,6 +92,8 @@ void web_problem(struct web_exchange *exchange, int status, const char *detail, 
  * the stream is no more then. False: that has happened already. */
 typedef void web_gone_fn(void *arg);
 bool web_stream(struct web_exchange *exchange, web_gone_fn *gone, void *arg);
+/* Ends it from our side; `gone` is called. */
+void web_stream_end(struct web_exchange *exchange);
 void web_stream_send(struct web_exchange *exchange, struct str bytes);
 
 #endif

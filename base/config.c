@@ -9,6 +9,7 @@
 #include "base/listen.h"
 #include "base/mail_address.h"
 #include "base/mastodon.h"
+#include "base/network.h"
 #include "base/proxy.h"
 #include "base/secret.h"
 #include "base/url.h"
@@ -345,6 +346,20 @@ static bool is_base_url(const char *text)
     return plain;
 }
 
+static bool are_proxies(struct str list)
+{
+    struct network network;
+    struct str word;
+    size_t count = 0;
+
+    while ((word = network_next_word(&list)).len > 0) {
+        if (++count > CONFIG_MAX_TRUSTED_PROXIES ||
+            (!str_equal(word, STR("unix")) && !network_parse(&network, word)))
+            return false;
+    }
+    return true;
+}
+
 static enum fp_err refuse_oauth(const struct config *config, const struct dotenv *dotenv,
                                 struct err *err)
 {
@@ -380,6 +395,11 @@ static enum fp_err refuse_admin(const struct config *config, const struct dotenv
         return refuse(dotenv, "FEDPUSH_ADMIN_PASSWORD_HASH", err,
                       "is not what `fedpush password` prints ($argon2id$…; in a file between "
                       "single quotes)");
+    if (!are_proxies(str_of(config->admin_trusted_proxies)))
+        return refuse(
+            dotenv, "FEDPUSH_ADMIN_TRUSTED_PROXIES", err,
+            "has what is neither an address, a network like 10.0.0.0/8, nor the word unix, "
+            "or more than 64 of them");
     return refuse_oauth(config, dotenv, err);
 }
 

@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "base/str.h"
 
+enum { CONFIG_MAX_TRUSTED_PROXIES = 64 };
+
 struct mastodon_version {
     int major, minor, patch;
     char text[64];    /* as in the User-Agent: "4.5.15+glitch" */
@@ -95,7 +97,7 @@ struct config {
     char *admin_oauth_id;      /* FEDPUSH_ADMIN_OAUTH_ID and …_SECRET: both or none */
     char *admin_oauth_secret;
     char *admin_oauth_url;       /* FEDPUSH_ADMIN_OAUTH_URL, "": https:// web_domain */
-    char *admin_trusted_proxies; /* FEDPUSH_ADMIN_TRUSTED_PROXIES */
+    char *admin_trusted_proxies; /* FEDPUSH_ADMIN_TRUSTED_PROXIES; "unix": of a Unix socket */
     /* alerts */
     char *alert_mail;           /* FEDPUSH_ALERT_MAIL: recipients, "ADDRESS,…" */
     char *alert_webhook;        /* FEDPUSH_ALERT_WEBHOOK; its path may be a secret */

@@ -23,6 +23,8 @@ void keys_init(struct keys *keys, struct str redis_namespace)
     keys->machines = keys_prefixed(keys, STR("fedpush:machines"));
     keys->policies = keys_prefixed(keys, STR("fedpush:policies"));
     keys->audit = keys_prefixed(keys, STR("fedpush:audit"));
+    keys->logouts = keys_prefixed(keys, STR("fedpush:logouts"));
+    keys->tokens = keys_prefixed(keys, STR("fedpush:tokens"));
     keys->queues = keys_prefixed(keys, STR("queues"));
     keys->queue_push = keys_prefixed(keys, STR("queue:push"));
     keys->queue_pull = keys_prefixed(keys, STR("queue:pull"));
@@ -47,6 +49,8 @@ void keys_clear(struct keys *keys)
     free(keys->machines);
     free(keys->policies);
     free(keys->audit);
+    free(keys->logouts);
+    free(keys->tokens);
     free(keys->queues);
     free(keys->queue_push);
     free(keys->queue_pull);
@@ -54,6 +58,11 @@ void keys_clear(struct keys *keys)
     free(keys->schedule);
     free(keys->dead);
     free(keys->processes);
+}
+
+char *keys_session(const struct keys *keys, struct str hash)
+{
+    return mem_printf("%sfedpush:session:%.*s", keys->prefix, STR_ARG(hash));
 }
 
 char *keys_claimed(const struct keys *keys, struct str identity)

@@ -36,6 +36,10 @@
  *                     change: Redis TIME in microseconds
  * fedpush:audit       hash: id -> what an admin did, a line each: version, who, action, name,
  *                     detail; waits here until it stands in PostgreSQL
+ * fedpush:session:HASH  string: who is signed in to the page (admin/logins.h), by the SHA-256 of
+ * the cookie's token; expires fedpush:logouts     hash: who -> Redis TIME in microseconds of "log
+ * out everywhere": what was signed in before counts no more fedpush:tokens      hash: SHA-256 of a
+ * token of the API -> whose it is (admin/tokens.h)
  */
 #ifndef FEDPUSH_SCHED_KEYS_H
 #define FEDPUSH_SCHED_KEYS_H
@@ -56,6 +60,8 @@ struct keys {
     char *machines;
     char *policies;
     char *audit;
+    char *logouts;
+    char *tokens;
     char *queues;     /* Sidekiq's set of queue names */
     char *queue_push; /* "queue:push" */
     char *queue_pull; /* "queue:pull" */
@@ -74,6 +80,7 @@ char *keys_ledger(const struct keys *keys, struct str identity);
 char *keys_probe(const struct keys *keys, struct str host);
 char *keys_booked(const struct keys *keys, struct str host);
 char *keys_pairs(const struct keys *keys, struct str host);
+char *keys_session(const struct keys *keys, struct str hash);
 char *keys_drain(const struct keys *keys, struct str identity);
 char *keys_answers(const struct keys *keys, struct str host);
 char *keys_queue(const struct keys *keys, struct str queue_name);

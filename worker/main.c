@@ -237,6 +237,10 @@ static int dispatch(const struct command_line *line)
         return with_config(line, command_deliver);
     case COMMAND_HANDBACK:
         return with_config(line, command_handback);
+    case COMMAND_PASSWORD:
+        return command_password(line->argc);
+    case COMMAND_TOKEN:
+        return with_config(line, command_token);
     case COMMAND_COMPLETION:
         return print_completion(line);
     case COMMAND_MANUAL:

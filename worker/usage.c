@@ -142,6 +142,17 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                           "  --own     those of this machine (FEDPUSH_RUNTIME_DIR), at once;\n"
                           "            `fedpush run` must have ended\n"
                           "  IDENTITY  those of these, as `fedpush status` names them\n"},
+    [COMMAND_PASSWORD] =
+        {"password", "", "make the setting for the page's login",
+         "Asks for a password twice, or reads one line when standard input is no\n"
+         "terminal, and prints FEDPUSH_ADMIN_PASSWORD_HASH=… for the configuration.\n"
+         "`fedpush run` must be restarted then. Needs no configuration.\n"},
+    [COMMAND_TOKEN] =
+        {"token", "create NAME [--full] | list [--json] | revoke NAME",
+         "tokens of the API, for programs",
+         "A program shows one as `Authorization: Bearer fp_…`. A token may read, or with\n"
+         "--full do all that the page can. It is shown once, and known by its hash\n"
+         "afterwards. Revoked at once. Needs Redis only.\n"},
     [COMMAND_COMPLETION] = {"completion", "bash|zsh|fish", "print what completes a command line",
                             "Packages install it; by hand, for bash:\n"
                             "source <(fedpush completion bash)\n"

@@ -80,3 +80,20 @@ CREATE TABLE account_deletion_requests (
     updated_at timestamp(6) without time zone NOT NULL
 );
 
+-- Who signs in, as far as it tells whether somebody administers the server.
+CREATE TABLE user_roles (
+    id bigserial PRIMARY KEY,
+    name varchar NOT NULL DEFAULT '',
+    permissions bigint NOT NULL DEFAULT 0
+);
+
+CREATE TABLE users (
+    id bigserial PRIMARY KEY,
+    email varchar NOT NULL DEFAULT '',
+    encrypted_password varchar NOT NULL DEFAULT '',
+    confirmed_at timestamp without time zone,
+    account_id bigint NOT NULL,
+    disabled boolean NOT NULL DEFAULT false,
+    approved boolean NOT NULL DEFAULT true,
+    role_id bigint
+);

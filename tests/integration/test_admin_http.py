@@ -1,52 +1,14 @@
-"""The admin process: its server, and who gets in."""
+"""The admin process: its server's bounds, and how it lives and dies."""
 
-import json
 import signal
 import socket
-import urllib.error
-import urllib.request
+import threading
+import time
 
 import pytest
+from admin_page import Page
 from jobs import delivery, push, wait_settled
 from servers import free_port, wait_for
-
-
-class Page:
-    """A client of one machine's page."""
-
-    def __init__(self, port):
-        self.port = port
-
-    def ask(self, path, method="GET", body=None, **fields):
-        """(status, header fields, body)"""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", method=method, data=body)
-        for name, value in fields.items():
-            request.add_header(name.replace("_", "-"), value)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, answer.headers, answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.headers, error.read()
-
-    def answers(self):
-        try:
-            return self.ask("/healthz")[0] == 200
-        except OSError:
-            return False
-
-    def raw(self, sent, seconds=30):
-        """All that comes back for these bytes until the other side closes."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as client:
-            client.sendall(sent)
-            received = b""
-            while True:
-                try:
-                    data = client.recv(65536)
-                except ConnectionResetError:
-                    return received
-                if not data:
-                    return received
-                received += data
 
 
 @pytest.fixture
@@ -55,7 +17,7 @@ def pages(machines):
 
     def make(**settings):
         port = free_port()
-        machine = machines(FEDPUSH_ADMIN_LISTEN=f"127.0.0.1:{port}", **settings)
+        machine = machines(FEDPUSH_ADMIN_LISTEN=f"127.0.0.1:{port}", **{"FEDPUSH_WORKERS": 1, **settings})
         page = Page(port)
         wait_for(page.answers, 30, "the page answers")
         return machine, page
@@ -65,18 +27,142 @@ def pages(machines):
 
 def test_it_serves_pages_and_health(pages):
     machine, page = pages()
-    status, fields, body = page.ask("/")
-    assert status == 200 and fields["Content-Type"] == "text/html; charset=utf-8" and b"fedpush" in body
-    assert "default-src 'none'" in fields["Content-Security-Policy"] and "unsafe" not in str(fields)
-    assert page.ask("/", If_None_Match=fields["ETag"])[0] == 304
-    status, heads, body = page.ask("/", method="HEAD")
-    assert status == 200 and body == b"" and heads["Content-Length"] == fields["Content-Length"]
-    wait_for(lambda: page.ask("/readyz")[0] == 200, 30, "the machine is ready")
-    assert page.ask("/nothing")[0] == 404
-    status, fields, body = page.ask("/api/v1/nothing")
-    assert status == 404 and fields["Content-Type"] == "application/problem+json"
-    assert json.loads(body)["status"] == 404 and fields["Cache-Control"] == "no-store"
+    answer = page.ask("/")
+    assert answer.status == 200 and answer.fields["Content-Type"].startswith("text/html")
+    assert "default-src 'none'" in answer.fields["Content-Security-Policy"] and "unsafe" not in str(answer.fields)
+    assert answer.fields["X-Content-Type-Options"] == "nosniff" and answer.fields["Referrer-Policy"] == "no-referrer"
+    assert page.ask("/", If_None_Match=answer.fields["ETag"]).status == 304
+    head = page.ask("/", "HEAD")
+    assert head.status == 200 and head.body == b"" and head.fields["Content-Length"] == answer.fields["Content-Length"]
+    wait_for(lambda: page.ask("/readyz").status == 200, 30, "the machine is ready")
+    assert page.ask("/nothing").status == 404
+    answer = page.ask("/api/v1/nothing")
+    assert answer.status == 404 and answer.fields["Content-Type"] == "application/problem+json"
+    assert answer.json()["status"] == 404 and answer.fields["Cache-Control"] == "no-store"
+    assert page.ask("/healthz", "POST", {}).status == 405
     assert machine.roles("admin")
+
+
+def head(*lines):
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+HOST = "Host: localhost"
+
+
+class Drip(threading.Thread):
+    """A request that comes a byte at a time."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port = port
+        self.received, self.seconds = b"", None
+        self.start()
+
+    def run(self):
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as slow:
+            started = time.monotonic()
+            slow.sendall(b"GET / HTTP/1.1\r\n")
+            slow.settimeout(0.5)
+            while not self.received:
+                slow.sendall(b"X")
+                try:
+                    self.received = slow.recv(100)
+                except TimeoutError:
+                    pass
+            self.seconds = time.monotonic() - started
+
+
+def check_paths(page):
+    for path in ("/../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/a/%2E./b", "/%5c..%5cetc", "/%00", "/%zz", "/a%0d%0ab",
+                 "/api/v1/../../etc/passwd", "index.html", "http://localhost/"):
+        assert page.raw(head(f"GET {path} HTTP/1.1", HOST, "Connection: close")).startswith(b"HTTP/1.1 400 "), path
+
+
+def check_heads(page):
+    wrong = {
+        head("GET / HTTP/1.1", HOST, f"X: {'x' * 20000}"): 431,
+        head("GET / HTTP/1.1", HOST, *[f"X{i}: x" for i in range(200)]): 431,
+        head("POST /api/v1/login HTTP/1.1", HOST, "Content-Length: 70000"): 413,
+        head("POST /api/v1/login HTTP/1.1", HOST, "Transfer-Encoding: chunked"): 501,
+        head("POST / HTTP/1.1", HOST, "Content-Length: 1", "Content-Length: 2"): 400,
+        head("POST / HTTP/1.1", HOST, "Content-Length: -1"): 400,
+        head("GET / HTTP/1.1", HOST, "Host: other"): 400,
+        head("GET / HTTP/1.1", HOST, " folded: x"): 400,
+        head("GET / HTTP/1.1", HOST, "Name : x"): 400,
+        head("GET / HTTP/1.1", "Host: a\nX: y"): 400,
+        head("GET / HTTP/2.0", HOST): 505,
+        head("nonsense"): 400,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n": 400,
+    }
+    for request, status in wrong.items():
+        received = page.raw(request)
+        assert received.startswith(f"HTTP/1.1 {status} ".encode()), (request[:80], received[:80])
+        assert b"Content-Security-Policy" in received and b"application/problem+json" in received
+    both = page.raw(head("GET /healthz HTTP/1.1", HOST) +
+                    head("GET /nothing HTTP/1.1", f"Host: localhost:{page.port}", "Connection: close"))
+    assert both.startswith(b"HTTP/1.1 200 ") and both.count(b"HTTP/1.1 404 ") == 1  # one after another
+
+
+def check_streams(page):
+    request = head("GET /api/v1/events HTTP/1.1", f"Host: localhost:{page.port}")
+
+    def stream():
+        client = socket.create_connection(("127.0.0.1", page.port), timeout=60)
+        client.sendall(request)
+        if client.recv(100).startswith(b"HTTP/1.1 200 "):
+            streams.append(client)
+            return True
+        client.close()
+        return False
+
+    streams = []
+    assert all(stream() for _ in range(32)) and not stream()
+    streams.pop().close()
+    wait_for(stream, 30, "there is room again")
+    for client in streams:
+        client.close()
+
+
+def gone(client):
+    try:
+        return client.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def check_crowd(page):
+    crowd = []
+    for _ in range(1000):
+        client = socket.create_connection(("127.0.0.1", page.port), timeout=60)
+        client.setblocking(False)
+        crowd.append(client)
+    closed = set()
+
+    def refused():
+        closed.update(client for client in crowd if client not in closed and gone(client))
+        return len(closed) >= 1000 - 256
+
+    wait_for(refused, 30, "all but 256 are refused")
+    assert len(closed) < 1000 - 200
+    for client in crowd:
+        client.close()
+    wait_for(page.answers, 30, "it answers again")
+
+
+def test_wrong_huge_slow_and_many_requests_do_no_harm(pages):
+    machine, page = pages()
+    admin = machine.roles("admin")
+    drip = Drip(page.port)
+    check_paths(page)
+    check_heads(page)
+    check_streams(page)
+    check_crowd(page)
+    drip.join(60)
+    assert drip.received.startswith(b"HTTP/1.1 408 ") and drip.seconds > 9
+    assert machine.roles("admin") == admin and page.answers()
 
 
 def test_its_death_and_a_taken_address_touch_no_delivery(pages, machines, world):
@@ -113,7 +199,7 @@ def test_a_unix_socket_and_no_page_at_all(machines, tmp_path):
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(30)
         client.connect(str(path))
-        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        client.sendall(head("GET /api/v1/me HTTP/1.1", HOST, "Connection: close"))
         assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
     machine.stop()
     assert not path.exists()

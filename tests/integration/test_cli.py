@@ -14,8 +14,8 @@ from machine import BINARY, DOMAIN, environment, fedpush
 from servers import free_port, wait_for
 
 COMMANDS = ["run", "check", "setup", "status", "stats", "top", "pause", "resume", "drain", "domain",
-            "jobs", "trace", "alert", "rehearse", "deliver", "handback", "completion", "manual",
-            "version"]
+            "jobs", "trace", "alert", "rehearse", "deliver", "handback", "password", "token",
+            "completion", "manual", "version"]
 STRANGER = "elsewhere:77:abcdefabcdef"
 
 

@@ -101,9 +101,12 @@ def test_the_printed_roles_suffice_and_can_do_nothing_else(world, roles, mastodo
                                         "private_key")}
     assert do == set()
     read, do = readable(world, "fedpush_scheduler")
-    assert {table for table, _ in read} == {"accounts", "follows", "unavailable_domains", "account_deletion_requests"}
+    assert {table for table, _ in read} == {"accounts", "follows", "unavailable_domains", "account_deletion_requests",
+                                            "users", "user_roles"}
     assert {name for table, name in read if table == "accounts"} == {
-        "id", "username", "uri", "id_scheme", "domain", "inbox_url", "shared_inbox_url"}
+        "id", "username", "uri", "id_scheme", "domain", "inbox_url", "shared_inbox_url", "suspended_at"}
+    assert {name for table, name in read if table == "users"} == {
+        "account_id", "role_id", "disabled", "approved", "confirmed_at"}
     assert {right for table, right in do if table == "public.unavailable_domains"} == {"INSERT", "DELETE"}
     assert {table.split(".")[0] for table, _ in do if table != "public.unavailable_domains"} == {"fedpush"}
 

@@ -1,0 +1,188 @@
+#include "admin/question.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/web_status.h"
+#include "base/secret.h"
+
+enum { ANSWER_MAX_BYTES = 32 * 1024 * 1024, FIELDS_MAX_BYTES = 8192, ETAG_BYTES = 16 };
+
+/* Copies of what was asked, and the answer as it is sent. */
+struct question {
+    struct entrance entrance; /* first; its errand is the answer's, too */
+    struct web_exchange *exchange;
+    struct route route;
+    char *method, *path, *query, *body, *login_cookie, *content_type;
+    struct answer answer;
+    char etag[2 * ETAG_BYTES + 3];
+};
+
+static void question_free(struct question *question)
+{
+    free(question->method);
+    free(question->path);
+    free(question->query);
+    secret_free(question->body); /* perhaps a password */
+    free(question->login_cookie);
+    free(question->content_type);
+    buf_clear(&question->answer.text);
+    buf_clear(&question->answer.fields);
+    free(question);
+}
+
+void question_too_busy(struct web_exchange *exchange)
+{
+    web_problem(exchange, 503, "too much is being asked at once: try again in some seconds",
+                STR("Retry-After: 5\r\n"));
+}
+
+void answer_problem(struct answer *answer, int status, const char *detail)
+{
+    answer->reply = (struct api_reply){.status = status};
+    buf_reset(&answer->text);
+    web_problem_put(&answer->text, status, detail);
+}
+
+/* ---- in the clerk's thread ---- */
+
+static int append(const char *bytes, size_t len, void *arg)
+{
+    buf_put(arg, bytes, len);
+    return 0;
+}
+
+static void make_etag(struct question *question)
+{
+    unsigned char hash[ETAG_BYTES];
+    char hex[2 * ETAG_BYTES + 1];
+
+    crypto_generichash(hash, sizeof(hash), (const unsigned char *)question->answer.text.ptr,
+                       question->answer.text.len, NULL, 0);
+    sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
+    memcpy(question->etag + 1, hex, sizeof(hex) - 1);
+    question->etag[0] = question->etag[sizeof(question->etag) - 2] = '"';
+}
+
+/* The text is made here, too: that of ten thousand domains takes a while. */
+static void run(struct errand *errand, struct desk *desk)
+{
+    struct question *question = (struct question *)errand;
+    struct answer *answer = &question->answer;
+    const struct entrance *entrance = &question->entrance;
+    const struct asked asked = {.request = {.method = str_of(question->method),
+                                            .path = str_of(question->path),
+                                            .query = str_of(question->query),
+                                            .body = str_of(question->body),
+                                            .who = entrance->entry.who},
+                                .gate = entrance->gate,
+                                .caller = &entrance->caller,
+                                .entry = &entrance->entry,
+                                .login_cookie = str_of(question->login_cookie),
+                                .content_type = str_of(question->content_type)};
+
+    question->route.answer(desk, &asked, answer);
+    if (answer->reply.body != NULL)
+        json_dump_callback(answer->reply.body, append, &answer->text, JSON_COMPACT);
+    json_decref(answer->reply.body);
+    answer->reply.body = NULL;
+    if (answer->reply.status == 200 && !entrance->caller.changes && answer->text.len > 0)
+        make_etag(question);
+}
+
+/* ---- on the loop ---- */
+
+static void on_answered(struct errand *errand)
+{
+    struct question *question = (struct question *)errand;
+    const struct answer *answer = &question->answer;
+    const struct caller *caller = &question->entrance.caller;
+    struct gate *gate = question->entrance.gate;
+    int status = answer->reply.status;
+    struct web_reply reply = {.status = status,
+                              .content_type = answer->reply.content_type,
+                              .body = buf_str(&answer->text),
+                              .etag = str_of(question->etag),
+                              .fields = buf_str(&answer->fields)};
+
+    if (answer->signed_in)
+        attempts_right(&gate->attempts, caller->family, caller->address,
+                       clock_mono_ms(&gate->clock));
+    if (reply.content_type.len == 0 && answer->text.len > 0)
+        reply.content_type =
+            status >= 400 ? STR("application/problem+json") : STR("application/json");
+    if (answer->text.overflow)
+        web_problem(question->exchange, 500, "the answer is too long: ask for less", STR_NULL);
+    else
+        web_reply(question->exchange, &reply);
+    question_free(question);
+}
+
+static void on_entered(struct entrance *entrance)
+{
+    struct question *question = (struct question *)entrance;
+    const struct entry *entry = &entrance->entry;
+
+    if (entry->verdict != GATE_IN && !question->route.anonymous) {
+        web_problem(question->exchange, entry->status, entry->detail, STR_NULL);
+        question_free(question);
+        return;
+    }
+    entrance->errand = (struct errand){.run = run, .done = on_answered};
+    if (clerk_submit(entrance->clerks[question->route.clerk], &entrance->errand))
+        return;
+    question_too_busy(question->exchange);
+    question_free(question);
+}
+
+/* HEAD is answered as GET; what sends it leaves the body out. */
+static struct str method_of(const struct web_request *request)
+{
+    bool head = str_equal(request->head->method, STR("HEAD"));
+    return head ? STR("GET") : request->head->method;
+}
+
+static bool may_try(struct gate *gate, struct web_exchange *exchange, const struct caller *caller)
+{
+    int64_t wait_ms = attempts_begin(&gate->attempts, caller->family, caller->address,
+                                     clock_mono_ms(&gate->clock));
+
+    if (wait_ms == 0)
+        return true;
+    char *field = mem_printf("Retry-After: %lld\r\n", (long long)((wait_ms + 999) / 1000));
+    web_problem(exchange, 429, "too many attempts: wait as long as Retry-After says",
+                str_of(field));
+    free(field);
+    return false;
+}
+
+void question_put(struct gate *gate, struct clerk *const *clerks, struct web_exchange *exchange,
+                  const struct web_request *request, struct str path, const struct caller *caller,
+                  const struct route *route)
+{
+    if (route->limited && !may_try(gate, exchange, caller))
+        return;
+    struct question *question = mem_alloc(sizeof(*question));
+    *question = (struct question){.entrance = {.gate = gate,
+                                               .clerks = clerks,
+                                               .caller = *caller,
+                                               .wanted = route->right,
+                                               .touch = true,
+                                               .done = on_entered},
+                                  .exchange = exchange,
+                                  .route = *route,
+                                  .method = str_dup(method_of(request)),
+                                  .path = str_dup(path),
+                                  .query = str_dup(request->query),
+                                  .body = str_dup(request->body),
+                                  .login_cookie = str_dup(gate_cookie(request->head, "-login")),
+                                  .content_type =
+                                      str_dup(web_head_field(request->head, STR("Content-Type")))};
+    buf_init(&question->answer.text, ANSWER_MAX_BYTES);
+    buf_init(&question->answer.fields, FIELDS_MAX_BYTES);
+    if (entrance_start(&question->entrance))
+        return;
+    question_too_busy(exchange);
+    question_free(question);
+}

@@ -1,0 +1,212 @@
+#include "admin/tokens.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct listing {
+    json_t *tokens; /* objects with their "hash" */
+    struct token found;
+    bool is_found;
+};
+
+bool token_name_is_valid(struct str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '.' || c == '-' || c == '_';
+        if (!plain)
+            return false;
+    }
+    return name.len > 0 && name.len < TOKEN_NAME_BYTES;
+}
+
+static bool parse(struct str text, struct token *token)
+{
+    json_t *object = json_loadb(text.ptr, text.len, 0, NULL);
+    const char *name = NULL;
+    const char *right = NULL;
+    json_int_t created_s = 0;
+    bool good = object != NULL &&
+                json_unpack(object, "{s:s, s:s, s:I}", "name", &name, "right", &right, "created_at",
+                            &created_s) == 0 &&
+                token_name_is_valid(str_of(name));
+
+    if (good) {
+        *token = (struct token){.right = strcmp(right, "act") == 0 ? API_ACT : API_READ,
+                                .created_s = created_s};
+        snprintf(token->name, sizeof(token->name), "%s", name);
+    }
+    json_decref(object);
+    return good;
+}
+
+static json_t *token_json(const struct token *token)
+{
+    return json_pack("{s:s, s:s, s:I}", "name", token->name, "right",
+                     token->right == API_ACT ? "act" : "read", "created_at",
+                     (json_int_t)token->created_s);
+}
+
+static bool command(struct session *session, size_t count, const struct str *words, reply_fn *fn,
+                    void *arg, struct err *err)
+{
+    struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
+    return redis != NULL && session_command(session, redis, count, words, fn, arg, err);
+}
+
+static void on_all(void *arg, const redisReply *reply)
+{
+    struct listing *listing = arg;
+    struct token token;
+
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
+        const redisReply *text = reply->element[i + 1];
+        if (!parse((struct str){text->str, text->len}, &token))
+            continue;
+        json_t *object = token_json(&token);
+        json_object_set_new(object, "hash", json_string(reply->element[i]->str));
+        json_array_append_new(listing->tokens, object);
+    }
+}
+
+/* With their hashes. */
+static json_t *read_all(struct session *session, struct err *err)
+{
+    const struct str words[] = {STR("HGETALL"), str_of(session->keys.tokens)};
+    struct listing listing = {.tokens = json_array()};
+
+    if (command(session, 2, words, on_all, &listing, err))
+        return listing.tokens;
+    json_decref(listing.tokens);
+    return NULL;
+}
+
+static const char *hash_of(const json_t *tokens, struct str name)
+{
+    const json_t *token;
+    size_t i;
+
+    json_array_foreach(tokens, i, token)
+    {
+        if (str_equal(str_of(json_string_value(json_object_get(token, "name"))), name))
+            return json_string_value(json_object_get(token, "hash"));
+    }
+    return NULL;
+}
+
+static bool write_token(struct session *session, const struct token *token, const char *text,
+                        struct err *err)
+{
+    char hash[PASS_HASH_BYTES];
+    json_t *object = token_json(token);
+    char *value = json_dumps(object, JSON_COMPACT);
+
+    pass_hash(str_of(text), hash);
+    const struct str words[] = {STR("HSET"), str_of(session->keys.tokens), str_of(hash),
+                                str_of(value)};
+    bool good = command(session, 4, words, NULL, NULL, err);
+    free(value);
+    json_decref(object);
+    return good;
+}
+
+bool token_create(struct session *session, struct str name, enum api_right right,
+                  char text[TOKEN_TEXT_BYTES], struct err *err)
+{
+    struct token token = {.right = right, .created_s = clock_wall_us(&session->clock) / 1000000};
+    char pass[PASS_TEXT_BYTES];
+
+    if (!token_name_is_valid(name)) {
+        err_set(err, FP_INVALID,
+                "a token's name has 1 to 64 letters, digits, dots, dashes and underscores");
+        return false;
+    }
+    json_t *all = read_all(session, err);
+    if (all == NULL)
+        return false;
+    bool taken = hash_of(all, name) != NULL;
+    bool full = json_array_size(all) >= TOKENS_MAX;
+    json_decref(all);
+    if (taken || full) {
+        err_set(err, FP_INVALID,
+                taken ? "there is a token of that name: revoke it first"
+                      : "there are 100 tokens: revoke one first");
+        return false;
+    }
+    memcpy(token.name, name.ptr, name.len);
+    pass_make(pass);
+    snprintf(text, TOKEN_TEXT_BYTES, "fp_%s", pass);
+    return write_token(session, &token, text, err);
+}
+
+bool token_revoke(struct session *session, struct str name, struct err *err)
+{
+    json_t *all = read_all(session, err);
+    bool good = false;
+
+    if (all == NULL)
+        return false;
+    const char *hash = hash_of(all, name);
+    if (hash != NULL) {
+        const struct str words[] = {STR("HDEL"), str_of(session->keys.tokens), str_of(hash)};
+        good = command(session, 3, words, NULL, NULL, err);
+    } else {
+        err_set(err, FP_INVALID, "there is no token of that name");
+    }
+    json_decref(all);
+    return good;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const json_t *const *left = a;
+    const json_t *const *right = b;
+    return strcmp(json_string_value(json_object_get(*left, "name")),
+                  json_string_value(json_object_get(*right, "name")));
+}
+
+json_t *token_list(struct session *session, struct err *err)
+{
+    json_t *all = read_all(session, err);
+    json_t *sorted[2 * TOKENS_MAX];
+    size_t count = 0;
+    json_t *token;
+    size_t i;
+
+    if (all == NULL)
+        return NULL;
+    json_array_foreach(all, i, token)
+    {
+        json_object_del(token, "hash");
+        if (count < sizeof(sorted) / sizeof(sorted[0]))
+            sorted[count++] = token;
+    }
+    qsort(sorted, count, sizeof(sorted[0]), by_name);
+    json_t *list = json_array();
+    for (i = 0; i < count; i++)
+        json_array_append(list, sorted[i]);
+    json_decref(all);
+    return list;
+}
+
+static void on_one(void *arg, const redisReply *reply)
+{
+    struct listing *listing = arg;
+
+    listing->is_found = reply->type == REDIS_REPLY_STRING &&
+                        parse((struct str){reply->str, reply->len}, &listing->found);
+}
+
+bool token_find(struct session *session, struct str hash, struct token *token, bool *found,
+                struct err *err)
+{
+    const struct str words[] = {STR("HGET"), str_of(session->keys.tokens), hash};
+    struct listing listing = {0};
+    bool good = command(session, 3, words, on_one, &listing, err);
+
+    *found = listing.is_found;
+    *token = listing.found;
+    return good;
+}

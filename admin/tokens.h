@@ -1,0 +1,39 @@
+/*
+ * Tokens of the API, for programs: "fp_…", in Redis by their hash only. For a clerk's thread, or a
+ * command.
+ */
+#ifndef FEDPUSH_ADMIN_TOKENS_H
+#define FEDPUSH_ADMIN_TOKENS_H
+
+#include <jansson.h>
+
+#include "admin/api.h"
+#include "admin/pass.h"
+#include "admin/session.h"
+
+enum {
+    TOKENS_MAX = 100,
+    TOKEN_NAME_BYTES = 64 + 1,
+    TOKEN_TEXT_BYTES = sizeof("fp_") - 1 + PASS_TEXT_BYTES,
+};
+
+struct token {
+    char name[TOKEN_NAME_BYTES];
+    enum api_right right;
+    int64_t created_s;
+};
+
+/* Letters, digits, '.', '-', '_', at most 64. */
+bool token_name_is_valid(struct str name);
+/* FP_INVALID: a wrong name, one that is taken, or too many. `text`: what its owner shows. */
+bool token_create(struct session *session, struct str name, enum api_right right,
+                  char text[TOKEN_TEXT_BYTES], struct err *err) FP_MUST_CHECK;
+/* FP_INVALID: there is none of that name. */
+bool token_revoke(struct session *session, struct str name, struct err *err) FP_MUST_CHECK;
+/* [{"name", "right": "read" | "act", "created_at"}], by name; NULL with err filled. */
+json_t *token_list(struct session *session, struct err *err);
+/* By the hash of what is shown. False with err filled: Redis doesn't answer. */
+bool token_find(struct session *session, struct str hash, struct token *token, bool *found,
+                struct err *err) FP_MUST_CHECK;
+
+#endif
