@@ -40,12 +40,8 @@ static void on_reports(void *arg, const redisReply *reply)
 
 static bool take_reports(struct fleet *f)
 {
-    char *key = keys_prefixed(&f->desk->session.keys, STR("fedpush:machines"));
-    const struct str words[] = {STR("HGETALL"), str_of(key)};
-    bool good = session_command(&f->desk->session, f->redis, 2, words, on_reports, f, f->err);
-
-    free(key);
-    return good;
+    const struct str words[] = {STR("HGETALL"), str_of(f->desk->session.keys.machines)};
+    return session_command(&f->desk->session, f->redis, 2, words, on_reports, f, f->err);
 }
 
 /* --- pauses --- */

@@ -142,7 +142,7 @@ static bool find_live(struct drained *drained, struct orders *orders, struct err
 
 static bool drain(struct give *give, struct orders *orders, const char *identity, struct err *err)
 {
-    char *key = mem_printf("%sfedpush:drain:%s", give->session->keys.prefix, identity);
+    char *key = keys_drain(&give->session->keys, str_of(identity));
     char *seconds = mem_printf("%d", DRAIN_S);
     const struct str words[] = {STR("SET"), str_of(key), STR("1"), STR("EX"), str_of(seconds)};
     bool good = session_command(give->session, orders->redis, 5, words, NULL, NULL, err);

@@ -34,6 +34,8 @@ static const char script[] =
     "GRANT SELECT (account_id, role_id, disabled, approved, confirmed_at) ON public.users\n"
     "  TO fedpush_scheduler;\n"
     "GRANT SELECT (id, permissions) ON public.user_roles TO fedpush_scheduler;\n"
+    "-- How many followers each host has, for the page and alerts.\n"
+    "GRANT SELECT (id) ON public.follows TO fedpush_scheduler;\n"
     "-- fedpush's own statistics.\n"
     "GRANT USAGE ON SCHEMA fedpush TO fedpush_scheduler;\n"
     "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA fedpush TO fedpush_scheduler;\n"

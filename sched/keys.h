@@ -34,6 +34,7 @@
  *                     microseconds, of its booked jobs, in the order in which they are to come back
  * fedpush:policies   hash: name -> "VERSION TEXT" (base/policy.h), ":version" -> that of the latest
  *                     change: Redis TIME in microseconds
+ * fedpush:pauser      string: who has paused the fleet, for the page
  * fedpush:audit       hash: id -> what an admin did, a line each: version, who, action, name,
  *                     detail; waits here until it stands in PostgreSQL
  * fedpush:session:HASH  string: who is signed in to the page (admin/logins.h), by the SHA-256 of

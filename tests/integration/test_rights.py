@@ -2,20 +2,27 @@
 
 import datetime
 import glob
+import json
 import os
 import re
 import subprocess
 import time
+import urllib.request
 
 import pytest
 import redis
 from jobs import delivery, push, sidekiq, wait_settled
 from machine import fedpush
-from servers import HERE, wait_for
+from servers import HERE, free_port, wait_for
 from test_cli import lines, sidekiq_process
 from test_keys import ENCRYPTION, add_keypair, mastodon, move_key, seal  # noqa: F401
 
 SOURCES = os.path.join(HERE, "..", "..")
+
+
+def told_by_page(port, path):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1{path}", timeout=60) as answer:
+        return json.load(answer)
 
 
 def week_of_failures():
@@ -71,7 +78,8 @@ def test_the_printed_roles_suffice_and_can_do_nothing_else(world, roles, mastodo
     settings = {**roles(), **ENCRYPTION}
     sidekiq_process(world, ["default"])
     assert lines(fedpush(world, "check", **settings), "FAIL") == {}
-    machine = machines(setup=False, **settings)
+    port = free_port()
+    machine = machines(setup=False, FEDPUSH_ADMIN_LISTEN=f"127.0.0.1:{port}", **settings)
     world.query("INSERT INTO unavailable_domains (domain, created_at, updated_at) VALUES ('gone', now(), now())")
     world.redis_client.sadd("exhausted_deliveries:refused-1.fedi.test", *week_of_failures())
     world.query("INSERT INTO account_deletion_requests (account_id, created_at, updated_at) VALUES (2, now(), now())")
@@ -87,6 +95,16 @@ def test_the_printed_roles_suffice_and_can_do_nothing_else(world, roles, mastodo
     push(world.redis, [delivery(5, world.fediverse.inbox("refused-1")),
                        delivery(6, world.fediverse.inbox("ok-1"), options={"bypass_availability": True})])
     wait_settled(world)
+    inbox = world.fediverse.inbox("ok-1")
+    host = inbox.split("/")[2]
+    world.query("INSERT INTO accounts (id, username, domain, inbox_url, created_at, updated_at)"
+                " VALUES (10, 'carol', 'ok-1.fedi.test', %s, now(), now())", inbox)
+    world.query("INSERT INTO follows (account_id, target_account_id, created_at, updated_at)"
+                " VALUES (10, 1, now(), now())")
+    wait_for(lambda: (host, 1) in [(item["host"], item["followers"]) for item in told_by_page(port, "/domains")["items"]],
+             60, "followers are counted")
+    told_by_page(port, f"/domains/{host}")
+    told_by_page(port, "/series?span=24h")
     paused = fedpush(world, "domain", "pause", "ok-9.fedi.test", **settings)
     assert paused.returncode == 0 and paused.stderr == ""
     wait_for(lambda: world.query("SELECT 1 FROM fedpush.audit"), 30, "the audit")
@@ -160,7 +178,8 @@ def user(world):
 
 def test_the_printed_acl_suffices(world, machines, user):
     sidekiq_process(world, ["default"])
-    first = machines(**user)
+    port = free_port()
+    first = machines(FEDPUSH_ADMIN_LISTEN=f"127.0.0.1:{port}", **user)
     world.redis_client.sadd("exhausted_deliveries:refused-1.fedi.test", *week_of_failures())
     jobs = [delivery(i, world.fediverse.inbox(f"ok-{i}")) for i in range(40)]
     jobs += [delivery(40, world.fediverse.inbox("refused-1")), delivery(41, world.fediverse.inbox("status503-1"))]
@@ -178,10 +197,13 @@ def test_the_printed_acl_suffices(world, machines, user):
     for command in (["check"], ["status"], ["stats"], ["pause", "--machine", first.identity()],
                     ["resume", "--machine", first.identity()], ["domain", "pause", "ok-9.fedi.test"],
                     ["domain", "show", "ok-9.fedi.test"], ["domain", "resume", "ok-9.fedi.test"],
-                    ["domain", "drop", "ok-9.fedi.test", "--yes"], ["domain", "list"]):
+                    ["domain", "try", "ok-9.fedi.test"], ["domain", "drop", "ok-9.fedi.test", "--yes"],
+                    ["domain", "list"]):
         shown = fedpush(world, *command, **user)
         assert "NOPERM" not in shown.stdout + shown.stderr and lines(shown, "FAIL") == {}, shown.stdout
     assert world.redis_client.llen("queue:pull") == 0
+    for path in ("/overview", "/domains", "/domains/ok-9.fedi.test", "/domains/ok-9.fedi.test/waiting", "/jobs", "/audit"):
+        told_by_page(port, path)
     # A machine that dies, and what is left of it.
     push(world.redis, [delivery(i, world.fediverse.inbox(f"hole-{i}")) for i in range(50, 54)])
     wait_for(lambda: list(world.redis_client.scan_iter("fedpush:claimed:*")), 30, "a claim")
@@ -194,7 +216,8 @@ def test_the_printed_acl_suffices(world, machines, user):
     first.start()  # returns by itself what its former self held
     wait_for(lambda: not world.redis_client.exists(f"fedpush:claimed:{identity}"), 30, "recovery")
     identity = first.identity()
-    first.stop()
+    drained = fedpush(world, "drain", "--machine", identity, **user)
+    assert drained.returncode == 0 and first.process.wait(60) == 0, drained.stderr
     assert "NOPERM" not in first.log()
     assert not world.redis_client.sismember("processes", identity)
 
