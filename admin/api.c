@@ -204,11 +204,11 @@ enum clerk_name api_route(struct str method, struct str path, enum api_right *ri
 
 /* --- answers --- */
 
-static int status_of(enum fp_err code)
+static int status_of(enum fp_err code, const struct route *route)
 {
     switch (code) {
     case FP_INVALID:
-        return 400;
+        return route->right == API_ACT ? 422 : 400;
     case FP_TOO_LARGE:
         return 409;
     case FP_UNAVAILABLE:
@@ -257,6 +257,6 @@ void api_answer(struct desk *desk, const struct api_request *request, struct api
     const char *words = buf_cstr(&text);
     reply->body = route->fn(desk, request, str_of(words), &err);
     if (reply->body == NULL)
-        put_problem(reply, status_of(err.code), err.message);
+        put_problem(reply, status_of(err.code, route), err.message);
     buf_clear(&text);
 }
