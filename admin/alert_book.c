@@ -42,10 +42,9 @@ static struct alert *find(const struct alert_book *book, const char *id)
     return NULL;
 }
 
+/* Only while it is not full. */
 static struct alert *add(struct alert_book *book)
 {
-    if (book->count == ALERT_MAX)
-        return NULL;
     book->alerts[book->count] = mem_alloc(sizeof(struct alert));
     return book->alerts[book->count++];
 }
@@ -139,9 +138,9 @@ void alert_book_look(struct alert_book *book, const struct alert_looks *looks, d
         const struct alert_look *found = &looks->list[i];
         if (found->grade != ALERT_BAD || find(book, found->id) != NULL)
             continue;
-        struct alert *alert = add(book);
-        if (alert == NULL)
+        if (book->count == ALERT_MAX)
             break;
+        struct alert *alert = add(book);
         alert->rule = found->rule;
         memcpy(alert->id, found->id, sizeof(alert->id));
     }
@@ -224,11 +223,9 @@ bool alert_book_restore(struct alert_book *book, struct str id, const json_t *va
     const char *text = json_string_value(json_object_get(value, "text"));
     enum alert_rule rule = alert_rule_of(id);
 
-    if (rule == ALERT_RULES || id.len >= ALERT_ID_BYTES || text == NULL)
+    if (rule == ALERT_RULES || id.len >= ALERT_ID_BYTES || text == NULL || book->count == ALERT_MAX)
         return false;
     struct alert *alert = add(book);
-    if (alert == NULL)
-        return false;
     alert->rule = rule;
     alert->state = json_is_true(json_object_get(value, "firing")) ? ALERT_FIRING : ALERT_OVER;
     memcpy(alert->id, id.ptr, id.len);

@@ -109,8 +109,10 @@ static const char *subject_of(const struct alert_look *look)
     return blank != NULL ? blank + 1 : "";
 }
 
-static void look_at_queues(struct alert_looks *looks, const json_t *queues, int limit_s)
+static void look_at_queues(struct alert_looks *looks, const json_t *overview, int limit_s)
 {
+    const json_t *queues = json_object_get(overview, "queues");
+    bool paused = json_is_object(json_object_get(overview, "paused"));
     struct alert_look *look;
     struct buf ages;
     double length = 0;
@@ -131,8 +133,8 @@ static void look_at_queues(struct alert_looks *looks, const json_t *queues, int 
         words_put_age(&ages, age_s);
         buf_put_str(&ages, STR(" (limit: "));
         words_put_age(&ages, limit_s);
-        say(look, "queue push: the oldest of %.0f jobs has waited for %s): fedpush status", length,
-            buf_cstr(&ages));
+        say(look, "queue push: the oldest of %.0f jobs has waited for %s): %s", length,
+            buf_cstr(&ages), paused ? "all is paused: fedpush resume" : "fedpush status");
         buf_clear(&ages);
     }
 }
@@ -248,7 +250,7 @@ static void look_at_ledger(struct alert_looks *looks, const json_t *ledger)
 void alert_rules_overview(struct alert_looks *looks, const json_t *overview,
                           const struct alert_limits *limits)
 {
-    look_at_queues(looks, json_object_get(overview, "queues"), limits->queue_age_s);
+    look_at_queues(looks, overview, limits->queue_age_s);
     look_at_handoff(looks, json_object_get(overview, "handoff"));
     look_at_suspicion(looks, json_object_get(overview, "suspicious"));
     look_at_dead_owners(looks, overview);

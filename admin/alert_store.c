@@ -16,7 +16,8 @@ static const char turn_script[] = /* alerter, alerts; token, milliseconds */
 /* Without anybody who looks after them they are news for a day and no longer. */
 static const char save_script[] = /* alerter, alerts, alerts:over; token, {key, id, alert} */
     "redis.call('HDEL', KEYS[2], '')"
-    " if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end"
+    " local owner = redis.call('GET', KEYS[1])"
+    " if owner and owner ~= ARGV[1] then return 0 end"
     " redis.call('DEL', KEYS[2], KEYS[3])"
     " for i = 2, #ARGV, 3 do redis.call('HSET', KEYS[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2])"
     " end"

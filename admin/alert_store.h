@@ -26,7 +26,7 @@ bool alert_store_turn(struct session *session, const char *token, int64_t lease_
 /* Empties the book and fills it. False with err filled. */
 bool alert_store_load(struct session *session, struct alert_book *book,
                       struct err *err) FP_MUST_CHECK;
-/* Replaces what stands in Redis, if it is still this token's turn. False with err filled. */
+/* Replaces what stands in Redis, unless it is another's turn by now. False with err filled. */
 bool alert_store_save(struct session *session, const char *token, const struct alert_book *book,
                       struct err *err) FP_MUST_CHECK;
 /* Whose turn it is, "" for nobody's. False with err filled. */

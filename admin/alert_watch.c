@@ -246,6 +246,11 @@ static void tell_sink(struct alert_watch *watch, enum alert_sink sink)
 
 void alert_watch_tell(struct alert_watch *watch, struct desk *desk)
 {
+    struct err err;
+
+    /* The errand may have waited for so long that another machine has told it. */
+    if (!take_turn(watch, desk, &err))
+        return;
     for (int sink = 0; sink < ALERT_SINKS; sink++)
         tell_sink(watch, (enum alert_sink)sink);
     save(watch, desk);

@@ -38,9 +38,12 @@
  * fedpush:audit       hash: id -> what an admin did, a line each: version, who, action, name,
  *                     detail; waits here until it stands in PostgreSQL
  * fedpush:session:HASH  string: who is signed in to the page (admin/logins.h), by the SHA-256 of
- * the cookie's token; expires fedpush:logouts     hash: who -> Redis TIME in microseconds of "log
- * out everywhere": what was signed in before counts no more fedpush:tokens      hash: SHA-256 of a
- * token of the API -> whose it is (admin/tokens.h)
+ *                     the cookie's token; expires
+ * fedpush:logouts     hash: who -> Redis TIME in microseconds of "log out everywhere": what was
+ *                     signed in before counts no more
+ * fedpush:tokens      hash: SHA-256 of a token of the API -> whose it is (admin/tokens.h)
+ * fedpush:alerter, fedpush:alerts, fedpush:alerts:over  of the admin processes
+ *                     (admin/alert_store.h)
  */
 #ifndef FEDPUSH_SCHED_KEYS_H
 #define FEDPUSH_SCHED_KEYS_H

@@ -128,6 +128,9 @@ static void the_text_names_the_remedy(void **state)
     look_at("{\"queues\": [{\"name\": \"push\", \"length\": 1234, \"oldest_age_s\": 400}]}");
     assert_string_equal(looks.list[0].text, "queue push: the oldest of 1234 jobs has waited for 7 "
                                             "min (limit: 5 min): fedpush status");
+    look_at("{\"paused\": {\"until\": null},"
+            " \"queues\": [{\"name\": \"push\", \"length\": 1, \"oldest_age_s\": 400}]}");
+    assert_non_null(strstr(looks.list[0].text, ": all is paused: fedpush resume"));
     look_at("{\"handoff\": [{\"queue\": \"default\", \"length\": 3, \"consumers\": 0}]}");
     assert_string_equal(looks.list[0].text,
                         "queue default: no live Sidekiq process serves it, where fedpush passes "
