@@ -378,9 +378,9 @@ static void check_dns(struct report *report, struct session *session)
                     session->config->web_domain);
 }
 
-static int check(struct session *session)
+static int check(struct session *session, bool as_json)
 {
-    struct report report = {.worst = GRADE_OK};
+    struct report report = {.worst = GRADE_OK, .lines = as_json ? report_lines_create() : NULL};
 
     check_machine(&report, session->config);
     check_redis(&report, session);
@@ -388,9 +388,14 @@ static int check(struct session *session)
     signer_check(&report, session);
     check_schema(&report, session);
     check_dns(&report, session);
-    puts(report.worst == GRADE_FAIL ? "`fedpush run` would not work yet: see the lines with FAIL"
-                                    : "`fedpush run` would work");
-    return report.worst == GRADE_FAIL ? FP_EXIT_FAILURE : FP_EXIT_OK;
+    bool works = report.worst != GRADE_FAIL;
+    if (as_json)
+        report_print_json(&report, works);
+    else
+        words_print(stdout, "%s",
+                    works ? "`fedpush run` would work"
+                          : "`fedpush run` would not work yet: see the lines with FAIL");
+    return works ? FP_EXIT_OK : FP_EXIT_FAILURE;
 }
 
 int command_check(const struct config *config, int argc, char **argv)
@@ -398,10 +403,12 @@ int command_check(const struct config *config, int argc, char **argv)
     struct session session;
     struct err err;
 
-    if (argc > 0)
-        return words_unknown("check", argv[0]);
-    int code =
-        session_open(&session, config, &err) ? check(&session) : session_fail(&err, FP_EXIT_CONFIG);
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--json") != 0)
+            return words_unknown("check", argv[i]);
+    }
+    int code = session_open(&session, config, &err) ? check(&session, argc > 0)
+                                                    : session_fail(&err, FP_EXIT_CONFIG);
     session_close(&session);
     return code;
 }

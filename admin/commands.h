@@ -12,7 +12,7 @@ int command_check(const struct config *config, int argc,
                   char **argv); /* 0 only if `run` would work */
 int command_setup(const struct config *config, int argc,
                   char **argv); /* schema `fedpush`; or prints rights to review */
-int command_stats(const struct config *config, int argc, char **argv); /* [HOST] [--json] */
+int command_stats(const struct config *config, int argc, char **argv); /* [HOST] [OPTIONS] */
 int command_status(const struct config *config, int argc,
                    char **argv); /* [--json]: 0 good, 1 warning, 2 critical */
 int command_handback(const struct config *config, int argc,

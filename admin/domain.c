@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "admin/commands.h"
+#include "admin/desk.h"
 #include "admin/words.h"
 
 enum option {
@@ -21,13 +22,13 @@ static const struct action {
     bool takes_domain;
     int (*fn)(struct session *session, const struct domain_options *options);
 } actions[] = {
-    {"pause", OPTION_NOW | OPTION_FOR, true, domain_pause},
-    {"resume", 0, true, domain_resume},
-    {"limit", OPTION_FOR | OPTION_LIMITS, true, domain_limit},
-    {"drop", OPTION_NOW | OPTION_YES, true, domain_drop},
-    {"try", 0, true, domain_try},
+    {"pause", OPTION_JSON | OPTION_NOW | OPTION_FOR, true, domain_pause},
+    {"resume", OPTION_JSON, true, domain_resume},
+    {"limit", OPTION_JSON | OPTION_FOR | OPTION_LIMITS, true, domain_limit},
+    {"drop", OPTION_JSON | OPTION_NOW | OPTION_YES, true, domain_drop},
+    {"try", OPTION_JSON, true, domain_try},
     {"list", OPTION_JSON, false, domain_list},
-    {"show", 0, true, domain_show},
+    {"show", OPTION_JSON, true, domain_show},
 };
 
 static bool take_limit(struct domain_options *o, const char *name, const char *value)
@@ -75,16 +76,31 @@ static int take_option(struct domain_options *o, unsigned allowed, int argc, cha
 
 static int usage(const char *text)
 {
-    fprintf(stderr, "fedpush: domain: %s; see `fedpush domain --help`\n", text);
+    words_print(stderr, "fedpush: domain: %s; see `fedpush domain --help`", text);
     return FP_EXIT_USAGE;
+}
+
+static int carry_out(const struct config *config, const struct action *action,
+                     const struct domain_options *options)
+{
+    struct desk desk;
+    struct err err;
+    int code;
+
+    if (!desk_open(&desk, config, &err))
+        code = session_fail(&err, FP_EXIT_CONFIG);
+    else if (action->fn == domain_show && options->json)
+        code = domain_show_json(&desk, options);
+    else
+        code = action->fn(&desk.session, options);
+    desk_close(&desk);
+    return code;
 }
 
 int command_domain(const struct config *config, int argc, char **argv)
 {
     struct domain_options options = {.window = -1, .rate = -1, .scheme = -1};
     const struct action *action = NULL;
-    struct session session;
-    struct err err;
 
     for (size_t i = 0; argc > 0 && i < sizeof(actions) / sizeof(actions[0]); i++) {
         if (strcmp(argv[0], actions[i].name) == 0)
@@ -104,8 +120,5 @@ int command_domain(const struct config *config, int argc, char **argv)
     }
     if (action->takes_domain && options.domain == NULL)
         return usage("which domain?");
-    int code = session_open(&session, config, &err) ? action->fn(&session, &options)
-                                                    : session_fail(&err, FP_EXIT_CONFIG);
-    session_close(&session);
-    return code;
+    return carry_out(config, action, &options);
 }

@@ -24,6 +24,7 @@ struct domain_options {
     int scheme;        /* enum policy_scheme, or -1 */
 };
 
+struct desk;
 /* Each gets an open session and returns the exit code. */
 int domain_pause(struct session *session, const struct domain_options *options);
 int domain_resume(struct session *session, const struct domain_options *options);
@@ -32,6 +33,8 @@ int domain_drop(struct session *session, const struct domain_options *options);
 int domain_try(struct session *session, const struct domain_options *options);
 int domain_list(struct session *session, const struct domain_options *options);
 int domain_show(struct session *session, const struct domain_options *options);
+/* The same for programs. */
+int domain_show_json(struct desk *desk, const struct domain_options *options);
 
 /* The hosts that a handle's domain means, printed when they are more than it: for `pause` and
  * `drop`. False: one line has been said. */

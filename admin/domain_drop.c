@@ -4,6 +4,7 @@
 
 #include "admin/give.h"
 #include "admin/waiting.h"
+#include "admin/words.h"
 
 enum { SAID_BYTES = 4096 };
 
@@ -32,14 +33,14 @@ static bool confirmed(const struct domain_hosts *hosts, const struct domain_opti
     if (options->yes)
         return true;
     for (size_t i = 0; i < hosts->count; i++)
-        printf("to be dropped: all jobs for %s\n", hosts->names[i]);
-    printf("Type %.*s to drop them for good: ", STR_ARG(hosts->domain));
-    fflush(stdout);
+        words_print(stdout, "to be dropped: all jobs for %s", hosts->names[i]);
+    words_ask("Type %.*s to drop them for good: ", STR_ARG(hosts->domain));
     if (fgets(line, sizeof(line), stdin) == NULL)
         line[0] = '\0';
     if (str_equal(str_trim(str_of(line)), hosts->domain))
         return true;
-    fputs("\nfedpush: domain drop: nothing is dropped: type the domain, or give --yes\n", stderr);
+    puts("");
+    words_print(stderr, "fedpush: domain drop: nothing is dropped: type the domain, or give --yes");
     return false;
 }
 
@@ -52,9 +53,9 @@ static int carry_out(struct session *session, struct domain_hosts *hosts,
 
     buf_init(&said, SAID_BYTES);
     bool good = give_domain_drop(&give, hosts, options, &err);
-    fputs(buf_cstr(&said), stdout);
+    int code = words_result(options->json, buf_str(&said), good ? NULL : &err);
     buf_clear(&said);
-    return good ? FP_EXIT_OK : session_fail(&err, FP_EXIT_UNAVAILABLE);
+    return code;
 }
 
 int domain_drop(struct session *session, const struct domain_options *options)
@@ -63,8 +64,12 @@ int domain_drop(struct session *session, const struct domain_options *options)
     struct err err;
     int code = FP_EXIT_USAGE;
 
+    if (options->json && !options->yes)
+        return words_unknown("domain", "drop --json without --yes");
     if (domain_resolve(&hosts, session, options)) {
-        if (!show_waiting(session, &hosts, &err))
+        if (options->json)
+            code = carry_out(session, &hosts, options);
+        else if (!show_waiting(session, &hosts, &err))
             code = session_fail(&err, FP_EXIT_UNAVAILABLE);
         else if (!confirmed(&hosts, options))
             code = FP_EXIT_FAILURE;

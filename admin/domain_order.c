@@ -5,19 +5,14 @@
 #include "admin/give.h"
 #include "admin/waiting.h"
 #include "admin/words.h"
-#include "base/escape.h"
 
 enum { SAID_BYTES = 512 * 1024 };
 
 static int not_a_domain(const char *text)
 {
-    struct buf safe;
-
-    buf_init(&safe, 512);
-    escape_put(&safe, str_of(text), ESCAPE_TERMINAL, 100);
-    fprintf(stderr, "fedpush: domain: \"%s\" is not a domain like example.org or *.example.org\n",
-            buf_cstr(&safe));
-    buf_clear(&safe);
+    words_print(stderr,
+                "fedpush: domain: \"%.100s\" is not a domain like example.org or *.example.org",
+                text);
     return FP_EXIT_USAGE;
 }
 
@@ -30,9 +25,9 @@ bool domain_resolve(struct domain_hosts *hosts, struct session *session,
     }
     domain_hosts_ask(hosts, session);
     if (hosts->problem[0] != '\0')
-        fprintf(stderr,
-                "fedpush: domain: hosts that only Mastodon's table knows are left out: %s\n",
-                hosts->problem);
+        words_print(stderr,
+                    "fedpush: domain: hosts that only Mastodon's table knows are left out: %s",
+                    hosts->problem);
     return true;
 }
 
@@ -54,16 +49,6 @@ static int show_waiting(struct session *session, struct domain_hosts *hosts)
     return good ? FP_EXIT_OK : session_fail(&err, FP_EXIT_UNAVAILABLE);
 }
 
-/* Prints what was done; returns the exit code. */
-static int report(struct buf *said, bool good, const struct err *err)
-{
-    fputs(buf_cstr(said), stdout);
-    buf_clear(said);
-    if (good)
-        return FP_EXIT_OK;
-    return session_fail(err, err->code == FP_INVALID ? FP_EXIT_USAGE : FP_EXIT_UNAVAILABLE);
-}
-
 int domain_pause(struct session *session, const struct domain_options *options)
 {
     struct domain_hosts hosts;
@@ -74,10 +59,12 @@ int domain_pause(struct session *session, const struct domain_options *options)
 
     buf_init(&said, SAID_BYTES);
     if (domain_resolve(&hosts, session, options)) {
-        code = report(&said, give_domain_pause(&give, &hosts, options, &err), &err);
-        if (code == FP_EXIT_OK)
+        bool good = give_domain_pause(&give, &hosts, options, &err);
+        code = words_result(options->json, buf_str(&said), good ? NULL : &err);
+        if (good && !options->json)
             code = show_waiting(session, &hosts);
     }
+    buf_clear(&said);
     domain_hosts_clear(&hosts);
     return code;
 }
@@ -92,7 +79,9 @@ int domain_resume(struct session *session, const struct domain_options *options)
     if (!domain_hosts_init(&hosts, options->domain))
         return not_a_domain(options->domain);
     buf_init(&said, SAID_BYTES);
-    int code = report(&said, give_domain_resume(&give, &hosts, &err), &err);
+    bool good = give_domain_resume(&give, &hosts, &err);
+    int code = words_result(options->json, buf_str(&said), good ? NULL : &err);
+    buf_clear(&said);
     domain_hosts_clear(&hosts);
     return code;
 }
@@ -110,7 +99,9 @@ int domain_limit(struct session *session, const struct domain_options *o)
     if (!domain_hosts_init(&hosts, o->domain))
         return not_a_domain(o->domain);
     buf_init(&said, SAID_BYTES);
-    int code = report(&said, give_domain_limit(&give, &hosts, o, &err), &err);
+    bool good = give_domain_limit(&give, &hosts, o, &err);
+    int code = words_result(o->json, buf_str(&said), good ? NULL : &err);
+    buf_clear(&said);
     domain_hosts_clear(&hosts);
     return code;
 }
@@ -127,7 +118,9 @@ int domain_try(struct session *session, const struct domain_options *options)
         return not_a_domain(options->domain);
     }
     buf_init(&said, SAID_BYTES);
-    int code = report(&said, give_domain_try(&give, hosts.domain, &err), &err);
+    bool good = give_domain_try(&give, hosts.domain, &err);
+    int code = words_result(options->json, buf_str(&said), good ? NULL : &err);
+    buf_clear(&said);
     domain_hosts_clear(&hosts);
     return code;
 }

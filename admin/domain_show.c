@@ -6,6 +6,7 @@
 
 #include "admin/domain.h"
 #include "admin/domain_ask.h"
+#include "admin/figures.h"
 #include "admin/waiting.h"
 #include "admin/words.h"
 #include "base/escape.h"
@@ -36,8 +37,8 @@ static void print_entry(const struct policy_entry *entry, const struct policy *n
 
     buf_init(&words, 1024);
     orders_put_words(&words, now, now_s);
-    printf("%-34s %s\n", strcmp(entry->name, "*") == 0 ? "(the fleet)" : entry->name,
-           buf_cstr(&words));
+    words_print(stdout, "%-34s %s", strcmp(entry->name, "*") == 0 ? "(the fleet)" : entry->name,
+                buf_cstr(&words));
     buf_clear(&words);
 }
 
@@ -64,16 +65,15 @@ static void print_all(const struct orders *orders, bool as_json)
             print_entry(sorted[i], &now, orders->now_s);
     }
     if (as_json) {
-        json_dumpf(list, stdout, JSON_INDENT(1));
-        putchar('\n');
+        words_print_json(list);
     } else if (shown == 0) {
         puts("no policy is in force");
     }
     if (orders->unknown > 0)
-        fprintf(stderr,
-                "fedpush: domain list: %zu policies are not understood: is there a newer "
-                "fedpush?\n",
-                orders->unknown);
+        words_print(stderr,
+                    "fedpush: domain list: %zu policies are not understood: is there a newer "
+                    "fedpush?",
+                    orders->unknown);
     json_decref(list);
     free(sorted);
 }
@@ -106,7 +106,7 @@ struct show {
 
 static void line(const char *what, const char *text)
 {
-    printf("%-12s %s\n", what, text);
+    words_print(stdout, "%-12s %s", what, text);
 }
 
 static void show_policy(struct show *s)
@@ -317,6 +317,30 @@ int domain_show(struct session *session, const struct domain_options *options)
     json_decref(s.answers);
     orders_close(&s.orders);
     waiting_clear(&s.waiting);
+    domain_hosts_clear(&hosts);
+    return code;
+}
+
+int domain_show_json(struct desk *desk, const struct domain_options *options)
+{
+    struct domain_hosts hosts;
+    struct err err;
+    int code = FP_EXIT_OK;
+
+    if (!domain_hosts_init(&hosts, options->domain) || hosts.below_only) {
+        domain_hosts_clear(&hosts);
+        return words_unknown("domain", options->domain);
+    }
+    json_t *figures = figures_domain(desk, hosts.domain, &err);
+    json_t *waiting = NULL;
+    if (figures != NULL)
+        waiting = figures_waiting(desk, hosts.domain, NULL, NULL, &err);
+    if (waiting != NULL && json_object_set(figures, "waiting", waiting) == 0)
+        words_print_json(figures);
+    else
+        code = session_fail(&err, FP_EXIT_UNAVAILABLE);
+    json_decref(waiting);
+    json_decref(figures);
     domain_hosts_clear(&hosts);
     return code;
 }

@@ -16,6 +16,7 @@ struct options {
     enum order order;
     const char *machine; /* NULL: the fleet; of a drain: this one */
     int64_t span_s;      /* 0: until it is taken back */
+    bool json;
 };
 
 static int carry_out(struct session *session, const struct options *options)
@@ -39,9 +40,9 @@ static int carry_out(struct session *session, const struct options *options)
         good = give_drain(&give, options->machine != NULL ? options->machine : host, &err);
         break;
     }
-    fputs(buf_cstr(&said), stdout);
+    int code = words_result(options->json, buf_str(&said), good ? NULL : &err);
     buf_clear(&said);
-    return good ? FP_EXIT_OK : session_fail(&err, FP_EXIT_UNAVAILABLE);
+    return code == FP_EXIT_USAGE ? FP_EXIT_UNAVAILABLE : code; /* such a machine may come back */
 }
 
 static int command(const struct config *config, enum order order, int argc, char **argv)
@@ -53,7 +54,9 @@ static int command(const struct config *config, enum order order, int argc, char
 
     for (int i = 0; i < argc; i++) {
         bool more = i + 1 < argc;
-        if (strcmp(argv[i], "--machine") == 0 && more)
+        if (strcmp(argv[i], "--json") == 0)
+            options.json = true;
+        else if (strcmp(argv[i], "--machine") == 0 && more)
             options.machine = argv[++i];
         else if (order != ORDER_PAUSE || strcmp(argv[i], "--for") != 0 || !more ||
                  !orders_parse_span(argv[++i], &options.span_s))

@@ -28,3 +28,18 @@ void report_line(struct report *report, enum grade grade, const char *subject, c
         words_print(stdout, "%-5s %-12s %s", report_grades[grade], subject, text);
     free(text);
 }
+
+json_t *report_lines_create(void)
+{
+    return json_array();
+}
+
+void report_print_json(struct report *report, bool works)
+{
+    json_t *all = json_pack("{s:b, s:s, s:o}", "works", (int)works, "grade",
+                            report_grades[report->worst], "lines", report->lines);
+
+    words_print_json(all);
+    json_decref(all);
+    report->lines = NULL;
+}

@@ -2,6 +2,8 @@
 #ifndef FEDPUSH_ADMIN_REPORT_H
 #define FEDPUSH_ADMIN_REPORT_H
 
+#include <stdbool.h>
+
 #include "base/attr.h"
 
 enum grade { GRADE_OK = 0, GRADE_WARN, GRADE_FAIL };
@@ -17,5 +19,10 @@ struct report {
 /* "ok    Redis     7.0.15 at redis://…" ; the detail of a bad line ends in the remedy. */
 void report_line(struct report *report, enum grade grade, const char *subject, const char *format,
                  ...) FP_PRINTF(4, 5);
+
+/* An empty array for `lines`. */
+struct json_t *report_lines_create(void);
+/* {works, grade, lines}, for programs. Frees the lines. */
+void report_print_json(struct report *report, bool works);
 
 #endif

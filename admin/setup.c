@@ -1,3 +1,4 @@
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ static void on_done(void *arg, enum fp_err code, const char *message, int versio
     run->session->done = true;
 }
 
-static int set_up(struct session *session)
+static int set_up(struct session *session, bool as_json)
 {
     struct run run = {
         .session = session, .code = FP_UNAVAILABLE, .message = "PostgreSQL: no answer"};
@@ -39,15 +40,21 @@ static int set_up(struct session *session)
         err_set(&err, run.code, "setup: %s", run.message);
         return session_fail(&err, run.code == FP_DENIED ? FP_EXIT_NO_PERMISSION : FP_EXIT_FAILURE);
     }
-    printf("schema fedpush is at version %d\n", run.version);
+    if (as_json) {
+        json_t *result = json_pack("{s:i}", "schema_version", run.version);
+        words_print_json(result);
+        json_decref(result);
+    } else {
+        words_print(stdout, "schema fedpush is at version %d", run.version);
+    }
     return FP_EXIT_OK;
 }
 
-static int set_up_schema(const struct config *config)
+static int set_up_schema(const struct config *config, bool as_json)
 {
     struct session session;
     struct err err;
-    int code = session_open(&session, config, &err) ? set_up(&session)
+    int code = session_open(&session, config, &err) ? set_up(&session, as_json)
                                                     : session_fail(&err, FP_EXIT_CONFIG);
     session_close(&session);
     return code;
@@ -61,7 +68,7 @@ static int print_sql(void)
 
     buf_init(&text, RIGHTS_MAX_BYTES);
     rights_put_sql(&text);
-    fputs(buf_cstr(&text), stdout);
+    words_text(stdout, buf_str(&text));
     buf_clear(&text);
     return FP_EXIT_OK;
 }
@@ -74,7 +81,7 @@ static int print_redis_acl(const struct config *config)
 
     buf_init(&text, RIGHTS_MAX_BYTES);
     if (rights_put_redis_acl(config, &text, &err) == FP_OK)
-        fputs(buf_cstr(&text), stdout);
+        words_text(stdout, buf_str(&text));
     else
         code = session_fail(&err, FP_EXIT_CONFIG);
     buf_clear(&text);
@@ -84,7 +91,9 @@ static int print_redis_acl(const struct config *config)
 int command_setup(const struct config *config, int argc, char **argv)
 {
     if (argc == 0)
-        return set_up_schema(config);
+        return set_up_schema(config, false);
+    if (argc == 1 && strcmp(argv[0], "--json") == 0)
+        return set_up_schema(config, true);
     if (argc == 2 && strcmp(argv[0], "--roles") == 0 && strcmp(argv[1], "--print") == 0)
         return print_sql();
     if (argc == 1 && strcmp(argv[0], "--print-redis-acl") == 0)

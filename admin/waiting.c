@@ -345,15 +345,17 @@ void waiting_print(const struct waiting *waiting)
     if (total == 0)
         puts("no job waits");
     else
-        printf("%-34s %8s %8s %8s %8s %8s\n", "JOBS FOR", "PUSH", "PULL", "RETRY", "SCHEDULE",
-               "HELD");
+        words_print(stdout, "%-34s %8s %8s %8s %8s %8s", "JOBS FOR", "PUSH", "PULL", "RETRY",
+                    "SCHEDULE", "HELD");
     for (size_t i = 0; i < total; i++)
-        printf("%-34s %8lld %8lld %8lld %8lld %8lld\n", sorted[i]->host,
-               (long long)sorted[i]->count[WAITING_PUSH], (long long)sorted[i]->count[WAITING_PULL],
-               (long long)sorted[i]->count[WAITING_RETRY],
-               (long long)sorted[i]->count[WAITING_SCHEDULE],
-               (long long)sorted[i]->count[WAITING_HELD]);
+        words_print(stdout, "%-34s %8lld %8lld %8lld %8lld %8lld", sorted[i]->host,
+                    (long long)sorted[i]->count[WAITING_PUSH],
+                    (long long)sorted[i]->count[WAITING_PULL],
+                    (long long)sorted[i]->count[WAITING_RETRY],
+                    (long long)sorted[i]->count[WAITING_SCHEDULE],
+                    (long long)sorted[i]->count[WAITING_HELD]);
     if (waiting->cut)
-        printf("at least: of each queue and set only %d jobs were looked at\n", WAITING_MAX);
+        words_print(stdout, "at least: of each queue and set only %d jobs were looked at",
+                    WAITING_MAX);
     free(sorted);
 }

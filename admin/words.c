@@ -36,17 +36,55 @@ void words_line(FILE *file, struct str text)
     buf_clear(&line);
 }
 
-void words_print(FILE *file, const char *format, ...)
+static char *print(const char *format, va_list args) __attribute__((format(printf, 1, 0)));
+static char *print(const char *format, va_list args)
 {
     char *text;
+
+    if (vasprintf(&text, format, args) == -1)
+        abort();
+    return text;
+}
+
+void words_print(FILE *file, const char *format, ...)
+{
     va_list args;
 
     va_start(args, format);
-    if (vasprintf(&text, format, args) == -1)
-        abort();
+    char *text = print(format, args);
     va_end(args);
     words_line(file, str_of(text));
     free(text);
+}
+
+void words_text(FILE *file, struct str text)
+{
+    while (text.len > 0) {
+        size_t end = str_find(text, '\n');
+        words_line(file, (struct str){text.ptr, end});
+        text = str_slice(text, end + 1);
+    }
+}
+
+void words_ask(const char *format, ...)
+{
+    struct buf safe;
+    va_list args;
+
+    va_start(args, format);
+    char *text = print(format, args);
+    va_end(args);
+    buf_init(&safe, 4 * MAX_COLUMNS + 1);
+    escape_put(&safe, str_of(text), ESCAPE_TERMINAL, MAX_COLUMNS);
+    fputs(buf_cstr(&safe), stdout);
+    fflush(stdout);
+    buf_clear(&safe);
+    free(text);
+}
+
+void words_made(struct str text)
+{
+    fwrite(text.ptr != NULL ? text.ptr : "", 1, text.len, stdout);
 }
 
 void words_print_json(const json_t *value)
@@ -64,6 +102,42 @@ json_t *words_json(struct str text)
     json_t *value = json_string(buf_cstr(&safe));
     buf_clear(&safe);
     return value;
+}
+
+/* As words_json, but that its lines stay lines. */
+static json_t *json_lines(struct str text)
+{
+    struct buf safe;
+
+    buf_init(&safe, 4 * (text.len + 1));
+    text = str_trim(text);
+    while (text.len > 0) {
+        size_t end = str_find(text, '\n');
+        escape_put(&safe, (struct str){text.ptr, end}, ESCAPE_JSON, MAX_COLUMNS);
+        if (end < text.len)
+            buf_put_char(&safe, '\n');
+        text = str_slice(text, end + 1);
+    }
+    json_t *value = json_string(buf_cstr(&safe));
+    buf_clear(&safe);
+    return value;
+}
+
+int words_result(bool as_json, struct str said, const struct err *err)
+{
+    if (as_json) {
+        json_t *error = err != NULL ? words_json(str_of(err->message)) : json_null();
+        json_t *result = json_pack("{s:b, s:o, s:o}", "ok", (int)(err == NULL), "text",
+                                   json_lines(said), "error", error);
+        words_print_json(result);
+        json_decref(result);
+    } else {
+        words_text(stdout, said);
+    }
+    if (err == NULL)
+        return FP_EXIT_OK;
+    words_print(stderr, "fedpush: %s", err->message);
+    return err->code == FP_INVALID ? FP_EXIT_USAGE : FP_EXIT_UNAVAILABLE;
 }
 
 void words_put_cell(struct buf *out, struct str text, size_t columns)

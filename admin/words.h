@@ -15,8 +15,18 @@ int words_unknown(const char *command, const char *word);
 /* One line to `file`, whatever its parts hold: made harmless for a terminal (base/escape.h). */
 void words_line(FILE *file, struct str text);
 void words_print(FILE *file, const char *format, ...) FP_PRINTF(2, 3);
+/* The same of several lines, and of one that is answered: no end of line, and shown at once. */
+void words_text(FILE *file, struct str text);
+void words_ask(const char *format, ...) FP_PRINTF(1, 2);
+/* To standard output, as it is: what base/escape.h or a writer of JSON has made whole already. */
+void words_made(struct str text);
 /* What a program reads, and an end of line. */
 void words_print_json(const struct json_t *value);
+/* What an order has done, lines: as they are, or as {ok, text, error} for programs; an error is
+ * said on standard error, too. `err` NULL: all went well. Returns the exit code that belongs to it.
+ */
+struct err;
+int words_result(bool as_json, struct str said, const struct err *err);
 /* Text that strangers wrote as a string of JSON; *a new reference*. */
 struct json_t *words_json(struct str text);
 /* Appends `text` as escape_put does for a terminal, cut or filled with blanks to `columns`. */

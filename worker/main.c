@@ -116,10 +116,15 @@ static int print_manual(const struct command_line *line)
     return print(&text);
 }
 
-static int print_version(void)
+static int print_version(bool as_json)
 {
     struct buf text;
 
+    if (as_json) {
+        version_print_json();
+        return fflush(stdout) == 0 ? FP_EXIT_OK
+                                   : fail(FP_EXIT_FAILURE, "output: %s", strerror(errno));
+    }
     buf_init(&text, 4096);
     version_print(&text);
     return print(&text);
@@ -246,7 +251,7 @@ static int dispatch(const struct command_line *line)
     case COMMAND_MANUAL:
         return print_manual(line);
     case COMMAND_VERSION:
-        return print_version();
+        return print_version(line->argc > 0);
     case COMMAND_COUNT:
         break;
     }
@@ -327,7 +332,8 @@ static int parse(struct command_line *line, int argc, char **argv)
     if (line->command == COMMAND_COUNT)
         return fail(FP_EXIT_USAGE, "there is no command \"%.60s\"; `fedpush --help` lists them",
                     name);
-    if (line->command == COMMAND_VERSION && line->argc > 0)
+    bool as_json = line->argc == 1 && strcmp(line->argv[0], "--json") == 0;
+    if (line->command == COMMAND_VERSION && line->argc > 0 && !as_json)
         return fail(FP_EXIT_USAGE, "version: unexpected \"%.60s\"", line->argv[0]);
     return FP_EXIT_OK;
 }

@@ -96,7 +96,8 @@ static void look_at_consumers(struct rehearsal *r)
 static void print_classes(const struct sample *s)
 {
     if (s->seen == 0) {
-        puts(
+        words_print(
+            stdout,
             "No job waited or passed: with --watch SECONDS you see what share must be handed off.");
         return;
     }
@@ -189,7 +190,8 @@ static void print_json(const struct rehearsal *r)
     buf_put_str(&out, STR("},\n \"problems\":["));
     put_problems(&out, r);
     buf_put_str(&out, STR("]}"));
-    puts(buf_cstr(&out));
+    buf_put_char(&out, '\n');
+    words_made(buf_str(&out));
     buf_clear(&out);
 }
 

@@ -13,27 +13,36 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "                   a second one ends at once\n"
          "  SIGHUP           read the configuration again; FEDPUSH_CLAIM_RATE,\n"
          "                   FEDPUSH_DRAIN_SECONDS and FEDPUSH_LOG_LEVEL take effect\n"},
-    [COMMAND_CHECK] = {"check", "", "prove that `run` would work, and say what is missing",
+    [COMMAND_CHECK] = {"check", "[--json]", "prove that `run` would work, and say what is missing",
                        "Looks at configuration, Redis, PostgreSQL, rights, keys and DNS.\n"
-                       "No job is touched. Ends with 0 only if `run` would work.\n"},
-    [COMMAND_SETUP] = {"setup", "[--roles --print | --print-redis-acl]",
+                       "No job is touched. Ends with 0 only if `run` would work.\n"
+                       "\n"
+                       "  --json  for programs: works, grade, lines\n"},
+    [COMMAND_SETUP] = {"setup", "[--json | --roles --print | --print-redis-acl]",
                        "create or upgrade the database schema `fedpush`",
                        "Needs a database role that may create schemas; give it by\n"
                        "FEDPUSH_DATABASE_URL for this one command if Mastodon's may not.\n"
                        "\n"
                        "Two forms execute nothing, but write what to review and run:\n"
                        "  --roles --print    SQL for database roles with the least rights\n"
-                       "  --print-redis-acl  Redis users with the least rights\n"},
+                       "  --print-redis-acl  Redis users with the least rights\n"
+                       "\n"
+                       "  --json             for programs: the version of the schema\n"},
     [COMMAND_STATUS] =
         {"status", "[--json]", "one line for each part: is it well?",
          "Ends with 0 when all is well, 1 at a warning, 2 when deliveries suffer.\n"
          "\n"
          "  --json  for programs: grade (ok, warn, FAIL), lines, redis, machines,\n"
          "          sidekiq, queues, later, handoff, ledger, health; null: unknown\n"},
-    [COMMAND_STATS] = {"stats", "[HOST] [--json]", "deliveries by domain, or by inbox of HOST",
+    [COMMAND_STATS] = {"stats", "[HOST] [OPTIONS]", "deliveries by host, or by inbox of HOST",
                        "Counted since `fedpush setup`, busiest first.\n"
                        "\n"
-                       "  --json  for programs\n"},
+                       "  --span SPAN  of the last 24h, 7d or 30d, with percentiles; else total.\n"
+                       "               Hosts only\n"
+                       "  --sort BY    attempts, host, delivered, failed, success, time, failing\n"
+                       "  --limit N    the first N\n"
+                       "  --csv        for a spreadsheet\n"
+                       "  --json       for programs\n"},
     [COMMAND_TOP] = {"top", "", "watch the deliveries, live in the terminal",
                      "The fleet on top, below it the busiest and the worst hosts of the last 24\n"
                      "hours, new each two seconds. Without a terminal: one screen, once. NO_COLOR\n"
@@ -41,22 +50,26 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                      "\n"
                      "  Keys: q quit, p hold, s the next order, Left and Right too, Up, Down,\n"
                      "  PgUp, PgDn scroll, / only hosts with a text in their name (Esc: all)\n"},
-    [COMMAND_PAUSE] = {"pause", "[--machine NAME] [--for TIME]", "stop all deliveries",
+    [COMMAND_PAUSE] = {"pause", "[--machine NAME] [--for TIME] [--json]", "stop all deliveries",
                        "Effective within two seconds: nothing is taken or sent any more, what is\n"
                        "in flight ends, what is held goes back to its queue after ten seconds.\n"
                        "Needs Redis only.\n"
                        "\n"
                        "  --machine NAME  one machine instead of all: its host name, or an\n"
                        "                  identity as `fedpush status` names them\n"
-                       "  --for TIME      end by itself: 90s, 15m, 24h, 7d\n"},
-    [COMMAND_RESUME] = {"resume", "[--machine NAME]", "take a pause back",
-                        "  --machine NAME  that of one machine, as it was given to `pause`\n"},
-    [COMMAND_DRAIN] = {"drain", "[--machine NAME]", "let a machine end what it does, and end",
+                       "  --for TIME      end by itself: 90s, 15m, 24h, 7d\n"
+                       "  --json          for programs: ok, text, error\n"},
+    [COMMAND_RESUME] = {"resume", "[--machine NAME] [--json]", "take a pause back",
+                        "  --machine NAME  that of one machine, as it was given to `pause`\n"
+                        "  --json          for programs: ok, text, error\n"},
+    [COMMAND_DRAIN] = {"drain", "[--machine NAME] [--json]",
+                       "let a machine end what it does, and end",
                        "As Stop in Sidekiq's Web UI: what is on the wire ends, the rest goes back\n"
                        "to its queue, the processes end; systemd may start them again.\n"
                        "\n"
                        "  --machine NAME  another than this one: its host name, or an identity as\n"
-                       "                  `fedpush status` names them\n"},
+                       "                  `fedpush status` names them\n"
+                       "  --json          for programs: ok, text, error\n"},
     [COMMAND_DOMAIN] =
         {"domain", "ACTION [DOMAIN] [OPTIONS]", "pause, limit or drop what goes to a domain",
          "Effective on all machines within two seconds. Orders stand in Redis, are kept\n"
@@ -79,9 +92,11 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "      --clear all of them\n"
          "  try HOST\n"
          "      one job that waits for its time is due now; an open circuit is probed now\n"
-         "  list [--json]\n"
+         "  list\n"
          "  show HOST\n"
          "      whether its deliveries are being sent, what waits where, and why\n"
+         "\n"
+         "Each takes --json, for programs; `drop` then needs --yes.\n"
          "\n"
          "DOMAIN is example.org or *.example.org (all hosts below it); of several orders\n"
          "for a host the most specific one counts, alone. A host's first `limit` begins\n"
@@ -134,14 +149,15 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                          "is valid for minutes: do not show it around for that long.\n"
                          "\n"
                          "  --send  send it, and show the answer; ends with 0 for a 2xx\n"},
-    [COMMAND_HANDBACK] = {"handback", "[--own | IDENTITY...]",
+    [COMMAND_HANDBACK] = {"handback", "[--own | IDENTITY...] [--json]",
                           "return jobs of ended fedpush processes to their queue",
                           "Without arguments: those of all processes whose last beat is over 60 s\n"
                           "old. Living ones keep theirs. Needs Redis only.\n"
                           "\n"
                           "  --own     those of this machine (FEDPUSH_RUNTIME_DIR), at once;\n"
                           "            `fedpush run` must have ended\n"
-                          "  IDENTITY  those of these, as `fedpush status` names them\n"},
+                          "  IDENTITY  those of these, as `fedpush status` names them\n"
+                          "  --json    for programs: ok, items\n"},
     [COMMAND_PASSWORD] =
         {"password", "", "make the setting for the page's login",
          "Asks for a password twice, or reads one line when standard input is no\n"
@@ -162,8 +178,10 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                             "  fish\n"},
     [COMMAND_MANUAL] = {"manual", "", "print the source of the man page",
                         "Packages install it; by hand: fedpush manual | man -l -\n"},
-    [COMMAND_VERSION] = {"version", "", "print the versions of fedpush and its libraries",
-                         "Also as `fedpush --version`.\n"},
+    [COMMAND_VERSION] = {"version", "[--json]", "print the versions of fedpush and its libraries",
+                         "Also as `fedpush --version`.\n"
+                         "\n"
+                         "  --json  for programs\n"},
 };
 
 const struct command_usage *usage_of(enum command_name command)

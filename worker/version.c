@@ -8,25 +8,66 @@
 #include <libpq-fe.h>
 #include <openssl/crypto.h>
 #include <sodium.h>
+#include <stdio.h>
+#include <string.h>
 #include <zlib.h>
 
-static void put(struct buf *out, const char *library, const char *version)
+#include "admin/words.h"
+
+struct library {
+    const char *name;
+    char version[64];
+};
+enum { LIBRARIES = 9 };
+
+static void look(struct library libraries[LIBRARIES])
 {
-    buf_printf(out, "  %-10s %s\n", library, version);
+    int postgres = PQlibVersion();
+    const char *const plain[][2] = {
+        {"libcurl", curl_version_info(CURLVERSION_NOW)->version},
+        {"c-ares", ares_version(NULL)},
+        {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)},
+        {"libevent", event_get_version()},
+        {"libpq", NULL},
+        {"hiredis", NULL},
+        {"libsodium", sodium_version_string()},
+        {"jansson", JANSSON_VERSION},
+        {"zlib", zlibVersion()},
+    };
+
+    for (size_t i = 0; i < LIBRARIES; i++) {
+        struct library *library = &libraries[i];
+        library->name = plain[i][0];
+        if (strcmp(library->name, "libpq") == 0)
+            snprintf(library->version, sizeof(library->version), "%d.%d", postgres / 10000,
+                     postgres % 10000);
+        else if (strcmp(library->name, "hiredis") == 0)
+            snprintf(library->version, sizeof(library->version), "%d.%d.%d", HIREDIS_MAJOR,
+                     HIREDIS_MINOR, HIREDIS_PATCH);
+        else
+            snprintf(library->version, sizeof(library->version), "%s", plain[i][1]);
+    }
 }
 
 void version_print(struct buf *out)
 {
-    int postgres = PQlibVersion();
+    struct library libraries[LIBRARIES];
 
+    look(libraries);
     buf_printf(out, "fedpush %s (for Mastodon 4.2 to 4.7)\n", FEDPUSH_VERSION);
-    put(out, "libcurl", curl_version_info(CURLVERSION_NOW)->version);
-    put(out, "c-ares", ares_version(NULL));
-    put(out, "openssl", OpenSSL_version(OPENSSL_VERSION_STRING));
-    put(out, "libevent", event_get_version());
-    buf_printf(out, "  %-10s %d.%d\n", "libpq", postgres / 10000, postgres % 10000);
-    buf_printf(out, "  %-10s %d.%d.%d\n", "hiredis", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
-    put(out, "libsodium", sodium_version_string());
-    put(out, "jansson", JANSSON_VERSION);
-    put(out, "zlib", zlibVersion());
+    for (size_t i = 0; i < LIBRARIES; i++)
+        buf_printf(out, "  %-10s %s\n", libraries[i].name, libraries[i].version);
+}
+
+void version_print_json(void)
+{
+    struct library libraries[LIBRARIES];
+    json_t *found = json_object();
+
+    look(libraries);
+    for (size_t i = 0; i < LIBRARIES; i++)
+        json_object_set_new(found, libraries[i].name, json_string(libraries[i].version));
+    json_t *all = json_pack("{s:s, s:o}", "fedpush", FEDPUSH_VERSION, "libraries", found);
+    words_print_json(all);
+    json_decref(all);
 }

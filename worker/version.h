@@ -8,5 +8,7 @@
 
 /* Appends fedpush's version and, a line each, those of the libraries that are loaded. */
 void version_print(struct buf *out);
+/* The same for programs, to standard output. */
+void version_print_json(void);
 
 #endif

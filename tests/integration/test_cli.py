@@ -542,7 +542,9 @@ def test_version(world):
 
 @pytest.mark.parametrize("arguments", [
     [], ["dance"], ["--json"], ["--mastodon"], ["run", "now"], ["check", "--fast"], ["setup", "again"],
-    ["status", "--xml"], ["stats", "--xml"], ["stats", "a.test", "b.test"], ["handback", "--all"], ["handback", ""],
+    ["status", "--xml"], ["stats", "--xml"], ["stats", "a.test", "b.test"],
+    ["stats", "--span", "1y"], ["stats", "--sort", "luck"], ["stats", "--limit", "0"], ["stats", "--csv", "--json"],
+    ["stats", "a.test", "--span", "7d"], ["setup", "--json", "--roles"], ["handback", "--all"], ["handback", ""],
     ["deliver"], ["deliver", "--account"], ["deliver", "--account", "alice", "--inbox", "https://a.test/"],
     ["version", "1"], ["top", "now"], ["jobs", "all"], ["jobs", "--domain"], ["jobs", "--domain", "a b"], ["trace"], ["trace", "alice"], ["trace", "--xml"], ["completion"], ["completion", "csh"], ["manual", "now"], ["role", "worker", "0"], ["role"],
 ])
@@ -607,3 +609,67 @@ def test_the_manual_has_every_command_and_is_clean(world):
         done = subprocess.run(["groff", "-man", "-Tascii", "-ww", "-z"], input=source, capture_output=True, text=True,
                               timeout=60)
         assert done.returncode == 0 and done.stderr == "", done.stderr
+
+
+# ---- for programs ----
+
+
+def result(world, *arguments, code=0, **settings):
+    done = fedpush(world, *arguments, "--json", **settings)
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_command_has_an_object_for_programs(installed):
+    world = installed
+    assert result(world, "check")["works"] is True
+    assert result(world, "setup") == {"schema_version": 3}
+    assert result(world, "version")["libraries"]["libcurl"]
+    world.redis_client.zadd("fedpush:identities", {STRANGER: 1})
+    world.redis_client.hset(f"fedpush:claimed:{STRANGER}", mapping={"seq": 1, "1": "q\n{}"})
+    returned, = result(world, "handback")["items"]
+    assert returned == {"identity": STRANGER, "alive": False, "returned": 1, "poisoned": 0, "error": None}
+    assert result(world, "pause", "--for", "1h") == {
+        "ok": True, "error": None, "text": "the fleet is paused: within two seconds\n"
+        "what is in flight ends, what is held goes back to its queue after ten seconds"}
+    assert result(world, "resume")["ok"] is True
+    assert "paused: a.example" in result(world, "domain", "pause", "a.example")["text"]
+    assert "resumed: a.example" in result(world, "domain", "resume", "a.example")["text"]
+    assert result(world, "domain", "limit", "a.example", "--rate", "5/m")["ok"] is True
+    assert result(world, "domain", "drop", "a.example", "--yes")["ok"] is True
+    assert result(world, "domain", "list")[0]["name"]
+    found = result(world, "domain", "show", "a.example")
+    assert found["host"] == "a.example" and found["waiting"]["places"]["retry"] == 0
+
+
+def test_what_failed_is_an_object_too(installed):
+    done = fedpush(installed, "pause", "--machine", "nowhere", "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 69 and not found["ok"] and "no fedpush of that name" in found["error"]
+    assert found["error"] in done.stderr
+    found = result(installed, "check", code=1, REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    assert not found["works"] and found["grade"] == "FAIL"
+    assert fedpush(installed, "domain", "drop", "a.example", "--json").returncode == 64
+
+
+def test_stats_of_a_span(installed):
+    buckets = [0] * 24
+    buckets[7], buckets[10] = 95, 5  # 64 to 127 ms, 512 to 1023 ms
+    for hours, host in ((0, "now.example"), (23, "now.example"), (24, "old.example"), (100, "old.example"), (800, "gone.example")):
+        installed.query("INSERT INTO fedpush.domain_hourly (host, hour, delivered, retried, sent_bytes, latency) VALUES"
+                        " (%s, date_trunc('hour', now()) - %s * interval '1 hour', 90, 10, 1000, %s)", host, hours, buckets)
+
+    def rows(*arguments):
+        return {row["host"]: row for row in result(installed, "stats", *arguments)}
+
+    day = rows("--span", "24h")
+    assert list(day) == ["now.example"] and (day["now.example"]["delivered"], day["now.example"]["retried"]) == (180, 20)
+    assert day["now.example"]["success_rate"] == 0.9 and day["now.example"]["sent_bytes"] == 2000
+    assert 64 <= day["now.example"]["p50_ms"] < 128 and 512 <= day["now.example"]["p99_ms"] < 1024
+    week = rows("--span", "7d")
+    assert {host: row["delivered"] for host, row in week.items()} == {"now.example": 180, "old.example": 180}
+    assert list(rows("--span", "7d", "--limit", "1", "--sort", "host")) == ["now.example"]
+    assert rows("--span", "total") == {}
+    table = fedpush(installed, "stats", "--span", "30d").stdout.splitlines()
+    assert table[0].split()[:5] == ["HOST", "DELIVERED", "RETRIED", "REJECTED", "GAVE"] and len(table) == 3
+    assert fedpush(installed, "stats", "--csv", "--span", "24h").stdout.splitlines()[1].startswith('"now.example",180,20')
