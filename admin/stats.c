@@ -1,14 +1,13 @@
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "admin/commands.h"
 #include "admin/session.h"
+#include "admin/stats_rows.h"
 #include "admin/words.h"
-#include "base/escape.h"
 
-/* Columns of both queries, in order. */
+/* Columns of all queries, in order. */
 enum column {
     NAME = 0,
     DELIVERED,
@@ -20,145 +19,215 @@ enum column {
     STATUS,
     ERROR,
     SUCCESS_AGE,
-    FAILING_AGE
+    FAILING_AGE,
+    SENT_BYTES,
+    LATENCY
 };
 
+#define AGES                                                                                       \
+    " extract(epoch FROM now() - last_success_at)::bigint,"                                        \
+    " extract(epoch FROM now() - failing_since)::bigint"
+#define TOTALS                                                                                     \
+    " delivered, retried, rejected, exhausted, consecutive_failures,"                              \
+    " total_ms / greatest(delivered + retried + rejected + exhausted, 1), last_status, "           \
+    "last_error," AGES ", NULL, NULL"
 static const char domain_sql[] =
-    "SELECT host, delivered, retried, rejected, exhausted, consecutive_failures,"
-    " total_ms / greatest(delivered + retried + rejected + exhausted, 1), last_status, last_error,"
-    " extract(epoch FROM now() - last_success_at)::bigint, extract(epoch FROM now() - "
-    "failing_since)::bigint"
-    " FROM fedpush.domain_health ORDER BY delivered + retried + rejected + exhausted DESC, host "
-    "LIMIT 100000";
+    "SELECT host," TOTALS " FROM fedpush.domain_health ORDER BY delivered + retried + rejected + "
+    "exhausted DESC, host LIMIT 100000";
 static const char inbox_sql[] =
-    "SELECT inbox_url, delivered, retried, rejected, exhausted, consecutive_failures,"
-    " total_ms / greatest(delivered + retried + rejected + exhausted, 1), last_status, last_error,"
-    " extract(epoch FROM now() - last_success_at)::bigint, extract(epoch FROM now() - "
-    "failing_since)::bigint"
-    " FROM fedpush.inbox_health WHERE host = lower($1) ORDER BY delivered + retried + rejected + "
-    "exhausted DESC, inbox_url"
-    " LIMIT 100000";
+    "SELECT inbox_url," TOTALS " FROM fedpush.inbox_health WHERE host = lower($1) ORDER BY "
+    "delivered + retried + rejected + exhausted DESC, inbox_url LIMIT 100000";
 
-static const char *value(PGresult *result, int row, enum column column)
+/* The hours of a span: the present one, and those before it, as the API counts them. %s: the sum of
+ * each bucket. */
+static const char span_sql[] =
+    "SELECT s.host, s.delivered, s.retried, s.rejected, s.exhausted,"
+    " coalesce(h.consecutive_failures, 0), NULL, h.last_status, h.last_error," AGES
+    ", s.sent_bytes, s.latency"
+    " FROM (SELECT host, sum(delivered)::bigint AS delivered, sum(retried)::bigint AS retried,"
+    " sum(rejected)::bigint AS rejected, sum(exhausted)::bigint AS exhausted,"
+    " sum(sent_bytes)::bigint AS sent_bytes, '{' || concat_ws(','%s) || '}' AS latency"
+    " FROM fedpush.domain_hourly WHERE hour > to_timestamp(floor(extract(epoch FROM now()) / 3600)"
+    " * 3600) - $1::integer * interval '1 hour' GROUP BY host) s"
+    " LEFT JOIN fedpush.domain_health h USING (host)"
+    " ORDER BY s.delivered + s.retried + s.rejected + s.exhausted DESC, s.host LIMIT 100000";
+
+struct options {
+    const char *host;  /* NULL: of all */
+    const char *hours; /* of the span; NULL: since setup */
+    enum stats_sort sort;
+    int64_t limit;
+    bool csv, json;
+};
+
+static int64_t number(PGresult *result, int row, enum column column)
 {
-    return PQgetisnull(result, row, (int)column) ? NULL : PQgetvalue(result, row, (int)column);
+    return PQgetisnull(result, row, (int)column)
+               ? -1
+               : strtoll(PQgetvalue(result, row, (int)column), NULL, 10);
 }
 
-static json_t *number(PGresult *result, int row, enum column column)
+static void take_row(struct stats_row *to, PGresult *result, int row)
 {
-    const char *text = value(result, row, column);
-    return text != NULL ? json_integer(strtoll(text, NULL, 10)) : json_null();
+    struct latency latency = {{0}};
+
+    to->name = str_dup(str_of(PQgetvalue(result, row, NAME)));
+    to->delivered = number(result, row, DELIVERED);
+    to->retried = number(result, row, RETRIED);
+    to->rejected = number(result, row, REJECTED);
+    to->exhausted = number(result, row, EXHAUSTED);
+    to->consecutive_failures = number(result, row, STREAK);
+    to->mean_ms = number(result, row, MEAN_MS);
+    to->last_status = number(result, row, STATUS);
+    if (!PQgetisnull(result, row, ERROR))
+        to->last_error = str_dup(str_of(PQgetvalue(result, row, ERROR)));
+    to->success_age_s = number(result, row, SUCCESS_AGE);
+    to->failing_for_s = number(result, row, FAILING_AGE);
+    to->sent_bytes = number(result, row, SENT_BYTES);
+    /* What isn't one has no percentiles. */
+    (void)!latency_add_array(&latency, str_of(PQgetvalue(result, row, LATENCY)));
+    to->p50_ms = latency_percentile_ms(&latency, 0.50);
+    to->p95_ms = latency_percentile_ms(&latency, 0.95);
+    to->p99_ms = latency_percentile_ms(&latency, 0.99);
 }
 
-static void print_json(void *arg, PGresult *result)
+static void on_rows(void *arg, PGresult *result)
 {
-    json_t *list = json_array();
+    struct stats_rows *rows = arg;
+    struct stats_row *to;
 
-    (void)arg;
-    for (int row = 0; row < PQntuples(result); row++) {
-        const char *error = value(result, row, ERROR);
-        json_array_append_new(
-            list, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s?, s:o, s:o}",
-                            PQfname(result, NAME), PQgetvalue(result, row, NAME), "delivered",
-                            number(result, row, DELIVERED), "retried", number(result, row, RETRIED),
-                            "rejected", number(result, row, REJECTED), "exhausted",
-                            number(result, row, EXHAUSTED), "consecutive_failures",
-                            number(result, row, STREAK), "mean_ms", number(result, row, MEAN_MS),
-                            "last_status", number(result, row, STATUS), "last_error", error,
-                            "last_success_age_s", number(result, row, SUCCESS_AGE), "failing_for_s",
-                            number(result, row, FAILING_AGE)));
-    }
-    json_dumpf(list, stdout, JSON_INDENT(1));
-    putchar('\n');
-    json_decref(list);
+    for (int row = 0; row < PQntuples(result) && (to = stats_rows_add(rows)) != NULL; row++)
+        take_row(to, result, row);
 }
 
-static void put_ages(struct buf *line, PGresult *result, int row)
+static char *span_statement(void)
 {
-    const char *success = value(result, row, SUCCESS_AGE);
-    const char *failing = value(result, row, FAILING_AGE);
+    struct buf sums;
+
+    buf_init(&sums, 4096);
+    for (int bucket = 1; bucket <= LATENCY_BUCKETS; bucket++)
+        buf_printf(&sums, ", coalesce(sum(latency[%d]), 0)", bucket);
+    size_t before = (size_t)(strstr(span_sql, "%s") - span_sql);
+    char *statement =
+        mem_printf("%.*s%s%s", (int)before, span_sql, buf_cstr(&sums), span_sql + before + 2);
+    buf_clear(&sums);
+    return statement;
+}
+
+static bool read_rows(struct session *session, const struct options *options,
+                      struct stats_rows *rows, struct err *err)
+{
+    struct postgres *postgres = session_postgres(session, POSTGRES_ROLE_FEDPUSH, err);
+    const char *parameter = options->host != NULL ? options->host : options->hours;
+    const struct str parameters[] = {str_of(parameter)};
+    char *spans = span_statement();
+    const char *sql = options->host != NULL    ? inbox_sql
+                      : options->hours != NULL ? spans
+                                               : domain_sql;
+    bool good = postgres != NULL && session_query(session, postgres, sql, parameter != NULL ? 1 : 0,
+                                                  parameters, on_rows, rows, err);
+
+    free(spans);
+    return good;
+}
+
+static void print_rows(const struct stats_rows *rows, const struct options *options)
+{
+    size_t most = (size_t)options->limit;
     struct buf text;
 
-    buf_init(&text, 64);
-    if (success != NULL)
-        words_put_age(&text, strtod(success, NULL));
-    buf_printf(line, " %8s", text.len > 0 ? buf_cstr(&text) : "never");
-    buf_reset(&text);
-    if (failing != NULL)
-        words_put_age(&text, strtod(failing, NULL));
-    buf_printf(line, " %8s", text.len > 0 ? buf_cstr(&text) : "-");
+    buf_init(&text, (size_t)1 << 30);
+    if (options->json) {
+        json_t *list = stats_rows_json(rows, most);
+        words_print_json(list);
+        json_decref(list);
+    } else if (options->csv) {
+        stats_rows_put_csv(&text, rows, most);
+        words_made(buf_str(&text));
+    } else {
+        stats_rows_put_table(&text, rows, most);
+        words_text(stdout, buf_str(&text));
+    }
     buf_clear(&text);
 }
 
-static void print_row(PGresult *result, int row)
+static int show(struct session *session, const struct options *options)
 {
-    struct buf line;
-    struct buf name;
-    const char *status = value(result, row, STATUS);
-    const char *error = value(result, row, ERROR);
-    bool failing = strcmp(PQgetvalue(result, row, STREAK), "0") != 0;
-
-    buf_init(&line, 1024);
-    buf_init(&name, 256);
-    escape_put(&name, str_of(PQgetvalue(result, row, NAME)), ESCAPE_TERMINAL, 34);
-    buf_printf(&line, "%-34s %9s %8s %8s %7s %6s %4s", buf_cstr(&name),
-               PQgetvalue(result, row, DELIVERED), PQgetvalue(result, row, RETRIED),
-               PQgetvalue(result, row, REJECTED), PQgetvalue(result, row, EXHAUSTED),
-               PQgetvalue(result, row, MEAN_MS), status != NULL ? status : "-");
-    put_ages(&line, result, row);
-    if (failing && error != NULL) {
-        buf_put_str(&line, STR("  "));
-        escape_put(&line, str_of(error), ESCAPE_TERMINAL, 60);
-    }
-    puts(buf_cstr(&line));
-    buf_clear(&name);
-    buf_clear(&line);
-}
-
-static void print_table(void *arg, PGresult *result)
-{
-    (void)arg;
-    printf("%-34s %9s %8s %8s %7s %6s %4s %8s %8s  %s\n",
-           strcmp(PQfname(result, NAME), "host") == 0 ? "HOST" : "INBOX", "DELIVERED", "RETRIED",
-           "REJECTED", "GAVE UP", "MS", "LAST", "SUCCESS", "FAILING", "ERROR");
-    for (int row = 0; row < PQntuples(result); row++)
-        print_row(result, row);
-}
-
-static int show(struct session *session, const char *host, bool as_json)
-{
+    struct stats_rows rows = {.inboxes = options->host != NULL, .spans = options->hours != NULL};
     struct err err;
-    struct postgres *postgres = session_postgres(session, POSTGRES_ROLE_FEDPUSH, &err);
-    const struct str parameters[] = {str_of(host)};
+    int code = FP_EXIT_OK;
 
-    if (postgres == NULL)
-        return session_fail(&err, FP_EXIT_UNAVAILABLE);
-    if (!session_query(session, postgres, host != NULL ? inbox_sql : domain_sql,
-                       host != NULL ? 1 : 0, parameters, as_json ? print_json : print_table, NULL,
-                       &err)) {
+    if (read_rows(session, options, &rows, &err)) {
+        stats_rows_sort(&rows, options->sort);
+        print_rows(&rows, options);
+    } else if (session->postgres[POSTGRES_ROLE_FEDPUSH] == NULL) {
+        code = session_fail(&err, FP_EXIT_UNAVAILABLE);
+    } else {
         struct err hint;
         err_set(&hint, err.code, "stats: %.400s (has `fedpush setup` been run?)", err.message);
-        return session_fail(&hint, FP_EXIT_FAILURE);
+        code = session_fail(&hint, FP_EXIT_FAILURE);
     }
-    return FP_EXIT_OK;
+    stats_rows_clear(&rows);
+    return code;
+}
+
+static bool parse_span(const char *text, const char **hours)
+{
+    static const char *const spans[][2] = {
+        {"24h", "24"}, {"7d", "168"}, {"30d", "720"}, {"total", NULL}};
+
+    for (size_t i = 0; i < sizeof(spans) / sizeof(spans[0]); i++) {
+        if (strcmp(text, spans[i][0]) == 0) {
+            *hours = spans[i][1];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How many words it took; 0: not understood. */
+static int take_word(struct options *options, int argc, char **argv)
+{
+    const char *value = argc > 1 ? argv[1] : "";
+
+    if (strcmp(argv[0], "--json") == 0) {
+        options->json = true;
+        return 1;
+    }
+    if (strcmp(argv[0], "--csv") == 0) {
+        options->csv = true;
+        return 1;
+    }
+    if (strcmp(argv[0], "--span") == 0)
+        return parse_span(value, &options->hours) ? 2 : 0;
+    if (strcmp(argv[0], "--sort") == 0)
+        return stats_sort_parse(str_of(value), &options->sort) ? 2 : 0;
+    if (strcmp(argv[0], "--limit") == 0)
+        return str_to_i64(str_of(value), 1, STATS_MAX_ROWS, &options->limit) ? 2 : 0;
+    if (argv[0][0] == '-' || options->host != NULL)
+        return 0;
+    options->host = argv[0];
+    return 1;
 }
 
 int command_stats(const struct config *config, int argc, char **argv)
 {
-    const char *host = NULL;
+    struct options options = {.limit = STATS_MAX_ROWS};
     struct session session;
     struct err err;
 
-    for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
-            continue;
-        if (argv[i][0] == '-' || host != NULL)
+    for (int i = 0; i < argc;) {
+        int taken = take_word(&options, argc - i, argv + i);
+        if (taken == 0)
             return words_unknown("stats", argv[i]);
-        host = argv[i];
+        i += taken;
     }
-    int code = session_open(&session, config, &err)
-                   ? show(&session, host, words_has(argc, argv, "--json"))
-                   : session_fail(&err, FP_EXIT_CONFIG);
+    if (options.host != NULL && options.hours != NULL)
+        return words_unknown("stats", "--span of one host's inboxes");
+    if (options.csv && options.json)
+        return words_unknown("stats", "--csv with --json");
+    int code = session_open(&session, config, &err) ? show(&session, &options)
+                                                    : session_fail(&err, FP_EXIT_CONFIG);
     session_close(&session);
     return code;
 }
