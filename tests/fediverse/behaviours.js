@@ -38,6 +38,9 @@ const behaviours = {
   close: (request) => request.socket.end(),
   reset: (request) => request.socket.resetAndDestroy(),
   garbage: (request) => request.socket.end('\x00\xff\x16 not HTTP\r\n\r\n\x00'),
+  // What may be meant for the terminal or the log of whoever reads it.
+  hostile: (request) =>
+    request.socket.end('HTTP/1.1 500 \x1b[31m\u202eno\x07\r\nX-\x1b]0;x\x07: =1+1\r\nContent-Length: 0\r\n\r\n'),
   bigbody(request, response) {
     response.writeHead(202, { 'Content-Length': BIG_BODY_BYTES });
     response.end(Buffer.alloc(BIG_BODY_BYTES, 'x'));
