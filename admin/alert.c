@@ -7,9 +7,6 @@
 #include "admin/alert_store.h"
 #include "admin/commands.h"
 #include "admin/words.h"
-#include "base/escape.h"
-
-enum { ID_COLUMNS = 300 };
 
 /* ---- fedpush alert --test ---- */
 
@@ -28,12 +25,13 @@ static bool test_sink(const struct config *config, enum alert_sink sink, const c
     alert_sink_describe(config, sink, &where);
     bool good = alert_send(config, sink, &message, &err);
     if (results != NULL)
-        json_array_append_new(results, json_pack("{s:s, s:b, s:s?}", "sink", alert_sink_names[sink],
-                                                 "ok", good, "error", good ? NULL : err.message));
+        json_array_append_new(
+            results, json_pack("{s:s, s:b, s:o}", "sink", alert_sink_names[sink], "ok", (int)good,
+                               "error", good ? json_null() : words_json(str_of(err.message))));
     else if (good)
-        printf("ok    %s: the test was taken\n", buf_cstr(&where));
+        words_print(stdout, "ok    %s: the test was taken", buf_cstr(&where));
     else
-        printf("FAIL  %s\n", err.message);
+        words_print(stdout, "FAIL  %s", err.message);
     buf_clear(&where);
     return good;
 }
@@ -53,15 +51,13 @@ static int test(const struct config *config, bool as_json)
         any = true;
         good = test_sink(config, (enum alert_sink)sink, machine, results) && good;
     }
-    if (results != NULL) {
-        json_dumpf(results, stdout, JSON_INDENT(1));
-        putchar('\n');
-    }
+    if (results != NULL)
+        words_print_json(results);
     json_decref(results);
     if (any)
         return good ? FP_EXIT_OK : FP_EXIT_FAILURE;
-    fprintf(stderr, "fedpush: alert: nobody would be told: set FEDPUSH_ALERT_MAIL (and Mastodon's "
-                    "SMTP_…), or FEDPUSH_ALERT_WEBHOOK\n");
+    words_print(stderr, "fedpush: alert: nobody would be told: set FEDPUSH_ALERT_MAIL (and "
+                        "Mastodon's SMTP_…), or FEDPUSH_ALERT_WEBHOOK");
     return FP_EXIT_CONFIG;
 }
 
@@ -74,8 +70,8 @@ static void show_alert(const struct alert *alert, double now_s)
     buf_init(&line, 4096);
     words_put_age(&line, now_s - alert->since_s);
     buf_put_str(&line, STR("  "));
-    escape_put(&line, str_of(alert->text), ESCAPE_TERMINAL, ALERT_TEXT_BYTES);
-    printf("%s\n", buf_cstr(&line));
+    buf_put_str(&line, str_of(alert->text));
+    words_line(stdout, buf_str(&line));
     buf_clear(&line);
 }
 
@@ -86,19 +82,18 @@ static void show_json(const struct alert_book *book, struct str watcher)
     for (size_t i = 0; i < book->count; i++) {
         const struct alert *alert = book->alerts[i];
         if (alert->state == ALERT_FIRING)
-            json_array_append_new(alerts, json_pack("{s:s, s:f, s:s}", "id", alert->id, "since",
-                                                    alert->since_s, "text", alert->text));
+            json_array_append_new(
+                alerts, json_pack("{s:o, s:f, s:o}", "id", words_json(str_of(alert->id)), "since",
+                                  alert->since_s, "text", words_json(str_of(alert->text))));
     }
-    json_t *watched_by = watcher.len > 0 ? json_stringn(watcher.ptr, watcher.len) : json_null();
+    json_t *watched_by = watcher.len > 0 ? words_json(watcher) : json_null();
     json_t *root = json_pack("{s:o, s:o}", "watched_by", watched_by, "alerts", alerts);
-    json_dumpf(root, stdout, JSON_INDENT(1));
-    putchar('\n');
+    words_print_json(root);
     json_decref(root);
 }
 
 static void show_text(const struct alert_book *book, struct str watcher, double now_s)
 {
-    struct buf name;
     bool any = false;
 
     for (size_t i = 0; i < book->count; i++) {
@@ -107,14 +102,11 @@ static void show_text(const struct alert_book *book, struct str watcher, double 
         any = true;
         show_alert(book->alerts[i], now_s);
     }
-    buf_init(&name, 4096);
-    escape_put(&name, watcher, ESCAPE_TERMINAL, ID_COLUMNS);
     if (watcher.len == 0)
-        printf("nobody looks after alerts: `fedpush run` does, where FEDPUSH_ADMIN_LISTEN isn't "
-               "empty\n");
+        words_print(stdout, "nobody looks after alerts: `fedpush run` does, where "
+                            "FEDPUSH_ADMIN_LISTEN isn't empty");
     else if (!any)
-        printf("nothing to alert anybody of (%s looks after it)\n", buf_cstr(&name));
-    buf_clear(&name);
+        words_print(stdout, "nothing to alert anybody of (%.*s looks after it)", STR_ARG(watcher));
 }
 
 static int list(struct session *session, bool as_json)
