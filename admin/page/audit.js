@@ -5,10 +5,17 @@ import { time, UNKNOWN } from "./format.js";
 import { t } from "./i18n.js";
 import { empty, loading, problemBox } from "./notice.js";
 
+// "*" is the fleet, "@NAME" a machine, "*.HOST" all hosts below one.
+function target(domain) {
+  if (domain === "*") return t("audit.fleet");
+  if (domain === "" || domain.startsWith("*")) return domain || UNKNOWN;
+  if (domain.startsWith("@")) return t("audit.machine", { machine: domain.slice(1) });
+  return h("a", { href: `#/domains/${encodeURIComponent(domain)}` }, domain);
+}
+
 function row(one, with_domain) {
   return h("tr", null, h("td", null, time(one.at)), h("td", null, one.who), h("td", null, one.action),
-           with_domain ? h("td", { class: "long" }, one.domain ? h("a", { href: `#/domains/${encodeURIComponent(one.domain)}` }, one.domain) : UNKNOWN) : null,
-           h("td", { class: "long" }, one.detail ?? ""));
+           with_domain ? h("td", { class: "long" }, target(one.domain)) : null, h("td", { class: "long" }, one.detail));
 }
 
 export function auditTable(items, with_domain) {

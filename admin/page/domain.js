@@ -34,8 +34,8 @@ function why(domain) {
   return [
     domain.circuit ? h("p", { class: "strong" }, circuitWords(domain.circuit)) : null,
     domain.words.length === 0 ? empty(t("why.none"))
-      : h("ul", { class: "words" }, domain.words.map(one => typeof one === "string" ? h("li", null, one)
-        : h("li", null, h("span", { class: "muted" }, `${one.machine}: `), one.text))),
+      : h("ul", { class: "words" }, domain.words.map(one =>
+        h("li", null, h("span", { class: "muted", title: one.machine }, `${one.machine.split(":")[0]}: `), one.text))),
   ];
 }
 
@@ -49,10 +49,11 @@ function policyWords(policy) {
   if (policy.window) said.push(t("policy.window", { n: policy.window }));
   if (policy.rate) said.push(t("policy.rate", { n: policy.rate }));
   if (policy.proxy) said.push(t("policy.proxy", { proxy: policy.proxy }));
-  if (policy.http) said.push(`HTTP/${policy.http}`);
-  if (policy.signature) said.push(policy.signature);
-  const until = policy.until ? [" · ", ...parts("policy.until", { time: time(policy.until) })] : [];
-  return [h("span", { class: "strong" }, policy.name), ": ", said.join(", "), until];
+  if (policy.http === "2") said.push("HTTP/2");
+  if (policy.signature !== "auto") said.push(t(`scheme.${policy.signature}`));
+  if (policy.drop_before) said.push(t("policy.drop"));
+  const ends = [["policy.until", policy.until], ["policy.limits_until", policy.limits_until]].filter(([, at]) => at);
+  return [h("span", { class: "strong" }, policy.name), ": ", said.join(", "), ends.map(([key, at]) => [" · ", ...parts(key, { time: time(at) })])];
 }
 
 function mastodonWords(mastodon) {
@@ -146,7 +147,7 @@ export function domain(root, route) {
     const reason = readOnlyReason();
     if (reason !== null) return h("p", { class: "muted readonly" }, reason);
     return h("div", { class: "actions" },
-      seen.policy_detail?.paused ? button(t("action.resume"), () => at_once(resumeDomain), "primary")
+      seen.policy_detail?.paused ? button(t("action.resume"), () => at_once(() => resumeDomain(seen.policy_detail.name)), "primary")
         : button(t("action.pause"), () => pauseDomain(host, load)),
       button(t("action.limit"), () => limitDomain(host, seen.policy_detail, load)),
       button(t("action.try"), () => at_once(tryDomain)),

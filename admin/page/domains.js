@@ -169,7 +169,7 @@ export function domains(root, route) {
     known = answer.matched;
     list.count(answer.matched);
     table.setAttribute("aria-rowcount", answer.matched + 1);
-    setText(count, t("domains.count", { n: answer.matched, total: answer.total }));
+    setText(count, t(answer.cut ? "domains.count.cut" : "domains.count", { n: answer.matched, total: answer.total }));
     nothing.hidden = answer.matched > 0;
     table.hidden = answer.matched === 0;
     nothing.replaceChildren(answer.total === 0 ? empty(t("domains.none")) : empty(t("domains.nomatch"), " ",

@@ -27,10 +27,18 @@ function passwordForm(onsigned) {
   } }, user, field(t("login.password"), password), trouble, press);
 }
 
+// What became of a sign-in with Mastodon, in the address that it came back to.
+function returned() {
+  const why = new URLSearchParams(location.search).get("login");
+  if (why === null) return null;
+  history.replaceState(null, "", location.pathname + location.hash);
+  return problemBox({ title: t("login.failed"), detail: t(why === "denied" ? "login.denied" : "login.failed.detail") });
+}
+
 // `login` names the ways in: "password", "oauth", or both ("password oauth").
 export function login(root, onsigned) {
   const ways = session.me.login;
-  root.append(h("div", { class: "login card" }, h("h1", { tabindex: "-1" }, t("login.title")), h("p", { class: "muted" }, t("login.what")),
+  root.append(h("div", { class: "login card" }, h("h1", { tabindex: "-1" }, t("login.title")), h("p", { class: "muted" }, t("login.what")), returned(),
     ways.includes("password") ? passwordForm(onsigned) : null,
     ways.includes("password") && ways.includes("oauth") ? h("p", { class: "or" }, t("login.or")) : null,
     ways.includes("oauth") ? h("p", null, h("a", { class: "button wide", href: url("login/mastodon").pathname }, t("login.mastodon"))) : null));

@@ -92,32 +92,40 @@ export async function tryDomain(host) {
   return t("try.done", { host });
 }
 
+// What each limit is told to be when there shall be none.
+const NO_LIMIT = { window: 0, rate: "0", proxy: "none", http: "1.1", signature: "auto" };
+
+function limitControls(policy) {
+  const text = (value, attributes) => h("input", { type: "text", autocomplete: "off", spellcheck: "false", value, ...attributes });
+  return {
+    window: h("input", { type: "number", min: "1", max: "256", inputmode: "numeric", value: policy?.window || null }),
+    rate: text(policy?.rate ? `${policy.rate}/m` : null, { placeholder: "30/m", pattern: "[1-9][0-9]*/[sm]" }),
+    proxy: text(policy?.proxy || null),
+    http: select([["", t("limit.http.usual")], ["2", "HTTP/2"]], policy?.http === "2" ? "2" : ""),
+    signature: select([["", t("limit.signature.usual")], ["cavage", "draft-cavage"], ["rfc9421", "RFC 9421"]],
+                      policy && policy.signature !== "auto" ? policy.signature : ""),
+  };
+}
+
 export function limitDomain(host, policy, done) {
-  const at_once = h("input", { type: "number", min: "1", max: "1000", inputmode: "numeric", value: policy?.window || null });
-  const rate = h("input", { type: "text", placeholder: "30/m", pattern: "[0-9]+(\\.[0-9]+)?/(s|m|h)", autocomplete: "off", spellcheck: "false" });
-  const proxy = h("input", { type: "text", autocomplete: "off", spellcheck: "false", value: policy?.proxy || null });
-  const http = select([["", t("limit.http.usual")], ["1", "HTTP/1.1"], ["2", "HTTP/2"]], policy?.http ? String(policy.http) : "");
-  const signature = select([["", t("limit.signature.usual")], ["cavage", "draft-cavage"], ["rfc9421", "RFC 9421"]], policy?.signature ?? "");
+  const controls = limitControls(policy);
   const span = spanSelect();
   const clear = checkbox(t("limit.clear"), t("limit.clear.hint"));
+  const before = Object.fromEntries(Object.entries(controls).map(([name, control]) => [name, control.value]));
+  // What was emptied is taken back, what was left alone isn't named.
   function wanted() {
-    const told = {};
-    if (at_once.value !== "") told.window = Number(at_once.value);
-    if (rate.value !== "") told.rate = rate.value;
-    if (proxy.value !== "") told.proxy = proxy.value;
-    if (http.value !== "") told.http = http.value;
-    if (signature.value !== "") told.signature = signature.value;
-    return told;
+    const changed = Object.entries(controls).filter(([name, control]) => control.value !== before[name]);
+    return Object.fromEntries(changed.map(([name, control]) =>
+      [name, control.value === "" ? NO_LIMIT[name] : name === "window" ? Number(control.value) : control.value]));
   }
+  const row = (name, hint) => field(t(`limit.${name}`), controls[name], hint ? t(`limit.${name}.hint`) : null);
   return ask({
     title: t("limit.title", { host }),
     body: [h("p", null, t("limit.what")),
-           h("div", { class: "fields" }, field(t("limit.window"), at_once, t("limit.window.hint")), field(t("limit.rate"), rate, t("limit.rate.hint")),
-             field(t("limit.http"), http), field(t("limit.signature"), signature), field(t("limit.proxy"), proxy, t("limit.proxy.hint")),
-             field(t("span.label"), span)),
+           h("div", { class: "fields" }, row("window", true), row("rate", true), row("http"), row("signature"), row("proxy", true), field(t("span.label"), span)),
            clear.row],
     label: t("limit.confirm"),
-    ready: () => (clear.control.checked || Object.keys(wanted()).length > 0) && rate.validity.valid && at_once.validity.valid,
+    ready: () => (clear.control.checked || Object.keys(wanted()).length > 0) && Object.values(controls).every(control => control.validity.valid),
     act: async () => {
       await post(domainPath(host, "limit"), clear.control.checked ? { clear: true } : { ...wanted(), for_s: spanOf(span) });
       done();

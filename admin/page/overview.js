@@ -112,7 +112,7 @@ function facts(seen) {
     fact("facts.ledger", t("facts.ledger.words", { claimed: seen.ledger.claimed, missing: seen.ledger.missing }),
          " ", state("ledger", seen.ledger.missing === 0 ? "healthy" : "open")),
     fact("facts.redis", `${seen.redis.version} · ${bytes(seen.redis.used_bytes)}`,
-         seen.redis.max_bytes ? ` / ${bytes(seen.redis.max_bytes)}` : "", ` · ${seen.redis.policy}`),
+         seen.redis.max_bytes ? ` / ${bytes(seen.redis.max_bytes)}` : "", seen.redis.policy ? ` · ${seen.redis.policy}` : ""),
     fact("facts.versions", `fedpush ${seen.version} · Mastodon ${seen.mastodon ?? UNKNOWN} · Sidekiq ${seen.sidekiq ?? UNKNOWN}`));
 }
 

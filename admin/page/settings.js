@@ -28,17 +28,17 @@ function display(onlanguage) {
 }
 
 function newToken(again) {
-  const name = h("input", { type: "text", maxlength: "64", autocomplete: "off", spellcheck: "false" });
+  const name = h("input", { type: "text", maxlength: "63", pattern: "[A-Za-z0-9._\\-]+", autocomplete: "off", spellcheck: "false" });
   const full = checkbox(t("tokens.full"), t("tokens.full.hint"));
   ask({
     title: t("tokens.new"),
     body: [field(t("tokens.name"), name, t("tokens.name.hint")), full.row],
     label: t("tokens.create"),
-    ready: () => name.value.trim() !== "",
+    ready: () => name.value !== "" && name.validity.valid,
     act: async () => {
-      const made = await post("tokens", { name: name.value.trim(), full: full.control.checked });
+      const made = await post("tokens", { name: name.value, full: full.control.checked });
       again(made);
-      return t("tokens.created", { name: name.value.trim() });
+      return t("tokens.created", { name: name.value });
     },
   });
 }

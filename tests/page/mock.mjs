@@ -95,6 +95,7 @@ export class Mock {
   async close() {
     clearInterval(this.timer);
     this.streams.clear();
+    if (!this.server.listening) return;
     this.server.closeAllConnections();
     await new Promise(resolve => this.server.close(resolve));
   }
@@ -152,7 +153,7 @@ export class Mock {
       return x < y ? -sign : sign;
     });
     const offset = Number(query.get("offset") ?? 0);
-    return { at: 0, total: this.domains.length, matched: found.length, offset, items: found.slice(offset, offset + Number(query.get("limit") ?? 100)) };
+    return { at: 0, total: this.domains.length, matched: found.length, offset, cut: false, items: found.slice(offset, offset + Number(query.get("limit") ?? 100)) };
   }
 
   seen(item) {
@@ -168,8 +169,8 @@ export class Mock {
     const policy = this.policies.get(host) ?? (item.state === "paused" ? { paused: true } : null);
     return {
       ...item,
-      words: [{ machine: "mx1", text: item.state === "paused" ? "paused; 3 jobs are put off" : failing ? "circuit open, the next try is in 4 min 10 s" : "2 in flight, window 4 of 32, nothing waits" },
-              { machine: "mx2", text: "knows nothing of it" }],
+      words: [{ machine: "mx1:4210:9f3ac17be2d0", text: item.state === "paused" ? "paused; 3 jobs are put off" : failing ? "circuit open, the next try is in 4 min 10 s" : "2 in flight, window 4 of 32, nothing waits" },
+              { machine: "mx2:4211:9f3ac17be2d0", text: "knows nothing of it" }],
       circuit: item.state === "open" ? { opened_at: now() - 7100, probe_at: now() + 250, backoff_s: 960 } : null,
       inboxes: Array.from({ length: 3 }, (_, n) => ({ inbox: `https://${host}/${n === 0 ? "inbox" : `users/someone${n}/inbox`}`, delivered: 900 - n * 300, retried: n, rejected: 0, exhausted: 0,
         mean_ms: 120 + n * 31, last_status: 202, last_error: failing ? item.last_error : null, last_success_at: now() - 60 * n, failing_since: null })),
@@ -177,22 +178,24 @@ export class Mock {
       errors: failing || item.delivered > 5000 ? [{ error: ERRORS[5], status: 401, count: 12, first_at: now() - 5 * DAY_S, last_at: now() - 3000 },
         { error: "connection refused", status: null, count: 431, first_at: now() - 3 * DAY_S, last_at: now() - 30 }] : [],
       scheme: "rfc9421", mastodon: { unavailable: item.state === "unavailable", failing_days: failing ? 3 : null },
-      policy_detail: policy ? { name: host, paused: !!policy.paused, until: policy.for_s ? now() + policy.for_s : null, window: policy.window ?? null, rate: policy.rate ? 0.5 : null, proxy: null, http: null, signature: null } : null,
+      policy_detail: policy ? { name: host, paused: !!policy.paused, until: policy.for_s ? now() + policy.for_s : null, limits_until: null, drop_before: null, window: policy.window ?? 0, rate: policy.rate ? 30 : 0, proxy: null, http: "1.1", signature: "auto" } : null,
       audit: this.audit().items.slice(0, 2),
     };
   }
 
   audit() {
     return { items: Array.from({ length: 50 }, (_, n) => ({ id: 100 - n, at: now() - 3000 * (n + 1), who: n % 3 ? "admin" : "@alice", action: ["pause", "resume", "limit", "drop"][n % 4],
-      domain: n % 5 === 4 ? null : this.domains[n % this.domains.length]?.host ?? "gone.example", detail: n % 4 === 2 ? "30/m" : null })), next: 50 };
+      domain: n % 5 === 4 ? "*" : this.domains[n % this.domains.length]?.host ?? "gone.example", detail: n % 4 === 2 ? "rate 30/m" : "" })), next: 50 };
   }
 
   jobs() {
     const place = (total, scanned, classes) => ({ total, scanned, classes, domains: total === 0 ? [] : this.domains.slice(0, 30).map((one, n) => ({ host: one.host, count: Math.max(1, Math.round(total / (n + 3) / 4)) })) });
     return { at: now(), cut: true, places: {
       push: place(0, 0, {}),
+      pull: place(0, 0, {}),
       retry: place(5210, 5210, { "ActivityPub::DeliveryWorker": 4800, "ActivityPub::LowPriorityDeliveryWorker": 402, "ThreadResolveWorker": 8 }),
       schedule: place(814, 814, { "ActivityPub::DeliveryWorker": 800, "Scheduler::FollowRecommendationsScheduler": 14 }),
+      held: place(212, 212, { "ActivityPub::DeliveryWorker": 212 }),
       dead: place(120000, 100000, { "ActivityPub::DeliveryWorker": 99000, "LinkCrawlWorker": 1000 }) } };
   }
 
