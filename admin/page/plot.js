@@ -2,7 +2,7 @@
 import uPlot from "./uPlot.esm.js";
 import { get } from "./api.js";
 import { h, setText, svg } from "./dom.js";
-import { duration, milliseconds, number, rate, shortDuration, UNKNOWN } from "./format.js";
+import { duration, milliseconds, now, number, rate, shortDuration, UNKNOWN } from "./format.js";
 import { locale, t } from "./i18n.js";
 import { loading, problemBox } from "./notice.js";
 
@@ -10,11 +10,16 @@ const SPANS = ["1h", "24h", "7d", "30d"];
 const AGAIN_MS = 30000;
 const HEIGHT_PX = 170; // app.css keeps the place
 
-const PER_SECOND = data => value => (value === null ? null : value / data.step_s);
+// The last step is the present one: only what has passed of it counts.
+function perSecond(data) {
+  const begun = data.from + (data.delivered.length - 1) * data.step_s;
+  const passed_s = Math.min(Math.max(now() - begun, 1), data.step_s);
+  return (value, at) => value / (at === data.delivered.length - 1 ? passed_s : data.step_s);
+}
 
-/* Lines differ in dash and weight, not only in colour. `of` turns a count of a step into what is shown. */
+/* Lines differ in dash and weight, not only in colour. `of` makes what turns a count of a step into what is shown. */
 const PLOTS = [
-  { id: "delivered", show: rate, of: PER_SECOND, fleet: true,
+  { id: "delivered", show: rate, of: perSecond, fleet: true,
     lines: [{ key: "delivered", tone: "good", width: 2, fill: true }] },
   { id: "delivered.host", show: number, counts: true, host: true,
     lines: [{ key: "delivered", tone: "good", width: 2, fill: true }] },

@@ -1,0 +1,131 @@
+// A browser at a real fedpush, led line by line: {"step": NAME, ...} comes in, {"ok": ...} or {"problem": ...} goes out.
+// Used by tests/integration/test_page.py.
+import assert from "node:assert/strict";
+import readline from "node:readline";
+import { assertAccessible, launch, open, until } from "./browser.mjs";
+
+const browser = await launch();
+let page;
+let url;
+
+const delivered = async () => Number((await page.locator(".tile .note").first().textContent()).replace(/\D/g, ""));
+const status = wanted => until(async () => (await page.locator(".connection").getAttribute("data-status")) === wanted, wanted);
+const badge = wanted => page.locator(`.title-row [data-state="${wanted}"]`).waitFor();
+const action = name => page.getByRole("button", { name });
+
+async function view(hash) {
+  await page.goto(url + hash);
+  await page.locator("main h1").waitFor();
+  await until(() => page.evaluate(() => !document.querySelector("main [aria-busy]")), `${hash} is loaded`);
+}
+
+async function shoot(name) {
+  if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/${name}.png`, fullPage: true });
+}
+
+const steps = {
+  async sign_in({ at, password }) {
+    url = at;
+    page = await open(browser, url, { expected: [401, 503, "gone"] });
+    await page.goto(url);
+    await page.getByLabel("Password").fill(password);
+    await page.keyboard.press("Enter");
+    await until(async () => (await page.locator("h1").textContent()) === "Overview", "signed in");
+    await status("live");
+  },
+
+  // What the overview says was delivered in the last minute, twice.
+  async numbers_move() {
+    await view("#/");
+    const first = await until(delivered, "a delivery");
+    return [first, await until(async () => (await delivered()) !== first && delivered(), "another number")];
+  },
+
+  async sort_and_filter({ search }) {
+    await view("#/domains");
+    const hosts = () => page.locator("table.domains tbody a").allTextContents();
+    await until(async () => (await hosts()).length > 1, "domains");
+    await page.getByRole("button", { name: "Domain", exact: true }).click();
+    const sorted = await until(async () => {
+      const found = await hosts();
+      return found.length > 1 && found.every((host, at) => at === 0 || found[at - 1] < host) && found;
+    }, "sorted by name");
+    await page.getByRole("radio", { name: "healthy" }).check();
+    await page.getByRole("searchbox").fill(search);
+    await until(async () => (await hosts()).length === 1, "one domain is found");
+    return { sorted, found: await hosts() };
+  },
+
+  async open_found() {
+    await page.locator("table.domains tbody a").first().click();
+    await badge("healthy");
+    return page.locator("h1").textContent();
+  },
+
+  async pause() {
+    await action("Pause …").click();
+    await page.getByRole("dialog").getByLabel("For how long").selectOption("3600");
+    await page.getByRole("dialog").getByRole("button", { name: "Pause" }).click();
+    await badge("paused");
+    await until(async () => /paused/.test(await page.locator(".why").textContent()), "the scheduler says so");
+    await until(async () => (await page.getByRole("cell", { name: "pause", exact: true }).count()) > 0, "the audit has it");
+  },
+
+  async shown_delivered({ count }) {
+    const shown = () => page.locator(".tiles.four .value").first().textContent();
+    await until(async () => (await shown()) === count.toLocaleString("en-GB"), `${count} delivered are shown`);
+  },
+
+  async resume() {
+    await action("Resume").click();
+    await until(async () => (await page.locator('.title-row [data-state="paused"]').count()) === 0, "it isn't paused");
+  },
+
+  lost: () => status("lost"),
+
+  async live() {
+    await status("live");
+  },
+
+  async pause_everything() {
+    await view("#/");
+    await action("Pause everything").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Pause everything" }).click();
+    await page.getByText("Everything is paused.").first().waitFor();
+  },
+
+  async resume_everything() {
+    await action("Resume everything").click();
+    await until(async () => (await page.getByRole("region", { name: "Everything is paused." }).count()) === 0, "it goes on");
+  },
+
+  async views({ hashes }) {
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      for (const hash of hashes) {
+        await view(hash);
+        await assertAccessible(page, `${colorScheme} ${hash}`);
+        await shoot(`real-${colorScheme}-${hash.replace(/\W+/g, "-")}`);
+      }
+    }
+  },
+
+  async sign_out() {
+    await view("#/settings");
+    await page.getByRole("button", { name: "Sign out", exact: true }).click();
+    await page.getByLabel("Password").waitFor();
+    await page.close_well();
+  },
+};
+
+for await (const line of readline.createInterface({ input: process.stdin })) {
+  const told = JSON.parse(line);
+  try {
+    assert.ok(told.step in steps, told.step);
+    console.log(JSON.stringify({ ok: (await steps[told.step](told)) ?? null }));
+  } catch (problem) {
+    const seen = await page?.locator("body").innerText().catch(() => "");
+    console.log(JSON.stringify({ problem: `${problem.stack}\n\n${seen}` }));
+  }
+}
+await browser.close();
