@@ -28,8 +28,8 @@ export function select(options, chosen) {
 const SPANS_S = [["900", "minute", 15], ["3600", "hour", 1], ["21600", "hour", 6], ["86400", "hour", 24], ["604800", "day", 7]];
 
 // How long an order holds; its value is seconds, or "" for until somebody ends it.
-export function spanSelect(chosen = "") {
-  return select([...SPANS_S.map(([value, unit, n]) => [value, t(`span.${unit}`, { n })]), ["", t("span.open")]], chosen);
+export function spanSelect(chosen = "", open = t("span.open")) {
+  return select([...SPANS_S.map(([value, unit, n]) => [value, t(`span.${unit}`, { n })]), ["", open]], chosen);
 }
 
 export function spanOf(control) {

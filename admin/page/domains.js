@@ -14,7 +14,7 @@ const AGAIN_MS = 10000;
 const TYPED_MS = 250;
 
 const COLUMNS = [
-  { key: "host", first: "asc", cell: item => [h("a", { href: domainLink(item.host) }, item.host), small(item)] },
+  { key: "host", first: "asc", cell: item => [h("a", { href: domainLink(item.host) }, item.host), phoneState(item), small(item)] },
   { key: "state", first: "asc", cell: item => state("domain", item.state) },
   { key: "delivered", first: "desc", figure: true, cell: item => number(item.delivered) },
   { key: "failed", first: "desc", figure: true, cell: item => number(item.retried + item.rejected + item.exhausted) },
@@ -26,6 +26,11 @@ const COLUMNS = [
 
 function domainLink(host) {
   return `#/domains/${encodeURIComponent(host)}`;
+}
+
+// Where there is no room for the column of states; app.css shows one of both.
+function phoneState(item) {
+  return h("span", { class: "phone-state" }, state("domain", item.state));
 }
 
 function small(item) {

@@ -131,6 +131,7 @@ export class Mock {
     const size = host ? 40 : 70 * step_s;
     const make = f => Array.from({ length: count }, (_, n) => f(n));
     const delivered = make(n => Math.round(size * wave(n)));
+    delivered[count - 1] = Math.round(delivered[count - 1] * ((now() % step_s) / step_s));
     const bump = n => (n > count * 0.6 && n < count * 0.68 ? 12 : 1);
     return { span, step_s, from: Math.floor(now() / step_s) * step_s - (count - 1) * step_s, host: host ?? null, delivered,
              retried: make(n => Math.round(size * 0.004 * bump(n) * wave(n))), rejected: make(() => Math.round(roll() * 3)), exhausted: make(() => Math.round(roll())),
