@@ -8,7 +8,13 @@
 #include "base/table.h"
 #include "sched/history_inside.h"
 
-enum { TICK_MS = 1000, MINUTE_S = 60, HOUR_S = 3600, SUMMED_TABLES = HISTORY_OF_ERROR };
+enum {
+    TICK_MS = 1000,
+    SAY_MS = 60000,
+    MINUTE_S = 60,
+    HOUR_S = 3600,
+    SUMMED_TABLES = HISTORY_OF_ERROR
+};
 
 /* What waits for one table: the oldest first. */
 struct pending {
@@ -49,7 +55,7 @@ struct history {
     loop_fn *flushed; /* not NULL: everything is written now */
     void *flushed_arg;
     int64_t complained_ms;
-    bool overflowed; /* said, until everything is written */
+    int64_t overflow_ms; /* said; 0: never */
 };
 
 /* --- memory --- */
@@ -65,11 +71,14 @@ static size_t bound_of(enum history_table table)
 
 static void say_overflow(struct history *h, enum history_table table)
 {
-    if (!h->overflowed)
-        log_event(LOG_LEVEL_WARN, "too much history waits to be written: the oldest is dropped",
-                  LOG_TEXT("of", history_tables[table].name),
-                  LOG_INT("rows", (int64_t)bound_of(table)));
-    h->overflowed = true;
+    int64_t now_ms = clock_mono_ms(h->clock);
+
+    if (h->overflow_ms > 0 && now_ms - h->overflow_ms < SAY_MS)
+        return;
+    h->overflow_ms = now_ms;
+    log_event(LOG_LEVEL_WARN, "too much history waits to be written: the oldest is dropped",
+              LOG_TEXT("of", history_tables[table].name),
+              LOG_INT("rows", (int64_t)bound_of(table)));
 }
 
 static void wake(struct history *h)
@@ -378,8 +387,6 @@ static void on_written(void *arg, struct batch *batch, enum postgres_status stat
     }
     batch_destroy(batch);
     wake(h);
-    if (status == POSTGRES_OK && history_pending(h) == 0)
-        h->overflowed = false;
     if (status == POSTGRES_OK && h->flushed != NULL)
         write_next(h);
     else if (status == POSTGRES_ERROR) /* of no use before somebody acted */

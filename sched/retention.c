@@ -78,13 +78,13 @@ static const char *const steps[] = {
 };
 enum { STEPS = sizeof(steps) / sizeof(steps[0]) };
 
-static void end(struct retention *r)
+static void end(struct retention *r, int64_t pause_ms)
 {
     loop_fn *done = r->done;
 
     r->running = false;
     r->done = NULL;
-    r->next_ms = clock_mono_ms(r->clock) + EACH_MS + (int64_t)rng_below(r->rng, FIRST_MS);
+    r->next_ms = clock_mono_ms(r->clock) + pause_ms + (int64_t)rng_below(r->rng, FIRST_MS);
     if (done != NULL)
         done(r->arg);
 }
@@ -93,11 +93,15 @@ static void on_done(void *arg, enum postgres_status status, PGresult *result, co
 {
     struct retention *r = arg;
 
-    if (status != POSTGRES_OK) {
+    if (status == POSTGRES_LOST) {
+        end(r, 0);
+        return;
+    }
+    if (status == POSTGRES_ERROR) {
         log_event(LOG_LEVEL_WARN, "old history can't be removed, tried again in an hour",
                   LOG_TEXT("error", message),
                   LOG_TEXT("remedy", "run `fedpush setup`, then `fedpush check`"));
-        end(r);
+        end(r, EACH_MS);
         return;
     }
     if (atoll(PQgetvalue(result, 0, 0)) < RETENTION_ROWS)
@@ -112,7 +116,7 @@ static void on_timer(void *arg)
     char rows[16];
 
     if (r->step == STEPS) {
-        end(r);
+        end(r, EACH_MS);
         return;
     }
     snprintf(days, sizeof(days), "%d", r->days);
