@@ -356,7 +356,7 @@ static void pulse(struct fleet *f)
     script_key(call, f->o.keys->circuit);
     script_key(call, f->o.keys->identities);
     script_key(call, f->o.keys->reserved);
-    script_key(call, f->o.keys->machines);
+    script_key(call, f->o.keys->pulses);
     for (unsigned i = 0; i < count; i++)
         script_key(call, sending[i]->probe_key);
     script_arg(call, str_of(f->since));

@@ -1,5 +1,5 @@
 -- The pulse of a machine: tells what it found out about circuits, and reads what the others did since.
--- KEYS: circuits, circuit, identities, reserved, machines, then for each host told of its probe's token
+-- KEYS: circuits, circuit, identities, reserved, pulses, then for each host told of its probe's token
 -- ARGV: where the last reading ended ("-inf": all), most hosts to answer, where the sweep of the log and that of the reservations
 --   ended, identity ("": it isn't a member now), 1 when it suspects itself, then for each host told of: host, value ("open OPENED_MS PROBE_MS BACKOFF_MS", "closed", or "": a probe that wasn't made),
 --   token ("": no probe has shown it)

@@ -20,7 +20,7 @@ void keys_init(struct keys *keys, struct str redis_namespace)
     keys->reserved = keys_prefixed(keys, STR("fedpush:reserved"));
     keys->machines = keys_prefixed(keys, STR("fedpush:machines"));
     keys->questions = keys_prefixed(keys, STR("fedpush:questions"));
-    keys->machines = keys_prefixed(keys, STR("fedpush:machines"));
+    keys->pulses = keys_prefixed(keys, STR("fedpush:pulses"));
     keys->policies = keys_prefixed(keys, STR("fedpush:policies"));
     keys->audit = keys_prefixed(keys, STR("fedpush:audit"));
     keys->logouts = keys_prefixed(keys, STR("fedpush:logouts"));
@@ -46,7 +46,7 @@ void keys_clear(struct keys *keys)
     free(keys->reserved);
     free(keys->machines);
     free(keys->questions);
-    free(keys->machines);
+    free(keys->pulses);
     free(keys->policies);
     free(keys->audit);
     free(keys->logouts);

@@ -26,7 +26,7 @@
  * fedpush:probe:HOST  string: the token of the probe that is under way; expires
  * fedpush:reserved    hash: host -> Unix milliseconds at which its last booked job comes back;
  *                     "HOST called" -> the same of those that were called back
- * fedpush:machines    hash: identity -> "SAID SUSPICIOUS": Redis TIME in microseconds of its last
+ * fedpush:pulses      hash: identity -> "SAID SUSPICIOUS": Redis TIME in microseconds of its last
  *                     pulse, and 1 when it suspects itself, else 0
  * fedpush:booked:HOST sorted set: "r<score>" or "s<score>", where in `retry` or `schedule` a job of
  *                     the host is booked -> that score, for three days
@@ -61,7 +61,7 @@ struct keys {
     char *reserved;
     char *machines;
     char *questions;
-    char *machines;
+    char *pulses;
     char *policies;
     char *audit;
     char *logouts;

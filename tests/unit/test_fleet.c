@@ -694,13 +694,13 @@ static void others_know_who_suspects_itself(void **state)
     wait_healthy(f, 0, 1);
     /* Who lives, but says nothing any more, may have the same trouble; who is dead is forgotten. */
     snprintf(word, sizeof(word), "%" PRId64 " 0", (redis_ms(f) - 6000) * 1000);
-    store_expect(&f->store, "1", "HSET fedpush:machines silent %s", word);
-    store_expect(&f->store, "1", "HSET fedpush:machines dead %s", word);
+    store_expect(&f->store, "1", "HSET fedpush:pulses silent %s", word);
+    store_expect(&f->store, "1", "HSET fedpush:pulses dead %s", word);
     store_expect(&f->store, "1", "ZADD fedpush:identities %f silent", (double)redis_ms(f) / 1000);
     settle(f);
     assert_int_equal(fleet_healthy_others(f->machines[0].fleet), 1);
-    store_expect(&f->store, "0", "HEXISTS fedpush:machines dead");
-    store_expect(&f->store, "1", "HEXISTS fedpush:machines silent");
+    store_expect(&f->store, "0", "HEXISTS fedpush:pulses dead");
+    store_expect(&f->store, "1", "HEXISTS fedpush:pulses silent");
 }
 
 /* One pulse that takes so long on our clock; what of it the offset may be is between the two. */
