@@ -11,6 +11,7 @@ from jobs import delivery, push, wait_settled
 from machine import DOMAIN, fedpush
 from openapi import Description
 from servers import free_port, wait_for
+from test_admin_login import password  # noqa: F401
 
 WORKERS = 1
 
@@ -49,8 +50,9 @@ class Api:
         assert not self.description.faults(answer, self.description.schema(described or path, "post")), path
         return answer["text"]
 
-    def refused(self, path, body=None, status=400):
+    def refused(self, path, body=None, status=None):
         """The one line of a problem."""
+        status = status or (400 if body is None else 422)
         got, answer = self.ask(path, body)
         assert got == status, answer
         schema = {"$ref": "#/components/schemas/Problem"}
@@ -64,12 +66,12 @@ class Api:
 
 
 @pytest.fixture
-def start(machines, world):
+def start(machines, world, password):  # noqa: F811
     """A machine with its page, and a token that may do all."""
 
     def make(**settings):
         port = free_port()
-        machine = machines(FEDPUSH_ADMIN_LISTEN=f"127.0.0.1:{port}", FEDPUSH_WORKERS=WORKERS, **settings)
+        machine = machines(FEDPUSH_ADMIN_LISTEN=f"127.0.0.1:{port}", FEDPUSH_WORKERS=WORKERS, **password, **settings)
         api = Api(port)
         made = fedpush(world, "token", "create", "test", "--full")
         assert made.returncode == 0, made.stderr
@@ -141,8 +143,9 @@ def test_numbers_agree_and_answers_are_as_described(start, world):
     assert jobs["classes"] == {"ActivityPub::DeliveryWorker": 1}
     trace = api.get("/trace?activity=" + urllib.parse.quote(f"https://{DOMAIN}/activities/300", safe=""))
     assert [inbox["state"] for inbox in trace["inboxes"]] == ["retry"]
-    api.get("/machines")
-    api.get("/audit")
+    for path in ("/machines", "/audit", "/me"):
+        api.get(path)
+    assert api.ask("/openapi.json")[1] == api.description.document
 
 
 def test_lists_are_paged_and_what_is_not_known_is_refused(start, world):
