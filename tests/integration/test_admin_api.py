@@ -241,7 +241,9 @@ def test_a_host_is_tried_at_once(start, world):
     now_ms = int(time.time() * 1000)
     world.redis_client.hset("fedpush:circuit", other, f"open {now_ms} {now_ms + 3600000} 3600000")
     world.redis_client.zadd("fedpush:circuits", {other: now_ms * 1000})
-    wait_for(lambda: (api.domain(other) or {}).get("state") == "open", 30, "it is open")
+    wait_for(lambda: "its circuit has been open" in str(api.get(f"/domains/{other}", "/domains/{host}")["words"]), 30,
+             "the machine has heard of it")
+    wait_for(lambda: api.domain(other)["state"] == "open", 30, "it is shown")
     push(world.redis, jobs_for(world, "ok-2", 3, 100))
     wait_settled(world)
     assert received(world, "ok-2") == 0 and world.redis_client.zcard("schedule") == 3
