@@ -12,6 +12,7 @@ enum {
     FRESH_MS = 5000,
     USABLE_MS = 600 * 1000,
     PAST_AGAIN_MS = 60 * 1000,
+    PAST_OLD_MS = 600 * 1000, /* PostgreSQL may have been away: then old hours are written late */
     CIRCUIT_PAGES = 200,
     LAST_ERROR_BYTES = 500,
 };
@@ -236,7 +237,8 @@ static bool read_hours(struct domain_table *t, struct postgres *postgres)
         row->fresh = (struct domain_counts){.delivered = 0};
     if (!session_stream(&t->desk->session, postgres, fresh_sql, 1, &hour, on_fresh, t, t->err))
         return false;
-    if (t->hour_s != t->now_hour || (now_ms - t->past_ms > PAST_AGAIN_MS && lacks_past(t)))
+    if (t->hour_s != t->now_hour || now_ms - t->past_ms > PAST_OLD_MS ||
+        (now_ms - t->past_ms > PAST_AGAIN_MS && lacks_past(t)))
         return read_past(t, postgres, &hour);
     return true;
 }

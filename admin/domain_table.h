@@ -1,7 +1,7 @@
 /*
  * What is known of every host that is delivered to: the account of its last 24 hours, its health,
  * its circuit and the orders about it. Read again when it is asked for and older than five seconds:
- * the hours that are over are read once an hour, the others and everything else each time.
+ * the hours that are over are read each ten minutes, the others and everything else each time.
  */
 #ifndef FEDPUSH_ADMIN_DOMAIN_TABLE_H
 #define FEDPUSH_ADMIN_DOMAIN_TABLE_H
