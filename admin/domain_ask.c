@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "admin/domain_ask.h"
-#include "admin/figures_value.h"
+#include "admin/words.h"
 
 /* ANSWER_S: for so long an answer stands (sched/questions.h). */
 enum { ASK_S = 10, LIVE_S = 60, LOOK_MS = 100, LONGEST_MS = 3000, FRESH_S = 5, ANSWER_S = 30 };
@@ -38,7 +38,7 @@ static void on_answers(void *arg, const redisReply *reply)
         const redisReply *words = reply->element[i + 1];
         if (name->type == REDIS_REPLY_STRING && words->type == REDIS_REPLY_STRING)
             json_object_set_new(asking->answers, name->str,
-                                figures_text((struct str){words->str, (size_t)words->len}));
+                                words_json_lines((struct str){words->str, (size_t)words->len}));
     }
 }
 

@@ -104,8 +104,7 @@ json_t *words_json(struct str text)
     return value;
 }
 
-/* As words_json, but that its lines stay lines. */
-static json_t *json_lines(struct str text)
+json_t *words_json_lines(struct str text)
 {
     struct buf safe;
 
@@ -128,7 +127,7 @@ int words_result(bool as_json, struct str said, const struct err *err)
     if (as_json) {
         json_t *error = err != NULL ? words_json(str_of(err->message)) : json_null();
         json_t *result = json_pack("{s:b, s:o, s:o}", "ok", (int)(err == NULL), "text",
-                                   json_lines(said), "error", error);
+                                   words_json_lines(said), "error", error);
         words_print_json(result);
         json_decref(result);
     } else {

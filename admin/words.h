@@ -29,6 +29,7 @@ struct err;
 int words_result(bool as_json, struct str said, const struct err *err);
 /* Text that strangers wrote as a string of JSON; *a new reference*. */
 struct json_t *words_json(struct str text);
+struct json_t *words_json_lines(struct str text); /* the same, but that its lines stay lines */
 /* Appends `text` as escape_put does for a terminal, cut or filled with blanks to `columns`. */
 void words_put_cell(struct buf *out, struct str text, size_t columns);
 /* "3 s", "4 min", "2 h", "5 d". Appends. */

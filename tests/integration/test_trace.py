@@ -76,6 +76,11 @@ def test_people_read_it(machine, world):
     done = fedpush(world, "trace", ID)
     assert done.returncode == 0, done.stderr
     row, = [line for line in done.stdout.splitlines() if "status503-1" in line]
-    assert row.startswith("retry ") and "returned code 503" in row
+    assert row.startswith("retry ") and "returned code 503" in row and " 503 " in row
+    row, = [line for line in done.stdout.splitlines() if "ok-1" in line]
+    assert row.startswith("delivered ") and " 202 " in row
+    found = trace(world, f"https://{DOMAIN}/@alice/7")[world.fediverse.inbox("ok-1")]
+    assert found["state"] == "delivered" and found["machine"] == machine.identity() and found["why"] is None
+    assert abs(found["at"] - time.time()) < 120
     done = fedpush(world, "trace", f"https://{DOMAIN}/users/alice/statuses/404")
     assert done.returncode == 0 and done.stdout.startswith("nobody knows of it")
