@@ -5,10 +5,11 @@
 
 #include "admin/commands.h"
 #include "admin/tokens.h"
+#include "admin/words.h"
 
 static int usage(void)
 {
-    fprintf(stderr, "fedpush: token: create NAME [--full], list, or revoke NAME\n");
+    words_print(stderr, "fedpush: token: create NAME [--full], list, or revoke NAME");
     return FP_EXIT_USAGE;
 }
 
@@ -24,8 +25,9 @@ static int create(struct session *session, const char *name, bool full)
 
     if (!token_create(session, str_of(name), full ? API_ACT : API_READ, text, &err))
         return fail(&err);
-    fprintf(stderr, "It is shown this once:\n");
-    printf("%s\n", text);
+    words_print(stderr, "It is shown this once:");
+    words_made(str_of(text)); /* leaves no copy */
+    puts("");
     sodium_memzero(text, sizeof(text));
     return FP_EXIT_OK;
 }
@@ -36,7 +38,7 @@ static int revoke(struct session *session, const char *name)
 
     if (!token_revoke(session, str_of(name), &err))
         return fail(&err);
-    printf("%s is revoked\n", name);
+    words_print(stdout, "%s is revoked", name);
     return FP_EXIT_OK;
 }
 
@@ -49,8 +51,8 @@ static void print_token(const json_t *token)
 
     if (gmtime_r(&created, &parts) != NULL)
         strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", &parts);
-    printf("%-32s %-5s %s\n", json_string_value(json_object_get(token, "name")),
-           full ? "full" : "read", date);
+    words_print(stdout, "%-32s %-5s %s", json_string_value(json_object_get(token, "name")),
+                full ? "full" : "read", date);
 }
 
 static int list(struct session *session, bool json)
@@ -63,10 +65,9 @@ static int list(struct session *session, bool json)
     if (tokens == NULL)
         return fail(&err);
     if (json) {
-        json_dumpf(tokens, stdout, JSON_INDENT(2));
-        putchar('\n');
+        words_print_json(tokens);
     } else {
-        printf("%-32s %-5s %s\n", "NAME", "RIGHT", "CREATED (UTC)");
+        words_print(stdout, "%-32s %-5s %s", "NAME", "RIGHT", "CREATED (UTC)");
         json_array_foreach(tokens, i, token) print_token(token);
     }
     json_decref(tokens);
