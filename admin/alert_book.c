@@ -197,12 +197,6 @@ void alert_book_told(struct alert_book *book, enum alert_sink sink, const struct
     book->changed = book->changed || count > 0;
 }
 
-void alert_book_ignore(struct alert_book *book, enum alert_sink sink)
-{
-    for (size_t i = 0; i < book->count; i++)
-        book->alerts[i]->told[sink].firing = false;
-}
-
 /* ---- in Redis ---- */
 
 json_t *alert_to_json(const struct alert *alert)

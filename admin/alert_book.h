@@ -64,8 +64,6 @@ size_t alert_book_news(const struct alert_book *book, enum alert_sink sink, doub
 /* It was told. */
 void alert_book_told(struct alert_book *book, enum alert_sink sink, const struct alert_news *news,
                      size_t count, double now_s);
-/* The sinks that nobody has configured need not be told. */
-void alert_book_ignore(struct alert_book *book, enum alert_sink sink);
 
 /* As it stands in Redis, without the id; json_decref it. */
 json_t *alert_to_json(const struct alert *alert);

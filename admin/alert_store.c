@@ -10,9 +10,10 @@
 static const char turn_script[] = /* alerter, alerts; token, milliseconds */
     "redis.call('HDEL', KEYS[2], '')"
     " local owner = redis.call('GET', KEYS[1])"
-    " if owner and owner ~= ARGV[1] then return 0 end"
+    " local function mute(token) return string.sub(token, -5) == '" ALERT_MUTE "' end"
+    " if owner and owner ~= ARGV[1] and (not mute(owner) or mute(ARGV[1])) then return 0 end"
     " redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"
-    " return owner and 2 or 1";
+    " return owner == ARGV[1] and 2 or 1";
 /* Without anybody who looks after them they are news for a day and no longer. */
 static const char save_script[] = /* alerter, alerts, alerts:over; token, {key, id, alert} */
     "redis.call('HDEL', KEYS[2], '')"

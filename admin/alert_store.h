@@ -13,6 +13,8 @@
 #include "admin/session.h"
 
 enum { ALERT_TOKEN_BYTES = 300 };
+/* Ends the token of a machine that has nobody to tell: every other one takes the turn from it. */
+#define ALERT_MUTE ":mute"
 
 enum alert_turn {
     ALERT_TURN_OTHERS = 0,

@@ -54,7 +54,9 @@ struct alert_watch *alert_watch_create(const struct config *config)
     watch->factor = factor_of(config);
     if (gethostname(watch->host, sizeof(watch->host) - 1) == -1 || watch->host[0] == '\0')
         snprintf(watch->host, sizeof(watch->host), "localhost");
-    snprintf(watch->token, sizeof(watch->token), "%s:%016" PRIx64, watch->host, rng.next(rng.arg));
+    bool mute = !alert_sink_is_set(config, ALERT_MAIL) && !alert_sink_is_set(config, ALERT_WEBHOOK);
+    snprintf(watch->token, sizeof(watch->token), "%s:%016" PRIx64 "%s", watch->host,
+             rng.next(rng.arg), mute ? ALERT_MUTE : "");
     alert_book_init(&watch->book);
     watch->book.factor = watch->factor;
     return watch;
@@ -173,10 +175,6 @@ static void update(struct alert_watch *watch, const json_t *overview)
         watch->looks.looked |= 1U << ALERT_DOMAIN_DOWN;
     alert_rules_overview(&watch->looks, overview, &limits);
     alert_book_look(&watch->book, &watch->looks, watch->now_s);
-    for (int sink = 0; sink < ALERT_SINKS; sink++) {
-        if (!alert_sink_is_set(watch->config, (enum alert_sink)sink))
-            alert_book_ignore(&watch->book, (enum alert_sink)sink);
-    }
     log_turns(watch);
 }
 

@@ -103,7 +103,7 @@ def test_metrics_rules_and_dashboard_agree(page, world):
     assert families <= known, families - known  # nothing that nobody looks at
 
 
-def test_rules_are_good(tmp_path):
+def test_rules_are_good():
     promtool("check", "rules", "fedpush.rules.yml", folder=RULES)
     promtool("check", "config", "--syntax-only", "prometheus.yml", folder=RULES)
     promtool("test", "rules", "fedpush.test.yml", folder=RULES)
@@ -113,12 +113,19 @@ def test_rules_are_good(tmp_path):
     assert alerts == tested and len(alerts) > 10
 
 
-def test_the_dashboard_is_what_its_program_writes():
+def test_the_dashboard_is_what_its_program_writes(tmp_path):
     spec = importlib.util.spec_from_file_location("dashboard", os.path.join(GRAFANA, "dashboard.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with open(os.path.join(GRAFANA, "fedpush.json")) as file:
-        assert json.load(file) == module.dashboard()
+        dashboard = json.load(file)
+    assert dashboard == module.dashboard()
+    assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in dashboard["panels"])
+    # promtool reads queries in rules only; JSON is YAML, too
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries)]
+    (tmp_path / "queries.yml").write_text(json.dumps({"groups": [{"name": "queries", "rules": rules}]}))
+    promtool("check", "rules", "queries.yml", folder=tmp_path)
 
 
 def test_without_postgresql_the_fleet_is_still_told(machines, world):
