@@ -7,10 +7,10 @@ import re
 import subprocess
 
 import pytest
+from admin_page import Page
 from jobs import delivery, push, wait_settled
 from machine import fedpush
 from servers import HERE, free_port, wait_for
-from test_admin_http import Page
 
 TOP = os.path.join(HERE, "..", "..")
 RULES = os.path.join(TOP, "deploy", "prometheus")
@@ -30,9 +30,9 @@ class Metrics:
     """One look at /metrics."""
 
     def __init__(self, page):
-        status, self.fields, body = page.ask("/metrics")
-        assert status == 200, body
-        self.text = body.decode()
+        answer = page.ask("/metrics")
+        assert answer.status == 200, answer.body
+        self.fields, self.text = answer.fields, answer.body.decode()
         self.samples = {}
         for line in self.text.splitlines():
             if not line.startswith("#"):
