@@ -14,7 +14,7 @@ function target(domain) {
 }
 
 function row(one, with_domain) {
-  return h("tr", null, h("td", null, time(one.at)), h("td", null, one.who), h("td", null, one.action),
+  return h("tr", null, h("td", null, time(one.at)), h("td", null, one.who), h("td", null, h("code", null, one.action)),
            with_domain ? h("td", { class: "long" }, target(one.domain)) : null, h("td", { class: "long" }, one.detail));
 }
 

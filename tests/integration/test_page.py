@@ -22,6 +22,13 @@ class Visitor(Server):
         super().__init__(folder)
         self.spawn([node(), os.path.join(HERE, "..", "page", "visit.mjs")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
+    def stop(self, *how):
+        self.process.stdin.close()  # it closes its browser, and ends
+        try:
+            self.process.wait(30)
+        finally:
+            super().stop(*how)
+
     def do(self, step, **told):
         self.process.stdin.write(json.dumps({"step": step, **told}).encode() + b"\n")
         self.process.stdin.flush()

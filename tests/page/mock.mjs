@@ -185,7 +185,7 @@ export class Mock {
   }
 
   audit() {
-    return { items: Array.from({ length: 50 }, (_, n) => ({ id: 100 - n, at: now() - 3000 * (n + 1), who: n % 3 ? "admin" : "@alice", action: ["pause", "resume", "limit", "drop"][n % 4],
+    return { items: Array.from({ length: 50 }, (_, n) => ({ id: 100 - n, at: now() - 3000 * (n + 1), who: n % 3 ? "admin" : "@alice", action: ["domain pause", "domain resume", "domain limit", "domain drop"][n % 4],
       domain: n % 5 === 4 ? "*" : this.domains[n % this.domains.length]?.host ?? "gone.example", detail: n % 4 === 2 ? "rate 30/m" : "" })), next: 50 };
   }
 
