@@ -47,12 +47,11 @@ function languageSwitch() {
 }
 
 function themeSwitch() {
-  const label = () => t(`theme.to.${otherTheme()}`);
-  const press = h("button", { type: "button", class: "plain-button", onclick: () => {
-    chooseTheme(otherTheme());
-    setText(press, label());
-  } }, label());
-  return press;
+  return h("button", { type: "button", class: "plain-button", onclick: () => chooseTheme(otherTheme()) });
+}
+
+function showTheme() {
+  setText(frame.theme, t(`theme.to.${otherTheme()}`));
 }
 
 function buildFrame() {
@@ -60,6 +59,7 @@ function buildFrame() {
   const connection = h("p", { class: "connection" }, h("span", { class: "dot" }), h("span", { class: "words" }));
   const where = h("span", { class: "where" });
   const banner = h("div", { class: "banners" });
+  const theme = themeSwitch();
   const links = TABS.map(([path, name]) => h("a", { href: `#/${path}`, "data-tab": path }, t(`${name}.title`)));
   const nav = h("nav", { "aria-label": t("nav.label") }, links);
   const skip = h("a", { href: "#main", class: "skip", onclick: event => {
@@ -69,10 +69,11 @@ function buildFrame() {
   document.getElementById("page").replaceChildren(skip,
     h("header", { class: "top" },
       h("div", { class: "brand-row" }, h("a", { href: "#/", class: "brand" }, h("img", { src: "icon.svg", alt: "", width: "26", height: "26" }), h("span", null, "fedpush")), where,
-        h("div", { class: "tools" }, connection, languageSwitch(), themeSwitch())),
+        h("div", { class: "tools" }, connection, languageSwitch(), theme)),
       nav),
     banner, main, h("section", { id: "toasts", class: "toasts", "aria-label": t("notices") }));
-  frame = { main, connection, where, banner, links, nav };
+  frame = { main, connection, where, banner, links, nav, theme };
+  showTheme();
 }
 
 // ---- what the frame says ----
@@ -90,7 +91,7 @@ function pauseBanner(paused) {
   const resume = h("button", { type: "button", class: "button", onclick: async () => {
     resume.disabled = true;
     try {
-      toast(await resumeEverything());
+      toast(...(await resumeEverything()));
     } catch (problem) {
       trouble.replaceChildren(problemBox(problem));
       resume.disabled = false;
@@ -212,6 +213,7 @@ addEventListener("hashchange", () => {
 });
 addEventListener("scroll", () => scrolled.set(location.hash, scrollY), { passive: true });
 addEventListener("fedpush:signed-out", signedOut);
+addEventListener("fedpush:theme", () => frame !== null && showTheme());
 setInterval(() => {
   refreshTimes();
   if (frame !== null && live.status === "lost") showConnection();

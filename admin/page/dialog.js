@@ -38,7 +38,7 @@ export function spanOf(control) {
 
 /*
  * Asks, does, and tells what was done. `act` runs while the dialog is open: what it throws is shown there,
- * and the text that it gives is the notice. `ready` says whether the button may be pressed.
+ * and [words, detail] that it gives are the notice. `ready` says whether the button may be pressed.
  */
 export function ask({ title, body, label, danger, ready, act }) {
   const id = `dialog-${++number}`;
@@ -56,9 +56,9 @@ export function ask({ title, body, label, danger, ready, act }) {
     confirm.disabled = true;
     problems.replaceChildren();
     try {
-      const words = await act();
+      const done = await act();
       dialog.close();
-      if (words) toast(words);
+      toast(...done);
     } catch (problem) {
       problems.replaceChildren(problemBox(problem));
       check();

@@ -136,7 +136,7 @@ export function domain(root, route) {
   async function at_once(act) {
     trouble.replaceChildren();
     try {
-      toast(await act(host));
+      toast(...(await act(host)));
     } catch (problem) {
       trouble.replaceChildren(problemBox(problem));
     }

@@ -5,6 +5,7 @@ import { setServerTime } from "./format.js";
 const SILENCE_MS = 9000; // four overviews have not come
 const RETRY_MS = [1000, 2000, 3000, 5000, 10000];
 const POLL_MS = 5000;
+const HIDDEN_MS = 60000; // a browser has six connections to a host: tabs that nobody sees leave them
 
 // status: "connecting" | "live" | "polling" | "lost"; received_ms: of performance.now()
 export const live = { status: "connecting", overview: null, received_ms: 0 };
@@ -16,6 +17,7 @@ let watchdog = 0;
 let retry = 0;
 let poll = 0;
 let running = false;
+let hidden = 0;
 
 export function onLive(listener) {
   listeners.add(listener);
@@ -94,10 +96,22 @@ export function startLive() {
   connect();
 }
 
-export function stopLive() {
-  running = false;
+function rest() {
   clearTimeout(retry);
   clearTimeout(poll);
   poll = 0;
   close();
 }
+
+export function stopLive() {
+  running = false;
+  clearTimeout(hidden);
+  rest();
+}
+
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hidden);
+  if (!running) return;
+  if (document.hidden) hidden = setTimeout(rest, HIDDEN_MS);
+  else if (source === null) connect();
+});

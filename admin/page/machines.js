@@ -57,7 +57,7 @@ function card(machine, again) {
   async function at_once(act) {
     trouble.replaceChildren();
     try {
-      toast(await act(machine));
+      toast(...(await act(machine)));
     } catch (problem) {
       trouble.replaceChildren(problemBox(problem));
     }

@@ -40,8 +40,9 @@ export function say(subject, words) {
 
 const SHOWN_MS = 8000;
 
-export function toast(words) {
-  const shown = h("p", { class: "toast" }, words);
+// `detail`: what the server says it did, in its own words, a line each.
+export function toast(words, detail = "") {
+  const shown = h("div", { class: "toast" }, h("p", null, words), detail.split("\n").filter(Boolean).map(line => h("p", { class: "under" }, line)));
   document.getElementById("toasts").append(shown);
   say("toast", words);
   setTimeout(() => shown.remove(), SHOWN_MS);

@@ -14,7 +14,7 @@ function domainPath(host, verb) {
   return `domains/${encodeURIComponent(host)}/${verb}`;
 }
 
-export function pauseEverything(done) {
+export function pauseEverything() {
   const span = spanSelect();
   return ask({
     title: t("pause.all.title"),
@@ -22,16 +22,15 @@ export function pauseEverything(done) {
     label: t("pause.all.confirm"),
     danger: true,
     act: async () => {
-      await post("pause", { machine: null, for_s: spanOf(span) });
-      done?.();
-      return t("pause.all.done");
+      const reply = await post("pause", { machine: null, for_s: spanOf(span) });
+      return [t("pause.all.done"), reply.text];
     },
   });
 }
 
 export async function resumeEverything() {
-  await post("resume", { machine: null });
-  return t("resume.all.done");
+  const reply = await post("resume", { machine: null });
+  return [t("resume.all.done"), reply.text];
 }
 
 export function pauseMachine(machine, done) {
@@ -41,16 +40,16 @@ export function pauseMachine(machine, done) {
     body: [h("p", null, t("pause.machine.what")), field(t("span.label"), span)],
     label: t("pause.confirm"),
     act: async () => {
-      await post("pause", { machine: machine.identity, for_s: spanOf(span) });
+      const reply = await post("pause", { machine: machine.identity, for_s: spanOf(span) });
       done();
-      return t("pause.machine.done");
+      return [t("pause.machine.done"), reply.text];
     },
   });
 }
 
 export async function resumeMachine(machine) {
-  await post("resume", { machine: machine.identity });
-  return t("resume.machine.done");
+  const reply = await post("resume", { machine: machine.identity });
+  return [t("resume.machine.done"), reply.text];
 }
 
 export function drainMachine(machine, done) {
@@ -60,9 +59,9 @@ export function drainMachine(machine, done) {
     label: t("drain.confirm"),
     danger: true,
     act: async () => {
-      await post(`machines/${encodeURIComponent(machine.identity)}/drain`, { confirm: machine.identity });
+      const reply = await post(`machines/${encodeURIComponent(machine.identity)}/drain`, { confirm: machine.identity });
       done();
-      return t("drain.done");
+      return [t("drain.done"), reply.text];
     },
   });
 }
@@ -75,21 +74,21 @@ export function pauseDomain(host, done) {
     body: [h("p", null, t("pause.domain.what")), field(t("span.label"), span), now.row],
     label: t("pause.confirm"),
     act: async () => {
-      await post(domainPath(host, "pause"), { for_s: spanOf(span), now: now.control.checked });
+      const reply = await post(domainPath(host, "pause"), { for_s: spanOf(span), now: now.control.checked });
       done();
-      return t("pause.domain.done", { host });
+      return [t("pause.domain.done", { host }), reply.text];
     },
   });
 }
 
 export async function resumeDomain(host) {
-  await post(domainPath(host, "resume"), {});
-  return t("resume.domain.done", { host });
+  const reply = await post(domainPath(host, "resume"), {});
+  return [t("resume.domain.done", { host }), reply.text];
 }
 
 export async function tryDomain(host) {
-  await post(domainPath(host, "try"), {});
-  return t("try.done", { host });
+  const reply = await post(domainPath(host, "try"), {});
+  return [t("try.done", { host }), reply.text];
 }
 
 // What each limit is told to be when there shall be none.
@@ -127,9 +126,9 @@ export function limitDomain(host, policy, done) {
     label: t("limit.confirm"),
     ready: () => (clear.control.checked || Object.keys(wanted()).length > 0) && Object.values(controls).every(control => control.validity.valid),
     act: async () => {
-      await post(domainPath(host, "limit"), clear.control.checked ? { clear: true } : { ...wanted(), for_s: spanOf(span) });
+      const reply = await post(domainPath(host, "limit"), clear.control.checked ? { clear: true } : { ...wanted(), for_s: spanOf(span) });
       done();
-      return clear.control.checked ? t("limit.cleared", { host }) : t("limit.done", { host });
+      return [clear.control.checked ? t("limit.cleared", { host }) : t("limit.done", { host }), reply.text];
     },
   });
 }
@@ -151,7 +150,7 @@ export function dropDomain(host, count, done) {
     act: async () => {
       const reply = await post(domainPath(host, "drop"), { confirm: typed.value.trim() });
       done();
-      return reply.text || t("drop.done", { host });
+      return [t("drop.done", { host }), reply.text];
     },
   });
 }

@@ -38,7 +38,7 @@ function newToken(again) {
     act: async () => {
       const made = await post("tokens", { name: name.value, full: full.control.checked });
       again(made);
-      return t("tokens.created", { name: name.value });
+      return [t("tokens.created", { name: name.value })];
     },
   });
 }
@@ -52,7 +52,7 @@ function revoke(token, again) {
     act: async () => {
       await post(`tokens/${encodeURIComponent(token.name)}`, undefined, "DELETE");
       again();
-      return t("tokens.revoked", { name: token.name });
+      return [t("tokens.revoked", { name: token.name })];
     },
   });
 }

@@ -86,9 +86,9 @@ def test_an_admin_watches_pauses_and_resumes(world, machines, visitor):
     visitor.do("resume")
     wait_for(lambda: received(world, host) > paused_at, 60, f"{host} is delivered to again")
 
+    visitor.do("watch_connection")
     machine.signal("admin", signal.SIGKILL)
-    visitor.do("lost")
-    visitor.do("live")
+    visitor.do("reconnected")
 
     visitor.do("pause_everything")
     quiet = []

@@ -149,7 +149,8 @@ shown("a domain is paused for a time, and resumed", {}, async ({ mock, url, at }
   await dialog.getByRole("button", { name: "Pause" }).click();
   await page.locator('.title-row [data-state="paused"]').waitFor();
   assert.deepEqual(mock.asked, ['POST domains/mastodon.example/pause {"for_s":3600,"now":false}']);
-  await page.getByText("Deliveries to mastodon.example are paused.").first().waitFor();
+  await page.locator(".toast").getByText("Deliveries to mastodon.example are paused.").waitFor();
+  await page.locator(".toast .under").getByText("done").waitFor();
   await page.getByRole("button", { name: "Resume" }).click();
   await page.locator('.title-row [data-state="healthy"]').waitFor();
   await page.close_well();
@@ -288,6 +289,25 @@ shown("a restart of the server is survived, and said", {}, async ({ mock, url, a
   } finally {
     await again.close();
   }
+});
+
+shown("a tab that nobody sees leaves its connection to others", {}, async ({ mock, url, at }) => {
+  const page = await open(browser, url);
+  await page.clock.install();
+  await at(page, "#/");
+  await status(page, "live");
+  const show = hidden => page.evaluate(value => {
+    Object.defineProperty(document, "hidden", { get: () => value, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, hidden);
+  await show(true);
+  assert.equal(mock.streams.size, 1);
+  await page.clock.fastForward(61000);
+  await until(() => mock.streams.size === 0, "the stream is closed");
+  await show(false);
+  await until(() => mock.streams.size === 1, "a stream again");
+  await status(page, "live");
+  await page.close_well();
 });
 
 shown("where no stream comes through, the numbers are asked for", {}, async ({ mock, url, at }) => {

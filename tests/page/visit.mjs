@@ -84,10 +84,16 @@ const steps = {
     await until(async () => (await page.locator('.title-row [data-state="paused"]').count()) === 0, "it isn't paused");
   },
 
-  lost: () => status("lost"),
+  async watch_connection() {
+    await page.evaluate(() => {
+      window.statuses = [];
+      const shown = document.querySelector(".connection");
+      new MutationObserver(() => window.statuses.push(shown.dataset.status)).observe(shown, { attributeFilter: ["data-status"] });
+    });
+  },
 
-  async live() {
-    await status("live");
+  async reconnected() {
+    await until(() => page.evaluate(() => window.statuses.includes("lost") && window.statuses.at(-1) === "live"), "lost, then live");
   },
 
   async pause_everything() {

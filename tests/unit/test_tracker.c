@@ -148,6 +148,22 @@ static void expect_rows(struct fixture *f, const char *expected)
     free(rows);
 }
 
+/* By a command that nobody waits for. */
+static void expect_cache_dropped(struct fixture *f)
+{
+    bool there = true;
+
+    for (int waited_ms = 0; there && waited_ms < SERVER_WAIT_MS; waited_ms += 20) {
+        redisReply *reply = redisCommand(f->store.direct, "EXISTS cache:unavailable_domains");
+        assert_non_null(reply);
+        there = reply->integer != 0;
+        freeReplyObject(reply);
+        if (there)
+            server_run(f->store.base, 20);
+    }
+    assert_false(there);
+}
+
 static void test_seven_days_make_a_host_unavailable(void **state)
 {
     struct fixture *f = *state;
@@ -163,7 +179,7 @@ static void test_seven_days_make_a_host_unavailable(void **state)
     expect_rows(f, "a.example");
     store_expect(&f->store, "7", "SCARD exhausted_deliveries:a.example");
     store_expect(&f->store, "1", "SISMEMBER exhausted_deliveries:a.example 20270115");
-    store_expect(&f->store, "0", "EXISTS cache:unavailable_domains");
+    expect_cache_dropped(f);
     assert_true(is_unavailable(f, "a.example"));
     assert_false(is_unavailable(f, "b.example"));
     store_expect(&f->store, "OK", "SET cache:unavailable_domains x");
@@ -180,7 +196,7 @@ static void test_success_clears_everything(void **state)
     track(f, "a.example", true);
     expect_rows(f, "");
     store_expect(&f->store, "0", "EXISTS exhausted_deliveries:a.example");
-    store_expect(&f->store, "0", "EXISTS cache:unavailable_domains");
+    expect_cache_dropped(f);
     assert_false(is_unavailable(f, "a.example"));
 }
 
