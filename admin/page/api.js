@@ -30,7 +30,11 @@ function headers(method) {
 async function problem(answer) {
   const said = await answer.json().catch(() => ({}));
   if (answer.status === 401) dispatchEvent(new Event("fedpush:signed-out"));
-  return new Problem(answer.status, said.title || t("problem.status", { status: String(answer.status) }), said.detail || "");
+  return new Problem(
+    answer.status,
+    said.title || t("problem.status", { status: String(answer.status) }),
+    said.detail || "",
+  );
 }
 
 async function send(method, path, body, extra) {

@@ -17,7 +17,14 @@ import { overview } from "./overview.js";
 import { settings } from "./settings.js";
 
 const VIEWS = { "": overview, domains, domain, machines, jobs, audit, settings };
-const TABS = [["", "overview"], ["domains", "domains"], ["machines", "machines"], ["jobs", "jobs"], ["audit", "audit"], ["settings", "settings"]];
+const TABS = [
+  ["", "overview"],
+  ["domains", "domains"],
+  ["machines", "machines"],
+  ["jobs", "jobs"],
+  ["audit", "audit"],
+  ["settings", "settings"],
+];
 const TICK_MS = 1000;
 
 let frame = null;
@@ -43,7 +50,11 @@ function routeOf(hash) {
 
 function languageSwitch() {
   const other = Object.keys(LANGUAGES).find(tag => tag !== language);
-  return h("button", { type: "button", class: "plain-button", lang: other, onclick: () => changeLanguage(other) }, LANGUAGES[other]);
+  return h(
+    "button",
+    { type: "button", class: "plain-button", lang: other, onclick: () => changeLanguage(other) },
+    LANGUAGES[other],
+  );
 }
 
 function themeSwitch() {
@@ -62,16 +73,43 @@ function buildFrame() {
   const theme = themeSwitch();
   const links = TABS.map(([path, name]) => h("a", { href: `#/${path}`, "data-tab": path }, t(`${name}.title`)));
   const nav = h("nav", { "aria-label": t("nav.label") }, links);
-  const skip = h("a", { href: "#main", class: "skip", onclick: event => {
-    event.preventDefault();
-    (main.querySelector("h1") ?? main).focus();
-  } }, t("nav.skip"));
-  document.getElementById("page").replaceChildren(skip,
-    h("header", { class: "top" },
-      h("div", { class: "brand-row" }, h("a", { href: "#/", class: "brand" }, h("img", { src: "icon.svg", alt: "", width: "26", height: "26" }), h("span", null, "fedpush")), where,
-        h("div", { class: "tools" }, connection, languageSwitch(), theme)),
-      nav),
-    banner, main, h("section", { id: "toasts", class: "toasts", "aria-label": t("notices") }));
+  const skip = h(
+    "a",
+    {
+      href: "#main",
+      class: "skip",
+      onclick: event => {
+        event.preventDefault();
+        (main.querySelector("h1") ?? main).focus();
+      },
+    },
+    t("nav.skip"),
+  );
+  document
+    .getElementById("page")
+    .replaceChildren(
+      skip,
+      h(
+        "header",
+        { class: "top" },
+        h(
+          "div",
+          { class: "brand-row" },
+          h(
+            "a",
+            { href: "#/", class: "brand" },
+            h("img", { src: "icon.svg", alt: "", width: "26", height: "26" }),
+            h("span", null, "fedpush"),
+          ),
+          where,
+          h("div", { class: "tools" }, connection, languageSwitch(), theme),
+        ),
+        nav,
+      ),
+      banner,
+      main,
+      h("section", { id: "toasts", class: "toasts", "aria-label": t("notices") }),
+    );
   frame = { main, connection, where, banner, links, nav, theme };
   showTheme();
 }
@@ -82,25 +120,44 @@ function showConnection() {
   const age_s = (performance.now() - live.received_ms) / 1000;
   const lost = live.status === "lost";
   frame.connection.dataset.status = live.status;
-  setText(frame.connection.lastChild, !lost ? t(`live.${live.status}`)
-    : live.overview === null ? t("live.lost") : t("live.lost.age", { age: duration(age_s) }));
+  setText(
+    frame.connection.lastChild,
+    !lost
+      ? t(`live.${live.status}`)
+      : live.overview === null
+        ? t("live.lost")
+        : t("live.lost.age", { age: duration(age_s) }),
+  );
 }
 
 function pauseBanner(paused) {
   const trouble = h("div");
-  const resume = h("button", { type: "button", class: "button", onclick: async () => {
-    resume.disabled = true;
-    try {
-      toast(...(await resumeEverything()));
-    } catch (problem) {
-      trouble.replaceChildren(problemBox(problem));
-      resume.disabled = false;
-    }
-  } }, t("paused.resume"));
+  const resume = h(
+    "button",
+    {
+      type: "button",
+      class: "button",
+      onclick: async () => {
+        resume.disabled = true;
+        try {
+          toast(...(await resumeEverything()));
+        } catch (problem) {
+          trouble.replaceChildren(problemBox(problem));
+          resume.disabled = false;
+        }
+      },
+    },
+    t("paused.resume"),
+  );
   const who = paused.by ? ` ${t("paused.by", { who: paused.by })}` : "";
   const until = paused.until ? [" ", ...parts("paused.until", { time: time(paused.until) })] : [];
-  return h("section", { class: "banner", "aria-label": t("paused.title") }, icon("pause"),
-    h("div", null, h("p", null, h("strong", null, t("paused.title")), who, until), trouble), mayAct() ? resume : null);
+  return h(
+    "section",
+    { class: "banner", "aria-label": t("paused.title") },
+    icon("pause"),
+    h("div", null, h("p", null, h("strong", null, t("paused.title")), who, until), trouble),
+    mayAct() ? resume : null,
+  );
 }
 
 function showFrame() {

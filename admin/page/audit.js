@@ -14,17 +14,43 @@ function target(domain) {
 }
 
 function row(one, with_domain) {
-  return h("tr", null, h("td", null, time(one.at)), h("td", null, one.who), h("td", null, h("code", null, one.action)),
-           with_domain ? h("td", { class: "long" }, target(one.domain)) : null, h("td", { class: "long" }, one.detail));
+  return h(
+    "tr",
+    null,
+    h("td", null, time(one.at)),
+    h("td", null, one.who),
+    h("td", null, h("code", null, one.action)),
+    with_domain ? h("td", { class: "long" }, target(one.domain)) : null,
+    h("td", { class: "long" }, one.detail),
+  );
 }
 
 export function auditTable(items, with_domain) {
   if (items.length === 0) return empty(t("audit.none"));
   const columns = ["at", "who", "action", ...(with_domain ? ["domain"] : []), "detail"];
-  return h("div", { class: "scrolled", tabindex: "0", role: "group", "aria-label": t("audit.title") }, h("table", { class: "plain" },
-    h("caption", { class: "unseen" }, t("audit.title")),
-    h("thead", null, h("tr", null, columns.map(name => h("th", { scope: "col" }, t(`audit.${name}`))))),
-    h("tbody", null, items.map(one => row(one, with_domain)))));
+  return h(
+    "div",
+    { class: "scrolled", tabindex: "0", role: "group", "aria-label": t("audit.title") },
+    h(
+      "table",
+      { class: "plain" },
+      h("caption", { class: "unseen" }, t("audit.title")),
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          columns.map(name => h("th", { scope: "col" }, t(`audit.${name}`))),
+        ),
+      ),
+      h(
+        "tbody",
+        null,
+        items.map(one => row(one, with_domain)),
+      ),
+    ),
+  );
 }
 
 export function audit(root) {
@@ -58,7 +84,13 @@ export function audit(root) {
   }
 
   place.append(loading());
-  root.append(h("h1", { tabindex: "-1" }, t("audit.title")), h("p", { class: "lead" }, t("audit.what")), trouble, place, more);
+  root.append(
+    h("h1", { tabindex: "-1" }, t("audit.title")),
+    h("p", { class: "lead" }, t("audit.what")),
+    trouble,
+    place,
+    more,
+  );
   load();
   return { title: t("audit.title"), close: () => (closed = true) };
 }

@@ -31,7 +31,9 @@ const keys = new WeakMap();
 export function rebuild(element, key, build) {
   if (keys.get(element) === key) return;
   keys.set(element, key);
-  element.replaceChildren(...[build()].flat(Infinity).filter(child => child !== null && child !== undefined && child !== false));
+  element.replaceChildren(
+    ...[build()].flat(Infinity).filter(child => child !== null && child !== undefined && child !== false),
+  );
 }
 
 export const icons = {

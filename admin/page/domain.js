@@ -12,30 +12,62 @@ import { state } from "./states.js";
 const AGAIN_MS = 3000;
 
 function figure(name, value, note) {
-  return h("div", { class: "tile small" }, h("h3", null, t(`figure.${name}`)), h("p", { class: "big" }, h("span", { class: "value" }, value)),
-           note ? h("p", { class: "note" }, note) : null);
+  return h(
+    "div",
+    { class: "tile small" },
+    h("h3", null, t(`figure.${name}`)),
+    h("p", { class: "big" }, h("span", { class: "value" }, value)),
+    note ? h("p", { class: "note" }, note) : null,
+  );
 }
 
 function figures(domain) {
   const failed = domain.retried + domain.rejected + domain.exhausted;
   return [
     figure("delivered", number(domain.delivered), t("figure.delivered.note", { total: domain.total_delivered })),
-    figure("failed", number(failed), t("figure.failed.note", { retried: domain.retried, rejected: domain.rejected, exhausted: domain.exhausted })),
-    figure("success", percent(domain.success_rate), domain.consecutive_failures > 0 ? t("figure.success.note", { n: domain.consecutive_failures }) : ""),
-    figure("latency", milliseconds(domain.p50_ms), t("figure.latency.note", { p95: milliseconds(domain.p95_ms), p99: milliseconds(domain.p99_ms) })),
+    figure(
+      "failed",
+      number(failed),
+      t("figure.failed.note", { retried: domain.retried, rejected: domain.rejected, exhausted: domain.exhausted }),
+    ),
+    figure(
+      "success",
+      percent(domain.success_rate),
+      domain.consecutive_failures > 0 ? t("figure.success.note", { n: domain.consecutive_failures }) : "",
+    ),
+    figure(
+      "latency",
+      milliseconds(domain.p50_ms),
+      t("figure.latency.note", { p95: milliseconds(domain.p95_ms), p99: milliseconds(domain.p99_ms) }),
+    ),
   ];
 }
 
 function circuitWords(circuit) {
-  return parts("circuit.words", { opened: time(circuit.opened_at), probe: time(circuit.probe_at), backoff: duration(circuit.backoff_s) });
+  return parts("circuit.words", {
+    opened: time(circuit.opened_at),
+    probe: time(circuit.probe_at),
+    backoff: duration(circuit.backoff_s),
+  });
 }
 
 function why(domain) {
   return [
     domain.circuit ? h("p", { class: "strong" }, circuitWords(domain.circuit)) : null,
-    domain.words.length === 0 ? empty(t("why.none"))
-      : h("ul", { class: "words" }, domain.words.map(one =>
-        h("li", null, h("span", { class: "muted", title: one.machine }, `${one.machine.split(":")[0]}: `), one.text))),
+    domain.words.length === 0
+      ? empty(t("why.none"))
+      : h(
+          "ul",
+          { class: "words" },
+          domain.words.map(one =>
+            h(
+              "li",
+              null,
+              h("span", { class: "muted", title: one.machine }, `${one.machine.split(":")[0]}: `),
+              one.text,
+            ),
+          ),
+        ),
   ];
 }
 
@@ -52,8 +84,16 @@ function policyWords(policy) {
   if (policy.http === "2") said.push("HTTP/2");
   if (policy.signature !== "auto") said.push(t(`scheme.${policy.signature}`));
   if (policy.drop_before) said.push(t("policy.drop"));
-  const ends = [["policy.until", policy.until], ["policy.limits_until", policy.limits_until]].filter(([, at]) => at);
-  return [h("span", { class: "strong" }, policy.name), ": ", said.join(", "), ends.map(([key, at]) => [" · ", ...parts(key, { time: time(at) })])];
+  const ends = [
+    ["policy.until", policy.until],
+    ["policy.limits_until", policy.limits_until],
+  ].filter(([, at]) => at);
+  return [
+    h("span", { class: "strong" }, policy.name),
+    ": ",
+    said.join(", "),
+    ends.map(([key, at]) => [" · ", ...parts(key, { time: time(at) })]),
+  ];
 }
 
 function mastodonWords(mastodon) {
@@ -63,38 +103,95 @@ function mastodonWords(mastodon) {
 }
 
 function facts(domain) {
-  return h("dl", { class: "facts" },
+  return h(
+    "dl",
+    { class: "facts" },
     fact("domain.lastsuccess", time(domain.last_success_at)),
     fact("domain.failing", time(domain.failing_since)),
     fact("domain.scheme", domain.scheme ? t(`scheme.${domain.scheme}`) : t("scheme.unknown")),
     fact("domain.mastodon", mastodonWords(domain.mastodon)),
     fact("domain.followers", number(domain.followers)),
-    fact("domain.policy", domain.policy_detail ? policyWords(domain.policy_detail) : t("policy.none")));
+    fact("domain.policy", domain.policy_detail ? policyWords(domain.policy_detail) : t("policy.none")),
+  );
 }
 
 function scrolled(label, columns, rows) {
-  return h("div", { class: "scrolled", tabindex: "0", role: "group", "aria-label": label },
-    h("table", { class: "plain" }, h("caption", { class: "unseen" }, label),
-      h("thead", null, h("tr", null, columns.map(([key, numeric]) => h("th", { scope: "col", class: numeric ? "figure" : null }, t(key))))),
-      h("tbody", null, rows)));
+  return h(
+    "div",
+    { class: "scrolled", tabindex: "0", role: "group", "aria-label": label },
+    h(
+      "table",
+      { class: "plain" },
+      h("caption", { class: "unseen" }, label),
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          columns.map(([key, numeric]) => h("th", { scope: "col", class: numeric ? "figure" : null }, t(key))),
+        ),
+      ),
+      h("tbody", null, rows),
+    ),
+  );
 }
 
 function errors(list) {
   if (list.length === 0) return empty(t("errors.none"));
-  return scrolled(t("errors.title"), [["errors.error"], ["errors.status", true], ["errors.count", true], ["errors.first"], ["errors.last"]],
-    list.map(one => h("tr", null, h("th", { scope: "row", class: "long" }, one.error), h("td", { class: "figure" }, one.status ?? UNKNOWN),
-      h("td", { class: "figure" }, number(one.count)), h("td", null, time(one.first_at)), h("td", null, time(one.last_at)))));
+  return scrolled(
+    t("errors.title"),
+    [["errors.error"], ["errors.status", true], ["errors.count", true], ["errors.first"], ["errors.last"]],
+    list.map(one =>
+      h(
+        "tr",
+        null,
+        h("th", { scope: "row", class: "long" }, one.error),
+        h("td", { class: "figure" }, one.status ?? UNKNOWN),
+        h("td", { class: "figure" }, number(one.count)),
+        h("td", null, time(one.first_at)),
+        h("td", null, time(one.last_at)),
+      ),
+    ),
+  );
 }
 
 function inboxes(domain) {
   if (domain.inboxes.length === 0) return empty(t("inboxes.none"));
   return [
-    domain.inboxes_total > domain.inboxes.length ? h("p", { class: "muted" }, t("inboxes.cut", { n: domain.inboxes.length, total: domain.inboxes_total })) : null,
-    scrolled(t("inboxes.title"), [["inboxes.inbox"], ["inboxes.delivered", true], ["inboxes.failed", true], ["inboxes.mean", true], ["inboxes.status", true], ["inboxes.last"], ["inboxes.since"]],
-      domain.inboxes.map(one => h("tr", null, h("th", { scope: "row", class: "long" }, one.inbox, one.last_error ? h("span", { class: "under" }, one.last_error) : null),
-        h("td", { class: "figure" }, number(one.delivered)), h("td", { class: "figure" }, number(one.retried + one.rejected + one.exhausted)),
-        h("td", { class: "figure" }, milliseconds(one.mean_ms)), h("td", { class: "figure" }, one.last_status ?? UNKNOWN),
-        h("td", null, time(one.last_success_at)), h("td", null, time(one.failing_since))))),
+    domain.inboxes_total > domain.inboxes.length
+      ? h("p", { class: "muted" }, t("inboxes.cut", { n: domain.inboxes.length, total: domain.inboxes_total }))
+      : null,
+    scrolled(
+      t("inboxes.title"),
+      [
+        ["inboxes.inbox"],
+        ["inboxes.delivered", true],
+        ["inboxes.failed", true],
+        ["inboxes.mean", true],
+        ["inboxes.status", true],
+        ["inboxes.last"],
+        ["inboxes.since"],
+      ],
+      domain.inboxes.map(one =>
+        h(
+          "tr",
+          null,
+          h(
+            "th",
+            { scope: "row", class: "long" },
+            one.inbox,
+            one.last_error ? h("span", { class: "under" }, one.last_error) : null,
+          ),
+          h("td", { class: "figure" }, number(one.delivered)),
+          h("td", { class: "figure" }, number(one.retried + one.rejected + one.exhausted)),
+          h("td", { class: "figure" }, milliseconds(one.mean_ms)),
+          h("td", { class: "figure" }, one.last_status ?? UNKNOWN),
+          h("td", null, time(one.last_success_at)),
+          h("td", null, time(one.failing_since)),
+        ),
+      ),
+    ),
   ];
 }
 
@@ -106,13 +203,30 @@ function waitingSection(host) {
     result.replaceChildren(loading(t("waiting.counting")));
     try {
       const found = await count();
-      result.replaceChildren(h("dl", { class: "facts" }, Object.entries(found.places).map(([place, n]) => h("div", null, h("dt", null, t(`place.${place}`)), h("dd", null, number(n)))),
-        fact("waiting.next", time(found.next_due_at))), found.cut ? h("p", { class: "muted" }, t("waiting.cut")) : "");
+      result.replaceChildren(
+        h(
+          "dl",
+          { class: "facts" },
+          Object.entries(found.places).map(([place, n]) =>
+            h("div", null, h("dt", null, t(`place.${place}`)), h("dd", null, number(n))),
+          ),
+          fact("waiting.next", time(found.next_due_at)),
+        ),
+        found.cut ? h("p", { class: "muted" }, t("waiting.cut")) : "",
+      );
     } catch (problem) {
       result.replaceChildren(problemBox(problem, show));
     }
   }
-  return { count, element: h("div", null, h("button", { type: "button", class: "button", onclick: show }, t("waiting.count")), result) };
+  return {
+    count,
+    element: h(
+      "div",
+      null,
+      h("button", { type: "button", class: "button", onclick: show }, t("waiting.count")),
+      result,
+    ),
+  };
 }
 
 function button(words, onclick, style = "") {
@@ -123,7 +237,9 @@ export function domain(root, route) {
   const host = route.name;
   const badge = h("span");
   const trouble = h("div");
-  const places = Object.fromEntries(["figures", "why", "facts", "errors", "inboxes", "audit", "actions"].map(name => [name, h("div")]));
+  const places = Object.fromEntries(
+    ["figures", "why", "facts", "errors", "inboxes", "audit", "actions"].map(name => [name, h("div")]),
+  );
   places.figures.className = "tiles four";
   places.why.className = "card why";
   const waiting = waitingSection(host);
@@ -146,12 +262,16 @@ export function domain(root, route) {
   function actions(seen) {
     const reason = readOnlyReason();
     if (reason !== null) return h("p", { class: "muted readonly" }, reason);
-    return h("div", { class: "actions" },
-      seen.policy_detail?.paused ? button(t("action.resume"), () => at_once(() => resumeDomain(seen.policy_detail.name)), "primary")
+    return h(
+      "div",
+      { class: "actions" },
+      seen.policy_detail?.paused
+        ? button(t("action.resume"), () => at_once(() => resumeDomain(seen.policy_detail.name)), "primary")
         : button(t("action.pause"), () => pauseDomain(host, load)),
       button(t("action.limit"), () => limitDomain(host, seen.policy_detail, load)),
       button(t("action.try"), () => at_once(tryDomain)),
-      button(t("action.drop"), () => dropDomain(host, waiting.count, load), "danger-line"));
+      button(t("action.drop"), () => dropDomain(host, waiting.count, load), "danger-line"),
+    );
   }
 
   function show(seen) {
@@ -159,13 +279,39 @@ export function domain(root, route) {
     const focused = places.actions.contains(document.activeElement);
     rebuild(places.actions, JSON.stringify(seen.policy_detail), () => actions(seen));
     if (focused && document.activeElement === document.body) places.actions.querySelector("button")?.focus();
-    rebuild(places.figures, JSON.stringify([seen.delivered, seen.retried, seen.rejected, seen.exhausted, seen.p50_ms, seen.p95_ms, seen.p99_ms, seen.consecutive_failures, seen.total_delivered]), () => figures(seen));
+    rebuild(
+      places.figures,
+      JSON.stringify([
+        seen.delivered,
+        seen.retried,
+        seen.rejected,
+        seen.exhausted,
+        seen.p50_ms,
+        seen.p95_ms,
+        seen.p99_ms,
+        seen.consecutive_failures,
+        seen.total_delivered,
+      ]),
+      () => figures(seen),
+    );
     rebuild(places.why, JSON.stringify([seen.words, seen.circuit]), () => why(seen));
-    rebuild(places.facts, JSON.stringify([seen.last_success_at, seen.failing_since, seen.scheme, seen.mastodon, seen.followers, seen.policy_detail]), () => facts(seen));
+    rebuild(
+      places.facts,
+      JSON.stringify([
+        seen.last_success_at,
+        seen.failing_since,
+        seen.scheme,
+        seen.mastodon,
+        seen.followers,
+        seen.policy_detail,
+      ]),
+      () => facts(seen),
+    );
     rebuild(places.errors, JSON.stringify(seen.errors), () => errors(seen.errors));
     rebuild(places.inboxes, JSON.stringify(seen.inboxes), () => inboxes(seen));
     rebuild(places.audit, JSON.stringify(seen.audit), () => auditTable(seen.audit, false));
-    if (state_before !== null && state_before !== seen.state) say("state", t("domain.became", { host, state: t(`domain.state.${seen.state}`) }));
+    if (state_before !== null && state_before !== seen.state)
+      say("state", t("domain.became", { host, state: t(`domain.state.${seen.state}`) }));
     state_before = seen.state;
     content.hidden = false;
     if (drawn === null) {
@@ -186,19 +332,44 @@ export function domain(root, route) {
       if (closed) return;
       first.remove();
       trouble.dataset.of = "load";
-      trouble.replaceChildren(problem.status === 404 ? empty(t("domain.unknown", { host })) : problemBox(problem, load));
+      trouble.replaceChildren(
+        problem.status === 404 ? empty(t("domain.unknown", { host })) : problemBox(problem, load),
+      );
     }
     timer = setTimeout(load, AGAIN_MS);
   }
 
   const first = loading();
   const history_place = h("div");
-  const section = (name, ...children) => h("section", { "aria-labelledby": `${name}-title` }, h("h2", { id: `${name}-title` }, t(`${name}.title`)), children);
-  content.append(places.actions, h("section", { "aria-labelledby": "figures-title" }, h("h2", { id: "figures-title" }, t("figures.title")), places.figures),
+  const section = (name, ...children) =>
+    h(
+      "section",
+      { "aria-labelledby": `${name}-title` },
+      h("h2", { id: `${name}-title` }, t(`${name}.title`)),
+      children,
+    );
+  content.append(
+    places.actions,
+    h(
+      "section",
+      { "aria-labelledby": "figures-title" },
+      h("h2", { id: "figures-title" }, t("figures.title")),
+      places.figures,
+    ),
     h("div", { class: "halves" }, section("why", places.why), section("about", places.facts)),
-    history_place, section("errors", places.errors), section("inboxes", places.inboxes), section("waiting", waiting.element), section("audit", places.audit));
-  root.append(h("p", { class: "crumb" }, h("a", { href: "#/domains" }, t("domains.title"))),
-    h("div", { class: "title-row start" }, h("h1", { tabindex: "-1", class: "host" }, host), badge), trouble, first, content);
+    history_place,
+    section("errors", places.errors),
+    section("inboxes", places.inboxes),
+    section("waiting", waiting.element),
+    section("audit", places.audit),
+  );
+  root.append(
+    h("p", { class: "crumb" }, h("a", { href: "#/domains" }, t("domains.title"))),
+    h("div", { class: "title-row start" }, h("h1", { tabindex: "-1", class: "host" }, host), badge),
+    trouble,
+    first,
+    content,
+  );
   load();
   return {
     title: host,

@@ -14,7 +14,11 @@ const AGAIN_MS = 10000;
 const TYPED_MS = 250;
 
 const COLUMNS = [
-  { key: "host", first: "asc", cell: item => [h("a", { href: domainLink(item.host) }, item.host), phoneState(item), small(item)] },
+  {
+    key: "host",
+    first: "asc",
+    cell: item => [h("a", { href: domainLink(item.host) }, item.host), phoneState(item), small(item)],
+  },
   { key: "state", first: "asc", cell: item => state("domain", item.state) },
   { key: "delivered", first: "desc", figure: true, cell: item => number(item.delivered) },
   { key: "failed", first: "desc", figure: true, cell: item => number(item.retried + item.rejected + item.exhausted) },
@@ -39,18 +43,33 @@ function small(item) {
 }
 
 function blankRow(index) {
-  return h("tr", { "aria-rowindex": index + 2, class: "blank" }, COLUMNS.map((column, at) =>
-    h("td", { class: `col-${column.key}` }, at === 0 ? t("loading") : "")));
+  return h(
+    "tr",
+    { "aria-rowindex": index + 2, class: "blank" },
+    COLUMNS.map((column, at) => h("td", { class: `col-${column.key}` }, at === 0 ? t("loading") : "")),
+  );
 }
 
 function itemRow(item, index) {
-  return h("tr", { "aria-rowindex": index + 2 }, COLUMNS.map((column, at) =>
-    h(at === 0 ? "th" : "td", { scope: at === 0 ? "row" : null, class: `col-${column.key}${column.figure ? " figure" : ""}` }, column.cell(item))));
+  return h(
+    "tr",
+    { "aria-rowindex": index + 2 },
+    COLUMNS.map((column, at) =>
+      h(
+        at === 0 ? "th" : "td",
+        { scope: at === 0 ? "row" : null, class: `col-${column.key}${column.figure ? " figure" : ""}` },
+        column.cell(item),
+      ),
+    ),
+  );
 }
 
 function spacer() {
   const cell = h("td"); // in the first column: one over all would give hidden columns their width back
-  return { row: h("tr", { "aria-hidden": "true", class: "spacer" }, cell), set: height => (cell.style.height = `${height}px`) };
+  return {
+    row: h("tr", { "aria-hidden": "true", class: "spacer" }, cell),
+    set: height => (cell.style.height = `${height}px`),
+  };
 }
 
 /* The rows that the window shows, of `total`; `item(index)` is one or undefined while it is being asked for. */
@@ -107,21 +126,45 @@ function windowed(body, item) {
 }
 
 function stateChips(chosen, onchoose) {
-  const chip = (value, words, mark) => h("label", { class: "chip" },
-    h("input", { type: "radio", name: "state", value, checked: value === chosen, onchange: () => onchoose(value) }),
-    h("span", { class: value ? `tone-${tone(value)}` : null }, mark, h("span", null, words)));
-  return h("fieldset", { class: "chips wrap" }, h("legend", { class: "unseen" }, t("domains.state")), chip("", t("domains.all"), null),
-           DOMAIN_STATES.map(name => chip(name, t(`domain.state.${name}`), shape(name))));
+  const chip = (value, words, mark) =>
+    h(
+      "label",
+      { class: "chip" },
+      h("input", { type: "radio", name: "state", value, checked: value === chosen, onchange: () => onchoose(value) }),
+      h("span", { class: value ? `tone-${tone(value)}` : null }, mark, h("span", null, words)),
+    );
+  return h(
+    "fieldset",
+    { class: "chips wrap" },
+    h("legend", { class: "unseen" }, t("domains.state")),
+    chip("", t("domains.all"), null),
+    DOMAIN_STATES.map(name => chip(name, t(`domain.state.${name}`), shape(name))),
+  );
 }
 
 function heading(query, onsort) {
   const arrow = order => h("span", { class: `arrow ${order}`, "aria-hidden": "true" });
-  return h("tr", { "aria-rowindex": 1 }, COLUMNS.map(column => {
-    const sorted = query.sort === column.key;
-    return h("th", { scope: "col", class: `col-${column.key}${column.figure ? " figure" : ""}`,
-                     "aria-sort": sorted ? (query.order === "asc" ? "ascending" : "descending") : null },
-             h("button", { type: "button", "data-sort": column.key, onclick: () => onsort(column) }, t(`domains.${column.key}`), arrow(sorted ? query.order : "")));
-  }));
+  return h(
+    "tr",
+    { "aria-rowindex": 1 },
+    COLUMNS.map(column => {
+      const sorted = query.sort === column.key;
+      return h(
+        "th",
+        {
+          scope: "col",
+          class: `col-${column.key}${column.figure ? " figure" : ""}`,
+          "aria-sort": sorted ? (query.order === "asc" ? "ascending" : "descending") : null,
+        },
+        h(
+          "button",
+          { type: "button", "data-sort": column.key, onclick: () => onsort(column) },
+          t(`domains.${column.key}`),
+          arrow(sorted ? query.order : ""),
+        ),
+      );
+    }),
+  );
 }
 
 function hashOf(query) {
@@ -137,9 +180,12 @@ function hashOf(query) {
 }
 
 export function domains(root, route) {
-  const query = { search: route.query.get("search") ?? "", state: route.query.get("state") ?? "",
-                  sort: COLUMNS.some(column => column.key === route.query.get("sort")) ? route.query.get("sort") : "delivered",
-                  order: route.query.get("order") === "asc" ? "asc" : "desc" };
+  const query = {
+    search: route.query.get("search") ?? "",
+    state: route.query.get("state") ?? "",
+    sort: COLUMNS.some(column => column.key === route.query.get("sort")) ? route.query.get("sort") : "delivered",
+    order: route.query.get("order") === "asc" ? "asc" : "desc",
+  };
   let pages = new Map(); // number -> items, or null while it is being asked for
   let generation = 0;
   let known = null;
@@ -148,17 +194,29 @@ export function domains(root, route) {
   let frame = 0;
   let closed = false;
 
-  const search = h("input", { type: "search", id: "domain-search", value: query.search, autocomplete: "off", spellcheck: "false",
-                              placeholder: t("domains.search.hint"), oninput: () => {
-    clearTimeout(typed);
-    typed = setTimeout(() => change({ search: search.value.trim() }), TYPED_MS);
-  } });
+  const search = h("input", {
+    type: "search",
+    id: "domain-search",
+    value: query.search,
+    autocomplete: "off",
+    spellcheck: "false",
+    placeholder: t("domains.search.hint"),
+    oninput: () => {
+      clearTimeout(typed);
+      typed = setTimeout(() => change({ search: search.value.trim() }), TYPED_MS);
+    },
+  });
   const count = h("p", { class: "muted count" });
   const trouble = h("div");
   const head = h("thead", null, heading(query, sortBy));
   const body = h("tbody");
-  const table = h("table", { class: "domains", "aria-rowcount": -1, "aria-busy": "true" },
-                  h("caption", { class: "unseen" }, t("domains.caption")), head, body);
+  const table = h(
+    "table",
+    { class: "domains", "aria-rowcount": -1, "aria-busy": "true" },
+    h("caption", { class: "unseen" }, t("domains.caption")),
+    head,
+    body,
+  );
   const nothing = h("div", { hidden: true });
   const list = windowed(body, index => pages.get(Math.floor(index / PAGE))?.[index % PAGE]);
 
@@ -177,8 +235,15 @@ export function domains(root, route) {
     setText(count, t(answer.cut ? "domains.count.cut" : "domains.count", { n: answer.matched, total: answer.total }));
     nothing.hidden = answer.matched > 0;
     table.hidden = answer.matched === 0;
-    nothing.replaceChildren(answer.total === 0 ? empty(t("domains.none")) : empty(t("domains.nomatch"), " ",
-      h("button", { type: "button", class: "button", onclick: clear }, t("domains.clear"))));
+    nothing.replaceChildren(
+      answer.total === 0
+        ? empty(t("domains.none"))
+        : empty(
+            t("domains.nomatch"),
+            " ",
+            h("button", { type: "button", class: "button", onclick: clear }, t("domains.clear")),
+          ),
+    );
   }
 
   async function load(page) {
@@ -247,11 +312,18 @@ export function domains(root, route) {
     Object.assign(query, { sort: column.key, order });
     head.replaceChildren(heading(query, sortBy));
     head.querySelector(`[data-sort="${column.key}"]`).focus();
-    say("sort", t(order === "asc" ? "domains.sorted.asc" : "domains.sorted.desc", { column: t(`domains.${column.key}`) }));
+    say(
+      "sort",
+      t(order === "asc" ? "domains.sorted.asc" : "domains.sorted.desc", { column: t(`domains.${column.key}`) }),
+    );
     restart();
   }
 
-  const chips = h("div", null, stateChips(query.state, value => change({ state: value })));
+  const chips = h(
+    "div",
+    null,
+    stateChips(query.state, value => change({ state: value })),
+  );
   function clear() {
     search.value = "";
     chips.replaceChildren(stateChips("", value => change({ state: value })));
@@ -261,9 +333,17 @@ export function domains(root, route) {
 
   root.append(
     h("div", { class: "title-row" }, h("h1", { tabindex: "-1" }, t("domains.title")), count),
-    h("form", { class: "filters", role: "search", onsubmit: event => event.preventDefault() },
-      h("label", { for: "domain-search", class: "unseen" }, t("domains.search")), search, chips),
-    trouble, table, nothing);
+    h(
+      "form",
+      { class: "filters", role: "search", onsubmit: event => event.preventDefault() },
+      h("label", { for: "domain-search", class: "unseen" }, t("domains.search")),
+      search,
+      chips,
+    ),
+    trouble,
+    table,
+    nothing,
+  );
   addEventListener("scroll", onscroll, { passive: true });
   addEventListener("resize", onscroll);
   refresh();

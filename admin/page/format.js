@@ -31,8 +31,9 @@ export function percent(share) {
 }
 
 function unit(value, name, digits = 0, unitDisplay = "short") {
-  return formatter(Intl.NumberFormat, { style: "unit", unit: name, unitDisplay, maximumFractionDigits: digits })
-    .format(value);
+  return formatter(Intl.NumberFormat, { style: "unit", unit: name, unitDisplay, maximumFractionDigits: digits }).format(
+    value,
+  );
 }
 
 export function milliseconds(value) {
@@ -49,7 +50,12 @@ export function shortDuration(seconds) {
 export function duration(seconds, display = "short") {
   if (seconds === null || seconds === undefined) return UNKNOWN;
   if (seconds > 0 && seconds < 10) return unit(seconds, "second", 1, display);
-  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const units = [
+    ["day", 86400],
+    ["hour", 3600],
+    ["minute", 60],
+    ["second", 1],
+  ];
   const whole = Math.max(0, Math.round(seconds));
   const at = units.findIndex(([, size]) => whole >= size);
   if (at < 0) return unit(0, "second", 0, display);

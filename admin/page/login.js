@@ -8,23 +8,39 @@ import { problemBox } from "./notice.js";
 function passwordForm(onsigned) {
   const password = h("input", { type: "password", name: "password", autocomplete: "current-password", required: true });
   // Password managers want to know whose password it is.
-  const user = h("input", { type: "text", name: "username", autocomplete: "username", value: "admin", hidden: true, readonly: true });
+  const user = h("input", {
+    type: "text",
+    name: "username",
+    autocomplete: "username",
+    value: "admin",
+    hidden: true,
+    readonly: true,
+  });
   const trouble = h("div");
   const press = h("button", { type: "submit", class: "button primary wide" }, t("login.enter"));
-  return h("form", { onsubmit: async event => {
-    event.preventDefault();
-    press.disabled = true;
-    trouble.replaceChildren();
-    try {
-      await post("login", { password: password.value });
-      await loadMe();
-      onsigned();
-    } catch (problem) {
-      trouble.replaceChildren(problemBox(problem));
-      password.select();
-    }
-    press.disabled = false;
-  } }, user, field(t("login.password"), password), trouble, press);
+  return h(
+    "form",
+    {
+      onsubmit: async event => {
+        event.preventDefault();
+        press.disabled = true;
+        trouble.replaceChildren();
+        try {
+          await post("login", { password: password.value });
+          await loadMe();
+          onsigned();
+        } catch (problem) {
+          trouble.replaceChildren(problemBox(problem));
+          password.select();
+        }
+        press.disabled = false;
+      },
+    },
+    user,
+    field(t("login.password"), password),
+    trouble,
+    press,
+  );
 }
 
 // What became of a sign-in with Mastodon, in the address that it came back to.
@@ -38,10 +54,20 @@ function returned() {
 // `login` names the ways in: "password", "oauth", or both ("password oauth").
 export function login(root, onsigned) {
   const ways = session.me.login;
-  root.append(h("div", { class: "login card" }, h("h1", { tabindex: "-1" }, t("login.title")), h("p", { class: "muted" }, t("login.what")), returned(),
-    ways.includes("password") ? passwordForm(onsigned) : null,
-    ways.includes("password") && ways.includes("oauth") ? h("p", { class: "or" }, t("login.or")) : null,
-    ways.includes("oauth") ? h("p", null, h("a", { class: "button wide", href: url("login/mastodon").pathname }, t("login.mastodon"))) : null));
+  root.append(
+    h(
+      "div",
+      { class: "login card" },
+      h("h1", { tabindex: "-1" }, t("login.title")),
+      h("p", { class: "muted" }, t("login.what")),
+      returned(),
+      ways.includes("password") ? passwordForm(onsigned) : null,
+      ways.includes("password") && ways.includes("oauth") ? h("p", { class: "or" }, t("login.or")) : null,
+      ways.includes("oauth")
+        ? h("p", null, h("a", { class: "button wide", href: url("login/mastodon").pathname }, t("login.mastodon")))
+        : null,
+    ),
+  );
   root.querySelector("input[type=password]")?.focus();
   return { title: t("login.title"), close() {} };
 }

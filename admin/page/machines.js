@@ -17,15 +17,35 @@ function meter(label, value, most) {
 
 function busy(report) {
   return [
-    h("div", { class: "gauge" }, h("p", null, h("span", null, t("machine.flight")), h("span", { class: "figure" }, `${number(report.in_flight)} / ${number(report.slots)}`)),
-      meter(t("machine.flight"), report.in_flight, report.slots)),
-    h("div", { class: "gauge" }, h("p", null, h("span", null, t("machine.ahead")), h("span", { class: "figure" }, `${number(report.held)} / ${number(report.lookahead)}`)),
-      meter(t("machine.ahead"), report.held, report.lookahead)),
+    h(
+      "div",
+      { class: "gauge" },
+      h(
+        "p",
+        null,
+        h("span", null, t("machine.flight")),
+        h("span", { class: "figure" }, `${number(report.in_flight)} / ${number(report.slots)}`),
+      ),
+      meter(t("machine.flight"), report.in_flight, report.slots),
+    ),
+    h(
+      "div",
+      { class: "gauge" },
+      h(
+        "p",
+        null,
+        h("span", null, t("machine.ahead")),
+        h("span", { class: "figure" }, `${number(report.held)} / ${number(report.lookahead)}`),
+      ),
+      meter(t("machine.ahead"), report.held, report.lookahead),
+    ),
   ];
 }
 
 function told(report) {
-  return h("dl", { class: "facts narrow" },
+  return h(
+    "dl",
+    { class: "facts narrow" },
     fact("machine.load", report.cpu === null ? UNKNOWN : t("machine.cores", { n: number(report.cpu, 2) })),
     fact("machine.memory", bytes(report.rss_bytes)),
     fact("machine.waiting", number(report.waiting)),
@@ -37,7 +57,8 @@ function told(report) {
     fact("machine.minute", number(report.recent.delivered)),
     fact("machine.total", number(report.totals.delivered)),
     fact("machine.workers", number(report.workers)),
-    fact("machine.up", duration(now() - report.started_at)));
+    fact("machine.up", duration(now() - report.started_at)),
+  );
 }
 
 function warnings(machine) {
@@ -63,14 +84,35 @@ function card(machine, again) {
     }
   }
   const trouble = h("div");
-  const press = (words, style, onclick) => h("button", { type: "button", class: `button ${style}`, onclick, "aria-label": `${words}: ${name}` }, words);
-  const actions = readOnlyReason() !== null || !machine.alive ? null : h("div", { class: "actions" },
-    machine.paused ? press(t("action.resume"), "primary", () => at_once(resumeMachine)) : press(t("action.pause"), "", () => pauseMachine(machine, again)),
-    press(t("action.drain"), "danger-line", () => drainMachine(machine, again)));
-  return h("article", { class: "card machine", "aria-label": name },
+  const press = (words, style, onclick) =>
+    h("button", { type: "button", class: `button ${style}`, onclick, "aria-label": `${words}: ${name}` }, words);
+  const actions =
+    readOnlyReason() !== null || !machine.alive
+      ? null
+      : h(
+          "div",
+          { class: "actions" },
+          machine.paused
+            ? press(t("action.resume"), "primary", () => at_once(resumeMachine))
+            : press(t("action.pause"), "", () => pauseMachine(machine, again)),
+          press(t("action.drain"), "danger-line", () => drainMachine(machine, again)),
+        );
+  return h(
+    "article",
+    { class: "card machine", "aria-label": name },
     h("div", { class: "title-row" }, h("h2", { class: "host" }, name), state("machine", machineState(machine))),
-    h("p", { class: "muted" }, report ? t("machine.versions", { version: report.version, mastodon: report.mastodon ?? UNKNOWN }) : "", " ", h("code", null, machine.identity)),
-    warnings(machine), report ? [busy(report), told(report)] : null, trouble, actions);
+    h(
+      "p",
+      { class: "muted" },
+      report ? t("machine.versions", { version: report.version, mastodon: report.mastodon ?? UNKNOWN }) : "",
+      " ",
+      h("code", null, machine.identity),
+    ),
+    warnings(machine),
+    report ? [busy(report), told(report)] : null,
+    trouble,
+    actions,
+  );
 }
 
 export function machines(root) {
@@ -78,7 +120,12 @@ export function machines(root) {
   const cards = new Map(); // identity -> place
   const grid = h("div", { class: "machines" });
   const nothing = h("div", null, loading());
-  root.append(h("h1", { tabindex: "-1" }, t("machines.title")), reason === null ? "" : h("p", { class: "muted readonly" }, reason), nothing, grid);
+  root.append(
+    h("h1", { tabindex: "-1" }, t("machines.title")),
+    reason === null ? "" : h("p", { class: "muted readonly" }, reason),
+    nothing,
+    grid,
+  );
 
   function again() {
     update();
@@ -86,7 +133,9 @@ export function machines(root) {
 
   // A card under somebody's finger or focus keeps its buttons: only what changed around them is built again.
   function refresh(place, machine) {
-    const focus = place.contains(document.activeElement) ? [...place.querySelectorAll("button")].indexOf(document.activeElement) : -1;
+    const focus = place.contains(document.activeElement)
+      ? [...place.querySelectorAll("button")].indexOf(document.activeElement)
+      : -1;
     rebuild(place, JSON.stringify(machine), () => card(machine, again));
     if (focus >= 0 && !place.contains(document.activeElement)) place.querySelectorAll("button")[focus]?.focus();
   }

@@ -3,10 +3,18 @@ import { h, icon } from "./dom.js";
 import { t } from "./i18n.js";
 
 export function problemBox(problem, again) {
-  return h("div", { class: "problem", role: "alert" }, icon("triangle"),
-           h("div", null, h("p", { class: "strong" }, problem.title || t("problem.title")),
-             problem.detail || problem.message ? h("p", null, problem.detail || problem.message) : null,
-             again ? h("p", null, h("button", { type: "button", class: "button", onclick: again }, t("problem.again"))) : null));
+  return h(
+    "div",
+    { class: "problem", role: "alert" },
+    icon("triangle"),
+    h(
+      "div",
+      null,
+      h("p", { class: "strong" }, problem.title || t("problem.title")),
+      problem.detail || problem.message ? h("p", null, problem.detail || problem.message) : null,
+      again ? h("p", null, h("button", { type: "button", class: "button", onclick: again }, t("problem.again"))) : null,
+    ),
+  );
 }
 
 export function empty(...words) {
@@ -42,7 +50,15 @@ const SHOWN_MS = 8000;
 
 // `detail`: what the server says it did, in its own words, a line each.
 export function toast(words, detail = "") {
-  const shown = h("div", { class: "toast" }, h("p", null, words), detail.split("\n").filter(Boolean).map(line => h("p", { class: "under" }, line)));
+  const shown = h(
+    "div",
+    { class: "toast" },
+    h("p", null, words),
+    detail
+      .split("\n")
+      .filter(Boolean)
+      .map(line => h("p", { class: "under" }, line)),
+  );
   document.getElementById("toasts").append(shown);
   say("toast", words);
   setTimeout(() => shown.remove(), SHOWN_MS);

@@ -95,14 +95,27 @@ export async function tryDomain(host) {
 const NO_LIMIT = { window: 0, rate: "0", proxy: "none", http: "1.1", signature: "auto" };
 
 function limitControls(policy) {
-  const text = (value, attributes) => h("input", { type: "text", autocomplete: "off", spellcheck: "false", value, ...attributes });
+  const text = (value, attributes) =>
+    h("input", { type: "text", autocomplete: "off", spellcheck: "false", value, ...attributes });
   return {
     window: h("input", { type: "number", min: "1", max: "256", inputmode: "numeric", value: policy?.window || null }),
     rate: text(policy?.rate ? `${policy.rate}/m` : null, { placeholder: "30/m", pattern: "[1-9][0-9]*/[sm]" }),
     proxy: text(policy?.proxy || null),
-    http: select([["", t("limit.http.usual")], ["2", "HTTP/2"]], policy?.http === "2" ? "2" : ""),
-    signature: select([["", t("limit.signature.usual")], ["cavage", "draft-cavage"], ["rfc9421", "RFC 9421"]],
-                      policy && policy.signature !== "auto" ? policy.signature : ""),
+    http: select(
+      [
+        ["", t("limit.http.usual")],
+        ["2", "HTTP/2"],
+      ],
+      policy?.http === "2" ? "2" : "",
+    ),
+    signature: select(
+      [
+        ["", t("limit.signature.usual")],
+        ["cavage", "draft-cavage"],
+        ["rfc9421", "RFC 9421"],
+      ],
+      policy && policy.signature !== "auto" ? policy.signature : "",
+    ),
   };
 }
 
@@ -114,19 +127,39 @@ export function limitDomain(host, policy, done) {
   // What was emptied is taken back, what was left alone isn't named.
   function wanted() {
     const changed = Object.entries(controls).filter(([name, control]) => control.value !== before[name]);
-    return Object.fromEntries(changed.map(([name, control]) =>
-      [name, control.value === "" ? NO_LIMIT[name] : name === "window" ? Number(control.value) : control.value]));
+    return Object.fromEntries(
+      changed.map(([name, control]) => [
+        name,
+        control.value === "" ? NO_LIMIT[name] : name === "window" ? Number(control.value) : control.value,
+      ]),
+    );
   }
   const row = (name, hint) => field(t(`limit.${name}`), controls[name], hint ? t(`limit.${name}.hint`) : null);
   return ask({
     title: t("limit.title", { host }),
-    body: [h("p", null, t("limit.what")),
-           h("div", { class: "fields" }, row("window", true), row("rate", true), row("http"), row("signature"), row("proxy", true), field(t("span.label"), span)),
-           clear.row],
+    body: [
+      h("p", null, t("limit.what")),
+      h(
+        "div",
+        { class: "fields" },
+        row("window", true),
+        row("rate", true),
+        row("http"),
+        row("signature"),
+        row("proxy", true),
+        field(t("span.label"), span),
+      ),
+      clear.row,
+    ],
     label: t("limit.confirm"),
-    ready: () => (clear.control.checked || Object.keys(wanted()).length > 0) && Object.values(controls).every(control => control.validity.valid),
+    ready: () =>
+      (clear.control.checked || Object.keys(wanted()).length > 0) &&
+      Object.values(controls).every(control => control.validity.valid),
     act: async () => {
-      const reply = await post(domainPath(host, "limit"), clear.control.checked ? { clear: true } : { ...wanted(), for_s: spanOf(span) });
+      const reply = await post(
+        domainPath(host, "limit"),
+        clear.control.checked ? { clear: true } : { ...wanted(), for_s: spanOf(span) },
+      );
       done();
       return [clear.control.checked ? t("limit.cleared", { host }) : t("limit.done", { host }), reply.text];
     },
@@ -137,10 +170,12 @@ export function limitDomain(host, policy, done) {
 export function dropDomain(host, count, done) {
   const found = h("p", { "aria-live": "polite" }, t("waiting.counting"));
   const typed = h("input", { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
-  count().then(waiting => {
-    const all = Object.values(waiting.places).reduce((sum, n) => sum + n, 0);
-    found.replaceChildren(t(waiting.cut ? "drop.atleast" : "drop.count", { n: all, count: number(all) }));
-  }).catch(problem => found.replaceChildren(problem.message));
+  count()
+    .then(waiting => {
+      const all = Object.values(waiting.places).reduce((sum, n) => sum + n, 0);
+      found.replaceChildren(t(waiting.cut ? "drop.atleast" : "drop.count", { n: all, count: number(all) }));
+    })
+    .catch(problem => found.replaceChildren(problem.message));
   return ask({
     title: t("drop.title", { host }),
     body: [h("p", null, t("drop.what")), found, field(t("drop.type", { host }), typed)],
@@ -154,4 +189,3 @@ export function dropDomain(host, count, done) {
     },
   });
 }
-

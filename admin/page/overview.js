@@ -33,7 +33,14 @@ function tile(name) {
   const note = h("p", { class: "note" });
   const spark = sparkline();
   return {
-    element: h("div", { class: "tile" }, h("h3", null, t(`tile.${name}`)), h("p", { class: "big" }, value, unit), note, spark.element),
+    element: h(
+      "div",
+      { class: "tile" },
+      h("h3", null, t(`tile.${name}`)),
+      h("p", { class: "big" }, value, unit),
+      note,
+      spark.element,
+    ),
     show(words, unit_words, note_words) {
       setText(value, words);
       setText(unit, unit_words);
@@ -48,7 +55,10 @@ function sum(list, key) {
 }
 
 function oldest(queues) {
-  const ages = queues.filter(queue => queue.length > 0).map(queue => queue.oldest_age_s).filter(age => age !== null && age !== undefined);
+  const ages = queues
+    .filter(queue => queue.length > 0)
+    .map(queue => queue.oldest_age_s)
+    .filter(age => age !== null && age !== undefined);
   return ages.length === 0 ? null : Math.max(...ages);
 }
 
@@ -59,38 +69,93 @@ function showTiles(tiles, seen) {
   const slots = seen.machines.reduce((all, machine) => all + (machine.report?.slots ?? 0), 0);
   const failed = recent.retried + recent.rejected + recent.exhausted;
   tiles.rate.show(rate(recent.per_second), t("tile.rate.unit"), t("tile.rate.note", { n: recent.delivered }));
-  tiles.queue.show(number(waiting), "", age === null ? t("tile.queue.none") : t("tile.queue.note", { age: duration(age) }));
+  tiles.queue.show(
+    number(waiting),
+    "",
+    age === null ? t("tile.queue.none") : t("tile.queue.note", { age: duration(age) }),
+  );
   tiles.flight.show(number(seen.in_flight), "", t("tile.flight.note", { slots }));
-  tiles.success.show(percent(recent.success_rate), "", failed === 0 ? t("tile.success.all") : t("tile.success.note", { n: failed }));
-  tiles.circuits.show(number(seen.open_circuits), "", seen.open_circuits === 0 ? t("tile.circuits.none") : t("tile.circuits.note"));
+  tiles.success.show(
+    percent(recent.success_rate),
+    "",
+    failed === 0 ? t("tile.success.all") : t("tile.success.note", { n: failed }),
+  );
+  tiles.circuits.show(
+    number(seen.open_circuits),
+    "",
+    seen.open_circuits === 0 ? t("tile.circuits.none") : t("tile.circuits.note"),
+  );
 }
 
 function alerts(seen) {
   if (seen.alerts.length === 0 && seen.suspicious.length === 0)
     return h("p", { class: "calm" }, state("domain", "healthy").firstChild, t("alerts.none"));
-  return h("ul", { class: "alerts" },
+  return h(
+    "ul",
+    { class: "alerts" },
     seen.suspicious.map(host => h("li", null, icon("triangle"), h("span", null, t("alerts.suspicious", { host })))),
-    seen.alerts.map(alert => h("li", null, icon("triangle"), h("span", null, alert.text, " ", h("span", { class: "muted" }, parts("alerts.since", { time: time(alert.since) }))))));
+    seen.alerts.map(alert =>
+      h(
+        "li",
+        null,
+        icon("triangle"),
+        h(
+          "span",
+          null,
+          alert.text,
+          " ",
+          h("span", { class: "muted" }, parts("alerts.since", { time: time(alert.since) })),
+        ),
+      ),
+    ),
+  );
 }
 
 function machines(seen) {
   if (seen.machines.length === 0) return empty(t("machines.none"));
-  return h("div", { class: "scrolled", tabindex: "0", role: "group", "aria-label": t("machines.title") }, h("table", { class: "plain wide" },
-    h("caption", { class: "unseen" }, t("machines.title")),
-    h("thead", null, h("tr", null, ["host", "state", "version", "flight", "held", "load", "circuits", "lag"].map((name, at) =>
-      h("th", { scope: "col", class: at > 2 ? "figure" : null }, t(`machine.${name}`))))),
-    h("tbody", null, seen.machines.map(machine => {
-      const report = machine.report;
-      return h("tr", null,
-        h("th", { scope: "row" }, h("a", { href: "#/machines" }, report?.host ?? machine.identity)),
-        h("td", null, state("machine", machineState(machine))),
-        h("td", null, report?.version ?? UNKNOWN),
-        h("td", { class: "figure" }, report ? `${number(report.in_flight)} / ${number(report.slots)}` : UNKNOWN),
-        h("td", { class: "figure" }, number(machine.held)),
-        h("td", { class: "figure" }, report?.cpu === null || !report ? UNKNOWN : t("machine.cores", { n: number(report.cpu, 2) })),
-        h("td", { class: "figure" }, number(report?.open_circuits)),
-        h("td", { class: "figure" }, report ? t("machine.ms", { n: report.lag_ms }) : UNKNOWN));
-    }))));
+  return h(
+    "div",
+    { class: "scrolled", tabindex: "0", role: "group", "aria-label": t("machines.title") },
+    h(
+      "table",
+      { class: "plain wide" },
+      h("caption", { class: "unseen" }, t("machines.title")),
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          ["host", "state", "version", "flight", "held", "load", "circuits", "lag"].map((name, at) =>
+            h("th", { scope: "col", class: at > 2 ? "figure" : null }, t(`machine.${name}`)),
+          ),
+        ),
+      ),
+      h(
+        "tbody",
+        null,
+        seen.machines.map(machine => {
+          const report = machine.report;
+          return h(
+            "tr",
+            null,
+            h("th", { scope: "row" }, h("a", { href: "#/machines" }, report?.host ?? machine.identity)),
+            h("td", null, state("machine", machineState(machine))),
+            h("td", null, report?.version ?? UNKNOWN),
+            h("td", { class: "figure" }, report ? `${number(report.in_flight)} / ${number(report.slots)}` : UNKNOWN),
+            h("td", { class: "figure" }, number(machine.held)),
+            h(
+              "td",
+              { class: "figure" },
+              report?.cpu === null || !report ? UNKNOWN : t("machine.cores", { n: number(report.cpu, 2) }),
+            ),
+            h("td", { class: "figure" }, number(report?.open_circuits)),
+            h("td", { class: "figure" }, report ? t("machine.ms", { n: report.lag_ms }) : UNKNOWN),
+          );
+        }),
+      ),
+    ),
+  );
 }
 
 function fact(name, ...words) {
@@ -104,16 +169,37 @@ function queueWords(queue) {
 
 function facts(seen) {
   const join = list => list.flatMap((one, at) => (at === 0 ? [one] : [" · ", one]));
-  return h("dl", { class: "facts" },
+  return h(
+    "dl",
+    { class: "facts" },
     fact("facts.queues", join(seen.queues.map(queueWords))),
-    fact("facts.later", t("facts.later.words", { retry: seen.later.retry, schedule: seen.later.schedule, dead: seen.later.dead })),
+    fact(
+      "facts.later",
+      t("facts.later.words", { retry: seen.later.retry, schedule: seen.later.schedule, dead: seen.later.dead }),
+    ),
     fact("facts.handoff", seen.handoff.length === 0 ? UNKNOWN : join(seen.handoff.map(queueWords))),
-    fact("facts.held", number(seen.held), seen.held_by_dead > 0 ? ` (${t("facts.dead", { n: seen.held_by_dead })})` : ""),
-    fact("facts.ledger", t("facts.ledger.words", { claimed: seen.ledger.claimed, missing: seen.ledger.missing }),
-         " ", state("ledger", seen.ledger.missing === 0 ? "healthy" : "open")),
-    fact("facts.redis", `${seen.redis.version} · ${bytes(seen.redis.used_bytes)}`,
-         seen.redis.max_bytes ? ` / ${bytes(seen.redis.max_bytes)}` : "", seen.redis.policy ? ` · ${seen.redis.policy}` : ""),
-    fact("facts.versions", `fedpush ${seen.version} · Mastodon ${seen.mastodon ?? UNKNOWN} · Sidekiq ${seen.sidekiq ?? UNKNOWN}`));
+    fact(
+      "facts.held",
+      number(seen.held),
+      seen.held_by_dead > 0 ? ` (${t("facts.dead", { n: seen.held_by_dead })})` : "",
+    ),
+    fact(
+      "facts.ledger",
+      t("facts.ledger.words", { claimed: seen.ledger.claimed, missing: seen.ledger.missing }),
+      " ",
+      state("ledger", seen.ledger.missing === 0 ? "healthy" : "open"),
+    ),
+    fact(
+      "facts.redis",
+      `${seen.redis.version} · ${bytes(seen.redis.used_bytes)}`,
+      seen.redis.max_bytes ? ` / ${bytes(seen.redis.max_bytes)}` : "",
+      seen.redis.policy ? ` · ${seen.redis.policy}` : "",
+    ),
+    fact(
+      "facts.versions",
+      `fedpush ${seen.version} · Mastodon ${seen.mastodon ?? UNKNOWN} · Sidekiq ${seen.sidekiq ?? UNKNOWN}`,
+    ),
+  );
 }
 
 export function overview(root) {
@@ -123,18 +209,43 @@ export function overview(root) {
   const fact_place = h("div");
   const drawn = plots(null);
   const reason = readOnlyReason();
-  const stop = reason === null
-    ? h("button", { type: "button", class: "button stop", onclick: () => pauseEverything() }, icon("pause"), t("pause.all"))
-    : h("p", { class: "muted readonly" }, reason);
+  const stop =
+    reason === null
+      ? h(
+          "button",
+          { type: "button", class: "button stop", onclick: () => pauseEverything() },
+          icon("pause"),
+          t("pause.all"),
+        )
+      : h("p", { class: "muted readonly" }, reason);
   let alerts_before = null;
   root.append(
     h("div", { class: "title-row" }, h("h1", { tabindex: "-1" }, t("overview.title")), stop),
-    h("section", { "aria-labelledby": "now-title" }, h("h2", { id: "now-title", class: "unseen" }, t("overview.now")),
-      h("div", { class: "tiles" }, Object.values(tiles).map(one => one.element))),
-    h("section", { "aria-labelledby": "alerts-title" }, h("h2", { id: "alerts-title" }, t("alerts.title")), alert_place),
+    h(
+      "section",
+      { "aria-labelledby": "now-title" },
+      h("h2", { id: "now-title", class: "unseen" }, t("overview.now")),
+      h(
+        "div",
+        { class: "tiles" },
+        Object.values(tiles).map(one => one.element),
+      ),
+    ),
+    h(
+      "section",
+      { "aria-labelledby": "alerts-title" },
+      h("h2", { id: "alerts-title" }, t("alerts.title")),
+      alert_place,
+    ),
     drawn.element,
-    h("section", { "aria-labelledby": "machines-title" }, h("h2", { id: "machines-title" }, t("machines.title")), machine_place),
-    h("section", { "aria-labelledby": "facts-title" }, h("h2", { id: "facts-title" }, t("facts.title")), fact_place));
+    h(
+      "section",
+      { "aria-labelledby": "machines-title" },
+      h("h2", { id: "machines-title" }, t("machines.title")),
+      machine_place,
+    ),
+    h("section", { "aria-labelledby": "facts-title" }, h("h2", { id: "facts-title" }, t("facts.title")), fact_place),
+  );
 
   function update() {
     const seen = live.overview;
@@ -143,10 +254,19 @@ export function overview(root) {
     showTiles(tiles, seen);
     rebuild(alert_place, JSON.stringify([seen.alerts, seen.suspicious]), () => alerts(seen));
     rebuild(machine_place, JSON.stringify(seen.machines), () => machines(seen));
-    rebuild(fact_place, JSON.stringify([seen.queues, seen.later, seen.handoff, seen.held, seen.ledger, seen.redis]), () => facts(seen));
+    rebuild(
+      fact_place,
+      JSON.stringify([seen.queues, seen.later, seen.handoff, seen.held, seen.ledger, seen.redis]),
+      () => facts(seen),
+    );
     const ids = seen.alerts.map(alert => alert.id).join();
     if (alerts_before !== null && ids !== alerts_before)
-      say("alerts", seen.alerts.length === 0 ? t("alerts.over") : t("alerts.spoken", { n: seen.alerts.length, text: seen.alerts.map(alert => alert.text).join(". ") }));
+      say(
+        "alerts",
+        seen.alerts.length === 0
+          ? t("alerts.over")
+          : t("alerts.spoken", { n: seen.alerts.length, text: seen.alerts.map(alert => alert.text).join(". ") }),
+      );
     alerts_before = ids;
   }
 

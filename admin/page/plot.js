@@ -19,18 +19,47 @@ function perSecond(data) {
 
 /* Lines differ in dash and weight, not only in colour. `of` makes what turns a count of a step into what is shown. */
 const PLOTS = [
-  { id: "delivered", show: rate, of: perSecond, fleet: true,
-    lines: [{ key: "delivered", tone: "good", width: 2, fill: true }] },
-  { id: "delivered.host", show: number, counts: true, host: true,
-    lines: [{ key: "delivered", tone: "good", width: 2, fill: true }] },
-  { id: "failed", show: number, counts: true,
-    lines: [{ key: "retried", tone: "warn", width: 2 }, { key: "rejected", tone: "bad", width: 2, dash: [7, 4] },
-            { key: "exhausted", tone: "held", width: 2, dash: [2, 4] }] },
-  { id: "latency", show: milliseconds, log: true,
-    lines: [{ key: "p50_ms", tone: "note", width: 2.5 }, { key: "p95_ms", tone: "note", width: 1.75, dash: [7, 4] },
-            { key: "p99_ms", tone: "note", width: 1.5, dash: [2, 4] }] },
-  { id: "age", show: duration, axis: shortDuration, fleet: true,
-    lines: [{ key: "oldest_age_s", tone: "note", width: 2, fill: true }] },
+  {
+    id: "delivered",
+    show: rate,
+    of: perSecond,
+    fleet: true,
+    lines: [{ key: "delivered", tone: "good", width: 2, fill: true }],
+  },
+  {
+    id: "delivered.host",
+    show: number,
+    counts: true,
+    host: true,
+    lines: [{ key: "delivered", tone: "good", width: 2, fill: true }],
+  },
+  {
+    id: "failed",
+    show: number,
+    counts: true,
+    lines: [
+      { key: "retried", tone: "warn", width: 2 },
+      { key: "rejected", tone: "bad", width: 2, dash: [7, 4] },
+      { key: "exhausted", tone: "held", width: 2, dash: [2, 4] },
+    ],
+  },
+  {
+    id: "latency",
+    show: milliseconds,
+    log: true,
+    lines: [
+      { key: "p50_ms", tone: "note", width: 2.5 },
+      { key: "p95_ms", tone: "note", width: 1.75, dash: [7, 4] },
+      { key: "p99_ms", tone: "note", width: 1.5, dash: [2, 4] },
+    ],
+  },
+  {
+    id: "age",
+    show: duration,
+    axis: shortDuration,
+    fleet: true,
+    lines: [{ key: "oldest_age_s", tone: "note", width: 2, fill: true }],
+  },
 ];
 
 function colour(name) {
@@ -38,8 +67,11 @@ function colour(name) {
 }
 
 function sample(line) {
-  return svg("svg", { viewBox: "0 0 28 8", class: `sample stroke-${line.tone}`, "aria-hidden": "true" },
-             svg("path", { d: "M1 4H27", "stroke-width": line.width, "stroke-dasharray": line.dash?.join(" ") }));
+  return svg(
+    "svg",
+    { viewBox: "0 0 28 8", class: `sample stroke-${line.tone}`, "aria-hidden": "true" },
+    svg("path", { d: "M1 4H27", "stroke-width": line.width, "stroke-dasharray": line.dash?.join(" ") }),
+  );
 }
 
 function stepDate(data, at) {
@@ -50,10 +82,13 @@ function stepDate(data, at) {
 function axisTimes(data) {
   const hours = new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" });
   const days = new Intl.DateTimeFormat(locale, { month: "numeric", day: "numeric" });
-  return (plot, splits, axis, space, step) => splits.map(at => {
-    const date = new Date(at * 1000);
-    return step >= 86400 || (data.span !== "1h" && date.getHours() === 0 && date.getMinutes() === 0) ? days.format(date) : hours.format(date);
-  });
+  return (plot, splits, axis, space, step) =>
+    splits.map(at => {
+      const date = new Date(at * 1000);
+      return step >= 86400 || (data.span !== "1h" && date.getHours() === 0 && date.getMinutes() === 0)
+        ? days.format(date)
+        : hours.format(date);
+    });
 }
 
 function values(spec, data, line) {
@@ -64,28 +99,63 @@ function values(spec, data, line) {
 
 function ends(found) {
   const known = found.filter(value => value !== null && value !== undefined);
-  return known.length === 0 ? null : { least: Math.min(...known), most: Math.max(...known), last: known[known.length - 1] };
+  return known.length === 0
+    ? null
+    : { least: Math.min(...known), most: Math.max(...known), last: known[known.length - 1] };
 }
 
 function summary(spec, data, columns) {
   const lines = spec.lines.map((line, at) => {
     const found = ends(columns[at]);
     const name = t(`plot.line.${line.key}`);
-    return found === null ? t("plot.text.none", { name })
-      : t("plot.text.line", { name, last: spec.show(found.last), least: spec.show(found.least), most: spec.show(found.most) });
+    return found === null
+      ? t("plot.text.none", { name })
+      : t("plot.text.line", {
+          name,
+          last: spec.show(found.last),
+          least: spec.show(found.least),
+          most: spec.show(found.most),
+        });
   });
   return `${t(`plot.${spec.id}`)}, ${t(`plot.span.${data.span}`)}. ${lines.join(" ")}`;
 }
 
 function table(spec, data, times, columns) {
-  return h("div", { class: "scrolled", tabindex: "0", role: "group", "aria-label": t(`plot.${spec.id}`) },
-           h("table", { class: "plain" },
-             h("caption", { class: "unseen" }, t(`plot.${spec.id}`)),
-             h("thead", null, h("tr", null, h("th", { scope: "col" }, t("plot.time")),
-                                spec.lines.map(line => h("th", { scope: "col", class: "figure" }, t(`plot.line.${line.key}`))))),
-             h("tbody", null, times.map((at, row) =>
-               h("tr", null, h("th", { scope: "row" }, stepDate(data, at)),
-                 columns.map(column => h("td", { class: "figure" }, column[row] === null ? UNKNOWN : spec.show(column[row]))))).reverse())));
+  return h(
+    "div",
+    { class: "scrolled", tabindex: "0", role: "group", "aria-label": t(`plot.${spec.id}`) },
+    h(
+      "table",
+      { class: "plain" },
+      h("caption", { class: "unseen" }, t(`plot.${spec.id}`)),
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          h("th", { scope: "col" }, t("plot.time")),
+          spec.lines.map(line => h("th", { scope: "col", class: "figure" }, t(`plot.line.${line.key}`))),
+        ),
+      ),
+      h(
+        "tbody",
+        null,
+        times
+          .map((at, row) =>
+            h(
+              "tr",
+              null,
+              h("th", { scope: "row" }, stepDate(data, at)),
+              columns.map(column =>
+                h("td", { class: "figure" }, column[row] === null ? UNKNOWN : spec.show(column[row])),
+              ),
+            ),
+          )
+          .reverse(),
+      ),
+    ),
+  );
 }
 
 function topOfScale(spec, most) {
@@ -103,22 +173,44 @@ function draw(spec, data, times, columns, place, width, legend) {
   const grid = { stroke: colour("line"), width: 1 };
   const axis = { stroke: quiet, font: "12px system-ui, sans-serif", grid, ticks: { show: false } };
   const marks = spec.log ? decades : (plot, splits) => splits;
-  return new uPlot({
-    width,
-    height: HEIGHT_PX,
-    padding: [8, 8, 0, 0],
-    legend: { show: false },
-    cursor: { sync: { key: "fedpush", setSeries: false }, points: { size: 7 }, drag: { x: false, y: false } },
-    scales: { x: { time: true, range: [times[0], times[times.length - 1] || times[0] + 1] },
-              y: spec.log ? { distr: 3, log: 10 } : { range: (plot, least, most) => [0, topOfScale(spec, most ?? 0)] } },
-    axes: [{ ...axis, values: axisTimes(data), size: 28, space: 70, grid: { show: false } },
-           { ...axis, size: 64, space: 36, filter: marks, grid: { ...grid, filter: marks }, values: (plot, splits) => splits.map(value => (value === null ? "" : (spec.axis ?? spec.show)(value))) }],
-    series: [{}, ...spec.lines.map(line => ({
-      stroke: colour(line.tone), width: line.width, dash: line.dash, points: { show: false }, spanGaps: false,
-      fill: line.fill ? colour(`${line.tone}-wash`) : undefined,
-    }))],
-    hooks: { setCursor: [plot => legend(plot.cursor.idx)] },
-  }, [times, ...columns], place);
+  return new uPlot(
+    {
+      width,
+      height: HEIGHT_PX,
+      padding: [8, 8, 0, 0],
+      legend: { show: false },
+      cursor: { sync: { key: "fedpush", setSeries: false }, points: { size: 7 }, drag: { x: false, y: false } },
+      scales: {
+        x: { time: true, range: [times[0], times[times.length - 1] || times[0] + 1] },
+        y: spec.log ? { distr: 3, log: 10 } : { range: (plot, least, most) => [0, topOfScale(spec, most ?? 0)] },
+      },
+      axes: [
+        { ...axis, values: axisTimes(data), size: 28, space: 70, grid: { show: false } },
+        {
+          ...axis,
+          size: 64,
+          space: 36,
+          filter: marks,
+          grid: { ...grid, filter: marks },
+          values: (plot, splits) => splits.map(value => (value === null ? "" : (spec.axis ?? spec.show)(value))),
+        },
+      ],
+      series: [
+        {},
+        ...spec.lines.map(line => ({
+          stroke: colour(line.tone),
+          width: line.width,
+          dash: line.dash,
+          points: { show: false },
+          spanGaps: false,
+          fill: line.fill ? colour(`${line.tone}-wash`) : undefined,
+        })),
+      ],
+      hooks: { setCursor: [plot => legend(plot.cursor.idx)] },
+    },
+    [times, ...columns],
+    place,
+  );
 }
 
 /* One figure: heading, legend with the values under the cursor, the drawing, the table. */
@@ -128,11 +220,20 @@ function figure(spec) {
   const values_shown = spec.lines.map(() => h("span", { class: "figure" }));
   const when = h("span", { class: "muted when" });
   const details = h("details", null, h("summary", null, t("plot.table")));
-  const element = h("section", { class: "card plot", "aria-labelledby": named },
+  const element = h(
+    "section",
+    { class: "card plot", "aria-labelledby": named },
     h("div", { class: "plot-head" }, h("h3", { id: named }, t(`plot.${spec.id}`)), when),
-    h("p", { class: "legend" }, spec.lines.map((line, at) =>
-      h("span", null, sample(line), " ", t(`plot.line.${line.key}`), " ", values_shown[at]))),
-    canvas, details);
+    h(
+      "p",
+      { class: "legend" },
+      spec.lines.map((line, at) =>
+        h("span", null, sample(line), " ", t(`plot.line.${line.key}`), " ", values_shown[at]),
+      ),
+    ),
+    canvas,
+    details,
+  );
   let plot = null;
   let last = null;
 
@@ -142,17 +243,27 @@ function figure(spec) {
     const columns = spec.lines.map(line => values(spec, data, line));
     const legend = at => {
       const row = at ?? times.length - 1;
-      columns.forEach((column, line) => setText(values_shown[line], column[row] === null || column[row] === undefined ? UNKNOWN : spec.show(column[row])));
-      setText(when, at === null || at === undefined ? (spec.counts ? t("plot.each", { step: duration(data.step_s) }) : "")
-        : stepDate(data, times[at]));
+      columns.forEach((column, line) =>
+        setText(
+          values_shown[line],
+          column[row] === null || column[row] === undefined ? UNKNOWN : spec.show(column[row]),
+        ),
+      );
+      setText(
+        when,
+        at === null || at === undefined
+          ? spec.counts
+            ? t("plot.each", { step: duration(data.step_s) })
+            : ""
+          : stepDate(data, times[at]),
+      );
     };
     plot?.destroy();
     plot = null;
     canvas.replaceChildren();
     canvas.setAttribute("aria-label", summary(spec, data, columns));
     legend(null);
-    if (columns.every(column => ends(column) === null))
-      canvas.append(h("p", { class: "empty" }, t("plot.none")));
+    if (columns.every(column => ends(column) === null)) canvas.append(h("p", { class: "empty" }, t("plot.none")));
     else if (element.isConnected)
       plot = draw(spec, data, times, columns, canvas, Math.max(canvas.clientWidth, 200), legend);
     if (details.open) details.lastChild.replaceWith(table(spec, data, times, columns));
@@ -162,16 +273,36 @@ function figure(spec) {
     };
   }
 
-  return { spec, element, show, redraw: () => last && show(last),
-           resize: () => plot?.setSize({ width: Math.max(canvas.clientWidth, 200), height: HEIGHT_PX }),
-           close: () => plot?.destroy() };
+  return {
+    spec,
+    element,
+    show,
+    redraw: () => last && show(last),
+    resize: () => plot?.setSize({ width: Math.max(canvas.clientWidth, 200), height: HEIGHT_PX }),
+    close: () => plot?.destroy(),
+  };
 }
 
 function spanChoice(spans, chosen, onchoose) {
-  return h("fieldset", { class: "chips" }, h("legend", { class: "unseen" }, t("plot.span")),
-           spans.map(span => h("label", { class: "chip" },
-             h("input", { type: "radio", name: "span", value: span, checked: span === chosen, onchange: () => onchoose(span) }),
-             h("span", null, t(`plot.span.short.${span}`)))));
+  return h(
+    "fieldset",
+    { class: "chips" },
+    h("legend", { class: "unseen" }, t("plot.span")),
+    spans.map(span =>
+      h(
+        "label",
+        { class: "chip" },
+        h("input", {
+          type: "radio",
+          name: "span",
+          value: span,
+          checked: span === chosen,
+          onchange: () => onchoose(span),
+        }),
+        h("span", null, t(`plot.span.short.${span}`)),
+      ),
+    ),
+  );
 }
 
 /* The small multiples of the fleet (host: null) or of one host (of whom there are hours, no minutes), with the choice of their span. */
@@ -198,14 +329,26 @@ export function plots(host) {
     timer = setTimeout(load, AGAIN_MS);
   }
 
-  const grid = h("div", { class: host === null ? "plots" : "plots three" }, figures.map(one => one.element));
-  const element = h("section", { "aria-labelledby": "plots-title" },
-    h("div", { class: "section-head" }, h("h2", { id: "plots-title" }, t("plot.title")),
+  const grid = h(
+    "div",
+    { class: host === null ? "plots" : "plots three" },
+    figures.map(one => one.element),
+  );
+  const element = h(
+    "section",
+    { "aria-labelledby": "plots-title" },
+    h(
+      "div",
+      { class: "section-head" },
+      h("h2", { id: "plots-title" }, t("plot.title")),
       spanChoice(host === null ? SPANS : SPANS.slice(1), span, chosen => {
         span = chosen;
         load();
-      })),
-    state, grid);
+      }),
+    ),
+    state,
+    grid,
+  );
   state.append(loading());
   const watch = new ResizeObserver(() => figures.forEach(one => one.resize()));
   watch.observe(grid);
@@ -230,14 +373,22 @@ const FEWEST = 8;
 
 export function sparkline() {
   const line = svg("polyline", { class: "spark-line" });
-  const element = svg("svg", { viewBox: "0 0 100 24", preserveAspectRatio: "none", class: "spark", "aria-hidden": "true" }, line);
+  const element = svg(
+    "svg",
+    { viewBox: "0 0 100 24", preserveAspectRatio: "none", class: "spark", "aria-hidden": "true" },
+    line,
+  );
   return {
     element,
     show(values) {
       if (values.length < FEWEST) return;
       const most = Math.max(...values, 1e-9);
-      line.setAttribute("points", values.map((one, at) =>
-        `${((at / (values.length - 1)) * 100).toFixed(2)},${(22 - (one / most) * 20).toFixed(2)}`).join(" "));
+      line.setAttribute(
+        "points",
+        values
+          .map((one, at) => `${((at / (values.length - 1)) * 100).toFixed(2)},${(22 - (one / most) * 20).toFixed(2)}`)
+          .join(" "),
+      );
     },
   };
 }

@@ -20,15 +20,36 @@ function keep(key, value) {
 function display(onlanguage) {
   const words = select(Object.entries(LANGUAGES), language);
   words.addEventListener("change", () => onlanguage(words.value));
-  const look = select(["system", "light", "dark"].map(name => [name, t(`theme.${name}`)]), theme());
+  const look = select(
+    ["system", "light", "dark"].map(name => [name, t(`theme.${name}`)]),
+    theme(),
+  );
   look.addEventListener("change", () => chooseTheme(look.value));
-  const times = select([["relative", t("times.relative")], ["absolute", t("times.absolute")]], wantsAbsolute() ? "absolute" : "relative");
+  const times = select(
+    [
+      ["relative", t("times.relative")],
+      ["absolute", t("times.absolute")],
+    ],
+    wantsAbsolute() ? "absolute" : "relative",
+  );
   times.addEventListener("change", () => keep("fedpush.times", times.value));
-  return h("div", { class: "fields" }, field(t("settings.language"), words), field(t("settings.theme"), look), field(t("settings.times"), times));
+  return h(
+    "div",
+    { class: "fields" },
+    field(t("settings.language"), words),
+    field(t("settings.theme"), look),
+    field(t("settings.times"), times),
+  );
 }
 
 function newToken(again) {
-  const name = h("input", { type: "text", maxlength: "63", pattern: "[A-Za-z0-9._\\-]+", autocomplete: "off", spellcheck: "false" });
+  const name = h("input", {
+    type: "text",
+    maxlength: "63",
+    pattern: "[A-Za-z0-9._\\-]+",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
   const full = checkbox(t("tokens.full"), t("tokens.full.hint"));
   ask({
     title: t("tokens.new"),
@@ -59,15 +80,62 @@ function revoke(token, again) {
 
 function tokenTable(items, again) {
   if (items.length === 0) return empty(t("tokens.none"));
-  return h("div", { class: "scrolled", tabindex: "0", role: "group", "aria-label": t("tokens.title") }, h("table", { class: "plain" },
-    h("caption", { class: "unseen" }, t("tokens.title")),
-    h("thead", null, h("tr", null, ["name", "right", "created_at"].map(name => h("th", { scope: "col" }, t(`tokens.${name}`))), h("th", { scope: "col" }, h("span", { class: "unseen" }, t("tokens.revoke"))))),
-    h("tbody", null, items.map(token => h("tr", null, h("th", { scope: "row" }, token.name), h("td", null, state("right", token.right)), h("td", null, time(token.created_at)),
-      h("td", { class: "end" }, h("button", { type: "button", class: "button danger-line", "aria-label": `${t("tokens.revoke")}: ${token.name}`, onclick: () => revoke(token, again) }, t("tokens.revoke"))))))));
+  return h(
+    "div",
+    { class: "scrolled", tabindex: "0", role: "group", "aria-label": t("tokens.title") },
+    h(
+      "table",
+      { class: "plain" },
+      h("caption", { class: "unseen" }, t("tokens.title")),
+      h(
+        "thead",
+        null,
+        h(
+          "tr",
+          null,
+          ["name", "right", "created_at"].map(name => h("th", { scope: "col" }, t(`tokens.${name}`))),
+          h("th", { scope: "col" }, h("span", { class: "unseen" }, t("tokens.revoke"))),
+        ),
+      ),
+      h(
+        "tbody",
+        null,
+        items.map(token =>
+          h(
+            "tr",
+            null,
+            h("th", { scope: "row" }, token.name),
+            h("td", null, state("right", token.right)),
+            h("td", null, time(token.created_at)),
+            h(
+              "td",
+              { class: "end" },
+              h(
+                "button",
+                {
+                  type: "button",
+                  class: "button danger-line",
+                  "aria-label": `${t("tokens.revoke")}: ${token.name}`,
+                  onclick: () => revoke(token, again),
+                },
+                t("tokens.revoke"),
+              ),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function shownOnce(made) {
-  const value = h("input", { type: "text", readonly: true, value: made.token, class: "secret", onfocus: event => event.target.select() });
+  const value = h("input", {
+    type: "text",
+    readonly: true,
+    value: made.token,
+    class: "secret",
+    onfocus: event => event.target.select(),
+  });
   return h("div", { class: "once" }, field(t("tokens.once"), value, t("tokens.once.hint")));
 }
 
@@ -83,7 +151,12 @@ function tokens() {
     }
   }
   load();
-  return [h("p", null, t("tokens.what")), fresh, list, h("p", null, h("button", { type: "button", class: "button", onclick: () => newToken(load) }, t("tokens.new")))];
+  return [
+    h("p", null, t("tokens.what")),
+    fresh,
+    list,
+    h("p", null, h("button", { type: "button", class: "button", onclick: () => newToken(load) }, t("tokens.new"))),
+  ];
 }
 
 async function signOut(everywhere) {
@@ -99,17 +172,36 @@ function signedIn() {
       toast(problem.message);
     }
   };
-  return [h("p", null, t("sessions.who", { who: session.me.who }), " ", state("right", session.me.right)),
-    h("div", { class: "actions" }, h("button", { type: "button", class: "button", onclick: out(false) }, t("sessions.out")),
-      h("button", { type: "button", class: "button danger-line", onclick: out(true) }, t("sessions.everywhere")))];
+  return [
+    h("p", null, t("sessions.who", { who: session.me.who }), " ", state("right", session.me.right)),
+    h(
+      "div",
+      { class: "actions" },
+      h("button", { type: "button", class: "button", onclick: out(false) }, t("sessions.out")),
+      h("button", { type: "button", class: "button danger-line", onclick: out(true) }, t("sessions.everywhere")),
+    ),
+  ];
 }
 
 export function settings(root, route, onlanguage) {
-  const section = (name, ...children) => h("section", { class: "card", "aria-labelledby": `${name}-title` }, h("h2", { id: `${name}-title` }, t(`${name}.title`)), children);
+  const section = (name, ...children) =>
+    h(
+      "section",
+      { class: "card", "aria-labelledby": `${name}-title` },
+      h("h2", { id: `${name}-title` }, t(`${name}.title`)),
+      children,
+    );
   const reason = readOnlyReason();
-  root.append(h("h1", { tabindex: "-1" }, t("settings.title")), h("div", { class: "stack" }, section("display", display(onlanguage)),
-    section("sessions", session.me.login === "none" ? h("p", null, reason) : signedIn()),
-    section("tokens", mayAct() ? tokens() : h("p", { class: "muted" }, reason)),
-    section("licence", h("p", null, t("licence.what"), " ", h("a", { href: "uPlot.txt" }, "uPlot")))));
+  root.append(
+    h("h1", { tabindex: "-1" }, t("settings.title")),
+    h(
+      "div",
+      { class: "stack" },
+      section("display", display(onlanguage)),
+      section("sessions", session.me.login === "none" ? h("p", null, reason) : signedIn()),
+      section("tokens", mayAct() ? tokens() : h("p", { class: "muted" }, reason)),
+      section("licence", h("p", null, t("licence.what"), " ", h("a", { href: "uPlot.txt" }, "uPlot"))),
+    ),
+  );
   return { title: t("settings.title"), close() {} };
 }

@@ -12,30 +12,39 @@ let browser;
 
 /* A test with a mock of its own, which is gone afterwards. `run` gets { mock, url, at }. */
 function shown(name, options, run) {
-  cases.push([name, async () => {
-    const mock = new Mock(options);
-    const url = await mock.listen();
-    const at = async (page, hash) => {
-      await page.goto(url + hash);
-      await page.locator("main h1").waitFor();
-    };
-    try {
-      await run({ mock, url, at });
-    } finally {
-      await mock.close();
-    }
-  }]);
+  cases.push([
+    name,
+    async () => {
+      const mock = new Mock(options);
+      const url = await mock.listen();
+      const at = async (page, hash) => {
+        await page.goto(url + hash);
+        await page.locator("main h1").waitFor();
+      };
+      try {
+        await run({ mock, url, at });
+      } finally {
+        await mock.close();
+      }
+    },
+  ]);
 }
 
 const value = (page, tile) => page.locator(".tile .value").nth(tile).textContent();
-const settled = page => until(() => page.evaluate(() => !document.querySelector("main [aria-busy]")), "nothing is loading");
-const status = (page, wanted) => until(async () => (await page.locator(".connection").getAttribute("data-status")) === wanted, wanted);
+const settled = page =>
+  until(() => page.evaluate(() => !document.querySelector("main [aria-busy]")), "nothing is loading");
+const status = (page, wanted) =>
+  until(async () => (await page.locator(".connection").getAttribute("data-status")) === wanted, wanted);
 
 shown("the overview shows numbers, and they move by themselves", {}, async ({ url, at }) => {
   const page = await open(browser, url);
   await at(page, "#/");
   const first = await until(async () => (await value(page, 0)) !== "–" && value(page, 0), "a number");
-  await until(async () => (await value(page, 2)) !== first && (await page.locator(".connection").getAttribute("data-status")) === "live", "live numbers");
+  await until(
+    async () =>
+      (await value(page, 2)) !== first && (await page.locator(".connection").getAttribute("data-status")) === "live",
+    "live numbers",
+  );
   const flight = await value(page, 2);
   await until(async () => (await value(page, 2)) !== flight, "another number in flight");
   assert.match(await page.locator(".tile").nth(3).textContent(), /99\.\d%.*18 not delivered/);
@@ -49,7 +58,10 @@ shown("plots have words and a table", {}, async ({ url, at }) => {
   await at(page, "#/");
   const canvas = page.locator(".plot .canvas").first();
   await page.locator(".plot canvas").first().waitFor();
-  assert.match(await canvas.getAttribute("aria-label"), /^Deliveries a second, the last hour\. delivered: last \d+, least \d+, most \d+\.$/);
+  assert.match(
+    await canvas.getAttribute("aria-label"),
+    /^Deliveries a second, the last hour\. delivered: last \d+, least \d+, most \d+\.$/,
+  );
   await page.locator(".plot summary").first().click();
   assert.equal(await page.locator(".plot").first().locator("tbody tr").count(), 60);
   await page.getByRole("radio", { name: "7 d" }).check();
@@ -93,7 +105,10 @@ shown("domains are sorted by mouse and keyboard, searched and filtered", {}, asy
   await until(async () => /^toot/.test(await first.textContent()), "the other way by keyboard");
   assert.equal(await page.locator("th.col-host").first().getAttribute("aria-sort"), "descending");
   await page.getByRole("radio", { name: "circuit open" }).check();
-  await until(async () => (await page.locator("tbody .state").first().getAttribute("data-state")) === "open", "only open circuits");
+  await until(
+    async () => (await page.locator("tbody .state").first().getAttribute("data-state")) === "open",
+    "only open circuits",
+  );
   assert.deepEqual([...new Set(await page.locator("tbody .state").allTextContents())], ["circuit open"]);
   await page.getByRole("searchbox").fill("misskey");
   await until(async () => (await first.textContent()).startsWith("misskey"), "found");
@@ -166,7 +181,11 @@ shown("limits are given, and a refusal is said in the dialog", {}, async ({ mock
   await dialog.getByLabel("Rate").fill("a lot");
   assert.ok(await confirm.isDisabled());
   await dialog.getByLabel("Rate").fill("30/m");
-  mock.failing.set("domains/mastodon.example/limit", { status: 422, title: "Not possible", detail: "the rate is below one a day" });
+  mock.failing.set("domains/mastodon.example/limit", {
+    status: 422,
+    title: "Not possible",
+    detail: "the rate is below one a day",
+  });
   await confirm.click();
   await dialog.getByText("the rate is below one a day").waitFor();
   mock.failing.clear();
@@ -228,47 +247,62 @@ shown("a machine is paused and drained", {}, async ({ mock, url, at }) => {
   await page.close_well();
 });
 
-shown("who isn't signed in signs in", { me: { who: null, right: null, login: "password", csrf: null } }, async ({ url, at }) => {
-  const page = await open(browser, url, { expected: [401] });
-  await at(page, "#/domains");
-  assert.equal(await page.locator("nav").isVisible(), false);
-  await assertAccessible(page, "login");
-  await page.getByLabel("Password").fill("guess");
-  await page.keyboard.press("Enter");
-  await page.getByText("the password is wrong").waitFor();
-  await page.getByLabel("Password").fill("correct horse");
-  await page.keyboard.press("Enter");
-  await page.locator("table.domains tbody a").first().waitFor();
-  await page.goto(`${url}#/settings`);
-  await page.getByRole("button", { name: "Sign out", exact: true }).click();
-  await page.getByLabel("Password").waitFor();
-  await page.close_well();
-});
+shown(
+  "who isn't signed in signs in",
+  { me: { who: null, right: null, login: "password", csrf: null } },
+  async ({ url, at }) => {
+    const page = await open(browser, url, { expected: [401] });
+    await at(page, "#/domains");
+    assert.equal(await page.locator("nav").isVisible(), false);
+    await assertAccessible(page, "login");
+    await page.getByLabel("Password").fill("guess");
+    await page.keyboard.press("Enter");
+    await page.getByText("the password is wrong").waitFor();
+    await page.getByLabel("Password").fill("correct horse");
+    await page.keyboard.press("Enter");
+    await page.locator("table.domains tbody a").first().waitFor();
+    await page.goto(`${url}#/settings`);
+    await page.getByRole("button", { name: "Sign out", exact: true }).click();
+    await page.getByLabel("Password").waitFor();
+    await page.close_well();
+  },
+);
 
-shown("a session that ends shows the way in again", { me: { who: null, right: null, login: "password oauth", csrf: null }, prefix: "/fed/push/" }, async ({ mock, url, at }) => {
-  const page = await open(browser, url, { expected: [401, "gone"] });
-  await at(page, "?login=denied#/");
-  await page.getByText("Your account needs a role that may see Sidekiq's Web UI").waitFor();
-  assert.equal(page.url(), `${url}#/`);
-  assert.equal(await page.getByRole("link", { name: "Sign in with your Mastodon account" }).getAttribute("href"), "/fed/push/api/v1/login/mastodon");
-  await page.getByLabel("Password").fill("correct horse");
-  await page.keyboard.press("Enter");
-  await until(async () => (await value(page, 0)) !== "–", "numbers under a prefix");
-  mock.me = { ...mock.me, who: null, right: null };
-  for (const stream of mock.streams) stream.destroy();
-  await page.getByLabel("Password").waitFor();
-  await page.close_well();
-});
+shown(
+  "a session that ends shows the way in again",
+  { me: { who: null, right: null, login: "password oauth", csrf: null }, prefix: "/fed/push/" },
+  async ({ mock, url, at }) => {
+    const page = await open(browser, url, { expected: [401, "gone"] });
+    await at(page, "?login=denied#/");
+    await page.getByText("Your account needs a role that may see Sidekiq's Web UI").waitFor();
+    assert.equal(page.url(), `${url}#/`);
+    assert.equal(
+      await page.getByRole("link", { name: "Sign in with your Mastodon account" }).getAttribute("href"),
+      "/fed/push/api/v1/login/mastodon",
+    );
+    await page.getByLabel("Password").fill("correct horse");
+    await page.keyboard.press("Enter");
+    await until(async () => (await value(page, 0)) !== "–", "numbers under a prefix");
+    mock.me = { ...mock.me, who: null, right: null };
+    for (const stream of mock.streams) stream.destroy();
+    await page.getByLabel("Password").waitFor();
+    await page.close_well();
+  },
+);
 
-shown("who may only read sees no action, and why", { me: { who: "anonymous", right: "read", login: "none", csrf: null } }, async ({ url, at }) => {
-  const page = await open(browser, url);
-  for (const hash of ["#/", "#/machines", "#/domains/mastodon.example", "#/settings"]) {
-    await at(page, hash);
-    await page.getByText("FEDPUSH_ADMIN_PASSWORD_HASH").first().waitFor();
-    assert.equal(await page.locator("button.danger-line, button.stop").count(), 0, hash);
-  }
-  await page.close_well();
-});
+shown(
+  "who may only read sees no action, and why",
+  { me: { who: "anonymous", right: "read", login: "none", csrf: null } },
+  async ({ url, at }) => {
+    const page = await open(browser, url);
+    for (const hash of ["#/", "#/machines", "#/domains/mastodon.example", "#/settings"]) {
+      await at(page, hash);
+      await page.getByText("FEDPUSH_ADMIN_PASSWORD_HASH").first().waitFor();
+      assert.equal(await page.locator("button.danger-line, button.stop").count(), 0, hash);
+    }
+    await page.close_well();
+  },
+);
 
 shown("a restart of the server is survived, and said", {}, async ({ mock, url, at }) => {
   const page = await open(browser, url, { expected: ["gone"] });
@@ -296,10 +330,11 @@ shown("a tab that nobody sees leaves its connection to others", {}, async ({ moc
   await page.clock.install();
   await at(page, "#/");
   await status(page, "live");
-  const show = hidden => page.evaluate(value => {
-    Object.defineProperty(document, "hidden", { get: () => value, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-  }, hidden);
+  const show = hidden =>
+    page.evaluate(value => {
+      Object.defineProperty(document, "hidden", { get: () => value, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
   await show(true);
   assert.equal(mock.streams.size, 1);
   await page.clock.fastForward(61000);
@@ -320,8 +355,16 @@ shown("where no stream comes through, the numbers are asked for", {}, async ({ m
 });
 
 shown("problems are said with what to do, and tried again", {}, async ({ mock, url, at }) => {
-  mock.failing.set("series", { status: 503, title: "PostgreSQL doesn't answer", detail: "start it, or look at fedpush check" });
-  mock.failing.set("domains", { status: 503, title: "PostgreSQL doesn't answer", detail: "start it, or look at fedpush check" });
+  mock.failing.set("series", {
+    status: 503,
+    title: "PostgreSQL doesn't answer",
+    detail: "start it, or look at fedpush check",
+  });
+  mock.failing.set("domains", {
+    status: 503,
+    title: "PostgreSQL doesn't answer",
+    detail: "start it, or look at fedpush check",
+  });
   const page = await open(browser, url, { expected: [503] });
   await at(page, "#/");
   await page.getByText("start it, or look at fedpush check").waitFor();
@@ -352,7 +395,10 @@ shown("alerts and a machine's doubt are shown, and spoken when they come", {}, a
   mock.alerts = [{ id: "queue-age", since: Date.now() / 1000, text: "The oldest job in push has waited for 5 min." }];
   mock.suspicious = ["mx2"];
   await page.getByText("mx2 suspects itself").first().waitFor();
-  await until(async () => /1 alert: The oldest job in push/.test(await page.locator("#spoken").textContent()), "spoken");
+  await until(
+    async () => /1 alert: The oldest job in push/.test(await page.locator("#spoken").textContent()),
+    "spoken",
+  );
   await page.locator('[data-state="suspicious"]').first().waitFor();
   await assertAccessible(page, "alerts");
   await page.close_well();
@@ -370,7 +416,10 @@ shown("the keyboard goes everywhere, and the focus follows the views", {}, async
   assert.equal(await page.evaluate(() => document.activeElement.tagName), "H1");
   await page.getByRole("link", { name: "Domains" }).focus();
   await page.keyboard.press("Enter");
-  await until(async () => (await page.evaluate(() => document.activeElement.tagName)) === "H1" && (await focused()) === "Domains", "the new heading has the focus");
+  await until(
+    async () => (await page.evaluate(() => document.activeElement.tagName)) === "H1" && (await focused()) === "Domains",
+    "the new heading has the focus",
+  );
   assert.equal(await page.locator('nav a[aria-current="page"]').textContent(), "Domains");
   await page.close_well();
 });
@@ -382,7 +431,10 @@ shown("tokens are made, shown once, and revoked", {}, async ({ mock, url, at }) 
   await page.getByRole("dialog").getByLabel("Name").fill("cron");
   await page.getByRole("dialog").getByLabel("May act, too").check();
   await page.getByRole("button", { name: "Make it" }).click();
-  await until(async () => (await page.getByLabel("The token, shown only now").inputValue()) === "fp_0123456789abcdef", "the token");
+  await until(
+    async () => (await page.getByLabel("The token, shown only now").inputValue()) === "fp_0123456789abcdef",
+    "the token",
+  );
   await page.getByRole("button", { name: "Revoke: grafana" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Revoke" }).click();
   await until(async () => (await page.getByText("grafana", { exact: true }).count()) === 0, "it is gone");
@@ -413,7 +465,10 @@ shown("language and theme are chosen by the browser, switched and kept", {}, asy
   await page.reload();
   await page.locator("main h1").waitFor();
   assert.equal(await page.locator("h1").textContent(), "Overview");
-  assert.equal(await page.evaluate(() => document.documentElement.lang + document.documentElement.dataset.theme), "enlight");
+  assert.equal(
+    await page.evaluate(() => document.documentElement.lang + document.documentElement.dataset.theme),
+    "enlight",
+  );
   await page.close_well();
 });
 
@@ -431,7 +486,10 @@ shown("times are relative with the exact one at hand, or exact", {}, async ({ ur
   await page.close_well();
 });
 
-for (const [colorScheme, locale] of [["light", "en-GB"], ["dark", "ja-JP"]]) {
+for (const [colorScheme, locale] of [
+  ["light", "en-GB"],
+  ["dark", "ja-JP"],
+]) {
   shown(`axe finds nothing in any view, ${colorScheme}, ${locale}`, {}, async ({ url, at }) => {
     const page = await open(browser, url, { colorScheme, locale });
     for (const hash of VIEWS) {

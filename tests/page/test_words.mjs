@@ -9,7 +9,10 @@ const PAGE = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "admin", 
 const read = name => JSON.parse(readFileSync(join(PAGE, name), "utf8"));
 const english = read("en.json");
 const japanese = read("ja.json");
-const code = readdirSync(PAGE).filter(name => name.endsWith(".js")).map(name => readFileSync(join(PAGE, name), "utf8")).join("\n");
+const code = readdirSync(PAGE)
+  .filter(name => name.endsWith(".js"))
+  .map(name => readFileSync(join(PAGE, name), "utf8"))
+  .join("\n");
 
 const texts = message => (typeof message === "string" ? [message] : Object.values(message));
 const holes = message => [...new Set(texts(message).flatMap(text => text.match(/\{\w+\}/g) ?? []))].sort();
@@ -35,16 +38,22 @@ test("messages by number have the categories of their language", () => {
 test("Japanese is Japanese: no sentence was left in English", () => {
   for (const [key, message] of Object.entries(japanese))
     for (const text of texts(message))
-      if (text === texts(english[key])[0]) assert.match(text, /^(\{\w+\}|fedpush|Mastodon|[\s·:]|[\w.-]+|PostgreSQL|RFC 9421)*$/, key);
+      if (text === texts(english[key])[0])
+        assert.match(text, /^(\{\w+\}|fedpush|Mastodon|[\s·:]|[\w.-]+|PostgreSQL|RFC 9421)*$/, key);
 });
 
 test("each key that the page names is there, and no other", () => {
   const literal = new Set([...code.matchAll(/["'`]([a-z_]+(?:\.[a-z0-9_]+)*)["'`]/g)].map(found => found[1]));
   const begun = [...code.matchAll(/`([a-z]+\.(?:[a-z]+\.)*)\$\{/g)].map(found => found[1]);
   const ended = [...code.matchAll(/\$\{\w+\}((?:\.[a-z]+)+)[`.]/g)].map(found => found[1]);
-  const unused = Object.keys(english).filter(key => !literal.has(key) && !begun.some(start => key.startsWith(start)) && !ended.some(end => key.includes(end)));
+  const unused = Object.keys(english).filter(
+    key => !literal.has(key) && !begun.some(start => key.startsWith(start)) && !ended.some(end => key.includes(end)),
+  );
   assert.deepEqual(unused, []);
   const named = [...code.matchAll(/\b(?:t|parts|has)\("([^"]+)"/g)].map(found => found[1]);
   assert.ok(named.length > 100);
-  assert.deepEqual(named.filter(key => !(key in english)), []);
+  assert.deepEqual(
+    named.filter(key => !(key in english)),
+    [],
+  );
 });

@@ -9,7 +9,8 @@ let page;
 let url;
 
 const delivered = async () => Number((await page.locator(".tile .note").first().textContent()).replace(/\D/g, ""));
-const status = wanted => until(async () => (await page.locator(".connection").getAttribute("data-status")) === wanted, wanted);
+const status = wanted =>
+  until(async () => (await page.locator(".connection").getAttribute("data-status")) === wanted, wanted);
 const badge = wanted => page.locator(`.title-row [data-state="${wanted}"]`).waitFor();
 const action = name => page.getByRole("button", { name });
 
@@ -71,7 +72,10 @@ const steps = {
     await page.getByRole("dialog").getByRole("button", { name: "Pause" }).click();
     await badge("paused");
     await until(async () => /paused/.test(await page.locator(".why").textContent()), "the scheduler says so");
-    await until(async () => (await page.getByRole("cell", { name: "domain pause", exact: true }).count()) > 0, "the audit has it");
+    await until(
+      async () => (await page.getByRole("cell", { name: "domain pause", exact: true }).count()) > 0,
+      "the audit has it",
+    );
   },
 
   async shown_delivered({ count }) {
@@ -88,12 +92,17 @@ const steps = {
     await page.evaluate(() => {
       window.statuses = [];
       const shown = document.querySelector(".connection");
-      new MutationObserver(() => window.statuses.push(shown.dataset.status)).observe(shown, { attributeFilter: ["data-status"] });
+      new MutationObserver(() => window.statuses.push(shown.dataset.status)).observe(shown, {
+        attributeFilter: ["data-status"],
+      });
     });
   },
 
   async reconnected() {
-    await until(() => page.evaluate(() => window.statuses.includes("lost") && window.statuses.at(-1) === "live"), "lost, then live");
+    await until(
+      () => page.evaluate(() => window.statuses.includes("lost") && window.statuses.at(-1) === "live"),
+      "lost, then live",
+    );
   },
 
   async pause_everything() {
@@ -105,7 +114,10 @@ const steps = {
 
   async resume_everything() {
     await action("Resume everything").click();
-    await until(async () => (await page.getByRole("region", { name: "Everything is paused." }).count()) === 0, "it goes on");
+    await until(
+      async () => (await page.getByRole("region", { name: "Everything is paused." }).count()) === 0,
+      "it goes on",
+    );
   },
 
   async views({ hashes }) {
@@ -133,7 +145,10 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
     assert.ok(told.step in steps, told.step);
     console.log(JSON.stringify({ ok: (await steps[told.step](told)) ?? null }));
   } catch (problem) {
-    const seen = await page?.locator("body").innerText().catch(() => "");
+    const seen = await page
+      ?.locator("body")
+      .innerText()
+      .catch(() => "");
     console.log(JSON.stringify({ problem: `${problem.stack}\n\n${seen}` }));
   }
 }
