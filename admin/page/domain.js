@@ -233,143 +233,125 @@ function button(words, onclick, style = "") {
   return h("button", { type: "button", class: `button ${style}`, onclick }, words);
 }
 
-export function domain(root, route) {
-  const host = route.name;
-  const badge = h("span");
-  const trouble = h("div");
-  const places = Object.fromEntries(
-    ["figures", "why", "facts", "errors", "inboxes", "audit", "actions"].map(name => [name, h("div")]),
+// ---- the view ----
+
+function section(name, ...children) {
+  return h(
+    "section",
+    { "aria-labelledby": `${name}-title` },
+    h("h2", { id: `${name}-title` }, t(`${name}.title`)),
+    children,
   );
+}
+
+// The page with its empty places; what is read fills them.
+function frame(root, host, waiting) {
+  const names = ["badge", "trouble", "refusal", "actions", "figures", "why", "facts", "plots", "errors", "inboxes"];
+  const places = Object.fromEntries([...names, "audit"].map(name => [name, h("div")]));
   places.figures.className = "tiles four";
   places.why.className = "card why";
+  places.content = h(
+    "div",
+    { hidden: true },
+    places.actions,
+    section("figures", places.figures),
+    h("div", { class: "halves" }, section("why", places.why), section("about", places.facts)),
+    places.plots,
+    section("errors", places.errors),
+    section("inboxes", places.inboxes),
+    section("waiting", waiting.element),
+    section("audit", places.audit),
+  );
+  places.trouble.append(loading());
+  root.append(
+    h("p", { class: "crumb" }, h("a", { href: "#/domains" }, t("domains.title"))),
+    h("div", { class: "title-row start" }, h("h1", { tabindex: "-1", class: "host" }, host), places.badge),
+    places.trouble,
+    places.refusal,
+    places.content,
+  );
+  return places;
+}
+
+// Only what changed is built again: a text that somebody selects, or a button with the focus, stays.
+function fill(places, seen, buildActions) {
+  const focused = places.actions.contains(document.activeElement);
+  rebuild(places.badge, seen.state, () => state("domain", seen.state));
+  rebuild(places.actions, JSON.stringify(seen.policy_detail), () => buildActions(seen));
+  if (focused && document.activeElement === document.body) places.actions.querySelector("button")?.focus();
+  const { at, words, errors: failures, inboxes: addresses, audit, ...rest } = seen;
+  const key = JSON.stringify(rest);
+  rebuild(places.figures, key, () => figures(seen));
+  rebuild(places.facts, key, () => facts(seen));
+  rebuild(places.why, JSON.stringify([words, seen.circuit]), () => why(seen));
+  rebuild(places.errors, JSON.stringify(failures), () => errors(failures));
+  rebuild(places.inboxes, JSON.stringify(addresses), () => inboxes(seen));
+  rebuild(places.audit, JSON.stringify(audit), () => auditTable(audit, false));
+  places.content.hidden = false;
+}
+
+function actions(seen, waiting, load, at_once) {
+  const host = seen.host;
+  const reason = readOnlyReason();
+  if (reason !== null) return h("p", { class: "muted readonly" }, reason);
+  return h(
+    "div",
+    { class: "actions" },
+    seen.policy_detail?.paused
+      ? button(t("action.resume"), () => at_once(() => resumeDomain(seen.policy_detail.name)), "primary")
+      : button(t("action.pause"), () => pauseDomain(host, load)),
+    button(t("action.limit"), () => limitDomain(host, seen.policy_detail, load)),
+    button(t("action.try"), () => at_once(() => tryDomain(host))),
+    button(t("action.drop"), () => dropDomain(host, waiting.count, load), "danger-line"),
+  );
+}
+
+function problemWords(problem, host, again) {
+  return problem.status === 404 ? empty(t("domain.unknown", { host })) : problemBox(problem, again);
+}
+
+export function domain(root, route) {
+  const host = route.name;
   const waiting = waitingSection(host);
-  const content = h("div", { hidden: true });
+  const places = frame(root, host, waiting);
   let drawn = null;
   let timer = 0;
   let closed = false;
   let state_before = null;
 
   async function at_once(act) {
-    trouble.replaceChildren();
+    places.refusal.replaceChildren();
     try {
-      toast(...(await act(host)));
+      toast(...(await act()));
     } catch (problem) {
-      trouble.replaceChildren(problemBox(problem));
+      places.refusal.replaceChildren(problemBox(problem));
     }
     load();
   }
 
-  function actions(seen) {
-    const reason = readOnlyReason();
-    if (reason !== null) return h("p", { class: "muted readonly" }, reason);
-    return h(
-      "div",
-      { class: "actions" },
-      seen.policy_detail?.paused
-        ? button(t("action.resume"), () => at_once(() => resumeDomain(seen.policy_detail.name)), "primary")
-        : button(t("action.pause"), () => pauseDomain(host, load)),
-      button(t("action.limit"), () => limitDomain(host, seen.policy_detail, load)),
-      button(t("action.try"), () => at_once(tryDomain)),
-      button(t("action.drop"), () => dropDomain(host, waiting.count, load), "danger-line"),
-    );
-  }
-
   function show(seen) {
-    rebuild(badge, seen.state, () => state("domain", seen.state));
-    const focused = places.actions.contains(document.activeElement);
-    rebuild(places.actions, JSON.stringify(seen.policy_detail), () => actions(seen));
-    if (focused && document.activeElement === document.body) places.actions.querySelector("button")?.focus();
-    rebuild(
-      places.figures,
-      JSON.stringify([
-        seen.delivered,
-        seen.retried,
-        seen.rejected,
-        seen.exhausted,
-        seen.p50_ms,
-        seen.p95_ms,
-        seen.p99_ms,
-        seen.consecutive_failures,
-        seen.total_delivered,
-      ]),
-      () => figures(seen),
-    );
-    rebuild(places.why, JSON.stringify([seen.words, seen.circuit]), () => why(seen));
-    rebuild(
-      places.facts,
-      JSON.stringify([
-        seen.last_success_at,
-        seen.failing_since,
-        seen.scheme,
-        seen.mastodon,
-        seen.followers,
-        seen.policy_detail,
-      ]),
-      () => facts(seen),
-    );
-    rebuild(places.errors, JSON.stringify(seen.errors), () => errors(seen.errors));
-    rebuild(places.inboxes, JSON.stringify(seen.inboxes), () => inboxes(seen));
-    rebuild(places.audit, JSON.stringify(seen.audit), () => auditTable(seen.audit, false));
+    places.trouble.replaceChildren();
+    fill(places, seen, () => actions(seen, waiting, load, at_once));
     if (state_before !== null && state_before !== seen.state)
       say("state", t("domain.became", { host, state: t(`domain.state.${seen.state}`) }));
     state_before = seen.state;
-    content.hidden = false;
-    if (drawn === null) {
-      drawn = plots(host);
-      history_place.append(drawn.element);
-    }
+    if (drawn !== null) return;
+    drawn = plots(host);
+    places.plots.append(drawn.element);
   }
 
   async function load() {
     clearTimeout(timer);
     try {
       const seen = await get(`domains/${encodeURIComponent(host)}`);
-      if (closed) return;
-      if (trouble.dataset.of === "load") trouble.replaceChildren();
-      first.remove();
-      show(seen);
+      if (!closed) show(seen);
     } catch (problem) {
-      if (closed) return;
-      first.remove();
-      trouble.dataset.of = "load";
-      trouble.replaceChildren(
-        problem.status === 404 ? empty(t("domain.unknown", { host })) : problemBox(problem, load),
-      );
+      if (!closed) places.trouble.replaceChildren(problemWords(problem, host, load));
     }
-    timer = setTimeout(load, AGAIN_MS);
+    clearTimeout(timer);
+    if (!closed) timer = setTimeout(load, AGAIN_MS);
   }
 
-  const first = loading();
-  const history_place = h("div");
-  const section = (name, ...children) =>
-    h(
-      "section",
-      { "aria-labelledby": `${name}-title` },
-      h("h2", { id: `${name}-title` }, t(`${name}.title`)),
-      children,
-    );
-  content.append(
-    places.actions,
-    h(
-      "section",
-      { "aria-labelledby": "figures-title" },
-      h("h2", { id: "figures-title" }, t("figures.title")),
-      places.figures,
-    ),
-    h("div", { class: "halves" }, section("why", places.why), section("about", places.facts)),
-    history_place,
-    section("errors", places.errors),
-    section("inboxes", places.inboxes),
-    section("waiting", waiting.element),
-    section("audit", places.audit),
-  );
-  root.append(
-    h("p", { class: "crumb" }, h("a", { href: "#/domains" }, t("domains.title"))),
-    h("div", { class: "title-row start" }, h("h1", { tabindex: "-1", class: "host" }, host), badge),
-    trouble,
-    first,
-    content,
-  );
   load();
   return {
     title: host,

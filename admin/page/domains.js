@@ -1,15 +1,12 @@
-// All domains: the API gives pages of 200, the table holds as many rows as the window shows.
-import { getList } from "./api.js";
+// All domains: searched, filtered and sorted by the server.
 import { h, setText } from "./dom.js";
 import { milliseconds, number, percent, time } from "./format.js";
 import { t } from "./i18n.js";
 import { empty, problemBox, say } from "./notice.js";
+import { Pages } from "./pages.js";
+import { windowed } from "./rows.js";
 import { DOMAIN_STATES, shape, state, tone } from "./states.js";
 
-const PAGE = 200;
-const ROW_PX = 52; // app.css says the same
-const AROUND = 10;
-const PAGES_KEPT = 30;
 const AGAIN_MS = 10000;
 const TYPED_MS = 250;
 
@@ -62,67 +59,6 @@ function itemRow(item, index) {
       ),
     ),
   );
-}
-
-function spacer() {
-  const cell = h("td"); // in the first column: one over all would give hidden columns their width back
-  return {
-    row: h("tr", { "aria-hidden": "true", class: "spacer" }, cell),
-    set: height => (cell.style.height = `${height}px`),
-  };
-}
-
-/* The rows that the window shows, of `total`; `item(index)` is one or undefined while it is being asked for. */
-function windowed(body, item) {
-  const above = spacer();
-  const below = spacer();
-  const rows = new Map(); // index -> { element, text }
-  let total = 0;
-  body.append(above.row, below.row);
-
-  function place(first, last) {
-    let before = above.row;
-    for (let index = first; index < last; index++) {
-      const found = item(index);
-      const key = found === undefined ? "" : JSON.stringify(found);
-      let row = rows.get(index);
-      if (!row || row.key !== key) {
-        const element = found === undefined ? blankRow(index) : itemRow(found, index);
-        const focused = row?.element.contains(document.activeElement);
-        row?.element.remove();
-        row = { element, key };
-        rows.set(index, row);
-        before.after(element);
-        if (focused) element.querySelector("a")?.focus({ preventScroll: true });
-      } else if (before.nextSibling !== row.element) {
-        before.after(row.element);
-      }
-      before = row.element;
-    }
-  }
-
-  return {
-    count(n) {
-      total = n;
-    },
-    range() {
-      const top = body.getBoundingClientRect().top;
-      const first = Math.max(0, Math.floor(-top / ROW_PX) - AROUND);
-      const last = Math.min(total, Math.ceil((innerHeight - top) / ROW_PX) + AROUND);
-      return [Math.min(first, total), Math.max(last, Math.min(first, total))];
-    },
-    show() {
-      const [first, last] = this.range();
-      for (const [index, row] of rows) {
-        if (index >= first && index < last) continue;
-        row.element.remove();
-        rows.delete(index);
-      }
-      above.set(first * ROW_PX);
-      below.set((total - last) * ROW_PX);
-      place(first, last);
-    },
-  };
 }
 
 function stateChips(chosen, onchoose) {
@@ -179,21 +115,26 @@ function hashOf(query) {
   return text ? `#/domains?${text}` : "#/domains";
 }
 
-export function domains(root, route) {
-  const query = {
-    search: route.query.get("search") ?? "",
-    state: route.query.get("state") ?? "",
-    sort: COLUMNS.some(column => column.key === route.query.get("sort")) ? route.query.get("sort") : "delivered",
-    order: route.query.get("order") === "asc" ? "asc" : "desc",
-  };
-  let pages = new Map(); // number -> items, or null while it is being asked for
-  let generation = 0;
-  let known = null;
-  let timer = 0;
-  let typed = 0;
-  let frame = 0;
-  let closed = false;
+function pathOf(query, offset, limit) {
+  const told = new URLSearchParams({ sort: query.sort, order: query.order, limit, offset });
+  if (query.search) told.set("search", query.search);
+  if (query.state) told.set("state", query.state);
+  return `domains?${told}`;
+}
 
+function queryOf(told) {
+  const sort = told.get("sort");
+  return {
+    search: told.get("search") ?? "",
+    state: told.get("state") ?? "",
+    sort: COLUMNS.some(column => column.key === sort) ? sort : "delivered",
+    order: told.get("order") === "asc" ? "asc" : "desc",
+  };
+}
+
+/* Search and filter; onchange({ search } or { state }). */
+function filters(query, onchange) {
+  let typed = 0;
   const search = h("input", {
     type: "search",
     id: "domain-search",
@@ -203,158 +144,159 @@ export function domains(root, route) {
     placeholder: t("domains.search.hint"),
     oninput: () => {
       clearTimeout(typed);
-      typed = setTimeout(() => change({ search: search.value.trim() }), TYPED_MS);
+      typed = setTimeout(() => onchange({ search: search.value.trim() }), TYPED_MS);
     },
   });
-  const count = h("p", { class: "muted count" });
-  const trouble = h("div");
-  const head = h("thead", null, heading(query, sortBy));
-  const body = h("tbody");
-  const table = h(
-    "table",
-    { class: "domains", "aria-rowcount": -1, "aria-busy": "true" },
-    h("caption", { class: "unseen" }, t("domains.caption")),
-    head,
-    body,
-  );
-  const nothing = h("div", { hidden: true });
-  const list = windowed(body, index => pages.get(Math.floor(index / PAGE))?.[index % PAGE]);
-
-  function path(page) {
-    const told = new URLSearchParams({ sort: query.sort, order: query.order, limit: PAGE, offset: page * PAGE });
-    if (query.search) told.set("search", query.search);
-    if (query.state) told.set("state", query.state);
-    return `domains?${told}`;
-  }
-
-  function counted(answer) {
-    if (known !== answer.matched) say("domains", t("domains.count", { n: answer.matched, total: answer.total }));
-    known = answer.matched;
-    list.count(answer.matched);
-    table.setAttribute("aria-rowcount", answer.matched + 1);
-    setText(count, t(answer.cut ? "domains.count.cut" : "domains.count", { n: answer.matched, total: answer.total }));
-    nothing.hidden = answer.matched > 0;
-    table.hidden = answer.matched === 0;
-    nothing.replaceChildren(
-      answer.total === 0
-        ? empty(t("domains.none"))
-        : empty(
-            t("domains.nomatch"),
-            " ",
-            h("button", { type: "button", class: "button", onclick: clear }, t("domains.clear")),
-          ),
-    );
-  }
-
-  async function load(page) {
-    const asked = generation;
-    if (!pages.has(page)) pages.set(page, null);
-    try {
-      const answer = await getList(path(page));
-      if (closed || asked !== generation) return;
-      pages.delete(page);
-      pages.set(page, answer.items);
-      while (pages.size > PAGES_KEPT) pages.delete(pages.keys().next().value);
-      table.removeAttribute("aria-busy");
-      trouble.replaceChildren();
-      const first = known === null;
-      counted(answer);
-      list.show();
-      if (first && route.scroll > 0) scrollTo(0, route.scroll); // back to where one was
-    } catch (problem) {
-      if (closed || asked !== generation) return;
-      if (pages.get(page) === null) pages.delete(page);
-      table.removeAttribute("aria-busy");
-      trouble.replaceChildren(problemBox(problem, refresh));
-    }
-  }
-
-  function seenPages() {
-    const [first, last] = list.range();
-    const found = new Set([Math.floor(first / PAGE), Math.floor(Math.max(first, last - 1) / PAGE)]);
-    return [...found];
-  }
-
-  function look() {
-    frame = 0;
-    list.show();
-    if (known === null) return;
-    for (const page of seenPages()) if (!pages.has(page)) load(page);
-  }
-
-  function onscroll() {
-    if (!frame) frame = requestAnimationFrame(look);
-  }
-
-  function refresh() {
-    clearTimeout(timer);
-    Promise.all(seenPages().map(load)).finally(() => {
-      if (!closed) timer = setTimeout(refresh, AGAIN_MS);
-    });
-  }
-
-  function restart() {
-    generation++;
-    pages = new Map();
-    table.setAttribute("aria-busy", "true");
-    history.replaceState(null, "", hashOf(query));
-    if (body.getBoundingClientRect().top < 0) scrollTo({ top: 0 });
-    refresh();
-  }
-
-  function change(told) {
-    Object.assign(query, told);
-    restart();
-  }
-
-  function sortBy(column) {
-    const order = query.sort === column.key ? (query.order === "asc" ? "desc" : "asc") : column.first;
-    Object.assign(query, { sort: column.key, order });
-    head.replaceChildren(heading(query, sortBy));
-    head.querySelector(`[data-sort="${column.key}"]`).focus();
-    say(
-      "sort",
-      t(order === "asc" ? "domains.sorted.asc" : "domains.sorted.desc", { column: t(`domains.${column.key}`) }),
-    );
-    restart();
-  }
-
-  const chips = h(
-    "div",
-    null,
-    stateChips(query.state, value => change({ state: value })),
-  );
-  function clear() {
-    search.value = "";
-    chips.replaceChildren(stateChips("", value => change({ state: value })));
-    change({ search: "", state: "" });
-    search.focus();
-  }
-
-  root.append(
-    h("div", { class: "title-row" }, h("h1", { tabindex: "-1" }, t("domains.title")), count),
-    h(
+  const chips = h("div");
+  const choose = chosen => chips.replaceChildren(stateChips(chosen, state => onchange({ state })));
+  choose(query.state);
+  return {
+    element: h(
       "form",
       { class: "filters", role: "search", onsubmit: event => event.preventDefault() },
       h("label", { for: "domain-search", class: "unseen" }, t("domains.search")),
       search,
       chips,
     ),
-    trouble,
-    table,
-    nothing,
+    clear() {
+      search.value = "";
+      choose("");
+      onchange({ search: "", state: "" });
+      search.focus();
+    },
+    close: () => clearTimeout(typed),
+  };
+}
+
+/* The table with its heading; onsort(column). */
+function domainTable(query, onsort) {
+  const head = h("thead", null, heading(query, onsort));
+  const body = h("tbody");
+  const element = h(
+    "table",
+    { class: "domains", "aria-rowcount": -1, "aria-busy": "true" },
+    h("caption", { class: "unseen" }, t("domains.caption")),
+    head,
+    body,
   );
-  addEventListener("scroll", onscroll, { passive: true });
-  addEventListener("resize", onscroll);
+  return {
+    element,
+    body,
+    sorted(column) {
+      head.replaceChildren(heading(query, onsort));
+      head.querySelector(`[data-sort="${column.key}"]`).focus();
+    },
+  };
+}
+
+function nothingWords(answer, clear) {
+  if (answer.total === 0) return empty(t("domains.none"));
+  const all = h("button", { type: "button", class: "button", onclick: clear }, t("domains.clear"));
+  return empty(t("domains.nomatch"), " ", all);
+}
+
+/* How many there are, in words, for the table and for those who listen; rows(n) when it is known. */
+function counter(table, rows, clear) {
+  const count = h("p", { class: "muted count" });
+  const nothing = h("div", { hidden: true });
+  let known = null;
+  return {
+    count,
+    nothing,
+    isFirst: () => known === null,
+    show(answer) {
+      const numbers = { n: answer.matched, total: answer.total };
+      if (known !== answer.matched) say("domains", t("domains.count", numbers));
+      known = answer.matched;
+      rows(answer.matched);
+      table.setAttribute("aria-rowcount", answer.matched + 1);
+      setText(count, t(answer.cut ? "domains.count.cut" : "domains.count", numbers));
+      table.hidden = answer.matched === 0;
+      nothing.hidden = !table.hidden;
+      nothing.replaceChildren(nothingWords(answer, clear));
+    },
+  };
+}
+
+/* Calls look() once a frame when the window shows another part; gives the end of it. */
+function whileOpen(look) {
+  let frame = 0;
+  const moved = () => {
+    if (frame) return;
+    frame = requestAnimationFrame(() => {
+      frame = 0;
+      look();
+    });
+  };
+  addEventListener("scroll", moved, { passive: true });
+  addEventListener("resize", moved);
+  return () => {
+    cancelAnimationFrame(frame);
+    removeEventListener("scroll", moved);
+    removeEventListener("resize", moved);
+  };
+}
+
+export function domains(root, route) {
+  const query = queryOf(route.query);
+  const trouble = h("div");
+  const table = domainTable(query, sortBy);
+  const list = windowed(table.body, { item: index => pages.item(index), row: itemRow, blank: blankRow });
+  const found = counter(table.element, list.count, () => filter.clear());
+  const filter = filters(query, change);
+  const pages = new Pages({ path: (offset, limit) => pathOf(query, offset, limit), onpage, onproblem });
+  let timer = 0;
+
+  function onpage(answer) {
+    const back_to = found.isFirst() ? route.scroll : 0;
+    table.element.removeAttribute("aria-busy");
+    trouble.replaceChildren();
+    found.show(answer);
+    list.show();
+    if (back_to > 0) scrollTo(0, back_to);
+  }
+
+  function onproblem(problem) {
+    table.element.removeAttribute("aria-busy");
+    trouble.replaceChildren(problemBox(problem, refresh));
+  }
+
+  function refresh() {
+    clearTimeout(timer);
+    timer = setTimeout(refresh, AGAIN_MS);
+    pages.refresh(list.range());
+  }
+
+  function change(told) {
+    Object.assign(query, told);
+    pages.forget();
+    table.element.setAttribute("aria-busy", "true");
+    history.replaceState(null, "", hashOf(query));
+    if (table.body.getBoundingClientRect().top < 0) scrollTo({ top: 0 });
+    refresh();
+  }
+
+  function sortBy(column) {
+    const order = query.sort === column.key ? (query.order === "asc" ? "desc" : "asc") : column.first;
+    change({ sort: column.key, order });
+    table.sorted(column);
+    say("sort", t(`domains.sorted.${order}`, { column: t(`domains.${column.key}`) }));
+  }
+
+  const stop = whileOpen(() => {
+    list.show();
+    if (!found.isFirst()) pages.want(list.range());
+  });
+  const title = h("div", { class: "title-row" }, h("h1", { tabindex: "-1" }, t("domains.title")), found.count);
+  root.append(title, filter.element, trouble, table.element, found.nothing);
   refresh();
   return {
     title: t("domains.title"),
     close() {
-      closed = true;
       clearTimeout(timer);
-      clearTimeout(typed);
-      removeEventListener("scroll", onscroll);
-      removeEventListener("resize", onscroll);
+      filter.close();
+      stop();
+      pages.close();
     },
   };
 }
