@@ -225,8 +225,7 @@ static void make_lanes(struct scheduler *s)
                                         .arg = s};
 
     s->lanes = lanes_create(&lanes);
-    lanes_set_fleet(s->lanes, 1, clock_wall_us(&p->clock) / 1000 - clock_mono_ms(&p->clock),
-                    clock_mono_ms(&p->clock));
+    lanes_set_fleet(s->lanes, 1, clock_wall_us(&p->clock) / 1000 - clock_mono_ms(&p->clock));
     s->doubts = doubts_create();
     const struct fleet_options fleet = {.clock = &p->clock,
                                         .rng = &p->rng,
@@ -235,6 +234,7 @@ static void make_lanes(struct scheduler *s)
                                         .membership = s->membership,
                                         .opened = circuits_opened_elsewhere,
                                         .closed = circuits_closed_elsewhere,
+                                        .shared = scheduler_on_share,
                                         .arg = s};
     s->fleet = fleet_create(&fleet);
     const struct questions_options questions = {.clock = &p->clock,

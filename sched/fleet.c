@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/table.h"
 #include "base/url.h"
+#include "sched/share.h"
 
 enum {
     SEND_HOSTS = 128,
@@ -16,7 +17,8 @@ enum {
     TOKEN_BYTES = 33,
     VALUE_BYTES = 80,
     PLACE_BYTES = 40, /* of a score, or a cursor */
-    HEAD_ELEMENTS = 7,
+    SHARE_BYTES = 32,
+    HEAD_ELEMENTS = 9,
     MAX_MACHINES = 10000,
     FARTHEST_PROBE_MS = 86400 * 1000, /* Retry-After counts for six hours at most */
 };
@@ -57,10 +59,18 @@ struct fleet {
     char scanned[PLACE_BYTES];
     unsigned machines;
     unsigned healthy_others;
-    bool suspicious;
+    struct fleet_word word;
+    int64_t shared_ms; /* when the pulse was sent that gave us a share; 0: none did */
+    double share;      /* for SHARE_LEASE_MS from then */
+    double later;
+    double wants[SHARE_MACHINES]; /* the others */
+    size_t want_count;
     bool offset_known;
     int64_t offset_ms;
 };
+
+/* 0 would be no limit. */
+static const double least_rate = 0.01;
 
 static void keep_place(char place[PLACE_BYTES], struct str text)
 {
@@ -291,6 +301,35 @@ static void take_time(struct fleet *f, int64_t redis_ms)
     f->offset_ms = offset_ms;
 }
 
+static double number_of(struct str text)
+{
+    char copy[32];
+
+    if (text.len == 0 || text.len >= sizeof(copy))
+        return -1;
+    snprintf(copy, sizeof(copy), "%.*s", STR_ARG(text));
+    return strtod(copy, NULL);
+}
+
+static void take_shares(struct fleet *f, struct str shares, struct str wants)
+{
+    double share = number_of(word_of(&shares));
+    double later = number_of(shares);
+
+    f->want_count = 0;
+    while (wants.len > 0 && f->want_count < SHARE_MACHINES) {
+        double wanted = number_of(word_of(&wants));
+        f->wants[f->want_count++] = wanted >= 0 ? wanted : share_all;
+    }
+    if (share < 0 || later < 0 || membership_state(f->o.membership) != MEMBER_PRESENT)
+        return;
+    f->share = share;
+    f->later = later;
+    f->shared_ms = f->sent_ms;
+    if (f->o.shared != NULL)
+        f->o.shared(f->o.arg);
+}
+
 static void take_pulse(struct fleet *f, const redisReply *reply)
 {
     int64_t redis_us;
@@ -301,6 +340,7 @@ static void take_pulse(struct fleet *f, const redisReply *reply)
     long long machines = reply->element[1]->integer;
     f->machines = machines < 1 ? 1 : machines > MAX_MACHINES ? MAX_MACHINES : (unsigned)machines;
     f->healthy_others = (unsigned)reply->element[6]->integer;
+    take_shares(f, text_at(reply, 7), text_at(reply, 8));
     keep_place(f->since, text_at(reply, 2));
     keep_place(f->swept, text_at(reply, 4));
     keep_place(f->scanned, text_at(reply, 5));
@@ -346,12 +386,25 @@ static unsigned take_unsent(struct fleet *f, struct news *sending[SEND_HOSTS])
     return count;
 }
 
+/* What is asked for is less than what we hold when others want it: then it counts from now on, even
+ * if the answer is lost. */
+static void ask_share(struct fleet *f, char asked[SHARE_BYTES])
+{
+    double share = share_of(f->word.rate, f->word.wanted, f->wants, f->want_count);
+
+    snprintf(asked, SHARE_BYTES, "%.3f", share);
+    if (f->share > share)
+        f->share = share;
+}
+
 static void pulse(struct fleet *f)
 {
     struct script_call *call = script_begin(SCRIPT_FLEET);
     struct news *sending[SEND_HOSTS];
     unsigned count = take_unsent(f, sending);
+    char asked[SHARE_BYTES];
 
+    ask_share(f, asked);
     script_key(call, f->o.keys->circuits);
     script_key(call, f->o.keys->circuit);
     script_key(call, f->o.keys->identities);
@@ -366,7 +419,10 @@ static void pulse(struct fleet *f)
     script_arg(call, membership_state(f->o.membership) == MEMBER_PRESENT
                          ? membership_identity(f->o.membership)
                          : STR_NULL);
-    script_arg(call, f->suspicious ? STR("1") : STR("0"));
+    script_arg(call, f->word.suspicious ? STR("1") : STR("0"));
+    script_arg_number(call, (int64_t)f->word.rate);
+    script_arg_number(call, (int64_t)f->word.wanted);
+    script_arg(call, str_of(asked));
     for (unsigned i = 0; i < count; i++) {
         script_arg(call, str_of(sending[i]->host));
         script_arg(call, str_of(sending[i]->value));
@@ -395,9 +451,20 @@ unsigned fleet_machines(const struct fleet *f)
     return f->machines;
 }
 
-void fleet_say(struct fleet *f, bool suspicious)
+void fleet_say(struct fleet *f, const struct fleet_word *word)
 {
-    f->suspicious = suspicious;
+    f->word = *word;
+}
+
+double fleet_rate(const struct fleet *f)
+{
+    double share = f->word.rate / f->machines;
+
+    if (f->word.rate <= 0)
+        return 0;
+    if (f->shared_ms != 0)
+        share = clock_mono_ms(f->o.clock) < f->shared_ms + SHARE_LEASE_MS ? f->share : f->later;
+    return share > least_rate ? share : least_rate;
 }
 
 unsigned fleet_healthy_others(const struct fleet *f)

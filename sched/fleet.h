@@ -39,6 +39,7 @@ struct fleet_options {
     void (*opened)(void *arg, struct str host, int64_t opened_ms, int64_t probe_ms,
                    uint32_t backoff_ms);
     void (*closed)(void *arg, struct str host);
+    void (*shared)(void *arg); /* fleet_rate has changed; NULL is fine */
     void *arg;
 };
 
@@ -52,10 +53,18 @@ void fleet_tick(struct fleet *fleet);
 
 /* Machines whose last beat is less than a minute old, at the last pulse; at least 1. */
 unsigned fleet_machines(const struct fleet *fleet);
-/* Whether this machine suspects itself, which the pulse tells the others; and how many of these
- * have said within five seconds, at the last pulse, that they don't. */
-void fleet_say(struct fleet *fleet, bool suspicious);
+/* What the pulse tells the others. */
+struct fleet_word {
+    bool suspicious; /* this machine suspects itself */
+    double rate;     /* deliveries a second for the fleet, 0: no limit */
+    double wanted;   /* and what this machine wants of them (sched/share.h) */
+};
+void fleet_say(struct fleet *fleet, const struct fleet_word *word);
+/* How many others have said within five seconds, at the last pulse, that they don't suspect
+ * themselves. */
 unsigned fleet_healthy_others(const struct fleet *fleet);
+/* This machine's share of the rate now; 0: no limit. */
+double fleet_rate(const struct fleet *fleet);
 /* What to add to our monotonic time for Redis' Unix time; before the first answer, for that of this
  * machine. It stays as it is while an answer doesn't contradict it (half a round trip). */
 int64_t fleet_unix_offset_ms(const struct fleet *fleet);

@@ -1,12 +1,14 @@
 -- The pulse of a machine: tells what it found out about circuits, and reads what the others did since.
 -- KEYS: circuits, circuit, identities, reserved, pulses, then for each host told of its probe's token
 -- ARGV: where the last reading ended ("-inf": all), most hosts to answer, where the sweep of the log and that of the reservations
---   ended, identity ("": it isn't a member now), 1 when it suspects itself, then for each host told of: host, value ("open OPENED_MS PROBE_MS BACKOFF_MS", "closed", or "": a probe that wasn't made),
+--   ended, identity ("": it isn't a member now), 1 when it suspects itself, deliveries a second: how many the fleet
+--   may make (0: no limit), what this machine wants, and what it asks for; then for each host told of: host, value ("open OPENED_MS PROBE_MS BACKOFF_MS", "closed", or "": a probe that wasn't made),
 --   token ("": no probe has shown it)
 -- Answer: now in microseconds, live machines, where this reading ended, 1 when there is more, where the sweeps ended, how many
---   others don't suspect themselves, then host and value of what has changed (the caller knows its own), and of what was told in vain
+--   others don't suspect themselves, deliveries a second that it may make for the next three seconds, and after these, what the
+--   others want (with blanks between; -1: not known), then host and value of what has changed (the caller knows its own), and of what was told in vain
 redis.call('ZREM', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
-local KEEP_CLOSED_US, KEEP_US, MAX, SWEEP, WORD_US = 3600e6, 7 * 86400e6, 65536, 100, 5e6
+local KEEP_CLOSED_US, KEEP_US, MAX, SWEEP, WORD_US, LEASE_US = 3600e6, 7 * 86400e6, 65536, 100, 5e6, 3e6
 local function text(us) return string.format('%.0f', us) end
 local time = redis.call('TIME')
 local now = time[1] * 1e6 + time[2]
@@ -15,8 +17,8 @@ local now = time[1] * 1e6 + time[2]
 local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 local at, vain = now - 1, {}
 if newest[2] then at = math.max(at, tonumber(newest[2])) end
-for i = 7, #ARGV, 3 do
-  local host, value, token, probe = ARGV[i], ARGV[i + 1], ARGV[i + 2], KEYS[6 + (i - 7) / 3]
+for i = 10, #ARGV, 3 do
+  local host, value, token, probe = ARGV[i], ARGV[i + 1], ARGV[i + 2], KEYS[6 + (i - 10) / 3]
   local before = redis.call('HGET', KEYS[2], host)
   local counts, changes = true, value ~= '' and value ~= (before or 'closed')
   if token ~= '' then
@@ -64,22 +66,33 @@ local page = redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'WITHSCORES', '
 local full = #page == 2 * tonumber(ARGV[2])
 if #page > 0 then since = '(' .. page[#page] end
 
--- What the machines say of themselves.
+-- What the machines say of themselves, and how many deliveries they hold: what is asked for is given as far as the others don't
+-- hold it. Who says nothing (any more) holds an even share at most.
 local live, me, healthy = {}, ARGV[5], 0
+local rate, held, wants = tonumber(ARGV[7]), 0, {}
 local machines = redis.call('ZRANGEBYSCORE', KEYS[3], string.format('(%.6f', now / 1e6 - 60), '+inf')
 for _, identity in ipairs(machines) do live[identity] = true end
-if me ~= '' then redis.call('HSET', KEYS[5], me, text(now) .. ' ' .. ARGV[6]) end
+local even = rate / math.max(#machines, 1)
 local words = redis.call('HGETALL', KEYS[5])
 for i = 1, #words, 2 do
-  local said, suspicious = string.match(words[i + 1], '^(%d+) (%d)')
-  if not live[words[i]] then
-    redis.call('HDEL', KEYS[5], words[i])
-  elseif words[i] ~= me and suspicious == '0' and now - tonumber(said) < WORD_US then
-    healthy = healthy + 1
+  if live[words[i]] then live[words[i]] = words[i + 1] else redis.call('HDEL', KEYS[5], words[i]) end
+end
+for _, identity in ipairs(machines) do
+  if identity ~= me then
+    local word = live[identity] ~= true and live[identity] or ''
+    local said, suspicious, wanted, first, later = string.match(word, '^(%d+) (%d) ([%d.]+) ([%d.]+) ([%d.]+)$')
+    local age = said and now - tonumber(said) or 1e18
+    if suspicious == '0' and age < WORD_US then healthy = healthy + 1 end
+    held = held + (age < LEASE_US and tonumber(first) or math.min(tonumber(later or 1e9), even))
+    wants[#wants + 1] = age < WORD_US and wanted or '-1'
   end
 end
+local first = math.max(math.min(tonumber(ARGV[9]), rate - held), 0)
+local later = math.min(first, even)
+local shares = string.format('%.3f %.3f', first, later)
+if me ~= '' then redis.call('HSET', KEYS[5], me, string.format('%.0f %s %.3f %s', now, ARGV[6], tonumber(ARGV[8]), shares)) end
 
-local out = {text(now), #machines, since, full and 1 or 0, swept, scan[1], healthy}
+local out = {text(now), #machines, since, full and 1 or 0, swept, scan[1], healthy, shares, table.concat(wants, ' ')}
 for i = 1, #page, 2 do
   local value = redis.call('HGET', KEYS[2], page[i])
   if value then

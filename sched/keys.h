@@ -26,8 +26,10 @@
  * fedpush:probe:HOST  string: the token of the probe that is under way; expires
  * fedpush:reserved    hash: host -> Unix milliseconds at which its last booked job comes back;
  *                     "HOST called" -> the same of those that were called back
- * fedpush:pulses      hash: identity -> "SAID SUSPICIOUS": Redis TIME in microseconds of its last
- *                     pulse, and 1 when it suspects itself, else 0
+ * fedpush:pulses      hash: identity -> "SAID SUSPICIOUS WANTED HELD LATER": Redis TIME in
+ *                     microseconds of its last pulse, 1 when it suspects itself, else 0, and of
+ *                     FEDPUSH_MAX_RATE what it wants, what it holds for three seconds, and what
+ *                     after these
  * fedpush:booked:HOST sorted set: "r<score>" or "s<score>", where in `retry` or `schedule` a job of
  *                     the host is booked -> that score, for three days
  * fedpush:pairs:HOST  hash: sender and inbox (16 hexadecimal digits) -> "CREATED SCORE ...", in

@@ -7,6 +7,9 @@
 
 #include "base/table.h"
 #include "sched/lane_inside.h"
+#include "sched/share.h"
+
+static const double wanted_more = 1.5; /* so that more can be started when more comes */
 
 enum {
     LOW_SHARE = 4, /* of the look-ahead, for low jobs */
@@ -55,19 +58,29 @@ void lanes_destroy(struct lanes *lanes)
     free(lanes);
 }
 
-void lanes_set_fleet(struct lanes *lanes, unsigned machines, int64_t unix_offset_ms, int64_t now_ms)
+void lanes_set_fleet(struct lanes *lanes, unsigned machines, int64_t unix_offset_ms)
 {
     lanes->unix_offset_ms = unix_offset_ms;
-    if (machines == lanes->machines || machines == 0)
-        return;
-    lanes->machines = machines;
-    rate_set(&lanes->rate, lanes->options.max_rate / machines, now_ms);
+    if (machines > 0)
+        lanes->machines = machines;
 }
 
 void lanes_set_rate(struct lanes *lanes, double max_rate, int64_t now_ms)
 {
-    lanes->options.max_rate = max_rate;
-    rate_set(&lanes->rate, max_rate / lanes->machines, now_ms);
+    rate_set(&lanes->rate, max_rate, now_ms);
+}
+
+double lanes_wanted(struct lanes *lanes, int64_t now_ms)
+{
+    int64_t passed_ms = now_ms - lanes->wanted_ms;
+    double wanted = passed_ms > 0 ? lanes->starts * 1000.0 / (double)passed_ms * wanted_more : 0;
+
+    if (lanes->limited)
+        wanted = share_all;
+    lanes->starts = 0;
+    lanes->limited = false;
+    lanes->wanted_ms = now_ms;
+    return wanted;
 }
 
 int64_t lanes_unix_ms(const struct lanes *lanes, int64_t now_ms)

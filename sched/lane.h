@@ -103,7 +103,7 @@ struct lane_options {
     unsigned host_window; /* at most at once for one host, for the fleet */
     unsigned max_in_flight;
     unsigned lookahead_jobs;
-    double max_rate; /* deliveries a second for the fleet; 0: no limit */
+    double max_rate; /* deliveries a second for this machine, to begin with; 0: no limit */
     const struct rng *rng;
 };
 
@@ -112,10 +112,12 @@ struct lanes;
 struct lanes *lanes_create(const struct lane_options *options);
 /* Empty lanes only; claims are the caller's. */
 void lanes_destroy(struct lanes *lanes);
-/* How many machines share hosts and rates, and what to add to our time for Redis' Unix time. */
-void lanes_set_fleet(struct lanes *lanes, unsigned machines, int64_t unix_offset_ms,
-                     int64_t now_ms);
+/* How many machines share hosts, and what to add to our time for Redis' Unix time. */
+void lanes_set_fleet(struct lanes *lanes, unsigned machines, int64_t unix_offset_ms);
 void lanes_set_rate(struct lanes *lanes, double max_rate, int64_t now_ms); /* as in the options */
+/* How many deliveries a second this machine wants to make, going by those since the last call;
+ * share_all (sched/share.h) while it could make more than it may. */
+double lanes_wanted(struct lanes *lanes, int64_t now_ms);
 int64_t lanes_unix_ms(const struct lanes *lanes, int64_t now_ms);
 
 /* The host's lane, made when it isn't there (suspect, as a host without any success is). */

@@ -51,6 +51,9 @@ struct lanes {
     unsigned turns;
     int64_t low_reserved_ms;
     struct rate rate;
+    unsigned starts;   /* since wanted_ms */
+    bool limited;      /* and whether the rate has held one back */
+    int64_t wanted_ms; /* when lanes_wanted was called */
     unsigned machines;
     int64_t unix_offset_ms;
     struct suspicion suspicion;

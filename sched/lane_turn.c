@@ -243,8 +243,13 @@ struct claim *lanes_next(struct lanes *lanes, unsigned worker, int64_t now_ms)
     if (lanes_in_flight(lanes) >= lanes->options.max_in_flight)
         return NULL;
     claim = choose_claim(lanes, &lanes->rings[worker], now_ms);
-    if (claim == NULL || !rate_take(&lanes->rate, now_ms))
+    if (claim == NULL)
         return NULL;
+    if (!rate_take(&lanes->rate, now_ms)) {
+        lanes->limited = true;
+        return NULL;
+    }
+    lanes->starts++;
     start(lanes, claim, now_ms);
     return claim;
 }

@@ -147,6 +147,7 @@ void scheduler_on_joined(void *arg)
                   LOG_STR("identity", membership_identity(s->membership)));
     }
     incumbent_look(s->incumbent);
+    fleet_tick(s->fleet); /* its share of the rate is asked for as a member */
     beat_registration(s);
     look_for_consumers(s);
     reconcile_run(s->reconcile, on_reconciled, s);
@@ -323,12 +324,23 @@ static void watch_connections(struct scheduler *s)
         redis_reconnect(s->redis_cache, "no answer");
 }
 
+void scheduler_on_share(void *arg)
+{
+    struct scheduler *s = arg;
+    lanes_set_rate(s->lanes, fleet_rate(s->fleet), clock_mono_ms(&s->process.clock));
+}
+
 static void look_at_fleet(struct scheduler *s)
 {
-    fleet_say(s->fleet, s->suspicious);
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    const struct fleet_word word = {.suspicious = s->suspicious,
+                                    .rate = s->process.config.max_rate,
+                                    .wanted = lanes_wanted(s->lanes, now_ms)};
+
+    fleet_say(s->fleet, &word);
     fleet_tick(s->fleet);
-    lanes_set_fleet(s->lanes, fleet_machines(s->fleet), fleet_unix_offset_ms(s->fleet),
-                    clock_mono_ms(&s->process.clock));
+    scheduler_on_share(s);
+    lanes_set_fleet(s->lanes, fleet_machines(s->fleet), fleet_unix_offset_ms(s->fleet));
     releases_tick(s->releases);
     questions_tick(s->questions);
 }
@@ -523,7 +535,6 @@ static void on_reload(void *arg)
     const struct config *config = &s->process.config;
 
     intake_set_rate(s->intake, config->claim_rate);
-    lanes_set_rate(s->lanes, config->max_rate, clock_mono_ms(&s->process.clock));
     if (config->sidekiq_version_set == 0)
         incumbent_configure(s->incumbent, mastodon_sidekiq_version(&config->mastodon));
 }

@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "sched/share.h"
 #include "tests/sim/machine_inside.h"
 
 enum { SECOND_MS = 1000, PULSE_MOST = 1000, DEAD_AFTER_MS = 90000, SWEEP_S = 600 };
@@ -48,20 +49,37 @@ static void adopt(struct machine *machine, uint32_t host)
     }
 }
 
+static void say(struct machine *machine)
+{
+    struct world *world = machine->world;
+    int64_t now_ms = machine_now_ms(machine);
+    struct word word = {.suspicious = machine_suspects_itself(machine),
+                        .rate = world->max_rate,
+                        .wanted = lanes_wanted(machine->lanes, now_ms)};
+
+    word.asked = share_of(word.rate, word.wanted, machine->heard.wants, machine->heard.want_count);
+    for (unsigned i = 0; i < WORLD_MACHINES; i++)
+        world->store.words[i].alive =
+            world->machines[i] != NULL && world->machines[i]->state != MACHINE_GONE;
+    machine->heard = store_say(&world->store, machine->index, &word, world_unix_ms(world));
+    if (word.rate > 0) /* 0 would be no limit */
+        lanes_set_rate(machine->lanes, machine->heard.share > 0.01 ? machine->heard.share : 0.01,
+                       now_ms);
+}
+
 static void pulse(struct machine *machine)
 {
     struct world *world = machine->world;
     uint32_t hosts[PULSE_MOST];
 
     tell_fleet(machine);
-    machine->healthy_others = store_say(&world->store, machine->index,
-                                        machine_suspects_itself(machine), world_unix_ms(world));
+    say(machine);
     unsigned found =
         store_pulse(&world->store, machine->index, &machine->log_read, PULSE_MOST, hosts);
     for (unsigned i = 0; i < found; i++)
         adopt(machine, hosts[i]);
     lanes_set_fleet(machine->lanes, fleet_size(world),
-                    world_unix_ms(world) - machine_now_ms(machine), machine_now_ms(machine));
+                    world_unix_ms(world) - machine_now_ms(machine));
 }
 
 /* --- seconds --- */
@@ -122,7 +140,7 @@ static void on_second(void *arg, uint64_t seconds)
         machine_judge_doubts(machine);
         try_resolver_again(machine);
         if (standby_tick(&machine->standby, machine_suspects_itself(machine),
-                         machine->healthy_others, machine_now_ms(machine)))
+                         machine->heard.healthy_others, machine_now_ms(machine)))
             return_waiting(machine);
         machine_release(machine);
         machine_due(machine);
@@ -144,7 +162,7 @@ struct machine *machine_create(struct world *world, unsigned index)
                                          .host_window = MACHINE_WINDOW,
                                          .max_in_flight = MACHINE_IN_FLIGHT,
                                          .lookahead_jobs = MACHINE_LOOKAHEAD,
-                                         .max_rate = world->max_rate,
+                                         .max_rate = world->max_rate / STORE_MACHINES,
                                          .rng = &world->chance.rng};
 
     machine->world = world;
@@ -158,8 +176,7 @@ struct machine *machine_create(struct world *world, unsigned index)
     machine->lanes = lanes_create(&options);
     machine->doubts = doubts_create();
     machine->queue_empty = true;
-    lanes_set_fleet(machine->lanes, 1, world_unix_ms(world) - machine_now_ms(machine),
-                    machine_now_ms(machine));
+    lanes_set_fleet(machine->lanes, 1, world_unix_ms(world) - machine_now_ms(machine));
     int64_t phase_ms = (int64_t)dice_below(&world->chance, SECOND_MS);
     events_at(world->events, world_now_ms(world) + phase_ms, on_second, machine, 1);
     return machine;
@@ -220,6 +237,11 @@ void machine_break(struct machine *machine, enum fault fault, int64_t from_ms, i
     machine->fault = fault;
     machine->fault_from_ms = from_ms;
     machine->fault_to_ms = to_ms;
+}
+
+void machine_pause(struct machine *machine)
+{
+    machine->paused = true;
 }
 
 bool machine_suspects_itself(const struct machine *machine)

@@ -19,6 +19,8 @@ enum fault { FAULT_CUT = 0, FAULT_REFUSED, FAULT_RESOLVER };
 void machine_break(struct machine *machine, enum fault fault, int64_t from_ms, int64_t to_ms);
 /* A drain: claims and sends no more; what is on the wire ends, the rest goes back. */
 void machine_drain(struct machine *machine);
+/* It is paused by an admin: it claims no more, but lives. */
+void machine_pause(struct machine *machine);
 /* It dies; the others return what it held after a minute. */
 void machine_kill(struct machine *machine);
 bool machine_suspects_itself(const struct machine *machine);

@@ -113,6 +113,8 @@ static unsigned room_of(const struct machine *machine)
     unsigned elsewhere = machine->waiting_count + doubts_count(machine->doubts);
     struct room room = appetite_room(&appetite, machine->lanes, elsewhere,
                                      machine->held_count * PULL_BYTES, machine_now_ms(machine));
+    if (machine->paused)
+        return 0;
     return room.bytes == 0 ? 0 : room.jobs < CLAIM_MOST ? room.jobs : CLAIM_MOST;
 }
 
@@ -252,7 +254,7 @@ static void send(struct machine *machine, struct held *held)
     held->reply = ask(machine, held);
     if (held->reply.kind != REPLY_UNRESOLVED && it->attempts < UINT16_MAX)
         it->attempts++;
-    world->tally.attempts++;
+    tally_attempt(&world->tally, world_now_ms(world));
     held->reply.took_ms += (uint32_t)cpu_wait_ms(machine);
     events_at(world->events, world_now_ms(world) + held->reply.took_ms, on_landed, held, 0);
 }

@@ -57,7 +57,8 @@ struct machine {
     struct lanes *lanes;
     struct doubts *doubts;
     struct standby standby;
-    unsigned healthy_others;
+    struct heard heard;
+    bool paused; /* it claims nothing */
     struct held_list all;
     struct held_list spare;
     unsigned held_count;

@@ -122,6 +122,20 @@ static void some_low_jobs(struct world *world)
     posts_each(world, SECONDS(20), MINUTES(2), SECONDS(10), all(world));
 }
 
+/* The other machine is there, but takes nothing: its share is not wasted. */
+static void idle_machine(struct world *world)
+{
+    if (world->incumbent == NULL)
+        machine_pause(world->machines[1]);
+    posts_once(world, SECONDS(10), all(world), 24, false);
+}
+
+static void busy_machines(struct world *world)
+{
+    posts_once(world, SECONDS(10), all(world), 24, false);
+    posts_stream(world, MINUTES(3), MINUTES(5), 70, all(world));
+}
+
 static void bursts(struct world *world)
 {
     posts_each(world, SECONDS(5), MINUTES(10), SECONDS(30), all(world));
@@ -217,6 +231,23 @@ const struct scenario scenarios_of_ours[] = {
      .slow = true,
      .set_up = low_jobs,
      .bounds = {{FIGURE_P99_MS, 0, 2500}, {FIGURE_PENDING, 0, 0}}},
+    {.name = "idle-machine",
+     .what = "a limit of 100 a second, and one of two machines has no work",
+     .hosts = 500,
+     .duration_ms = MINUTES(10),
+     .max_rate = 100,
+     .machines = 2,
+     .set_up = idle_machine,
+     /* 12,000 jobs at the whole rate are 120 s; at half of it they were 240. */
+     .bounds = {{FIGURE_LAST_S, 120, 145}, {FIGURE_BUSIEST, 90, 103}, {FIGURE_PENDING, 0, 0}}},
+    {.name = "busy-machines",
+     .what = "a limit of 100 a second, and two machines that want more",
+     .hosts = 500,
+     .duration_ms = MINUTES(10),
+     .max_rate = 100,
+     .machines = 2,
+     .set_up = busy_machines,
+     .bounds = {{FIGURE_BUSIEST, 90, 103}, {FIGURE_LAST_S, 120, 310}, {FIGURE_PENDING, 0, 0}}},
     {.name = "bursts",
      .what = "posts in quick succession, three machines",
      .hosts = 1000,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/str.h"
+#include "sched/share.h"
 
 enum { HOUR_MS = 3600000, WORD_MS = 5000, CLAIM_STEP = 32 };
 
@@ -185,16 +186,35 @@ unsigned store_pulse(struct store *store, unsigned machine, size_t *read, unsign
     return found;
 }
 
-unsigned store_say(struct store *store, unsigned machine, bool suspicious, int64_t unix_ms)
+struct heard store_say(struct store *store, unsigned machine, const struct word *word,
+                       int64_t unix_ms)
 {
-    unsigned healthy = 0;
+    struct heard heard = {.healthy_others = 0};
+    unsigned alive = 0;
+    double held = 0;
 
-    store->words[machine] = (struct word){suspicious, unix_ms};
     for (unsigned i = 0; i < STORE_MACHINES; i++)
-        healthy += i != machine && !store->words[i].suspicious &&
-                   unix_ms - store->words[i].said_ms < WORD_MS;
+        alive += store->words[i].alive;
+    double even = word->rate / alive;
+    for (unsigned i = 0; i < STORE_MACHINES; i++) {
+        const struct store_word *it = &store->words[i];
+        int64_t age_ms = unix_ms - it->said_ms;
+        if (i == machine || !it->alive)
+            continue;
+        heard.healthy_others += !it->suspicious && age_ms < WORD_MS;
+        held += age_ms < SHARE_LEASE_MS                ? it->held
+                : it->said_ms != 0 && it->later < even ? it->later
+                                                       : even;
+        heard.wants[heard.want_count++] = age_ms < WORD_MS ? it->wanted : share_all;
+    }
+    heard.share = word->asked < word->rate - held ? word->asked : word->rate - held;
+    if (heard.share < 0)
+        heard.share = 0;
+    double later = heard.share < even ? heard.share : even;
+    store->words[machine] =
+        (struct store_word){true, word->suspicious, unix_ms, word->wanted, heard.share, later};
     count(store, 0, 2); /* HSET, HGETALL */
-    return healthy;
+    return heard;
 }
 
 void store_tell(struct store *store, unsigned machine, uint32_t host, uint64_t token,

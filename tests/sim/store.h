@@ -36,7 +36,26 @@ struct store_host {
 /* What a machine says of itself with its pulse. */
 struct word {
     bool suspicious;
+    double rate;   /* deliveries a second for the fleet; 0: no limit */
+    double wanted; /* of these */
+    double asked;
+};
+
+struct store_word {
+    bool alive; /* its beat is young; the machines say so */
+    bool suspicious;
     int64_t said_ms; /* 0: nothing yet */
+    double wanted;
+    double held;
+    double later;
+};
+
+/* What it hears. */
+struct heard {
+    unsigned healthy_others;
+    double share;
+    double wants[STORE_MACHINES]; /* of the others */
+    size_t want_count;
 };
 
 struct change {
@@ -53,7 +72,7 @@ struct store {
     struct store_host *hosts;
     uint32_t host_count;
     struct table *pairs; /* of host and account: the last score that was booked */
-    struct word words[STORE_MACHINES];
+    struct store_word words[STORE_MACHINES];
     struct change *changed; /* the change log */
     size_t changes;
     size_t change_capacity;
@@ -92,8 +111,9 @@ void store_track(struct store *store, bool success);
 /* The pulse: the others' changes in the log behind `*read`, at most `most`. */
 unsigned store_pulse(struct store *store, unsigned machine, size_t *read, unsigned most,
                      uint32_t *hosts);
-/* The same call: what the machine says of itself; how many others don't suspect themselves. */
-unsigned store_say(struct store *store, unsigned machine, bool suspicious, int64_t unix_ms);
+/* The same call: what the machine says of itself, and what it hears of the others. */
+struct heard store_say(struct store *store, unsigned machine, const struct word *word,
+                       int64_t unix_ms);
 /* A machine's word about a circuit; `token`: its probe's, or 0. Nothing, if the token stands no
  * more, or if without one a circuit is opened that is open. */
 void store_tell(struct store *store, unsigned machine, uint32_t host, uint64_t token,

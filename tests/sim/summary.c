@@ -17,6 +17,7 @@ static const char *const names[FIGURE_COUNT] = {
     [FIGURE_MOST_MS] = "healthy delay max, ms",
     [FIGURE_LOW_DELIVERED] = "low jobs delivered",
     [FIGURE_ATTEMPTS] = "attempts",
+    [FIGURE_BUSIEST] = "attempts a second, most in five",
     [FIGURE_IN_VAIN] = "attempts at one dead host, most",
     [FIGURE_PUSHED_BACK] = "answers of 429",
     [FIGURE_PROBES] = "probes",
@@ -94,6 +95,7 @@ static void take_tally(struct summary *summary, const struct tally *tally)
     of[FIGURE_MOST_MS] = (double)tally->healthy.most_ms;
     of[FIGURE_LOW_DELIVERED] = (double)tally->low.count;
     of[FIGURE_ATTEMPTS] = (double)tally->attempts;
+    of[FIGURE_BUSIEST] = (double)tally->most_in_span / TALLY_SPAN_S;
     of[FIGURE_PROBES] = (double)tally->probes;
     of[FIGURE_OPENED] = (double)tally->opened;
     of[FIGURE_BURNT] = (double)tally->burnt;

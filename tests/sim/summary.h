@@ -20,6 +20,7 @@ enum figure {
     FIGURE_MOST_MS,
     FIGURE_LOW_DELIVERED,
     FIGURE_ATTEMPTS,
+    FIGURE_BUSIEST,     /* attempts a second, the most within five */
     FIGURE_IN_VAIN,     /* attempts: the most that one host had while it was away */
     FIGURE_PUSHED_BACK, /* answers of 429 */
     FIGURE_PROBES,

@@ -40,3 +40,21 @@ int64_t delays_at(const struct delays *delays, double part)
     }
     return delays->most_ms;
 }
+
+void tally_attempt(struct tally *tally, int64_t now_ms)
+{
+    int64_t second = now_ms / 1000;
+    size_t slot = (size_t)(second % TALLY_SPAN_S);
+    uint32_t sum = 0;
+
+    tally->attempts++;
+    if (tally->seconds[slot].second != second) {
+        tally->seconds[slot].second = second;
+        tally->seconds[slot].attempts = 0;
+    }
+    tally->seconds[slot].attempts++;
+    for (size_t i = 0; i < TALLY_SPAN_S; i++)
+        sum += tally->seconds[i].second > second - TALLY_SPAN_S ? tally->seconds[i].attempts : 0;
+    if (sum > tally->most_in_span)
+        tally->most_in_span = sum;
+}

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-enum { TALLY_STEPS = 64, TALLY_BUCKETS = 40 * TALLY_STEPS };
+enum { TALLY_SPAN_S = 5, TALLY_STEPS = 64, TALLY_BUCKETS = 40 * TALLY_STEPS };
 
 /* Durations, to a sixty-fourth of their value. */
 struct delays {
@@ -20,6 +20,11 @@ struct tally {
     struct delays low;
     uint64_t delivered;
     uint64_t attempts;
+    struct {
+        int64_t second;
+        uint32_t attempts;
+    } seconds[TALLY_SPAN_S];
+    uint32_t most_in_span; /* attempts in so many seconds */
     uint64_t probes;
     uint64_t burnt; /* retries counted against jobs */
     uint64_t burnt_healthy;
@@ -32,6 +37,7 @@ struct tally {
     int64_t last_ms; /* the last delivery */
 };
 
+void tally_attempt(struct tally *tally, int64_t now_ms);
 void delays_add(struct delays *delays, int64_t ms);
 /* The smallest duration that `part` (0..1) of all don't exceed; 0 when there are none. */
 int64_t delays_at(const struct delays *delays, double part);

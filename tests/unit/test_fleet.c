@@ -13,6 +13,7 @@
 #include <sodium.h>
 
 #include "sched/fleet.h"
+#include "sched/share.h"
 #include "store.h"
 
 enum { STEPS = 3000, STEP_MS = 10, PULSES = 5, START_MS = 1000000, WALL_S = 1700000000 };
@@ -671,6 +672,86 @@ static void live_machines_are_counted(void **state)
     wait_machines(f, 1);
 }
 
+static void say(struct fixture *f, unsigned machine, bool suspicious, double rate, double wanted)
+{
+    const struct fleet_word word = {suspicious, rate, wanted};
+    fleet_say(f->machines[machine].fleet, &word);
+}
+
+static double rate_of(const struct fixture *f, unsigned machine)
+{
+    return fleet_rate(f->machines[machine].fleet);
+}
+
+static bool is_about(double a, double b)
+{
+    return a > b - 0.01 && a < b + 0.01;
+}
+
+/* Until both hold so many; never do they hold more than there is. */
+static void wait_rates(struct fixture *f, double first, double second)
+{
+    for (int i = 0;
+         i < STEPS && (!is_about(rate_of(f, 0), first) || !is_about(rate_of(f, 1), second)); i++) {
+        step(f);
+        assert_true(rate_of(f, 0) + rate_of(f, 1) < 1000.1);
+    }
+    if (!is_about(rate_of(f, 0), first) || !is_about(rate_of(f, 1), second))
+        fail_msg("%f and %f instead of %f and %f", rate_of(f, 0), rate_of(f, 1), first, second);
+}
+
+static void the_rate_goes_where_the_work_is(void **state)
+{
+    struct fixture *f = *state;
+
+    settle(f);
+    assert_true(is_about(rate_of(f, 0), 0)); /* there is no limit */
+    say(f, 0, false, 1000, share_all);
+    say(f, 1, false, 1000, share_all);
+    wait_rates(f, 500, 500);
+    say(f, 0, false, 1000, 0);
+    wait_rates(f, 31.25, 968.75);
+    say(f, 0, false, 1000, 200);
+    wait_rates(f, 200, 800);
+    say(f, 0, false, 1000, share_all);
+    wait_rates(f, 500, 500);
+    say(f, 1, false, 1000, 100);
+    wait_rates(f, 900, 100);
+}
+
+/* What was given isn't for ever: without Redis each holds an even share at most. */
+static void without_redis_shares_are_even(void **state)
+{
+    struct fixture *f = *state;
+
+    say(f, 0, false, 1000, share_all);
+    say(f, 1, false, 1000, 0);
+    wait_rates(f, 968.75, 31.25);
+    f->now_ms += SHARE_LEASE_MS - 1;
+    assert_true(is_about(rate_of(f, 0), 968.75));
+    f->now_ms += 1;
+    assert_true(is_about(rate_of(f, 0), 500));
+    assert_true(is_about(rate_of(f, 1), 31.25));
+    wait_rates(f, 968.75, 31.25);
+}
+
+static void who_says_nothing_holds_an_even_share(void **state)
+{
+    struct fixture *f = *state;
+
+    disconnect_machine(&f->machines[1]);
+    store_expect(&f->store, NULL, "DEL fedpush:machines"); /* one that is older than shares */
+    store_expect(&f->store, "2", "ZCARD fedpush:identities");
+    say(f, 0, false, 1000, share_all);
+    for (int i = 0; i < STEPS && !is_about(rate_of(f, 0), 500); i++)
+        step(f);
+    assert_true(is_about(rate_of(f, 0), 500));
+    store_expect(&f->store, "1", "ZREM fedpush:identities machine1");
+    for (int i = 0; i < STEPS && !is_about(rate_of(f, 0), 1000); i++)
+        step(f);
+    assert_true(is_about(rate_of(f, 0), 1000));
+}
+
 static void wait_healthy(struct fixture *f, unsigned machine, unsigned count)
 {
     const struct fleet *fleet = f->machines[machine].fleet;
@@ -687,10 +768,10 @@ static void others_know_who_suspects_itself(void **state)
 
     wait_healthy(f, 0, 1);
     wait_healthy(f, 1, 1);
-    fleet_say(f->machines[1].fleet, true);
+    say(f, 1, true, 0, 0);
     wait_healthy(f, 0, 0);
     wait_healthy(f, 1, 1);
-    fleet_say(f->machines[1].fleet, false);
+    say(f, 1, false, 0, 0);
     wait_healthy(f, 0, 1);
     /* Who lives, but says nothing any more, may have the same trouble; who is dead is forgotten. */
     snprintf(word, sizeof(word), "%" PRId64 " 0", (redis_ms(f) - 6000) * 1000);
@@ -810,6 +891,9 @@ int main(void)
         TEST(without_redis_nobody_probes),
         TEST(live_machines_are_counted),
         TEST(others_know_who_suspects_itself),
+        TEST(the_rate_goes_where_the_work_is),
+        TEST(without_redis_shares_are_even),
+        TEST(who_says_nothing_holds_an_even_share),
         TEST(time_is_that_of_redis),
         TEST(before_the_first_answer_time_is_ours),
         TEST(another_database_and_another_namespace_share_nothing),

@@ -837,7 +837,7 @@ static void test_an_open_circuit_lets_one_probe_pass(void **state)
     (void)state;
 
     create(&f, 1, 8, 100, 1000);
-    lanes_set_fleet(f.lanes, 1, 1000000000, f.now_ms);
+    lanes_set_fleet(f.lanes, 1, 1000000000);
     struct lane *lane = healthy(&f, "a.example");
     for (int i = 0; i < 8; i++)
         add(&f, lane);
@@ -907,11 +907,11 @@ static void test_windows_and_rate_are_the_machines_share(void **state)
     struct lane *lane = healthy(&f, "a.example");
     for (int i = 0; i < 20; i++)
         add(&f, lane);
-    lanes_set_fleet(f.lanes, 4, 0, f.now_ms);
+    lanes_set_fleet(f.lanes, 4, 0);
     assert_non_null(next(&f, 0));
     assert_non_null(next(&f, 0));
     assert_null(next(&f, 0));
-    lanes_set_fleet(f.lanes, 1, 0, f.now_ms);
+    lanes_set_fleet(f.lanes, 1, 0);
     lanes_set_rate(f.lanes, 10, f.now_ms);
     land(&f, f.claims[0], false);
     unsigned started = 0;
