@@ -62,3 +62,41 @@ def test_what_waits_for_a_dead_host_follows_in_order_when_it_answers(world, mach
     came = [number_of(activity) for activity in world.fediverse.counts()["order"]["ok-7.fedi.test/inbox"]]
     patient = [number for number in came if number not in failed]
     assert patient == sorted(patient) and set(came) == set(range(21)), came
+
+
+def booked_by(world, machine):
+    return int(world.redis_client.hget(f"fedpush:ledger:{machine.identity()}", "booked") or 0)
+
+
+def test_what_two_machines_have_parked_follows_when_one_finds_the_host_alive(world, machines):
+    host = f"ok-9.fedi.test:{world.fediverse.port}"
+    inbox = world.fediverse.inbox("ok-9")
+    client = world.redis_client
+    world.fediverse.behave("ok-9", "reset")
+    both = [machines(FEDPUSH_WORKERS=1) for _ in range(2)]
+    push(world.redis, [delivery(i, inbox) for i in range(12)])
+    wait_for(lambda: (client.hget("fedpush:circuit", host) or b"").startswith(b"open "), 60, "the circuit opens")
+    pushed = 12
+    while pushed < 60 and not all(booked_by(world, machine) for machine in both):
+        push(world.redis, [delivery(pushed, inbox)])  # they take turns
+        pushed += 1
+        wait_settled(world)
+    wait_settled(world)
+    parked = [booked_by(world, machine) for machine in both]
+    assert all(parked), parked
+    assert client.zcard("retry") + client.zcard("schedule") == pushed
+    failed = failed_jobs(client)
+    world.fediverse.behave("ok-9", "ok")
+    now_s, now_us = client.time()
+    client.hset("fedpush:circuit", host, f"open {now_s * 1000} {now_s * 1000} 30000")  # a probe is due at once
+    client.zadd("fedpush:circuits", {host: now_s * 1000000 + now_us + 1000000})
+    push(world.redis, [delivery(pushed, inbox)])
+    wait_for(lambda: client.zcard("schedule") + unsettled(world) == 0, 120,
+             lambda: f"what was parked comes; {client.zcard('schedule')} wait")
+    closed = [machine.log().count("circuit closed") for machine in both]
+    assert sum(closed) == 1, "one has found out, and the other heard of it"
+    wait_for(lambda: world.fediverse.summary()["posts"] >= pushed + 1 - len(failed), 60, "all of them are there")
+    came = [number_of(activity) for activity in world.fediverse.counts()["order"]["ok-9.fedi.test/inbox"]]
+    patient = [number for number in came if number not in failed]  # what was tried in vain came twice
+    assert sorted(patient) == [number for number in range(pushed + 1) if number not in failed], (came, failed)
+    assert client.zcard(f"fedpush:booked:{host}") == 0
