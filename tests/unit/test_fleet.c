@@ -740,7 +740,7 @@ static void who_says_nothing_holds_an_even_share(void **state)
     struct fixture *f = *state;
 
     disconnect_machine(&f->machines[1]);
-    store_expect(&f->store, NULL, "DEL fedpush:machines"); /* one that is older than shares */
+    store_expect(&f->store, NULL, "DEL fedpush:pulses"); /* one that is older than shares */
     store_expect(&f->store, "2", "ZCARD fedpush:identities");
     say(f, 0, false, 1000, share_all);
     for (int i = 0; i < STEPS && !is_about(rate_of(f, 0), 500); i++)
