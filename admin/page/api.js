@@ -3,7 +3,7 @@ import { t } from "./i18n.js";
 
 const BASE = new URL("api/v1/", document.baseURI);
 
-export class Problem extends Error {
+class Problem extends Error {
   constructor(status, title, detail) {
     super(detail || title);
     this.status = status;

@@ -36,7 +36,7 @@ export function rebuild(element, key, build) {
   );
 }
 
-export const icons = {
+const icons = {
   circle: () => svg("circle", { cx: 8, cy: 8, r: 5.5 }),
   ring: () => svg("circle", { cx: 8, cy: 8, r: 4.5, class: "hollow" }),
   triangle: () => svg("path", { d: "M8 1.8 14.8 13.6H1.2Z" }),

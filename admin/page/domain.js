@@ -6,7 +6,8 @@ import { duration, milliseconds, number, percent, time, UNKNOWN } from "./format
 import { parts, t } from "./i18n.js";
 import { empty, loading, problemBox, say, toast } from "./notice.js";
 import { dropDomain, limitDomain, pauseDomain, readOnlyReason, resumeDomain, tryDomain } from "./orders.js";
-import { plots } from "./plot.js";
+import { plots } from "./plots.js";
+import { section } from "./section.js";
 import { state } from "./states.js";
 
 const AGAIN_MS = 3000;
@@ -234,15 +235,6 @@ function button(words, onclick, style = "") {
 }
 
 // ---- the view ----
-
-function section(name, ...children) {
-  return h(
-    "section",
-    { "aria-labelledby": `${name}-title` },
-    h("h2", { id: `${name}-title` }, t(`${name}.title`)),
-    children,
-  );
-}
 
 // The page with its empty places; what is read fills them.
 function frame(root, host, waiting) {

@@ -5,7 +5,9 @@ import { t, parts } from "./i18n.js";
 import { live, onLive } from "./live.js";
 import { empty, say } from "./notice.js";
 import { pauseEverything, readOnlyReason } from "./orders.js";
-import { plots, POINTS, sparkline } from "./plot.js";
+import { plots } from "./plots.js";
+import { section } from "./section.js";
+import { POINTS, sparkline } from "./spark.js";
 import { machineState, state } from "./states.js";
 
 // The last minutes of each number, also of those while another view was open.
@@ -202,49 +204,43 @@ function facts(seen) {
   );
 }
 
+function stopButton() {
+  return h("button", { type: "button", class: "button stop", onclick: pauseEverything }, icon("pause"), t("pause.all"));
+}
+
+// Alerts are spoken when they change.
+function alertSpeaker() {
+  let before = null;
+  return list => {
+    const ids = list.map(alert => alert.id).join();
+    const text = list.map(alert => alert.text).join(". ");
+    if (before !== null && ids !== before)
+      say("alerts", list.length === 0 ? t("alerts.over") : t("alerts.spoken", { n: list.length, text }));
+    before = ids;
+  };
+}
+
 export function overview(root) {
-  const tiles = Object.fromEntries(["rate", "queue", "flight", "success", "circuits"].map(name => [name, tile(name)]));
-  const alert_place = h("div");
-  const machine_place = h("div");
-  const fact_place = h("div");
+  const tiles = Object.fromEntries(Object.keys(trail).map(name => [name, tile(name)]));
+  const tile_row = h("div", { class: "tiles" });
+  const [alert_place, machine_place, fact_place] = [h("div"), h("div"), h("div")];
   const drawn = plots(null);
   const reason = readOnlyReason();
-  const stop =
-    reason === null
-      ? h(
-          "button",
-          { type: "button", class: "button stop", onclick: () => pauseEverything() },
-          icon("pause"),
-          t("pause.all"),
-        )
-      : h("p", { class: "muted readonly" }, reason);
-  let alerts_before = null;
+  const stop = reason === null ? stopButton() : h("p", { class: "muted readonly" }, reason);
+  const speak = alertSpeaker();
+  tile_row.append(...Object.values(tiles).map(one => one.element));
   root.append(
     h("div", { class: "title-row" }, h("h1", { tabindex: "-1" }, t("overview.title")), stop),
     h(
       "section",
       { "aria-labelledby": "now-title" },
       h("h2", { id: "now-title", class: "unseen" }, t("overview.now")),
-      h(
-        "div",
-        { class: "tiles" },
-        Object.values(tiles).map(one => one.element),
-      ),
+      tile_row,
     ),
-    h(
-      "section",
-      { "aria-labelledby": "alerts-title" },
-      h("h2", { id: "alerts-title" }, t("alerts.title")),
-      alert_place,
-    ),
+    section("alerts", alert_place),
     drawn.element,
-    h(
-      "section",
-      { "aria-labelledby": "machines-title" },
-      h("h2", { id: "machines-title" }, t("machines.title")),
-      machine_place,
-    ),
-    h("section", { "aria-labelledby": "facts-title" }, h("h2", { id: "facts-title" }, t("facts.title")), fact_place),
+    section("machines", machine_place),
+    section("facts", fact_place),
   );
 
   function update() {
@@ -254,20 +250,9 @@ export function overview(root) {
     showTiles(tiles, seen);
     rebuild(alert_place, JSON.stringify([seen.alerts, seen.suspicious]), () => alerts(seen));
     rebuild(machine_place, JSON.stringify(seen.machines), () => machines(seen));
-    rebuild(
-      fact_place,
-      JSON.stringify([seen.queues, seen.later, seen.handoff, seen.held, seen.ledger, seen.redis]),
-      () => facts(seen),
-    );
-    const ids = seen.alerts.map(alert => alert.id).join();
-    if (alerts_before !== null && ids !== alerts_before)
-      say(
-        "alerts",
-        seen.alerts.length === 0
-          ? t("alerts.over")
-          : t("alerts.spoken", { n: seen.alerts.length, text: seen.alerts.map(alert => alert.text).join(". ") }),
-      );
-    alerts_before = ids;
+    const { queues, later, handoff, held, ledger, redis } = seen;
+    rebuild(fact_place, JSON.stringify([queues, later, handoff, held, ledger, redis]), () => facts(seen));
+    speak(seen.alerts);
   }
 
   update();

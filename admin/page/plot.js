@@ -1,13 +1,9 @@
-// The plots over time, each with its words and its table for those who can't see it.
+// A plot over time, with its words and its table for those who can't see it.
 import uPlot from "./uPlot.esm.js";
-import { get } from "./api.js";
 import { h, setText, svg } from "./dom.js";
 import { duration, milliseconds, now, number, rate, shortDuration, UNKNOWN } from "./format.js";
 import { locale, t } from "./i18n.js";
-import { loading, problemBox } from "./notice.js";
 
-const SPANS = ["1h", "24h", "7d", "30d"];
-const AGAIN_MS = 30000;
 const HEIGHT_PX = 170; // app.css keeps the place
 
 // The last step is the present one: only what has passed of it counts.
@@ -18,7 +14,7 @@ function perSecond(data) {
 }
 
 /* Lines differ in dash and weight, not only in colour. `of` makes what turns a count of a step into what is shown. */
-const PLOTS = [
+export const PLOTS = [
   {
     id: "delivered",
     show: rate,
@@ -120,6 +116,10 @@ function summary(spec, data, columns) {
   return `${t(`plot.${spec.id}`)}, ${t(`plot.span.${data.span}`)}. ${lines.join(" ")}`;
 }
 
+function words(spec, value) {
+  return value === null || value === undefined ? UNKNOWN : spec.show(value);
+}
+
 function table(spec, data, times, columns) {
   return h(
     "div",
@@ -147,9 +147,7 @@ function table(spec, data, times, columns) {
               "tr",
               null,
               h("th", { scope: "row" }, stepDate(data, at)),
-              columns.map(column =>
-                h("td", { class: "figure" }, column[row] === null ? UNKNOWN : spec.show(column[row])),
-              ),
+              columns.map(column => h("td", { class: "figure" }, words(spec, column[row]))),
             ),
           )
           .reverse(),
@@ -168,15 +166,14 @@ function decades(plot, splits) {
   return splits.map(value => (Number.isInteger(Math.log10(value)) ? value : null));
 }
 
-function draw(spec, data, times, columns, place, width, legend) {
+function draw(spec, { data, times, columns }, place, size, oncursor) {
   const quiet = colour("muted");
   const grid = { stroke: colour("line"), width: 1 };
   const axis = { stroke: quiet, font: "12px system-ui, sans-serif", grid, ticks: { show: false } };
   const marks = spec.log ? decades : (plot, splits) => splits;
   return new uPlot(
     {
-      width,
-      height: HEIGHT_PX,
+      ...size,
       padding: [8, 8, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: "fedpush", setSeries: false }, points: { size: 7 }, drag: { x: false, y: false } },
@@ -206,189 +203,84 @@ function draw(spec, data, times, columns, place, width, legend) {
           fill: line.fill ? colour(`${line.tone}-wash`) : undefined,
         })),
       ],
-      hooks: { setCursor: [plot => legend(plot.cursor.idx)] },
+      hooks: { setCursor: [plot => oncursor(plot.cursor.idx)] },
     },
     [times, ...columns],
     place,
   );
 }
 
-/* One figure: heading, legend with the values under the cursor, the drawing, the table. */
-function figure(spec) {
-  const named = `plot-${spec.id.replace(".", "-")}`;
-  const canvas = h("div", { class: "canvas", role: "img" });
-  const values_shown = spec.lines.map(() => h("span", { class: "figure" }));
+// The heading's right, and the value of each line: of the step under the cursor, else of the present one.
+function legendOf(spec) {
+  const shown = spec.lines.map(() => h("span", { class: "figure" }));
   const when = h("span", { class: "muted when" });
-  const details = h("details", null, h("summary", null, t("plot.table")));
-  const element = h(
-    "section",
-    { class: "card plot", "aria-labelledby": named },
-    h("div", { class: "plot-head" }, h("h3", { id: named }, t(`plot.${spec.id}`)), when),
-    h(
-      "p",
-      { class: "legend" },
-      spec.lines.map((line, at) =>
-        h("span", null, sample(line), " ", t(`plot.line.${line.key}`), " ", values_shown[at]),
-      ),
-    ),
-    canvas,
-    details,
-  );
+  const named = (line, at) => h("span", null, sample(line), " ", t(`plot.line.${line.key}`), " ", shown[at]);
+  return {
+    when,
+    element: h("p", { class: "legend" }, spec.lines.map(named)),
+    show({ data, times, columns }, at) {
+      const row = at ?? times.length - 1;
+      columns.forEach((column, line) => setText(shown[line], words(spec, column[row])));
+      const step = spec.counts ? t("plot.each", { step: duration(data.step_s) }) : "";
+      setText(when, at === null || at === undefined ? step : stepDate(data, times[at]));
+    },
+  };
+}
+
+// The same numbers as a table, made when somebody opens it.
+function detailsOf(spec) {
+  const element = h("details", null, h("summary", null, t("plot.table")));
+  let seen = null;
+  function show() {
+    const before = element.querySelector(".scrolled");
+    const top = before?.scrollTop ?? 0;
+    before?.remove();
+    if (!element.open || seen === null) return;
+    element.append(table(spec, seen.data, seen.times, seen.columns));
+    element.lastChild.scrollTop = top;
+  }
+  element.addEventListener("toggle", show);
+  return {
+    element,
+    show(found) {
+      seen = found;
+      show();
+    },
+  };
+}
+
+/* One figure: heading, legend, the drawing, the table. show(data) draws a series of the API. */
+export function figure(spec) {
+  const id = `plot-${spec.id.replace(".", "-")}`;
+  const canvas = h("div", { class: "canvas", role: "img" });
+  const legend = legendOf(spec);
+  const details = detailsOf(spec);
+  const head = h("div", { class: "plot-head" }, h("h3", { id }, t(`plot.${spec.id}`)), legend.when);
+  const parts = [head, legend.element, canvas, details.element];
+  const element = h("section", { class: "card plot", "aria-labelledby": id }, parts);
+  const size = () => ({ width: Math.max(canvas.clientWidth, 200), height: HEIGHT_PX });
   let plot = null;
   let last = null;
 
   function show(data) {
     last = data;
     const times = data[spec.lines[0].key].map((_, at) => data.from + at * data.step_s);
-    const columns = spec.lines.map(line => values(spec, data, line));
-    const legend = at => {
-      const row = at ?? times.length - 1;
-      columns.forEach((column, line) =>
-        setText(
-          values_shown[line],
-          column[row] === null || column[row] === undefined ? UNKNOWN : spec.show(column[row]),
-        ),
-      );
-      setText(
-        when,
-        at === null || at === undefined
-          ? spec.counts
-            ? t("plot.each", { step: duration(data.step_s) })
-            : ""
-          : stepDate(data, times[at]),
-      );
-    };
+    const found = { data, times, columns: spec.lines.map(line => values(spec, data, line)) };
     plot?.destroy();
     plot = null;
     canvas.replaceChildren();
-    canvas.setAttribute("aria-label", summary(spec, data, columns));
-    legend(null);
-    if (columns.every(column => ends(column) === null)) canvas.append(h("p", { class: "empty" }, t("plot.none")));
-    else if (element.isConnected)
-      plot = draw(spec, data, times, columns, canvas, Math.max(canvas.clientWidth, 200), legend);
-    if (details.open) details.lastChild.replaceWith(table(spec, data, times, columns));
-    details.ontoggle = () => {
-      if (details.open && details.childElementCount === 1) details.append(table(spec, data, times, columns));
-      else if (!details.open) details.lastChild.remove();
-    };
+    canvas.setAttribute("aria-label", summary(spec, data, found.columns));
+    legend.show(found, null);
+    details.show(found);
+    if (found.columns.every(column => ends(column) === null)) canvas.append(h("p", { class: "empty" }, t("plot.none")));
+    else if (element.isConnected) plot = draw(spec, found, canvas, size(), at => legend.show(found, at));
   }
 
   return {
-    spec,
     element,
     show,
     redraw: () => last && show(last),
-    resize: () => plot?.setSize({ width: Math.max(canvas.clientWidth, 200), height: HEIGHT_PX }),
+    resize: () => plot?.setSize(size()),
     close: () => plot?.destroy(),
-  };
-}
-
-function spanChoice(spans, chosen, onchoose) {
-  return h(
-    "fieldset",
-    { class: "chips" },
-    h("legend", { class: "unseen" }, t("plot.span")),
-    spans.map(span =>
-      h(
-        "label",
-        { class: "chip" },
-        h("input", {
-          type: "radio",
-          name: "span",
-          value: span,
-          checked: span === chosen,
-          onchange: () => onchoose(span),
-        }),
-        h("span", null, t(`plot.span.short.${span}`)),
-      ),
-    ),
-  );
-}
-
-/* The small multiples of the fleet (host: null) or of one host (of whom there are hours, no minutes), with the choice of their span. */
-export function plots(host) {
-  const figures = PLOTS.filter(spec => !(host === null ? spec.host : spec.fleet)).map(figure);
-  const state = h("div");
-  let span = host === null ? "1h" : "24h";
-  let closed = false;
-  let timer = 0;
-  let asked = 0;
-
-  async function load() {
-    clearTimeout(timer);
-    const number_of = ++asked;
-    try {
-      const data = await get(`series?span=${span}${host === null ? "" : `&host=${encodeURIComponent(host)}`}`);
-      if (closed || number_of !== asked) return;
-      state.replaceChildren();
-      for (const one of figures) one.show(data);
-    } catch (problem) {
-      if (closed || number_of !== asked) return;
-      state.replaceChildren(problemBox(problem, load));
-    }
-    timer = setTimeout(load, AGAIN_MS);
-  }
-
-  const grid = h(
-    "div",
-    { class: host === null ? "plots" : "plots three" },
-    figures.map(one => one.element),
-  );
-  const element = h(
-    "section",
-    { "aria-labelledby": "plots-title" },
-    h(
-      "div",
-      { class: "section-head" },
-      h("h2", { id: "plots-title" }, t("plot.title")),
-      spanChoice(host === null ? SPANS : SPANS.slice(1), span, chosen => {
-        span = chosen;
-        load();
-      }),
-    ),
-    state,
-    grid,
-  );
-  state.append(loading());
-  const watch = new ResizeObserver(() => figures.forEach(one => one.resize()));
-  watch.observe(grid);
-  const redraw = () => figures.forEach(one => one.redraw());
-  addEventListener("fedpush:theme", redraw);
-  load();
-  return {
-    element,
-    close() {
-      closed = true;
-      clearTimeout(timer);
-      watch.disconnect();
-      removeEventListener("fedpush:theme", redraw);
-      figures.forEach(one => one.close());
-    },
-  };
-}
-
-// What the last minutes looked like, beside a number: no axis, no table; the number says it.
-export const POINTS = 90;
-const FEWEST = 8;
-
-export function sparkline() {
-  const line = svg("polyline", { class: "spark-line" });
-  const element = svg(
-    "svg",
-    { viewBox: "0 0 100 24", preserveAspectRatio: "none", class: "spark", "aria-hidden": "true" },
-    line,
-  );
-  return {
-    element,
-    show(values) {
-      if (values.length < FEWEST) return;
-      const most = Math.max(...values, 1e-9);
-      line.setAttribute(
-        "points",
-        values
-          .map((one, at) => `${((at / (values.length - 1)) * 100).toFixed(2)},${(22 - (one / most) * 20).toFixed(2)}`)
-          .join(" "),
-      );
-    },
   };
 }

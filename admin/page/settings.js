@@ -6,6 +6,7 @@ import { time, wantsAbsolute } from "./format.js";
 import { language, LANGUAGES, t } from "./i18n.js";
 import { empty, loading, problemBox, toast } from "./notice.js";
 import { readOnlyReason } from "./orders.js";
+import { card } from "./section.js";
 import { state } from "./states.js";
 import { chooseTheme, theme } from "./look.js";
 
@@ -184,23 +185,16 @@ function signedIn() {
 }
 
 export function settings(root, route, onlanguage) {
-  const section = (name, ...children) =>
-    h(
-      "section",
-      { class: "card", "aria-labelledby": `${name}-title` },
-      h("h2", { id: `${name}-title` }, t(`${name}.title`)),
-      children,
-    );
   const reason = readOnlyReason();
   root.append(
     h("h1", { tabindex: "-1" }, t("settings.title")),
     h(
       "div",
       { class: "stack" },
-      section("display", display(onlanguage)),
-      section("sessions", session.me.login === "none" ? h("p", null, reason) : signedIn()),
-      section("tokens", mayAct() ? tokens() : h("p", { class: "muted" }, reason)),
-      section("licence", h("p", null, t("licence.what"), " ", h("a", { href: "uPlot.txt" }, "uPlot"))),
+      card("display", display(onlanguage)),
+      card("sessions", session.me.login === "none" ? h("p", null, reason) : signedIn()),
+      card("tokens", mayAct() ? tokens() : h("p", { class: "muted" }, reason)),
+      card("licence", h("p", null, t("licence.what"), " ", h("a", { href: "uPlot.txt" }, "uPlot"))),
     ),
   );
   return { title: t("settings.title"), close() {} };

@@ -15,7 +15,7 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
-export const WAIT_MS = 30000;
+const WAIT_MS = 30000;
 
 export function launch() {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium-headless-shell", args: FLAGS });
@@ -60,7 +60,7 @@ export async function open(browser, url, options = {}) {
 }
 
 /* What axe finds in the page as it is now, one line each. */
-export async function violations(page) {
+async function violations(page) {
   if (!(await page.evaluate("typeof axe !== 'undefined'"))) await page.evaluate(AXE);
   const found = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"], preload: false }));
   return found.violations.flatMap(one =>

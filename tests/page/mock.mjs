@@ -16,7 +16,7 @@ const TYPES = {
   svg: "image/svg+xml",
   txt: "text/plain; charset=utf-8",
 };
-export const CSP =
+const CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const DAY_S = 86400;
 
@@ -61,7 +61,7 @@ const WORDS = [
 ];
 const ENDS = ["example", "example.org", "example.net", "social.example", "town.example", "garden.example"];
 
-export function makeDomains(count) {
+function makeDomains(count) {
   const roll = dice(7);
   const states = ["healthy", "healthy", "healthy", "healthy", "healthy", "healthy", "failing", "open", "idle", "idle"];
   return Array.from({ length: count }, (_, n) => {
