@@ -148,6 +148,9 @@ void conclude_park(struct scheduler *s, struct claim *claim, struct lane *lane)
     int64_t now_ms = lanes_unix_ms(s->lanes, clock_mono_ms(&s->process.clock));
     int64_t wait_ms = parking_wait_ms(&parked, lane->circuit.opened_ms, now_ms, &s->process.rng);
 
+    if (wait_ms < 0)
+        wait_ms = parking_last_ms(&parked, lane->circuit.opened_ms, lane->circuit.probe_ms, now_ms,
+                                  &lane->last_ms);
     if (wait_ms < 0) {
         give_up(s, claim);
         return;

@@ -88,6 +88,7 @@ struct lane {
     uint64_t *pairs; /* in flight */
     unsigned pair_count;
     unsigned pair_capacity;
+    int64_t last_ms;     /* Unix time: until then a job whose age ran out waits for its probe */
     int64_t reserved_ms; /* the end of what is booked */
     int64_t low_reserved_ms;
     int64_t released_ms;  /* when what is booked was last called back */

@@ -27,4 +27,15 @@ struct parking_job {
 int64_t parking_wait_ms(const struct parking_job *job, int64_t opened_ms, int64_t now_ms,
                         const struct rng *rng);
 
+/*
+ * What to do with a job whose age has run out: milliseconds until it comes back as its host's next
+ * probe, or -1: it is given up. The probes that failed since it was made spoke for it, but one that
+ * was never tried itself is to be the probe if it can: one at a time for each host (`*taken_ms` is
+ * until when the place is taken, Unix time), so that thousands of them cause no more attempts than
+ * one, and for PARKING_LAST_MS at most.
+ */
+enum { PARKING_LAST_MS = 3 * 3600 * 1000 };
+int64_t parking_last_ms(const struct parking_job *job, int64_t opened_ms, int64_t probe_ms,
+                        int64_t now_ms, int64_t *taken_ms);
+
 #endif

@@ -108,6 +108,9 @@ void machine_park(struct machine *machine, struct held *held, struct lane *lane)
     int64_t wait_ms =
         parking_wait_ms(&parked, lane->circuit.opened_ms, unix_ms, &machine->world->chance.rng);
 
+    if (wait_ms < 0)
+        wait_ms = parking_last_ms(&parked, lane->circuit.opened_ms, lane->circuit.probe_ms, unix_ms,
+                                  &lane->last_ms);
     if (wait_ms < 0) {
         give_up(machine, held);
         return;

@@ -65,6 +65,15 @@ static void bad_kinds(struct world *world)
     posts_each(world, SECONDS(10), HOURS(2), SECONDS(120), all(world));
 }
 
+/* Jobs of eight retries: their ages run out after less than two hours, some untried. */
+static void given_up(struct world *world)
+{
+    spoil(world, 50, MANNER_BLACK_HOLE);
+    for (int64_t i = 0; i < 12; i++)
+        posts_once(world, SECONDS(5) + MINUTES(15) * i, (struct hosts_of){0, 50}, 1, true);
+    posts_once(world, MINUTES(200), (struct hosts_of){0, 50}, 200, true); /* all at once */
+}
+
 /* --- a restart --- */
 
 static void restart(struct world *world)
@@ -211,6 +220,17 @@ const struct scenario scenarios_of_hosts[] = {
      .machines = 2,
      .set_up = bad_kinds,
      .bounds = {{FIGURE_P99_MS, 0, 2000}, {FIGURE_IN_VAIN, 0, 24}, {FIGURE_OPENED, 100, 400}}},
+    {.name = "given-up",
+     .what = "hosts that are dead for longer than jobs are kept",
+     .hosts = 60,
+     .duration_ms = HOURS(8),
+     .max_rate = 1000,
+     .machines = 1,
+     .set_up = given_up,
+     /* Without a try of their own, 50 more. */
+     .bounds = {{FIGURE_IN_VAIN, 5, 24},
+                {FIGURE_EXHAUSTED, 10600, 10600},
+                {FIGURE_UNTRIED, 0, 10220}}},
     {.name = "restart",
      .what = "a host restarts under 32 requests",
      .hosts = 50,

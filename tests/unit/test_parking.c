@@ -88,6 +88,30 @@ static void test_a_job_without_retries_waits_once(void **state)
     assert_true(live((struct parking_job){0, -1, INT64_MAX}, opened_ms, 3).touched > 16);
 }
 
+static void test_one_untried_job_at_a_time_becomes_the_probe(void **state)
+{
+    const struct parking_job job = {opened_ms, -1, 8};
+    const struct parking_job tried = {opened_ms, 0, 8};
+    int64_t now_ms = opened_ms + 3 * (int64_t)HOUR_MS;
+    int64_t probe_ms = now_ms + 600000;
+    int64_t taken_ms = 0;
+    (void)state;
+
+    assert_int_equal(parking_last_ms(&tried, opened_ms, probe_ms, now_ms, &taken_ms), -1);
+    assert_int_equal(taken_ms, 0);
+    assert_int_equal(parking_last_ms(&job, opened_ms, probe_ms, now_ms, &taken_ms), 600000);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(parking_last_ms(&job, opened_ms, probe_ms, now_ms + i, &taken_ms), -1);
+    /* It came, but another was the probe: it isn't over yet. */
+    assert_int_equal(parking_last_ms(&job, opened_ms, probe_ms, probe_ms, &taken_ms), 15000);
+    now_ms = probe_ms + 15000;
+    probe_ms += HOUR_MS;
+    assert_int_equal(parking_last_ms(&job, opened_ms, probe_ms, now_ms, &taken_ms),
+                     HOUR_MS - 15000);
+    now_ms = opened_ms + 6 * (int64_t)HOUR_MS; /* for so long it had its chances */
+    assert_int_equal(parking_last_ms(&job, opened_ms, probe_ms, now_ms, &taken_ms), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -95,6 +119,7 @@ int main(void)
         cmocka_unit_test(test_age_counts_from_the_later_of_creation_and_opening),
         cmocka_unit_test(test_counted_retries_are_behind_it),
         cmocka_unit_test(test_a_job_without_retries_waits_once),
+        cmocka_unit_test(test_one_untried_job_at_a_time_becomes_the_probe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
