@@ -39,15 +39,17 @@ struct claim {
     char score[32]; /* of a due entry, as Redis printed it */
     char *payload;  /* the job's bytes, NUL-terminated for convenience */
     size_t payload_bytes;
+    uint64_t pair;       /* of account and inbox: one of them at a time, in order; 0: exempt */
     unsigned recoveries; /* how often it was in the hands of something that died */
+    unsigned holds;      /* how often it waited for its key: its backoff */
     bool alone;          /* runs alone now: if it takes its process with it, it is poison */
     bool parsed;         /* job is set */
     bool has_url;        /* url is set */
     bool moved;          /* it stood in a sorted set before Ruby's poller put it into its queue */
     bool low;            /* of the lowest priority; set once, before it is in a lane */
-    uint64_t pair;       /* of account and inbox: one of them at a time, in order; 0: exempt */
     bool settle_sent;    /* CLAIM_SETTLING: the script was sent, its answer may be lost */
     bool orphan;         /* fenced: somebody else has it; its outcome is not written */
+    bool overdue;        /* CLAIM_FLIGHT: was past its deadline once */
     struct job job;
     struct url url;
     char *tracker_host;
@@ -57,10 +59,8 @@ struct claim {
     unsigned worker;       /* CLAIM_FLIGHT: index */
     int64_t due_ms;        /* CLAIM_HELD: monotonic; CLAIM_FLIGHT: when it counts as stuck */
     uint64_t flight_id;    /* CLAIM_FLIGHT: the job's id between us and the worker */
-    bool overdue;          /* CLAIM_FLIGHT: was past its deadline once */
     int64_t dispatched_us; /* CLAIM_FLIGHT: wall clock */
     int64_t started_ms;    /* CLAIM_FLIGHT: monotonic */
-    unsigned holds;        /* how often it waited for its key: its backoff */
 };
 
 TAILQ_HEAD(claim_list, claim);
