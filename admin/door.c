@@ -42,15 +42,6 @@ static bool is_session(const struct asked *asked, struct answer *answer)
 
 /* ---- me ---- */
 
-static const char *ways_in(const struct gate *gate)
-{
-    if (gate->with_password && gate->with_oauth)
-        return "password oauth";
-    if (gate->with_password)
-        return "password";
-    return gate->with_oauth ? "oauth" : "none";
-}
-
 static void answer_me(struct desk *desk, const struct asked *asked, struct answer *answer)
 {
     const struct entry *entry = asked->entry;
@@ -63,7 +54,7 @@ static void answer_me(struct desk *desk, const struct asked *asked, struct answe
     }
     const char *right = entry->right == API_ACT ? "act" : "read";
     answer_text(answer, json_pack("{s:s?, s:s?, s:s, s:s?}", "who", in ? entry->who : NULL, "right",
-                                  in ? right : NULL, "login", ways_in(asked->gate), "csrf",
+                                  in ? right : NULL, "login", gate_ways_in(asked->gate), "csrf",
                                   in && entry->csrf[0] != '\0' ? entry->csrf : NULL));
 }
 

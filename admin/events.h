@@ -1,6 +1,7 @@
 /*
  * The live updates of the page: server-sent events. All streams share one question every two
- * seconds; nobody asks while nobody listens. Each minute a stream passes the gate again.
+ * seconds; nobody asks while nobody listens. Each ten seconds a stream
+ * passes the gate again.
  */
 #ifndef FEDPUSH_ADMIN_EVENTS_H
 #define FEDPUSH_ADMIN_EVENTS_H
@@ -12,7 +13,7 @@ enum {
     EVENTS_MAX = 32,
     EVENTS_EVERY_MS = 2000,
     EVENTS_PING_MS = 15000,
-    EVENTS_ENTER_MS = 60000,
+    EVENTS_ENTER_MS = 10000,
 };
 
 struct events;

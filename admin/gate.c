@@ -30,6 +30,15 @@ bool gate_has_login(const struct gate *gate)
     return gate->with_password || gate->with_oauth;
 }
 
+const char *gate_ways_in(const struct gate *gate)
+{
+    if (gate->with_password && gate->with_oauth)
+        return "password oauth";
+    if (gate->with_password)
+        return "password";
+    return gate->with_oauth ? "oauth" : "none";
+}
+
 /* ---- cookies ---- */
 
 /* With "__Host-" a browser takes it from this very host only, over TLS, for all paths. */
@@ -106,7 +115,8 @@ const char *gate_look(const struct gate *gate, const struct web_request *request
         return NULL;
     if (!visitor.our_host) {
         *status = 421;
-        return "this server has another name: set FEDPUSH_ADMIN_URL to the one in your browser";
+        return "this server goes by another name: open it as localhost with the port that it "
+               "listens on, or set FEDPUSH_ADMIN_URL to the address in your browser";
     }
     if (caller->changes && !visitor_is_same_origin(&gate->rules, request->head)) {
         *status = 403;

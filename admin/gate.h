@@ -60,6 +60,8 @@ struct entry {
 void gate_init(struct gate *gate, const struct config *config);
 void gate_clear(struct gate *gate);
 bool gate_has_login(const struct gate *gate);
+const char *
+gate_ways_in(const struct gate *gate); /* "none", "password", "oauth", "password oauth" */
 
 /* On the loop, before anything waits: what the request shows, and whether connection and header
  * alone shut it out. *status is 0 when they don't; else the reason is returned. */

@@ -259,6 +259,8 @@ static void on_start(void *arg)
                                      s->clerks[CLERK_RECORDS], getppid());
     s->alerter = alerter_create(s->process.base, config, s->clerks);
     s->web = web_create(s->process.base, &options);
+    log_event(LOG_LEVEL_INFO, "the page is there", LOG_TEXT("listen", config->admin_listen),
+              LOG_TEXT("login", gate_ways_in(&s->gate)));
     control_send(s->process.control, CONTROL_READY, STR_NULL, -1);
 }
 

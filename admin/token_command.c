@@ -68,7 +68,10 @@ static int list(struct session *session, bool json)
         words_print_json(tokens);
     } else {
         words_print(stdout, "%-32s %-5s %s", "NAME", "RIGHT", "CREATED (UTC)");
-        json_array_foreach(tokens, i, token) print_token(token);
+        json_array_foreach(tokens, i, token)
+        {
+            print_token(token);
+        }
     }
     json_decref(tokens);
     return FP_EXIT_OK;

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Two machines may make one at the same moment. */
+enum { SHOWN = 2 * TOKENS_MAX };
+
 struct listing {
     json_t *tokens; /* objects with their "hash" */
     struct token found;
@@ -170,7 +173,7 @@ static int by_name(const void *a, const void *b)
 json_t *token_list(struct session *session, struct err *err)
 {
     json_t *all = read_all(session, err);
-    json_t *sorted[2 * TOKENS_MAX];
+    json_t *sorted[SHOWN];
     size_t count = 0;
     json_t *token;
     size_t i;
@@ -180,7 +183,7 @@ json_t *token_list(struct session *session, struct err *err)
     json_array_foreach(all, i, token)
     {
         json_object_del(token, "hash");
-        if (count < sizeof(sorted) / sizeof(sorted[0]))
+        if (count < SHOWN)
             sorted[count++] = token;
     }
     qsort(sorted, count, sizeof(sorted[0]), by_name);

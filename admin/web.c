@@ -159,7 +159,7 @@ static void start_writing(struct web_exchange *c, const struct web_reply *reply)
     bool unchanged = is_unchanged(c, reply);
     bool without_body = unchanged || reply->status == 204;
 
-    loop_timer_clear(c->limit);
+    loop_timer_set(c->limit, WEB_ANSWER_MS);
     put_head(out, c, reply, unchanged ? 304 : reply->status);
     if (!without_body)
         evbuffer_add_printf(out, "Content-Length: %zu\r\n", reply->body.len);
@@ -373,7 +373,7 @@ static void on_limit(void *arg)
 {
     struct web_exchange *c = arg;
 
-    if (c->begun && c->state != WEB_CLOSING)
+    if (c->begun && (c->state == WEB_HEAD || c->state == WEB_BODY))
         refuse(c, 408, "a request must be complete within 10 seconds");
     else
         connection_free(c);
@@ -410,13 +410,16 @@ static bool is_one_too_many(const struct web *web, const struct web_peer *peer)
 
     if (web->count >= WEB_MAX_CONNECTIONS)
         return true;
-    if (peer->loopback ||
+    if (peer->local ||
         (web->options.is_proxy != NULL && web->options.is_proxy(web->options.arg, peer)))
         return false;
     LIST_FOREACH(c, &web->connections, link)
-    same += c->peer.family == peer->family &&
-            memcmp(c->peer.address, peer->address, sizeof(peer->address)) == 0;
-    return same >= WEB_MAX_PER_ADDRESS;
+    {
+        if (c->peer.family == peer->family &&
+            memcmp(c->peer.address, peer->address, sizeof(peer->address)) == 0)
+            same++;
+    }
+    return same >= (peer->loopback ? WEB_MAX_PER_LOOPBACK : WEB_MAX_PER_ADDRESS);
 }
 
 static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *address,

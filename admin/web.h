@@ -25,11 +25,13 @@
 enum {
     WEB_MAX_CONNECTIONS = 256,
     WEB_MAX_PER_ADDRESS = 32,
-    WEB_REQUEST_MS = 10000,             /* from its first byte to its last */
-    WEB_IDLE_MS = 60000,                /* between requests */
-    WEB_WRITE_MS = 30000,               /* without a byte taken by the other side */
-    WEB_LINGER_MS = 2000,               /* for the other side to read the last answer */
-    WEB_RETRY_MS = 10000,               /* until a taken address is tried again */
+    WEB_MAX_PER_LOOPBACK = 192, /* tunnels and proxies that are not named as such end there */
+    WEB_REQUEST_MS = 10000,     /* from its first byte to its last */
+    WEB_IDLE_MS = 60000,        /* between requests */
+    WEB_ANSWER_MS = 120000,     /* for the other side to take an answer */
+    WEB_WRITE_MS = 30000,       /* without a byte taken by the other side */
+    WEB_LINGER_MS = 2000,       /* for the other side to read the last answer */
+    WEB_RETRY_MS = 10000,       /* until a taken address is tried again */
     WEB_STREAM_MAX_BYTES = 1024 * 1024, /* not yet taken by the other side of a stream */
 };
 

@@ -1,5 +1,6 @@
 #include "base/config.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -391,7 +392,9 @@ static enum fp_err refuse_admin(const struct config *config, const struct dotenv
         return refuse(dotenv, "FEDPUSH_ADMIN_URL", err,
                       "is not a URL like https://fedpush.example or https://example/fedpush");
     if (config->admin_password_hash[0] != '\0' &&
-        !str_starts_with(str_of(config->admin_password_hash), STR("$argon2id$")))
+        (!str_starts_with(str_of(config->admin_password_hash), STR("$argon2id$")) ||
+         crypto_pwhash_str_needs_rehash(config->admin_password_hash, 1,
+                                        crypto_pwhash_MEMLIMIT_MIN) == -1))
         return refuse(dotenv, "FEDPUSH_ADMIN_PASSWORD_HASH", err,
                       "is not what `fedpush password` prints ($argon2id$…; in a file between "
                       "single quotes)");
