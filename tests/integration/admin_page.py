@@ -173,3 +173,37 @@ class Mastodon:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+def add_admin(world):
+    """Account 1 administers the server by role 3; role 4 may not see Sidekiq's Web UI."""
+    world.query("DELETE FROM users")
+    world.query("DELETE FROM user_roles")
+    world.query("INSERT INTO user_roles (id, permissions) VALUES (3, 1), (4, 8)")
+    world.query("INSERT INTO users (account_id, role_id, confirmed_at) VALUES (1, 3, now())")
+
+
+def come_back(page, told):
+    query = "&".join(f"{name}={value}" for name, value in told.items())
+    return page.ask(f"/api/v1/login/mastodon/callback?{query}", Sec_Fetch_Site="cross-site")
+
+
+def sign_in(page, mastodon):
+    answer = page.ask("/api/v1/login/mastodon")
+    assert answer.status == 302
+    page.keep(answer)
+    answer = come_back(page, mastodon.authorize(answer.fields["Location"]))
+    page.keep(answer)
+    return answer
+
+
+def sessions(world):
+    return world.redis_client.keys("fedpush:session:*")
+
+
+def rewrite(world, **values):
+    """Changes what the one session says."""
+    key, = sessions(world)
+    login = json.loads(world.redis_client.get(key))
+    login.update({name: value(login[name]) for name, value in values.items()})
+    world.redis_client.set(key, json.dumps(login), keepttl=True)

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from admin_page import PASSWORD, PERMISSIONS, Mastodon, Page
+from admin_page import PASSWORD, PERMISSIONS, Mastodon, Page, add_admin, come_back, rewrite, sessions, sign_in
 from machine import BINARY, fedpush
 from servers import Server, free_port, wait_for
 from test_admin_http import pages  # noqa: F401
@@ -24,10 +24,6 @@ def password():
     name, _, value = done.stdout.strip().partition("=")
     assert name == "FEDPUSH_ADMIN_PASSWORD_HASH" and value[0] == value[-1] == "'"
     return {name: value[1:-1]}
-
-
-def sessions(world):
-    return world.redis_client.keys("fedpush:session:*")
 
 
 # ---- no login ----
@@ -56,6 +52,17 @@ def test_without_a_login_this_machine_may_read_and_nobody_else(pages):  # noqa: 
 # ---- by password ----
 
 
+def open_stream(page):
+    stream = socket.create_connection(("127.0.0.1", page.port), timeout=60)
+    stream.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: {page.host}\r\n"
+                   f"Cookie: fedpush={page.cookies['fedpush']}\r\n\r\n".encode())
+    received = b""
+    while b"\ndata: " not in received:
+        received += stream.recv(65536)
+    assert b"event: overview\n" in received
+    return stream
+
+
 def test_a_session_from_login_to_logout(pages, password, world):  # noqa: F811
     _, page = pages(**password)
     assert page.me() == {"who": None, "right": None, "login": "password", "csrf": None}
@@ -82,6 +89,7 @@ def test_a_session_from_login_to_logout(pages, password, world):  # noqa: F811
     assert page.ask(TOKENS, Host="evil.example").status == 421
     assert page.ask(TOKENS).json() == {"items": []}
 
+    stream = open_stream(page)
     second = Page(page.port)
     second.login()
     assert second.me()["who"] == "admin" and len(sessions(world)) == 2
@@ -94,14 +102,9 @@ def test_a_session_from_login_to_logout(pages, password, world):  # noqa: F811
     assert page.ask(TOKENS).status == 401 and second.ask(TOKENS).status == 401
     page.login()
     assert page.ask(TOKENS).status == 200
-
-
-def rewrite(world, **values):
-    """Changes what the one session says."""
-    key, = sessions(world)
-    login = json.loads(world.redis_client.get(key))
-    login.update({name: value(login[name]) for name, value in values.items()})
-    world.redis_client.set(key, json.dumps(login), keepttl=True)
+    while stream.recv(65536):  # what was open ends soon after its session
+        pass
+    stream.close()
 
 
 def test_sessions_expire(pages, password, world):  # noqa: F811
@@ -185,30 +188,13 @@ def test_tokens_read_or_act_and_are_revoked_at_once(pages, password, world):  # 
 def mastodon(pages, world):  # noqa: F811
     """A machine whose page is at https://fedpush.test, and its Mastodon."""
     mastodon = Mastodon("https://fedpush.test/api/v1/login/mastodon/callback")
-    world.query("DELETE FROM users")
-    world.query("DELETE FROM user_roles")
-    world.query("INSERT INTO user_roles (id, permissions) VALUES (3, 1), (4, 8)")
-    world.query("INSERT INTO users (account_id, role_id, confirmed_at) VALUES (1, 3, now())")
+    add_admin(world)
     machine, page = pages(FEDPUSH_ADMIN_URL="https://fedpush.test/", FEDPUSH_ADMIN_OAUTH_ID="client",
                           FEDPUSH_ADMIN_OAUTH_SECRET="s3cret", FEDPUSH_ADMIN_OAUTH_URL=mastodon.url,
                           FEDPUSH_ADMIN_TRUSTED_PROXIES="127.0.0.1")
     yield machine, Page(page.port, host="fedpush.test", scheme="https"), mastodon
     mastodon.stop()
     assert not mastodon.tokens
-
-
-def come_back(page, told):
-    query = "&".join(f"{name}={value}" for name, value in told.items())
-    return page.ask(f"/api/v1/login/mastodon/callback?{query}", Sec_Fetch_Site="cross-site")
-
-
-def sign_in(page, mastodon):
-    answer = page.ask("/api/v1/login/mastodon")
-    assert answer.status == 302
-    page.keep(answer)
-    answer = come_back(page, mastodon.authorize(answer.fields["Location"]))
-    page.keep(answer)
-    return answer
 
 
 def test_admins_sign_in_with_their_account(mastodon, world):

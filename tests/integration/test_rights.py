@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 import redis
+from admin_page import Mastodon, Page, add_admin, rewrite, sign_in
 from jobs import delivery, push, sidekiq, wait_settled
 from machine import fedpush
 from servers import HERE, free_port, wait_for
@@ -220,6 +221,35 @@ def test_the_printed_acl_suffices(world, machines, user):
     assert drained.returncode == 0 and first.process.wait(60) == 0, drained.stderr
     assert "NOPERM" not in first.log()
     assert not world.redis_client.sismember("processes", identity)
+
+
+def test_the_page_needs_no_more(world, roles, machines, mastodon, user):  # noqa: F811
+    mastodon("4.2.29")
+    port = free_port()
+    add_admin(world)
+    instance = Mastodon("http://fed.test/api/v1/login/mastodon/callback")
+    settings = {**roles(), **user}
+    machine = machines(
+        setup=False, FEDPUSH_WORKERS=1, FEDPUSH_ADMIN_LISTEN=f"127.0.0.1:{port}", FEDPUSH_ADMIN_URL="http://fed.test",
+        FEDPUSH_ADMIN_OAUTH_ID="client", FEDPUSH_ADMIN_OAUTH_SECRET="s3cret", FEDPUSH_ADMIN_OAUTH_URL=instance.url,
+        **settings)
+    page = Page(port, host="fed.test")
+    try:
+        wait_for(page.answers, 30, "the page")
+        sign_in(page, instance)
+        rewrite(world, asked_us=lambda us: us - 61 * 1000000)
+        assert page.me()["who"] == "@alice"
+        wait_for(lambda: page.ask("/readyz").status == 200, 30, "the machine is ready")
+        made = page.ask("/api/v1/tokens", "POST", {"name": "one"}).json()["token"]
+        assert page.ask("/metrics", Authorization=f"Bearer {made}").status == 200
+        assert fedpush(world, "token", "list", **settings).returncode == 0
+        assert page.ask("/api/v1/tokens/one", "DELETE").status == 200
+        for path in ("overview", "domains", "series?span=1h", "jobs", "audit"):
+            assert page.ask(f"/api/v1/{path}").status == 200, path
+        assert page.ask("/api/v1/logout", "POST", {"everywhere": True}).status == 200
+    finally:
+        instance.stop()
+    assert not re.search("permission denied|NOPERM", machine.log()), machine.log()
 
 
 def commands_of_the_sources(world):

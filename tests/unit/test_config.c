@@ -141,6 +141,10 @@ static void given_values_are_taken(void **state)
     config_clear(&config);
 }
 
+#define HASH_REFUSED                                                                                \
+    "FEDPUSH_ADMIN_PASSWORD_HASH: is not what `fedpush password` prints ($argon2id$…; in a file " \
+    "between single quotes)"
+
 static void unusable_values_are_refused(void **state)
 {
     static const struct {
@@ -213,6 +217,25 @@ static void unusable_values_are_refused(void **state)
          "FEDPUSH_ALERT_WEBHOOK: is not a URL that starts with https:// (or http://)"},
         {BASICS "FEDPUSH_ALERT_WEBHOOK=https://hidden.test/a b",
          "FEDPUSH_ALERT_WEBHOOK: is not a URL that starts with https:// (or http://)"},
+        {BASICS "FEDPUSH_ADMIN_LISTEN=4480", "FEDPUSH_ADMIN_LISTEN: is not ADDRESS:PORT "
+                                             "(127.0.0.1:4480, [::1]:4480) or unix:/PATH"},
+        {BASICS "FEDPUSH_ADMIN_URL=https://fed.test/?a=b",
+         "FEDPUSH_ADMIN_URL: is not a URL like https://fedpush.example or "
+         "https://example/fedpush"},
+        {BASICS "FEDPUSH_ADMIN_PASSWORD_HASH=hidden", HASH_REFUSED},
+        {BASICS "FEDPUSH_ADMIN_PASSWORD_HASH=$argon2id$v=19$m=65536,t=3,p=1$hidden", HASH_REFUSED},
+        {BASICS "FEDPUSH_ADMIN_TRUSTED_PROXIES=10.0.0.0/8,proxy.test",
+         "FEDPUSH_ADMIN_TRUSTED_PROXIES: has what is neither an address, a network like "
+         "10.0.0.0/8, nor the word unix, or more than 64 of them"},
+        {BASICS "FEDPUSH_ADMIN_OAUTH_ID=a",
+         "FEDPUSH_ADMIN_OAUTH_ID: needs FEDPUSH_ADMIN_OAUTH_SECRET, too"},
+        {BASICS "FEDPUSH_ADMIN_OAUTH_SECRET=hidden",
+         "FEDPUSH_ADMIN_OAUTH_SECRET: needs FEDPUSH_ADMIN_OAUTH_ID, too"},
+        {BASICS "FEDPUSH_ADMIN_OAUTH_ID=a\nFEDPUSH_ADMIN_OAUTH_SECRET=b",
+         "FEDPUSH_ADMIN_OAUTH_ID: needs FEDPUSH_ADMIN_URL: Mastodon sends browsers back to it"},
+        {BASICS "FEDPUSH_ADMIN_URL=https://fed.test\nFEDPUSH_ADMIN_OAUTH_ID=a\n"
+                "FEDPUSH_ADMIN_OAUTH_SECRET=b\nFEDPUSH_ADMIN_OAUTH_URL=social.test",
+         "FEDPUSH_ADMIN_OAUTH_URL: is not a URL like https://social.example"},
         {BASICS "FEDPUSH_REDIS_KEY_FILE=/k",
          "FEDPUSH_REDIS_KEY_FILE: needs its certificate, too: set FEDPUSH_REDIS_CERT_FILE"},
         {BASICS "SIDEKIQ_REDIS_URL=redis://:hidden@s.test:first",
@@ -559,6 +582,18 @@ static void mail_is_sent_as_mastodon_sends_it(void **state)
     config_clear(&config);
 }
 
+static void an_empty_address_means_no_page(void **state)
+{
+    struct config config = load(BASICS "FEDPUSH_ADMIN_LISTEN=\n");
+    (void)state;
+
+    assert_string_equal(config.admin_listen, "");
+    config_clear(&config);
+    config = load(BASICS);
+    assert_string_equal(config.admin_listen, "127.0.0.1:4480");
+    config_clear(&config);
+}
+
 static void a_role_gets_what_was_loaded(void **state)
 {
     struct config config =
@@ -858,6 +893,7 @@ int main(void)
         cmocka_unit_test(databases_of_our_own_are_apart),
         cmocka_unit_test(a_role_sees_only_its_share),
         cmocka_unit_test(mail_is_sent_as_mastodon_sends_it),
+        cmocka_unit_test(an_empty_address_means_no_page),
         cmocka_unit_test(a_role_gets_what_was_loaded),
         cmocka_unit_test(malformed_encodings_are_refused),
         cmocka_unit_test_setup_teardown(files_are_read_in_rails_order, make_mastodon,
