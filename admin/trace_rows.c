@@ -31,8 +31,9 @@ void trace_rows_clear(struct trace_rows *rows)
 }
 
 /* NULL: there are too many already. */
-static struct trace_row *row_of(struct trace_rows *rows, struct str inbox)
+static struct trace_row *row_of(struct trace_rows *rows, struct str given)
 {
+    struct str inbox = {given.ptr, strnlen(given.ptr, given.len)}; /* as str_of will see it */
     struct trace_row *row = table_get(rows->rows, inbox);
     struct url url;
 

@@ -13,7 +13,7 @@ import pytest
 import redis
 from admin_page import Mastodon, Page, add_admin, rewrite, sign_in
 from jobs import delivery, push, sidekiq, wait_settled
-from machine import fedpush
+from machine import DOMAIN, fedpush
 from servers import HERE, free_port, wait_for
 from test_cli import lines, sidekiq_process
 from test_keys import ENCRYPTION, add_keypair, mastodon, move_key, seal  # noqa: F401
@@ -195,7 +195,8 @@ def test_the_printed_acl_suffices(world, machines, user):
     wait_settled(world)
     waiting = push(world.redis, [{**delivery(60, world.fediverse.inbox("ok-9")), "queue": "pull"}])
     assert world.redis_client.llen("queue:pull") == len(waiting)
-    for command in (["check"], ["status"], ["stats"], ["pause", "--machine", first.identity()],
+    for command in (["check"], ["status"], ["stats"], ["stats", "--span", "24h"], ["top"], ["jobs"],
+                    ["trace", f"https://{DOMAIN}/@alice/1"], ["pause", "--machine", first.identity()],
                     ["resume", "--machine", first.identity()], ["domain", "pause", "ok-9.fedi.test"],
                     ["domain", "show", "ok-9.fedi.test"], ["domain", "resume", "ok-9.fedi.test"],
                     ["domain", "try", "ok-9.fedi.test"], ["domain", "drop", "ok-9.fedi.test", "--yes"],

@@ -170,6 +170,13 @@ static void what_is_not_understood_is_left_out(void **state)
     assert_false(rows->cut);
 }
 
+static void an_inbox_with_a_nul_is_one_row(void **state)
+{
+    trace_rows_add_answer(*state, STR("m"),
+                          STR("delivered 202 1 https://a/\0b\nretried 0 2 https://a/"));
+    assert_int_equal(only(*state)->state, TRACE_RETRIED);
+}
+
 static void trouble_comes_first(void **state)
 {
     size_t count;
@@ -199,6 +206,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(of_two_machines_the_later_outcome_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_machine_has_in_flight_is_there, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_not_understood_is_left_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_inbox_with_a_nul_is_one_row, setup, teardown),
         cmocka_unit_test_setup_teardown(trouble_comes_first, setup, teardown),
     };
 
