@@ -96,5 +96,7 @@ def test_an_admin_watches_pauses_and_resumes(world, machines, visitor):
     visitor.do("resume_everything")
     wait_for(lambda: received(world) > quiet[-1], 60, "it goes on")
 
-    visitor.do("views", hashes=["#/", "#/domains", f"#/domains/{authority.replace(':', '%3A')}", "#/machines", "#/jobs", "#/audit", "#/settings"])
+    own = f"#/domains/{authority.replace(':', '%3A')}"
+    visitor.do("views", theme="light", hashes=["#/", "#/domains", own, "#/machines", "#/jobs", "#/audit", "#/settings"])
+    visitor.do("views", theme="dark", hashes=["#/", own])
     visitor.do("sign_out")
