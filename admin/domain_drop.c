@@ -67,9 +67,7 @@ int domain_drop(struct session *session, const struct domain_options *options)
     if (options->json && !options->yes)
         return words_unknown("domain", "drop --json without --yes");
     if (domain_resolve(&hosts, session, options)) {
-        if (options->json)
-            code = carry_out(session, &hosts, options);
-        else if (!show_waiting(session, &hosts, &err))
+        if (!options->json && !show_waiting(session, &hosts, &err))
             code = session_fail(&err, FP_EXIT_UNAVAILABLE);
         else if (!confirmed(&hosts, options))
             code = FP_EXIT_FAILURE;

@@ -11,6 +11,7 @@
 #include "admin/words.h"
 #include "base/escape.h"
 #include "base/proxy.h"
+#include "base/url.h"
 
 /* --- list --- */
 
@@ -321,26 +322,37 @@ int domain_show(struct session *session, const struct domain_options *options)
     return code;
 }
 
-int domain_show_json(struct desk *desk, const struct domain_options *options)
+static int print_host(struct desk *desk, struct str host)
 {
-    struct domain_hosts hosts;
     struct err err;
+    json_t *figures = figures_domain(desk, host, &err);
+    json_t *waiting = figures != NULL ? figures_waiting(desk, host, NULL, NULL, &err) : NULL;
     int code = FP_EXIT_OK;
 
-    if (!domain_hosts_init(&hosts, options->domain) || hosts.below_only) {
-        domain_hosts_clear(&hosts);
-        return words_unknown("domain", options->domain);
-    }
-    json_t *figures = figures_domain(desk, hosts.domain, &err);
-    json_t *waiting = NULL;
-    if (figures != NULL)
-        waiting = figures_waiting(desk, hosts.domain, NULL, NULL, &err);
     if (waiting != NULL && json_object_set(figures, "waiting", waiting) == 0)
         words_print_json(figures);
     else
         code = session_fail(&err, FP_EXIT_UNAVAILABLE);
     json_decref(waiting);
     json_decref(figures);
-    domain_hosts_clear(&hosts);
+    return code;
+}
+
+/* A port that is given counts: figures know hosts by it. */
+int domain_show_json(struct desk *desk, const struct domain_options *options)
+{
+    const char *at = strrchr(options->domain, '@');
+    char *text = mem_printf("https://%s/", at != NULL ? at + 1 : options->domain);
+    struct url url;
+    int code;
+
+    if (url_parse(&url, str_of(text), NULL) != FP_OK) {
+        code = words_unknown("domain", options->domain);
+    } else {
+        code = str_equal(url.target, STR("/")) ? print_host(desk, url.authority)
+                                               : words_unknown("domain", options->domain);
+        url_clear(&url);
+    }
+    free(text);
     return code;
 }

@@ -640,6 +640,9 @@ def test_every_command_has_an_object_for_programs(installed):
     assert result(world, "domain", "list")[0]["name"]
     found = result(world, "domain", "show", "a.example")
     assert found["host"] == "a.example" and found["waiting"]["places"]["retry"] == 0
+    assert result(world, "domain", "show", "A.example:8443")["host"] == "a.example:8443"
+    for wrong in ("*.a.example", "a.example/b"):
+        assert fedpush(world, "domain", "show", wrong, "--json").returncode == 64
 
 
 def test_what_failed_is_an_object_too(installed):
