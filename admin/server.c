@@ -17,7 +17,7 @@
 #include "base/role.h"
 
 /* Each verification of a password takes a tenth of a second and 64 MiB. */
-enum { MAX_QUEUED = 64, MAX_AT_DOOR = 8 };
+enum { MAX_QUEUED = 64, MAX_AT_DOOR = 8, READY_MS = 1000 /* an answer is good for so long */ };
 
 struct server {
     struct role_process process;
@@ -27,12 +27,15 @@ struct server {
     struct metrics_page *metrics;
     struct alerter *alerter;
     struct gate gate;
+    const char *problem; /* of health_problem, at looked_ms; 0: not yet asked */
+    int64_t looked_ms;
 };
 
 /* ---- health ---- */
 
 struct ready {
     struct errand errand; /* first */
+    struct server *server;
     struct web_exchange *exchange;
     const char *problem;
 };
@@ -50,21 +53,34 @@ static void reply_text(struct web_exchange *exchange, int status, const char *te
     web_reply(exchange, &reply);
 }
 
+static void reply_ready(struct web_exchange *exchange, const char *problem)
+{
+    char *text = mem_printf("%s\n", problem != NULL ? problem : "ready");
+
+    reply_text(exchange, problem != NULL ? 503 : 200, text);
+    free(text);
+}
+
 static void on_ready(struct errand *errand)
 {
     struct ready *ready = (struct ready *)errand;
-    char *text = mem_printf("%s\n", ready->problem != NULL ? ready->problem : "ready");
+    struct server *s = ready->server;
 
-    reply_text(ready->exchange, ready->problem != NULL ? 503 : 200, text);
-    free(text);
+    s->problem = ready->problem;
+    s->looked_ms = clock_mono_ms(&s->process.clock);
+    reply_ready(ready->exchange, ready->problem);
     free(ready);
 }
 
 static void readyz(struct server *s, struct web_exchange *exchange)
 {
+    if (s->looked_ms > 0 && clock_mono_ms(&s->process.clock) - s->looked_ms < READY_MS) {
+        reply_ready(exchange, s->problem);
+        return;
+    }
     struct ready *ready = mem_alloc(sizeof(*ready));
-
-    *ready = (struct ready){.errand = {.run = ask_ready, .done = on_ready}, .exchange = exchange};
+    *ready = (struct ready){
+        .errand = {.run = ask_ready, .done = on_ready}, .server = s, .exchange = exchange};
     if (clerk_submit(s->clerks[CLERK_STATE], &ready->errand))
         return;
     free(ready);
@@ -130,7 +146,7 @@ static void api(struct server *s, struct web_exchange *exchange, const struct we
     struct route route = {.answer = answer_api};
     int status = 404;
 
-    if (!caller->changes && str_equal(path, STR("/events"))) {
+    if (str_equal(request->head->method, STR("GET")) && str_equal(path, STR("/events"))) {
         if (!events_add(s->events, exchange, caller))
             question_too_busy(exchange);
         return;

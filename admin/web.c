@@ -52,6 +52,7 @@ struct web {
     char *prefix;
     struct evconnlistener *listener; /* NULL: the address is taken */
     struct loop_timer *retry;
+    bool refused; /* the address was taken when last tried: said once */
     LIST_HEAD(, web_exchange) connections;
     size_t count;
 };
@@ -496,11 +497,17 @@ static void start_listening(void *arg)
         LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE, BACKLOG,
         (const struct sockaddr *)&address->address, (int)address->len);
     if (web->listener == NULL) {
-        log_event(LOG_LEVEL_ERROR, "the page has no address: free it, or set FEDPUSH_ADMIN_LISTEN",
-                  LOG_TEXT("reason", strerror(errno)));
+        if (!web->refused)
+            log_event(LOG_LEVEL_ERROR,
+                      "the page has no address: free it, or set FEDPUSH_ADMIN_LISTEN",
+                      LOG_TEXT("reason", strerror(errno)));
+        web->refused = true;
         loop_timer_set(web->retry, WEB_RETRY_MS);
         return;
     }
+    if (web->refused)
+        log_plain(LOG_LEVEL_INFO, "the page has its address now");
+    web->refused = false;
     evconnlistener_set_error_cb(web->listener, on_accept_error);
     if (address->port == 0)
         chmod(address->path, SOCKET_MODE);
