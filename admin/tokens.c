@@ -162,18 +162,22 @@ bool token_revoke(struct session *session, struct str name, struct err *err)
     return good;
 }
 
+struct listed {
+    json_t *token;
+};
+
 static int by_name(const void *a, const void *b)
 {
-    const json_t *const *left = a;
-    const json_t *const *right = b;
-    return strcmp(json_string_value(json_object_get(*left, "name")),
-                  json_string_value(json_object_get(*right, "name")));
+    const struct listed *left = a;
+    const struct listed *right = b;
+    return strcmp(json_string_value(json_object_get(left->token, "name")),
+                  json_string_value(json_object_get(right->token, "name")));
 }
 
 json_t *token_list(struct session *session, struct err *err)
 {
     json_t *all = read_all(session, err);
-    json_t *sorted[SHOWN];
+    struct listed sorted[SHOWN];
     size_t count = 0;
     json_t *token;
     size_t i;
@@ -184,12 +188,12 @@ json_t *token_list(struct session *session, struct err *err)
     {
         json_object_del(token, "hash");
         if (count < SHOWN)
-            sorted[count++] = token;
+            sorted[count++].token = token;
     }
     qsort(sorted, count, sizeof(sorted[0]), by_name);
     json_t *list = json_array();
     for (i = 0; i < count; i++)
-        json_array_append(list, sorted[i]);
+        json_array_append(list, sorted[i].token);
     json_decref(all);
     return list;
 }
