@@ -2,13 +2,17 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+function nodes(children) {
+  return [children].flat(Infinity).filter(child => child !== null && child !== undefined && child !== false);
+}
+
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter(child => child !== null && child !== undefined && child !== false));
+  element.append(...nodes(children));
   return element;
 }
 
@@ -26,13 +30,44 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// Builds again only when `key` is another than the last time.
+// Builds again only when `key` is another than the last time: for what has buttons.
 const keys = new WeakMap();
 export function rebuild(element, key, build) {
   if (keys.get(element) === key) return;
   keys.set(element, key);
-  element.replaceChildren(
-    ...[build()].flat(Infinity).filter(child => child !== null && child !== undefined && child !== false),
+  element.replaceChildren(...nodes(build()));
+}
+
+function morphAttributes(old, made) {
+  for (const { name } of [...old.attributes]) if (!made.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of made.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+}
+
+function morphChildren(old, made) {
+  const before = [...old.childNodes];
+  made.forEach((child, at) => (at < before.length ? morph(before[at], child) : old.append(child)));
+  before.slice(made.length).forEach(child => child.remove());
+}
+
+/*
+ * Makes `old` look like `made`, and keeps each element that may stay: what somebody is pressing, has selected or
+ * scrolled isn't taken away. Listeners stay those of `old`.
+ */
+export function morph(old, made) {
+  if (old.isEqualNode(made)) return;
+  if (old.nodeType !== Node.ELEMENT_NODE || old.nodeName !== made.nodeName) {
+    old.replaceWith(made);
+    return;
+  }
+  morphAttributes(old, made);
+  morphChildren(old, [...made.childNodes]);
+}
+
+// The same for all that is in an element.
+export function refresh(element, ...children) {
+  morphChildren(
+    element,
+    nodes(children).map(child => (child instanceof Node ? child : document.createTextNode(child))),
   );
 }
 

@@ -1,7 +1,7 @@
 // One domain: how its deliveries go, why, and what can be done about it.
 import { get } from "./api.js";
 import { auditTable } from "./audit.js";
-import { h, rebuild } from "./dom.js";
+import { h, rebuild, refresh } from "./dom.js";
 import { duration, milliseconds, number, percent, time, UNKNOWN } from "./format.js";
 import { parts, t } from "./i18n.js";
 import { empty, loading, problemBox, say, toast } from "./notice.js";
@@ -265,20 +265,17 @@ function frame(root, host, waiting) {
   return places;
 }
 
-// Only what changed is built again: a text that somebody selects, or a button with the focus, stays.
 function fill(places, seen, buildActions) {
   const focused = places.actions.contains(document.activeElement);
-  rebuild(places.badge, seen.state, () => state("domain", seen.state));
   rebuild(places.actions, JSON.stringify(seen.policy_detail), () => buildActions(seen));
-  if (focused && document.activeElement === document.body) places.actions.querySelector("button")?.focus();
-  const { at, words, errors: failures, inboxes: addresses, audit, ...rest } = seen;
-  const key = JSON.stringify(rest);
-  rebuild(places.figures, key, () => figures(seen));
-  rebuild(places.facts, key, () => facts(seen));
-  rebuild(places.why, JSON.stringify([words, seen.circuit]), () => why(seen));
-  rebuild(places.errors, JSON.stringify(failures), () => errors(failures));
-  rebuild(places.inboxes, JSON.stringify(addresses), () => inboxes(seen));
-  rebuild(places.audit, JSON.stringify(audit), () => auditTable(audit, false));
+  if (focused && !places.actions.contains(document.activeElement)) places.actions.querySelector("button")?.focus();
+  refresh(places.badge, state("domain", seen.state));
+  refresh(places.figures, figures(seen));
+  refresh(places.facts, facts(seen));
+  refresh(places.why, why(seen));
+  refresh(places.errors, errors(seen.errors));
+  refresh(places.inboxes, inboxes(seen));
+  refresh(places.audit, auditTable(seen.audit, false));
   places.content.hidden = false;
 }
 

@@ -1,5 +1,5 @@
 // Each machine of the fleet: how it is, how busy, and what can be done with it.
-import { h, rebuild } from "./dom.js";
+import { h, rebuild, refresh, setText } from "./dom.js";
 import { bytes, duration, now, number, UNKNOWN } from "./format.js";
 import { t } from "./i18n.js";
 import { live } from "./live.js";
@@ -72,9 +72,30 @@ function warnings(machine) {
   return said.map(words => h("p", { class: "warning" }, words));
 }
 
-function card(machine, again) {
+function numbers(machine) {
   const report = machine.report;
-  const name = report?.host ?? machine.identity;
+  const versions = report && t("machine.versions", { version: report.version, mastodon: report.mastodon ?? UNKNOWN });
+  return [
+    h("p", { class: "muted" }, versions, " ", h("code", null, machine.identity)),
+    warnings(machine),
+    report ? [busy(report), told(report)] : null,
+  ];
+}
+
+/* A machine's card. Its numbers change each two seconds; its buttons only when they mean something else. */
+function card() {
+  const [title, state_place, body, trouble, actions] = [
+    h("h2", { class: "host" }),
+    h("div"),
+    h("div"),
+    h("div"),
+    h("div"),
+  ];
+  body.className = "machine-body";
+  const head = h("div", { class: "title-row" }, title, state_place);
+  const element = h("article", { class: "card machine" }, head, body, trouble, actions);
+  let machine = null;
+
   async function at_once(act) {
     trouble.replaceChildren();
     try {
@@ -83,78 +104,57 @@ function card(machine, again) {
       trouble.replaceChildren(problemBox(problem));
     }
   }
-  const trouble = h("div");
-  const press = (words, style, onclick) =>
-    h("button", { type: "button", class: `button ${style}`, onclick, "aria-label": `${words}: ${name}` }, words);
-  const actions =
-    readOnlyReason() !== null || !machine.alive
-      ? null
-      : h(
-          "div",
-          { class: "actions" },
-          machine.paused
-            ? press(t("action.resume"), "primary", () => at_once(resumeMachine))
-            : press(t("action.pause"), "", () => pauseMachine(machine, again)),
-          press(t("action.drain"), "danger-line", () => drainMachine(machine, again)),
-        );
-  return h(
-    "article",
-    { class: "card machine", "aria-label": name },
-    h("div", { class: "title-row" }, h("h2", { class: "host" }, name), state("machine", machineState(machine))),
-    h(
-      "p",
-      { class: "muted" },
-      report ? t("machine.versions", { version: report.version, mastodon: report.mastodon ?? UNKNOWN }) : "",
-      " ",
-      h("code", null, machine.identity),
-    ),
-    warnings(machine),
-    report ? [busy(report), told(report)] : null,
-    trouble,
-    actions,
-  );
+
+  function buttons(name) {
+    if (readOnlyReason() !== null || !machine.alive) return null;
+    const press = (words, style, onclick) =>
+      h("button", { type: "button", class: `button ${style}`, onclick, "aria-label": `${words}: ${name}` }, words);
+    const pause = press(t("action.pause"), "", () => pauseMachine(machine));
+    const resume = press(t("action.resume"), "primary", () => at_once(resumeMachine));
+    const drain = press(t("action.drain"), "danger-line", () => drainMachine(machine));
+    return h("div", { class: "actions" }, machine.paused ? resume : pause, drain);
+  }
+
+  return {
+    element,
+    show(seen) {
+      machine = seen;
+      const name = seen.report?.host ?? seen.identity;
+      element.setAttribute("aria-label", name);
+      setText(title, name);
+      refresh(state_place, state("machine", machineState(seen)));
+      refresh(body, numbers(seen));
+      const focused = actions.contains(document.activeElement);
+      rebuild(actions, JSON.stringify([name, seen.alive, seen.paused]), () => buttons(name));
+      if (focused && !actions.contains(document.activeElement)) actions.querySelector("button")?.focus();
+    },
+  };
 }
 
 export function machines(root) {
   const reason = readOnlyReason();
-  const cards = new Map(); // identity -> place
+  const cards = new Map(); // by identity
   const grid = h("div", { class: "machines" });
   const nothing = h("div", null, loading());
-  root.append(
-    h("h1", { tabindex: "-1" }, t("machines.title")),
-    reason === null ? "" : h("p", { class: "muted readonly" }, reason),
-    nothing,
-    grid,
-  );
-
-  function again() {
-    update();
-  }
-
-  // A card under somebody's finger or focus keeps its buttons: only what changed around them is built again.
-  function refresh(place, machine) {
-    const focus = place.contains(document.activeElement)
-      ? [...place.querySelectorAll("button")].indexOf(document.activeElement)
-      : -1;
-    rebuild(place, JSON.stringify(machine), () => card(machine, again));
-    if (focus >= 0 && !place.contains(document.activeElement)) place.querySelectorAll("button")[focus]?.focus();
-  }
+  root.append(h("h1", { tabindex: "-1" }, t("machines.title")));
+  if (reason !== null) root.append(h("p", { class: "muted readonly" }, reason));
+  root.append(nothing, grid);
 
   function update() {
     const seen = live.overview?.machines;
     if (seen === undefined) return;
-    nothing.replaceChildren(seen.length === 0 ? empty(t("machines.none")) : "");
-    for (const [identity, place] of cards) {
-      if (seen.some(machine => machine.identity === identity)) continue;
-      place.remove();
+    refresh(nothing, seen.length === 0 ? empty(t("machines.none")) : "");
+    const gone = [...cards.keys()].filter(identity => !seen.some(machine => machine.identity === identity));
+    for (const identity of gone) {
+      cards.get(identity).element.remove();
       cards.delete(identity);
     }
     for (const machine of seen) {
       if (!cards.has(machine.identity)) {
-        cards.set(machine.identity, h("div"));
-        grid.append(cards.get(machine.identity));
+        cards.set(machine.identity, card());
+        grid.append(cards.get(machine.identity).element);
       }
-      refresh(cards.get(machine.identity), machine);
+      cards.get(machine.identity).show(machine);
     }
   }
 

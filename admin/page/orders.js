@@ -33,7 +33,7 @@ export async function resumeEverything() {
   return [t("resume.all.done"), reply.text];
 }
 
-export function pauseMachine(machine, done) {
+export function pauseMachine(machine) {
   const span = spanSelect();
   return ask({
     title: t("pause.machine.title", { machine: machine.report?.host ?? machine.identity }),
@@ -41,7 +41,6 @@ export function pauseMachine(machine, done) {
     label: t("pause.confirm"),
     act: async () => {
       const reply = await post("pause", { machine: machine.identity, for_s: spanOf(span) });
-      done();
       return [t("pause.machine.done"), reply.text];
     },
   });
@@ -52,7 +51,7 @@ export async function resumeMachine(machine) {
   return [t("resume.machine.done"), reply.text];
 }
 
-export function drainMachine(machine, done) {
+export function drainMachine(machine) {
   return ask({
     title: t("drain.title", { machine: machine.report?.host ?? machine.identity }),
     body: [h("p", null, t("drain.what", { n: machine.held })), h("p", null, t("drain.after"))],
@@ -60,7 +59,6 @@ export function drainMachine(machine, done) {
     danger: true,
     act: async () => {
       const reply = await post(`machines/${encodeURIComponent(machine.identity)}/drain`, { confirm: machine.identity });
-      done();
       return [t("drain.done"), reply.text];
     },
   });

@@ -1,5 +1,5 @@
 // The overview: what is being delivered, how well, and whether anything needs a hand.
-import { h, icon, rebuild, setText } from "./dom.js";
+import { h, icon, refresh, setText } from "./dom.js";
 import { bytes, duration, number, percent, rate, time, UNKNOWN } from "./format.js";
 import { t, parts } from "./i18n.js";
 import { live, onLive } from "./live.js";
@@ -248,10 +248,9 @@ export function overview(root) {
     if (seen === null) return;
     stop.hidden = reason === null && seen.paused !== null;
     showTiles(tiles, seen);
-    rebuild(alert_place, JSON.stringify([seen.alerts, seen.suspicious]), () => alerts(seen));
-    rebuild(machine_place, JSON.stringify(seen.machines), () => machines(seen));
-    const { queues, later, handoff, held, ledger, redis } = seen;
-    rebuild(fact_place, JSON.stringify([queues, later, handoff, held, ledger, redis]), () => facts(seen));
+    refresh(alert_place, alerts(seen));
+    refresh(machine_place, machines(seen));
+    refresh(fact_place, facts(seen));
     speak(seen.alerts);
   }
 

@@ -1,5 +1,5 @@
 // A table of any length whose document holds only the rows that the window shows.
-import { h } from "./dom.js";
+import { h, morph } from "./dom.js";
 
 const ROW_PX = 52; // app.css says the same
 const AROUND = 10;
@@ -23,25 +23,20 @@ export function windowed(body, { item, row: draw, blank }) {
   let total = 0;
   body.append(above.row, below.row);
 
-  // A row that is drawn anew keeps the focus that it had.
-  let refocus = -1;
-  function replace(index, key, element) {
-    const old = rows.get(index)?.element;
-    if (old?.contains(document.activeElement)) refocus = index;
-    old?.remove();
-    rows.set(index, { element, key });
+  function change(index, key, made) {
+    const old = rows.get(index);
+    if (old) morph(old.element, made);
+    rows.set(index, { element: old?.element ?? made, key });
   }
 
   function place(first, last) {
-    refocus = -1;
     let before = above.row;
     for (let index = first; index < last; index++) {
       const found = item(index);
       const key = found === undefined ? "" : JSON.stringify(found);
-      if (rows.get(index)?.key !== key) replace(index, key, found === undefined ? blank(index) : draw(found, index));
+      if (rows.get(index)?.key !== key) change(index, key, found === undefined ? blank(index) : draw(found, index));
       const element = rows.get(index).element;
       if (before.nextSibling !== element) before.after(element);
-      if (refocus === index) element.querySelector("a")?.focus({ preventScroll: true });
       before = element;
     }
   }

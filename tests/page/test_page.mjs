@@ -236,7 +236,11 @@ shown("everything is paused after one question, and goes on from the banner", {}
 shown("a machine is paused and drained", {}, async ({ mock, url, at }) => {
   const page = await open(browser, url);
   await at(page, "#/machines");
-  await page.getByRole("button", { name: "Drain …: mx2" }).click();
+  const button = await page.getByRole("button", { name: "Drain …: mx2" }).elementHandle();
+  const numbers = () => page.locator(".gauge .figure").allTextContents();
+  const before = String(await numbers());
+  await until(async () => String(await numbers()) !== before, "the numbers move");
+  await button.click(); // the same as before: a click isn't lost because numbers moved
   await page.getByRole("dialog").getByRole("button", { name: "Drain" }).click();
   await until(() => mock.asked.length === 1, "drained");
   await page.getByRole("button", { name: "Pause …: mx1" }).click();
