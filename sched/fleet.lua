@@ -1,12 +1,13 @@
 -- The pulse of a machine: tells what it found out about circuits, and reads what the others did since.
 -- KEYS: circuits, circuit, identities, reserved, pulses, then for each host told of its probe's token
 -- ARGV: where the last reading ended ("-inf": all), most hosts to answer, where the sweep of the log and that of the reservations
---   ended, identity ("": it isn't a member now), 1 when it suspects itself, deliveries a second: how many the fleet
---   may make (0: no limit), what this machine wants, and what it asks for; then for each host told of: host, value ("open OPENED_MS PROBE_MS BACKOFF_MS", "closed", or "": a probe that wasn't made),
---   token ("": no probe has shown it)
+--   ended, identity ("": it isn't a member now), 1 when it suspects itself, deliveries a second: how many the fleet may make
+--   (0: no limit), what this machine wants, and what it asks for; then for each host told of: host, value ("open OPENED_MS PROBE_MS
+--   BACKOFF_MS", "closed", or "": a probe that wasn't made), token ("": no probe has shown it)
 -- Answer: now in microseconds, live machines, where this reading ended, 1 when there is more, where the sweeps ended, how many
 --   others don't suspect themselves, deliveries a second that it may make for the next three seconds, and after these, what the
---   others want (with blanks between; -1: not known), then host and value of what has changed (the caller knows its own), and of what was told in vain
+--   others want (with blanks between; -1: not known), then host and value of what has changed (the caller knows its own), and of
+--   what was told in vain
 redis.call('ZREM', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
 local KEEP_CLOSED_US, KEEP_US, MAX, SWEEP, WORD_US, LEASE_US = 3600e6, 7 * 86400e6, 65536, 100, 5e6, 3e6
 local function text(us) return string.format('%.0f', us) end
