@@ -4,7 +4,7 @@
 
 #include "base/table.h"
 
-enum { SWEEP_MS = 1000 };
+enum { SWEEP_MS = 30000 };
 
 struct absent {
     int64_t created_us;

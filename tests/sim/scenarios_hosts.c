@@ -33,7 +33,7 @@ static void dead_host(struct world *world)
 {
     spell(&world->hosts.list[0], 0, HOURS(6), MANNER_BLACK_HOLE);
     posts_stream(world, 0, HOURS(1), 98000.0 / 3600, (struct hosts_of){0, 1});
-    posts_stream(world, 0, HOURS(8), 4, but_first(world, 1));
+    posts_stream(world, 0, HOURS(8), 2, but_first(world, 1));
 }
 
 /* --- half the fediverse --- */

@@ -44,7 +44,7 @@ static void firewall(struct world *world)
 static void long_egress(struct world *world)
 {
     posts_each(world, SECONDS(5), HOURS(2), MINUTES(5), all(world));
-    posts_stream(world, 0, HOURS(2), 10, all(world));
+    posts_stream(world, 0, HOURS(2), 5, all(world));
     break_machine(world, 0, FAULT_CUT, MINUTES(15), MINUTES(105));
 }
 
@@ -196,7 +196,7 @@ const struct scenario scenarios_of_ours[] = {
                 {FIGURE_PENDING, 0, 0}}},
     {.name = "fleet-egress",
      .what = "the way out of all three machines is cut for ten minutes",
-     .hosts = 500,
+     .hosts = 200,
      .duration_ms = MINUTES(45),
      .max_rate = 1000,
      .machines = 3,
