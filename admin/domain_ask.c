@@ -76,7 +76,7 @@ static bool put_question(struct session *session, struct redis *redis, struct st
     return good;
 }
 
-bool domain_ask_begin(struct session *session, struct str question, struct err *err)
+bool domain_ask_begin(struct session *session, struct str question, bool anew, struct err *err)
 {
     struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
     char *key = keys_answers(&session->keys, question);
@@ -85,7 +85,7 @@ bool domain_ask_begin(struct session *session, struct str question, struct err *
     json_int_t left_s = 0;
     bool good = redis != NULL && session_command(session, redis, 2, ttl, on_ttl, &left_s, err);
 
-    if (good && left_s < ANSWER_S - FRESH_S)
+    if (good && (anew || left_s < ANSWER_S - FRESH_S))
         good = session_command(session, redis, 2, forget, NULL, NULL, err);
     good = good && put_question(session, redis, question, err);
     free(key);
@@ -124,7 +124,7 @@ json_t *domain_ask_all(struct session *session, size_t count, const struct str *
     bool good = true;
 
     for (size_t i = 0; i < count; i++)
-        good = good && domain_ask_begin(session, questions[i], err);
+        good = good && domain_ask_begin(session, questions[i], true, err);
     for (size_t i = 0; good && i < count; i++) {
         int64_t left_ms = end_ms - clock_mono_ms(&session->clock);
         json_t *answers = domain_ask_end(session, questions[i], left_ms, err);
@@ -138,6 +138,7 @@ json_t *domain_ask_all(struct session *session, size_t count, const struct str *
 
 json_t *domain_ask(struct session *session, struct str host, struct err *err)
 {
-    return domain_ask_begin(session, host, err) ? domain_ask_end(session, host, LONGEST_MS, err)
-                                                : NULL;
+    return domain_ask_begin(session, host, true, err)
+               ? domain_ask_end(session, host, LONGEST_MS, err)
+               : NULL;
 }

@@ -12,9 +12,10 @@
 /* An object, the caller's: identity -> words, a line for each port of the host; of the machines
  * that answered within three seconds. NULL: Redis can't be asked, err says why. */
 json_t *domain_ask(struct session *session, struct str host, struct err *err);
-/* The same in two steps, so that other things are read meanwhile: answers of the last five seconds
- * are good enough, and others are waited for at most `wait_ms`. */
-bool domain_ask_begin(struct session *session, struct str question, struct err *err) FP_MUST_CHECK;
+/* The same in two steps, so that other things are read meanwhile: unless it is asked `anew`,
+ * answers of the last five seconds are good enough; others are waited for at most `wait_ms`. */
+bool domain_ask_begin(struct session *session, struct str question, bool anew,
+                      struct err *err) FP_MUST_CHECK;
 json_t *domain_ask_end(struct session *session, struct str question, int64_t wait_ms,
                        struct err *err);
 /* Several questions at once: an array of such objects, in their order. */

@@ -272,7 +272,7 @@ json_t *figures_domain(struct desk *desk, struct str host, struct err *err)
         err_set(err, FP_INVALID, "a host is asked for, like example.org");
         return NULL;
     }
-    if (!domain_ask_begin(&desk->session, domain_table_name(host), err))
+    if (!domain_ask_begin(&desk->session, domain_table_name(host), false, err))
         return NULL;
     table = domain_table_take(desk, err);
     if (table == NULL)
