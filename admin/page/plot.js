@@ -174,7 +174,7 @@ function draw(spec, { data, times, columns }, place, size, oncursor) {
   return new uPlot(
     {
       ...size,
-      padding: [8, 18, 0, 0],
+      padding: [8, 26, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: "fedpush", setSeries: false }, points: { size: 7 }, drag: { x: false, y: false } },
       scales: {
