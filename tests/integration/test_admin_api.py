@@ -261,6 +261,7 @@ def test_a_host_is_tried_at_once(start, world):
 
 def test_pause_works_without_postgres_and_a_machine_drains(start, world):
     machine, api = start()
+    read_at = api.get("/domains")["at"]
     world.postgres.stop()
     try:
         assert "the fleet is paused" in api.order("/pause")
@@ -268,14 +269,16 @@ def test_pause_works_without_postgres_and_a_machine_drains(start, world):
                  30, "the machine says so")
         overview = api.get("/overview")
         assert overview["paused"]["until"] is None and "test" in overview["paused"]["by"]
-        assert "PostgreSQL" in api.refused("/domains", status=503)
+        assert "PostgreSQL" in api.refused("/series?span=1h", status=503)
         assert "paused: ok-1.fedi.test" in api.order("/domains/ok-1.fedi.test/pause", "/domains/{host}/pause")
         assert api.get("/audit")["items"]  # what waits for PostgreSQL
         assert "goes on" in api.order("/resume")
         wait_for(lambda: api.get("/overview")["paused"] is None, 30, "it is over")
+        wait_for(lambda: api.get("/overview")["at"] > read_at + 6, 30, "the domains are old")
+        assert api.get("/domains")["at"] == read_at  # as they were
     finally:
         world.postgres.start()
-    wait_for(lambda: api.ask("/domains")[0] == 200, 60, "PostgreSQL is asked again")
+    wait_for(lambda: api.get("/domains")["at"] > read_at, 60, "PostgreSQL is asked again")
     identity = machine.identity()
     quoted = urllib.parse.quote(identity, safe="")
     assert '"confirm"' in api.refused(f"/machines/{quoted}/drain", {})
