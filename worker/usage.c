@@ -164,11 +164,15 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "terminal, and prints FEDPUSH_ADMIN_PASSWORD_HASH=… for the configuration.\n"
          "`fedpush run` must be restarted then. Needs no configuration.\n"},
     [COMMAND_TOKEN] =
-        {"token", "create NAME [--full] | list [--json] | revoke NAME",
-         "tokens of the API, for programs",
-         "A program shows one as `Authorization: Bearer fp_…`. A token may read, or with\n"
-         "--full do all that the page can. It is shown once, and known by its hash\n"
-         "afterwards. Revoked at once. Needs Redis only.\n"},
+        {"token", "ACTION [NAME] [OPTIONS]", "tokens of the API, for programs",
+         "A program shows one as `Authorization: Bearer fp_…`. It is shown once, and\n"
+         "known by its hash afterwards. Needs Redis only.\n"
+         "\n"
+         "  create NAME [--full]\n"
+         "      one that may read, or with --full do all that the page can\n"
+         "  list [--json]\n"
+         "  revoke NAME\n"
+         "      at once, on all machines\n"},
     [COMMAND_COMPLETION] = {"completion", "bash|zsh|fish", "print what completes a command line",
                             "Packages install it; by hand, for bash:\n"
                             "source <(fedpush completion bash)\n"
