@@ -10,6 +10,7 @@
 
 #include "admin/commands.h"
 #include "admin/files.h"
+#include "admin/page_check.h"
 #include "admin/report.h"
 #include "admin/signer_check.h"
 #include "admin/survey.h"
@@ -388,6 +389,7 @@ static int check(struct session *session, bool as_json)
     signer_check(&report, session);
     check_schema(&report, session);
     check_dns(&report, session);
+    page_check(&report, session->config);
     bool works = report.worst != GRADE_FAIL;
     if (as_json)
         report_print_json(&report, works);

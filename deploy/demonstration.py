@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "integration"))
 from conftest import World  # noqa: E402
 from jobs import account_for, delivery, push, push_fanout, unsettled  # noqa: E402
 from machine import BINARY, Machine, environment, fedpush, title  # noqa: E402
-from servers import FEDIVERSE, Server, wait_for  # noqa: E402
+from servers import FEDIVERSE, Server, free_port, wait_for  # noqa: E402
 
 POSTS = 50
 BODY_BYTES = 3000
@@ -153,7 +153,8 @@ def show(folder, keep):
         ruby.spawn(["sidekiq", "-q", "default", "-r", os.path.join(FEDIVERSE, "default.rb")],
                    env={**os.environ, "REDIS_URL": world.redis.url}, cwd=ruby.folder)
         ruby.await_ready(lambda: world.redis_client.scard("processes") == 1)
-        machine = Machine(world, os.path.join(folder, "machine"), FEDPUSH_MAX_RATE=0)  # as fast as it goes
+        page = {"FEDPUSH_ADMIN_LISTEN": f"127.0.0.1:{free_port()}"} if keep else {}
+        machine = Machine(world, os.path.join(folder, "machine"), FEDPUSH_MAX_RATE=0, **page)  # as fast as it goes
         say("\n== fedpush setup, fedpush check")
         say(command(world, machine, "setup") + command(world, machine, "check"))
         signature = signature_seconds()
@@ -169,7 +170,8 @@ def show(folder, keep):
         if keep:
             told = environment(world, machine.runtime_dir).items()
             settings = " ".join(f"{name}='{value}'" for name, value in told if name not in ("PATH", "LANG"))
-            say(f"\nstill running; look with:\n  env {settings} {BINARY} status\nCtrl-C ends everything")
+            say(f"\nstill running; look with:\n  env {settings} {BINARY} status\n"
+                f"the page: http://{page['FEDPUSH_ADMIN_LISTEN']}/\nCtrl-C ends everything")
             signal.pause()
         return 0 if good else 1
     finally:

@@ -66,6 +66,16 @@ def test_check_is_content_with_a_good_installation(installed):
     assert "not" not in done.stdout.splitlines()[-1]
 
 
+def test_check_says_who_may_see_the_page_and_whom_alerts_reach(installed):
+    good = lines(fedpush(installed, "check"), "ok")
+    assert "none" in good["page"] and "reach nobody" in good["alerts"]
+    done = fedpush(installed, "check", FEDPUSH_ADMIN_LISTEN="0.0.0.0:4480")
+    assert done.returncode == 0 and "fedpush password" in lines(done, "warn")["page"]
+    good = lines(fedpush(installed, "check", FEDPUSH_ADMIN_LISTEN="127.0.0.1:4480",
+                         FEDPUSH_ALERT_MAIL="admin@example.org"), "ok")
+    assert "read-only" in good["page"] and "by mail;" in good["alerts"]
+
+
 def test_check_finds_redis_away_and_nothing_else(installed):
     port = free_port()
     done = fedpush(installed, "check", REDIS_URL=f"redis://127.0.0.1:{port}/0")
