@@ -63,10 +63,11 @@ shown("plots have words and a table", {}, async ({ url, at }) => {
     /^Deliveries a second, the last hour\. delivered: last \d+, least \d+, most \d+\.$/,
   );
   await page.locator(".plot summary").first().click();
-  assert.equal(await page.locator(".plot").first().locator("tbody tr").count(), 60);
+  const rows = page.locator(".plot").first().locator("tbody tr");
+  await until(async () => (await rows.count()) === 60, "a row a minute");
   await page.getByRole("radio", { name: "7 d" }).check();
   await until(async () => (await canvas.getAttribute("aria-label")).includes("the last 7 days"), "seven days");
-  assert.equal(await page.locator(".plot canvas").count(), 4);
+  await until(async () => (await page.locator(".plot canvas").count()) === 4, "four plots");
   await page.close_well();
 });
 
@@ -454,7 +455,7 @@ shown("jobs are told by class and domain, the audit page by page", {}, async ({ 
   await at(page, "#/audit");
   await page.getByRole("button", { name: "Show older ones" }).click();
   await until(async () => !(await page.getByRole("button", { name: "Show older ones" }).isVisible()), "no older ones");
-  assert.equal(await page.locator("tbody tr").count(), 50);
+  await until(async () => (await page.locator("tbody tr").count()) === 50, "all of them");
   await page.close_well();
 });
 
