@@ -180,7 +180,8 @@ static bool has_room(const struct lanes *lanes, const struct lane *lane, bool lo
 {
     unsigned total = lanes->options.lookahead_jobs;
     unsigned suspects = total / (low ? LOW_SUSPECT_SHARE : LANE_SUSPECT_SHARE);
-    unsigned most = total / LANE_SHARE / lanes->machines * (returned ? 2 : 1);
+    unsigned share = total / LANE_SHARE / lanes->machines;
+    unsigned most = (share > 0 ? share : 1) * (returned ? 2 : 1); /* 0 would never deliver */
 
     if ((low ? lane->low_waiting : lane->waiting) >= most || (low && lanes_low_room(lanes) == 0) ||
         !gap_has_room(lane))

@@ -926,6 +926,23 @@ static void test_windows_and_rate_are_the_machines_share(void **state)
     destroy(&f);
 }
 
+/* However small the look-ahead and large the fleet: what is only booked is never delivered. */
+static void test_a_lane_has_room_for_one_in_any_fleet(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f, 1, 8, 16, 16);
+    lanes_set_fleet(f.lanes, 40, 0);
+    struct lane *lane = healthy(&f, "a.example");
+    assert_true(has_room(&f, lane, false));
+    add(&f, lane);
+    assert_false(has_room(&f, lane, false));
+    assert_non_null(next(&f, 0));
+    assert_true(has_room(&f, lane, false));
+    destroy(&f);
+}
+
 /* Thirty hosts that were good fail at once: it is us, and nothing is held against them. */
 static void test_when_all_fail_we_suspect_ourselves(void **state)
 {
@@ -1109,6 +1126,7 @@ int main(void)
         cmocka_unit_test(test_an_open_circuit_lets_one_probe_pass),
         cmocka_unit_test(test_a_lost_token_leaves_the_probe_to_another),
         cmocka_unit_test(test_windows_and_rate_are_the_machines_share),
+        cmocka_unit_test(test_a_lane_has_room_for_one_in_any_fleet),
         cmocka_unit_test(test_when_all_fail_we_suspect_ourselves),
         cmocka_unit_test(test_a_silent_suspect_is_not_waited_for),
         cmocka_unit_test(test_unknown_hosts_have_room_while_they_may_answer),
