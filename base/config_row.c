@@ -360,6 +360,30 @@ static int64_t number_of(const struct config *config, const struct config_row *r
     return row->type == ROW_INT ? *(const int *)member : *(const int64_t *)member;
 }
 
+bool config_row_is_same(const struct config_row *row, const struct config *a,
+                        const struct config *b)
+{
+    const void *left = (const char *)a + row->offset;
+    const void *right = (const char *)b + row->offset;
+
+    switch (row->type) {
+    case ROW_TEXT:
+        return str_equal(str_of(*(char *const *)left), str_of(*(char *const *)right));
+    case ROW_INT:
+    case ROW_INT64:
+        return number_of(a, row) == number_of(b, row);
+    case ROW_TRUE:
+    case ROW_SWITCH:
+        return *(const bool *)left == *(const bool *)right;
+    case ROW_LEVEL:
+        return *(const enum log_level *)left == *(const enum log_level *)right;
+    case ROW_VERSION:
+        return strcmp(((const struct mastodon_version *)left)->text,
+                      ((const struct mastodon_version *)right)->text) == 0;
+    }
+    abort();
+}
+
 bool config_row_set(struct config *config, const struct config_row *row, struct str text)
 {
     void *member = (char *)config + row->offset;

@@ -35,6 +35,9 @@ const struct config_row *config_row_at(size_t i);
 /* False: `text` is nothing that this row accepts. */
 bool config_row_set(struct config *config, const struct config_row *row,
                     struct str text) FP_MUST_CHECK;
+/* Whether the row's value is the same in both; no text is the empty one. */
+bool config_row_is_same(const struct config_row *row, const struct config *a,
+                        const struct config *b);
 /* Whether a variable is read under this name, by itself or for a derived value. */
 bool config_is_known(const char *name);
 

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/config_row.h"
 #include "worker/reload.h"
 
 static char same_text[] = "same";
@@ -57,10 +58,58 @@ static void what_else_changed_is_named_without_its_value(void **state)
     buf_init(&restart, 1024);
     reload_merge(&config, &fresh, &restart);
     assert_string_equal(buf_cstr(&restart),
-                        "Sidekiq's version, Redis (Sidekiq), FEDPUSH_CA_FILE, FEDPUSH_WORKERS, "
-                        "ALLOW_ACCESS_TO_HIDDEN_SERVICE, FEDPUSH_LOOKAHEAD_BYTES");
+                        "Sidekiq's version, Redis (Sidekiq), ALLOW_ACCESS_TO_HIDDEN_SERVICE, "
+                        "FEDPUSH_WORKERS, FEDPUSH_LOOKAHEAD_BYTES, FEDPUSH_CA_FILE");
     assert_ptr_equal(config.redis_sidekiq_url, same_text);
     assert_int_equal(config.workers, 2);
+    buf_clear(&restart);
+}
+
+static void change(struct config *config, const struct config_row *row)
+{
+    void *member = (char *)config + row->offset;
+
+    switch (row->type) {
+    case ROW_TEXT:
+        *(char **)member = other_text;
+        break;
+    case ROW_INT:
+        ++*(int *)member;
+        break;
+    case ROW_INT64:
+        ++*(int64_t *)member;
+        break;
+    case ROW_TRUE:
+    case ROW_SWITCH:
+        *(bool *)member = !*(bool *)member;
+        break;
+    case ROW_LEVEL:
+        *(enum log_level *)member = LOG_LEVEL_DEBUG;
+        break;
+    case ROW_VERSION:
+        fail();
+    }
+}
+
+/* Nobody may wait for a change of any setting that has no effect. */
+static void each_variable_is_taken_over_or_named(void **state)
+{
+    const struct config_row *row;
+    struct buf restart;
+    (void)state;
+
+    buf_init(&restart, 1024);
+    for (size_t i = 0; (row = config_row_at(i)) != NULL; i++) {
+        struct config config = sample();
+        struct config fresh = sample();
+        if (row->derived)
+            continue;
+        change(&fresh, row);
+        buf_reset(&restart);
+        reload_merge(&config, &fresh, &restart);
+        assert_string_equal(buf_cstr(&restart), row->reloadable ? "" : row->name);
+        assert_int_equal(config_row_is_same(row, &config, &fresh), row->reloadable);
+    }
     buf_clear(&restart);
 }
 
@@ -94,6 +143,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_reloadable_values_are_taken_over),
         cmocka_unit_test(what_else_changed_is_named_without_its_value),
+        cmocka_unit_test(each_variable_is_taken_over_or_named),
         cmocka_unit_test(a_version_is_followed_with_the_sidekiq_that_comes_with_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
