@@ -468,10 +468,11 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
     loop_timer_set(web->retry, WEB_RETRY_MS);
 }
 
-/* A socket that nobody listens on is a former one's. */
+/* A socket that nobody listens on is a former one's. Somebody who doesn't accept must not hold us
+ * up: connecting never waits. */
 static void remove_stale(const struct listen_address *address)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd == -1)
         return;
