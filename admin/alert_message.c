@@ -62,7 +62,7 @@ static const struct alert_news *first_of(const struct alert_message *message)
     return first;
 }
 
-void alert_message_put_subject(struct buf *out, const struct alert_message *message)
+static void put_subject(struct buf *out, const struct alert_message *message)
 {
     buf_printf(out, "[fedpush %s] ", message->domain);
     if (message->count == 0) {
@@ -187,7 +187,7 @@ void alert_message_put_mail(struct buf *out, const struct alert_message *message
     buf_init(&text, ALERT_MESSAGE_MAX_BYTES);
     put_field(out, "From", mail->from);
     put_recipients(out, mail->recipients);
-    alert_message_put_subject(&text, message);
+    put_subject(&text, message);
     buf_put_str(out, STR("Subject: "));
     escape_put(out, buf_str(&text), ESCAPE_MAIL_HEADER, SUBJECT_COLUMNS);
     buf_put_str(out, STR("\r\nDate: "));
@@ -217,7 +217,7 @@ json_t *alert_message_json(const struct alert_message *message)
                                                 alert->since_s, "text", alert->text));
     }
     buf_init(&text, ALERT_MESSAGE_MAX_BYTES);
-    alert_message_put_subject(&text, message);
+    put_subject(&text, message);
     buf_put_str(&text, STR("\n\n"));
     alert_message_put_text(&text, message);
     json_t *body = json_pack("{s:s%, s:s, s:s, s:s, s:f, s:o}", "text", text.ptr, text.len,

@@ -23,8 +23,7 @@ struct alert_mail {
     uint64_t unique;       /* for the Message-ID */
 };
 
-/* One line. Appends, as all of these. */
-void alert_message_put_subject(struct buf *out, const struct alert_message *message);
+/* Appends, as all of these. */
 void alert_message_put_text(struct buf *out, const struct alert_message *message);
 /* Header and body with CRLF; the body is quoted-printable, so that no line is long and none is
  * anything but text. */

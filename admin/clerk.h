@@ -18,7 +18,6 @@ enum clerk_name {
     CLERK_DOOR,      /* passwords and Mastodon's login: nobody waits for a scan to get in */
     CLERKS,
 };
-extern const char *const clerk_names[CLERKS];
 
 /* The caller's memory, unmoved from clerk_submit until `done`. */
 struct errand {

@@ -184,14 +184,3 @@ struct events *events_create(struct event_base *base, struct gate *gate,
     buf_init(&events->text, TEXT_MAX_BYTES);
     return events;
 }
-
-void events_destroy(struct events *events)
-{
-    if (events == NULL)
-        return;
-    loop_timer_destroy(events->timer);
-    buf_clear(&events->text);
-    while (!LIST_EMPTY(&events->streams))
-        stream_free(LIST_FIRST(&events->streams));
-    free(events);
-}

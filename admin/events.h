@@ -1,7 +1,6 @@
 /*
  * The live updates of the page: server-sent events. All streams share one question every two
- * seconds; nobody asks while nobody listens. Each ten seconds a stream
- * passes the gate again.
+ * seconds; nobody asks while nobody listens. Each ten seconds a stream passes the gate again.
  */
 #ifndef FEDPUSH_ADMIN_EVENTS_H
 #define FEDPUSH_ADMIN_EVENTS_H
@@ -17,11 +16,9 @@ enum {
 };
 
 struct events;
-/* `clerks`: all of them; borrowed, as is the gate. */
+/* `clerks`: all of them; borrowed, as is the gate. Never NULL. It lives as long as the process. */
 struct events *events_create(struct event_base *base, struct gate *gate,
                              struct clerk *const *clerks);
-/* After the connections are closed, and the clerks have ended. NULL is fine. */
-void events_destroy(struct events *events);
 /* Turns the exchange into a stream once its caller is let in, or refuses him. False: there are
  * EVENTS_MAX already, or too much is being asked; the exchange is as it was. */
 bool events_add(struct events *events, struct web_exchange *exchange,

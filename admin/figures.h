@@ -35,8 +35,6 @@ enum { FIGURES_MAX_LIMIT = 1000 };
  * read at most each five seconds; followers are counted once an hour. */
 json_t *figures_domains(struct desk *desk, const struct figures_filter *filter, struct err *err);
 json_t *figures_domain(struct desk *desk, struct str host, struct err *err);
-/* Whether it is one of the states that an item may have. */
-bool figures_is_state(struct str state);
 
 /* Heard between two steps of a long look through Redis: `share` from 0 to 1. NULL is fine. */
 typedef void figures_progress_fn(void *arg, double share);

@@ -187,7 +187,7 @@ static bool contains(const char *host, struct str part)
     return part.len == 0 || memmem(host, strlen(host), part.ptr, part.len) != NULL;
 }
 
-bool figures_is_state(struct str state)
+static bool is_state(struct str state)
 {
     for (int i = 0; i < DOMAIN_STATES; i++) {
         if (str_equal(state, str_of(domain_state_names[i])))
@@ -233,7 +233,7 @@ static bool check_filter(const struct figures_filter *filter, const struct colum
     else if (filter->order.len > 0 && !str_equal(filter->order, STR("asc")) &&
              !str_equal(filter->order, STR("desc")))
         err_set(err, FP_INVALID, "order: asc or desc");
-    else if (filter->state.len > 0 && !figures_is_state(filter->state))
+    else if (filter->state.len > 0 && !is_state(filter->state))
         err_set(err, FP_INVALID,
                 "state: healthy, failing, open, paused, limited, unavailable or idle");
     else if (filter->limit < 1 || filter->limit > FIGURES_MAX_LIMIT || filter->offset < 0)

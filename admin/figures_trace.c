@@ -247,8 +247,8 @@ static void on_progress(void *arg, double share)
         t->progress(t->arg, share);
 }
 
-json_t *figures_trace_with(struct session *session, struct str activity,
-                           void (*progress)(void *arg, double share), void *arg, struct err *err)
+json_t *figures_trace(struct session *session, struct str activity,
+                      void (*progress)(void *arg, double share), void *arg, struct err *err)
 {
     struct trace t = {.session = session, .progress = progress, .arg = arg};
     struct trace_look look = {
@@ -264,9 +264,4 @@ json_t *figures_trace_with(struct session *session, struct str activity,
     trace_ids_clear(&t.ids);
     trace_rows_clear(&t.rows);
     return figures;
-}
-
-json_t *figures_trace(struct desk *desk, struct str activity, struct err *err)
-{
-    return figures_trace_with(&desk->session, activity, NULL, NULL, err);
 }

@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "admin/desk.h"
+#include "admin/session.h"
 
 /*
  * A new object {activity, inboxes: [{inbox, host, state, status, at, due_at, why, machine}], cut};
@@ -15,10 +15,7 @@
  * `activity`: see admin/trace_ids.h. progress gets 0 to 1, or is NULL. NULL with err filled:
  * FP_INVALID when it is no address, FP_UNAVAILABLE. PostgreSQL may be away.
  */
-json_t *figures_trace_with(struct session *session, struct str activity,
-                           void (*progress)(void *arg, double share), void *arg, struct err *err);
-
-/* The same for a clerk. */
-json_t *figures_trace(struct desk *desk, struct str activity, struct err *err);
+json_t *figures_trace(struct session *session, struct str activity,
+                      void (*progress)(void *arg, double share), void *arg, struct err *err);
 
 #endif

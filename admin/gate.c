@@ -19,12 +19,6 @@ void gate_init(struct gate *gate, const struct config *config)
     attempts_init(&gate->attempts, clock_mono_ms(&gate->clock));
 }
 
-void gate_clear(struct gate *gate)
-{
-    visit_rules_clear(&gate->rules);
-    oauth_clear(&gate->oauth);
-}
-
 bool gate_has_login(const struct gate *gate)
 {
     return gate->with_password || gate->with_oauth;

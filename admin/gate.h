@@ -58,7 +58,6 @@ struct entry {
 };
 
 void gate_init(struct gate *gate, const struct config *config);
-void gate_clear(struct gate *gate);
 bool gate_has_login(const struct gate *gate);
 const char *
 gate_ways_in(const struct gate *gate); /* "none", "password", "oauth", "password oauth" */

@@ -13,7 +13,8 @@ struct listing {
     bool is_found;
 };
 
-bool token_name_is_valid(struct str name)
+/* Letters, digits, '.', '-', '_', at most 64. */
+static bool is_name(struct str name)
 {
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
@@ -34,7 +35,7 @@ static bool parse(struct str text, struct token *token)
     bool good = object != NULL &&
                 json_unpack(object, "{s:s, s:s, s:I}", "name", &name, "right", &right, "created_at",
                             &created_s) == 0 &&
-                token_name_is_valid(str_of(name));
+                is_name(str_of(name));
 
     if (good) {
         *token = (struct token){.right = strcmp(right, "act") == 0 ? API_ACT : API_READ,
@@ -121,7 +122,7 @@ bool token_create(struct session *session, struct str name, enum api_right right
     struct token token = {.right = right, .created_s = clock_wall_us(&session->clock) / 1000000};
     char pass[PASS_TEXT_BYTES];
 
-    if (!token_name_is_valid(name)) {
+    if (!is_name(name)) {
         err_set(err, FP_INVALID,
                 "a token's name has 1 to 64 letters, digits, dots, dashes and underscores");
         return false;

@@ -23,8 +23,6 @@ struct token {
     int64_t created_s;
 };
 
-/* Letters, digits, '.', '-', '_', at most 64. */
-bool token_name_is_valid(struct str name);
 /* FP_INVALID: a wrong name, one that is taken, or too many. `text`: what its owner shows. */
 bool token_create(struct session *session, struct str name, enum api_right right,
                   char text[TOKEN_TEXT_BYTES], struct err *err) FP_MUST_CHECK;

@@ -101,7 +101,7 @@ static int show(struct session *session, const char *activity, bool as_json)
     struct err err;
 
     progress_begin(&progress);
-    json_t *figures = figures_trace_with(session, str_of(activity), progress_tell, &progress, &err);
+    json_t *figures = figures_trace(session, str_of(activity), progress_tell, &progress, &err);
     progress_end(&progress);
     if (figures == NULL)
         return session_fail(&err, err.code == FP_INVALID ? FP_EXIT_USAGE : FP_EXIT_UNAVAILABLE);

@@ -127,7 +127,9 @@ static void book(struct scheduler *s, struct claim *claim, struct lane *lane, in
     releases_want(s->releases, lane->host);
 }
 
-void admit_to_lane(struct scheduler *s, struct claim *claim)
+/* Puts a parsed claim with a URL into its lane, or back into Redis: when the lane is full, or the
+ * host's circuit open. */
+static void to_lane(struct scheduler *s, struct claim *claim)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
     struct lane *lane;
@@ -179,7 +181,7 @@ void admit_claim(struct scheduler *s, struct claim *claim)
     }
     if (!admit_understand(s, claim))
         return;
-    admit_to_lane(s, claim);
+    to_lane(s, claim);
     if (claim->state == CLAIM_LANE)
         admit_dispatch(s, claim->lane->worker);
 }

@@ -89,12 +89,6 @@ void circuit_probe(struct circuit *circuit)
     circuit->state = CIRCUIT_PROBING;
 }
 
-void circuit_unprobe(struct circuit *circuit)
-{
-    if (circuit->state == CIRCUIT_PROBING)
-        circuit->state = CIRCUIT_OPEN;
-}
-
 void circuit_adopt_open(struct circuit *circuit, int64_t opened_ms, int64_t probe_ms,
                         uint32_t backoff_ms)
 {

@@ -54,8 +54,6 @@ enum circuit_event circuit_answered(struct circuit *circuit);
 int64_t circuit_spaced_ms(const struct circuit *circuit);
 /* A probe starts: from now on its attempt decides. Only while a probe is due. */
 void circuit_probe(struct circuit *circuit);
-/* The probe was not made after all. */
-void circuit_unprobe(struct circuit *circuit);
 /* What another machine has found out replaces what this one believed. */
 void circuit_adopt_open(struct circuit *circuit, int64_t opened_ms, int64_t probe_ms,
                         uint32_t backoff_ms);

@@ -29,11 +29,6 @@ struct consumer *consumer_create(const struct clock *clock, struct redis *redis,
     return c;
 }
 
-void consumer_destroy(struct consumer *c)
-{
-    free(c);
-}
-
 static bool lists(const struct json *json, struct json_value array, struct str wanted)
 {
     struct buf text;

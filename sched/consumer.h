@@ -14,7 +14,6 @@ struct consumer;
 /* All borrowed; `queue` is the bare name, `setting` the variable that names it. */
 struct consumer *consumer_create(const struct clock *clock, struct redis *redis,
                                  const struct keys *keys, const char *queue, const char *setting);
-void consumer_destroy(struct consumer *consumer); /* after `redis` */
 /* True when `info` (the JSON of a Sidekiq process, as it registers itself) is of a process that
  * serves this queue and isn't fedpush. */
 bool consumer_serves(struct str info, struct str queue);

@@ -93,20 +93,6 @@ static void land(struct channel *channel, struct claim *claim)
     d->in_flight--;
 }
 
-void dispatch_destroy(struct dispatch *d)
-{
-    if (d == NULL)
-        return;
-    for (unsigned i = 0; i < SLOT_COUNT; i++)
-        ipc_destroy(d->channels[i].ipc);
-    loop_timer_destroy(d->ask);
-    table_destroy(d->by_id);
-    for (unsigned i = 0; i < KNOWN_BODIES; i++)
-        buf_clear(&d->bodies[i].body);
-    buf_clear(&d->scratch);
-    free(d);
-}
-
 static void lose_all(struct channel *channel)
 {
     struct claim *claim;

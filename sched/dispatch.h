@@ -39,8 +39,6 @@ struct dispatch_options {
 struct dispatch;
 /* `workers` 0…workers-1 take lanes; index CONTROL_QUARANTINE_INDEX takes suspicious jobs. */
 struct dispatch *dispatch_create(const struct dispatch_options *options);
-void dispatch_destroy(
-    struct dispatch *dispatch); /* claims in flight are the caller's: drop them before */
 /* A channel to a (new) worker; what the former one had in flight is reported as lost first. */
 void dispatch_connect(struct dispatch *dispatch, unsigned worker, int fd);
 bool dispatch_has_credit(const struct dispatch *dispatch, unsigned worker);

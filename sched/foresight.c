@@ -1,7 +1,5 @@
 #include "sched/foresight.h"
 
-#include <stdlib.h>
-
 enum { UNLIMITED_PER_TICK = 1000, SHARE = 4 };
 
 struct foresight {
@@ -22,15 +20,6 @@ struct foresight *foresight_create(const struct lanes *lanes, struct dispatch *d
     f->dispatch = dispatch;
     f->per_tick = dns_rate == 0 ? UNLIMITED_PER_TICK : (size_t)(dns_rate + SHARE - 1) / SHARE;
     return f;
-}
-
-void foresight_destroy(struct foresight *f)
-{
-    if (f == NULL)
-        return;
-    for (size_t i = 0; i < f->count; i++)
-        free(f->hosts[i]);
-    free(f);
 }
 
 void foresight_add(struct foresight *f, struct str host)

@@ -17,7 +17,6 @@ struct foresight;
  * used. */
 struct foresight *foresight_create(const struct lanes *lanes, struct dispatch *dispatch,
                                    int dns_rate);
-void foresight_destroy(struct foresight *foresight); /* NULL is fine */
 /* A normalized authority; those that come first are asked for first. Beyond the limit: ignored. */
 void foresight_add(struct foresight *foresight, struct str host);
 /* Each second. */

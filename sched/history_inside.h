@@ -47,7 +47,6 @@ struct history_error {
 
 struct history_row *history_row_create(int64_t from_s, struct str name);
 struct str history_row_key(const struct history_row *row);
-const char *history_row_name(const struct history_row *row);
 void history_sums_clear(struct history_sums *sums);
 void history_sums_add(struct history_sums *sums, const struct history_sums *more);
 void history_error_free(struct history_error *error);

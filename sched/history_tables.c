@@ -23,7 +23,7 @@ struct str history_row_key(const struct history_row *row)
     return (struct str){row->key, row->key_bytes};
 }
 
-const char *history_row_name(const struct history_row *row)
+static const char *name_of(const struct history_row *row)
 {
     return row->key + sizeof(row->from_s);
 }
@@ -62,7 +62,7 @@ static int by_key(const void *a, const void *b)
 {
     const struct history_row *left = *(struct history_row *const *)a;
     const struct history_row *right = *(struct history_row *const *)b;
-    int order = strcmp(history_row_name(left), history_row_name(right));
+    int order = strcmp(name_of(left), name_of(right));
 
     return order != 0 ? order : (left->from_s > right->from_s) - (left->from_s < right->from_s);
 }
@@ -78,7 +78,7 @@ static int by_error(const void *a, const void *b)
 
 static const char *name_of_row(const void *row)
 {
-    return history_row_name(row);
+    return name_of(row);
 }
 
 static const char *name_of_error(const void *error)
@@ -115,7 +115,7 @@ static void put_sums(struct buf *arrays, const void *row)
 {
     const struct history_row *r = row;
 
-    postgres_array_add(&arrays[0], str_of(history_row_name(r)));
+    postgres_array_add(&arrays[0], str_of(name_of(r)));
     batch_put_number(&arrays[1], (uint64_t)r->from_s);
     for (int i = 0; i < HEALTH_RESULTS; i++)
         batch_put_number(&arrays[2 + i], r->sums.results[i]);

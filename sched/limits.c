@@ -114,7 +114,8 @@ static void follow_pause(struct scheduler *s)
         admit_dispatch_all(s);
 }
 
-void limits_changed(void *scheduler)
+/* The policies' `changed`: all lanes follow. */
+static void on_changed(void *scheduler)
 {
     struct scheduler *s = scheduler;
     struct lane *lane;
@@ -149,7 +150,7 @@ void limits_start(struct scheduler *s)
                                              .keys = &s->keys,
                                              .postgres = s->postgres_fedpush,
                                              .proxy_names = str_of(s->process.config.proxy_names),
-                                             .changed = limits_changed,
+                                             .changed = on_changed,
                                              .arg = s};
 
     s->policies = policies_create(&options);

@@ -20,11 +20,6 @@ struct questions *questions_create(const struct questions_options *options)
     return questions;
 }
 
-void questions_destroy(struct questions *questions)
-{
-    free(questions);
-}
-
 /* A host's lanes: one for each port. */
 static bool is_of_host(struct str authority, struct str host)
 {

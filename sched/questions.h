@@ -35,7 +35,6 @@ struct questions_options {
 
 struct questions;
 struct questions *questions_create(const struct questions_options *options);
-void questions_destroy(struct questions *questions); /* after its redis; NULL is fine */
-void questions_tick(struct questions *questions);    /* each second */
+void questions_tick(struct questions *questions); /* each second */
 
 #endif

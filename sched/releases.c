@@ -34,19 +34,6 @@ struct releases *releases_create(const struct clock *clock, struct lanes *lanes,
     return releases;
 }
 
-void releases_destroy(struct releases *releases)
-{
-    size_t at = 0;
-    struct release *release;
-
-    if (releases == NULL)
-        return;
-    while ((release = table_next(releases->by_host, &at)) != NULL)
-        free(release);
-    table_destroy(releases->by_host);
-    free(releases);
-}
-
 void releases_want(struct releases *releases, struct str host)
 {
     struct release *release;
@@ -97,9 +84,4 @@ void releases_tick(struct releases *releases)
                           releases);
         }
     }
-}
-
-size_t releases_count(const struct releases *releases)
-{
-    return table_count(releases->by_host);
 }

@@ -14,10 +14,8 @@ struct releases;
 /* All are borrowed and must outlive it. */
 struct releases *releases_create(const struct clock *clock, struct lanes *lanes,
                                  struct fleet *fleet);
-void releases_destroy(struct releases *releases); /* after its fleet; NULL is fine */
 /* Something of this host may be booked. */
 void releases_want(struct releases *releases, struct str host);
 void releases_tick(struct releases *releases); /* each second */
-size_t releases_count(const struct releases *releases);
 
 #endif

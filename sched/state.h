@@ -169,6 +169,7 @@ void scheduler_on_redis_ready(void *arg);
 void scheduler_on_redis_lost(void *arg, const char *reason);
 void scheduler_on_side_ready(void *arg);
 void scheduler_on_side_lost(void *arg, const char *reason);
+void scheduler_on_share(void *arg);
 void scheduler_on_ended(void *arg, const struct claim *claim, int64_t back_ms);
 void scheduler_on_settled(void *arg);
 void scheduler_on_former_gone(void *arg, struct str identity);
@@ -180,9 +181,6 @@ void scheduler_on_stop(void *arg);
 bool admit_takes_jobs(const struct scheduler *s);
 /* admit.c: a new claim, or one that comes back, finds its place. */
 void admit_claim(struct scheduler *s, struct claim *claim);
-/* Puts a parsed claim with a URL into its lane, or back into Redis: when the lane is full, or the
- * host's circuit open. */
-void admit_to_lane(struct scheduler *s, struct claim *claim);
 /* One that comes back unattempted: to the head of its lane. */
 void admit_again(struct scheduler *s, struct claim *claim);
 /* Parses and judges without a lane: true when the claim is a delivery with url and tracker host,
@@ -211,8 +209,6 @@ void admit_wake(void *scheduler);
 void circuits_opened_elsewhere(void *scheduler, struct str host, int64_t opened_ms,
                                int64_t probe_ms, uint32_t backoff_ms);
 void circuits_closed_elsewhere(void *scheduler, struct str host);
-/* scheduler.c */
-void scheduler_on_share(void *arg);
 void circuits_happened(struct scheduler *s, struct lane *lane, enum circuit_event event);
 /* A probe is due and a job for it is at hand. */
 void circuits_ask_probe(struct scheduler *s, struct lane *lane, const struct claim *claim);
@@ -248,8 +244,6 @@ void conclude_lost(struct scheduler *s, unsigned worker, struct claim *claim);
 
 /* limits.c: what admins have ordered. */
 void limits_start(struct scheduler *s);
-/* policies' `changed`: all lanes follow. */
-void limits_changed(void *scheduler);
 /* True: this claim (CLAIM_NEW, with a URL) must not wait for its host now: it has been settled. */
 bool limits_settle(struct scheduler *s, struct claim *claim);
 /* A lane that was just made follows, too. */

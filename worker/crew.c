@@ -52,7 +52,7 @@ static bool any_process(const struct crew *crew, enum those those)
     return false;
 }
 
-size_t crew_find(const struct crew *crew, enum role role, unsigned index)
+static size_t find_child(const struct crew *crew, enum role role, unsigned index)
 {
     size_t i = 0;
     while (i < crew->child_count &&
@@ -63,7 +63,7 @@ size_t crew_find(const struct crew *crew, enum role role, unsigned index)
 
 static struct child *scheduler_of(struct crew *crew)
 {
-    return &crew->children[crew_find(crew, ROLE_SCHEDULER, 0)];
+    return &crew->children[find_child(crew, ROLE_SCHEDULER, 0)];
 }
 
 static void add_child(struct crew *crew, enum role role, unsigned index, bool wanted)
@@ -456,7 +456,7 @@ void crew_pong(struct crew *crew, size_t i, int64_t now_ms)
 
 bool crew_kill_worker(struct crew *crew, unsigned index, int64_t now_ms)
 {
-    size_t i = crew_find(crew, ROLE_WORKER, index);
+    size_t i = find_child(crew, ROLE_WORKER, index);
 
     if (i == crew->child_count)
         return false;
@@ -468,7 +468,7 @@ bool crew_kill_worker(struct crew *crew, unsigned index, int64_t now_ms)
 
 void crew_quarantine(struct crew *crew, bool wanted, int64_t now_ms)
 {
-    size_t i = crew_find(crew, ROLE_WORKER, CONTROL_QUARANTINE_INDEX);
+    size_t i = find_child(crew, ROLE_WORKER, CONTROL_QUARANTINE_INDEX);
     struct child *child = &crew->children[i];
 
     if (crew->state == CREW_STARTING || crew->state == CREW_RUNNING) {

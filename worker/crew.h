@@ -106,8 +106,6 @@ struct crew {
  * admin process. */
 void crew_init(struct crew *crew, unsigned worker_count, bool admin, int patience,
                const struct crew_actions *actions, void *arg);
-/* The child with that role and index, or child_count. */
-size_t crew_find(const struct crew *crew, enum role role, unsigned index);
 bool crew_child_lives(const struct child *child); /* SPAWNED, STARTING or READY */
 
 /* Does what is due. Called once to start, then whenever crew_next_ms has come; what follows calls

@@ -13,8 +13,6 @@
 
 enum { MAX_OF_FAMILY = 2 };
 
-const char *const delivery_state_names[] = {"resolving", "signing", "sending", "waiting", "done"};
-
 struct delivery {
     const struct delivery_context *context;
     enum delivery_state state;

@@ -28,7 +28,6 @@ enum delivery_state {
     DELIVERY_WAITING,
     DELIVERY_DONE
 };
-extern const char *const delivery_state_names[];
 
 struct delivery;
 
