@@ -7,7 +7,6 @@
 #include "admin/api_input.h"
 #include "admin/figures.h"
 #include "admin/figures_trace.h"
-#include "admin/figures_value.h"
 #include "admin/web_status.h"
 #include "base/hostname.h"
 
@@ -223,11 +222,9 @@ static int status_of(enum fp_err code, const struct route *route)
 
 static void put_problem(struct api_reply *reply, int status, const char *detail)
 {
-    reply->status = status;
-    reply->body =
-        json_pack("{s:s, s:s, s:i, s:o}", "type", "about:blank", "title", web_status_text(status),
-                  "status", status, "detail", figures_text(str_of(detail)));
-    reply->content_type = STR("application/problem+json");
+    *reply = (struct api_reply){.status = status,
+                                .body = web_problem_json(status, detail),
+                                .content_type = STR("application/problem+json")};
 }
 
 /* Identities keep their capitals; a host has none. */

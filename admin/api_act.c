@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "admin/api_input.h"
-#include "admin/figures_value.h"
 #include "admin/give.h"
+#include "admin/words.h"
 
 enum { SAID_BYTES = 256 * 1024, SHOWN_BYTES = 4000, LONGEST_S = 366 * 86400 };
 
@@ -34,17 +34,12 @@ static bool begin(struct act *act, struct desk *desk, const struct api_request *
 /* The answer, or NULL. */
 static json_t *end(struct act *act, bool good)
 {
+    struct str said = buf_str(&act->said);
     json_t *answer = NULL;
-    struct str said = str_trim(buf_str(&act->said));
 
-    if (good) {
-        said.len = said.len < SHOWN_BYTES ? said.len : SHOWN_BYTES;
-        struct buf lines;
-        buf_init(&lines, SHOWN_BYTES + 16);
-        buf_put_str(&lines, said);
-        answer = json_pack("{s:b, s:o}", "ok", 1, "text", json_string(buf_cstr(&lines)));
-        buf_clear(&lines);
-    }
+    said.len = said.len < SHOWN_BYTES ? said.len : SHOWN_BYTES;
+    if (good)
+        answer = json_pack("{s:b, s:o}", "ok", 1, "text", words_json_lines(said));
     json_decref(act->body);
     domain_hosts_clear(&act->hosts);
     buf_clear(&act->said);

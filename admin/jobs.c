@@ -18,18 +18,13 @@ struct options {
     bool json;
 };
 
-/* Lines of their own, each made harmless already. */
 static void print_people(const json_t *figures)
 {
     struct buf text;
 
     buf_init(&text, MAX_BYTES);
     jobs_view_put(&text, figures, SHOWN_HOSTS);
-    for (struct str rest = buf_str(&text); rest.len > 0;) {
-        size_t end = str_find(rest, '\n');
-        words_line(stdout, (struct str){rest.ptr, end});
-        rest = str_slice(rest, end + 1);
-    }
+    words_text(stdout, buf_str(&text));
     buf_clear(&text);
 }
 

@@ -159,8 +159,10 @@ bool metrics_page_add(struct metrics_page *page, struct web_exchange *exchange)
 {
     if (page->waiting_count == MAX_WAITING)
         return false;
-    if (page->waiting_count == 0)
+    if (page->waiting_count == 0) {
+        page->impatient = false; /* those before may all have been refused */
         loop_timer_set(page->timer, DOMAINS_WAIT_MS);
+    }
     page->waiting[page->waiting_count++] = exchange;
     advance(page);
     return true;

@@ -3,6 +3,8 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "admin/words.h"
+
 static const struct {
     int status;
     const char *text;
@@ -42,14 +44,20 @@ const char *web_status_text(int status)
     return "Status";
 }
 
+json_t *web_problem_json(int status, const char *detail)
+{
+    return json_pack("{s:s, s:s, s:i, s:o}", "type", "about:blank", "title",
+                     web_status_text(status), "status", status, "detail",
+                     words_json(str_of(detail)));
+}
+
 void web_problem_put(struct buf *out, int status, const char *detail)
 {
-    json_t *problem = json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title",
-                                web_status_text(status), "status", status, "detail", detail);
-    char *text = problem != NULL ? json_dumps(problem, JSON_COMPACT) : NULL;
+    json_t *problem = web_problem_json(status, detail);
+    char *text = json_dumps(problem, JSON_COMPACT);
 
     if (text == NULL)
-        abort(); /* details are ours, and UTF-8 */
+        abort(); /* out of memory */
     buf_put_str(out, str_of(text));
     free(text);
     json_decref(problem);

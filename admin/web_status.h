@@ -6,8 +6,13 @@
 
 #include "base/str.h"
 
+struct json_t; /* jansson's */
+
 const char *web_status_text(int status); /* "Not Found" */
-/* Appends {"type":"about:blank","title":..,"status":..,"detail":..}. */
+/* A new object {"type":"about:blank","title":..,"status":..,"detail":..}; `detail` is made harmless
+ * and may be anything. */
+struct json_t *web_problem_json(int status, const char *detail);
+/* Appends its text. */
 void web_problem_put(struct buf *out, int status, const char *detail);
 
 #endif

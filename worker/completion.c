@@ -81,14 +81,14 @@ static void put_summary(struct buf *out, const char *summary)
 
 /* --- the scripts --- */
 
-static void put_cases(struct buf *out, const char *format)
+static void put_cases(struct buf *out, const char *before, const char *behind)
 {
     for (int i = 0; i < COMMAND_COUNT; i++) {
         struct words words;
         take_words(&words, (enum command_name)i);
-        buf_printf(out, "    %s) %s", usage_of((enum command_name)i)->name, format);
+        buf_printf(out, "    %s) %s", usage_of((enum command_name)i)->name, before);
         put_words(out, &words);
-        buf_put_str(out, str_of(format[0] == 'w' ? "' ;;\n" : " ;;\n"));
+        buf_printf(out, "%s ;;\n", behind);
     }
 }
 
@@ -113,7 +113,7 @@ static void put_bash(struct buf *out)
     for (int i = 0; i < COMMAND_COUNT; i++)
         buf_printf(out, "%s ", usage_of((enum command_name)i)->name);
     buf_put_str(out, STR("--help --mastodon --version' ;;\n"));
-    put_cases(out, "words='");
+    put_cases(out, "words='", "'");
     buf_put_str(out, STR("  esac\n"
                          "  COMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n"
                          "}\n"
@@ -144,7 +144,7 @@ static void put_zsh(struct buf *out)
                     "    command) _describe command commands; return ;;\n"
                     "  esac\n"
                     "  case $words[1] in\n"));
-    put_cases(out, "compadd -- ");
+    put_cases(out, "compadd -- ", "");
     buf_put_str(out, STR("  esac\n"
                          "  _files\n"
                          "}\n"
