@@ -169,7 +169,8 @@ static void show_availability(struct show *s)
     struct redis *redis = session_redis(s->session, REDIS_ROLE_BASE, &err);
     if (redis != NULL && session_command(s->session, redis, 2, words, on_days, s, &err) &&
         s->failed_days > 0)
-        buf_printf(&text, "; it failed on %lld days (7: unavailable)", (long long)s->failed_days);
+        buf_printf(&text, "; it failed on %lld %s (7: unavailable)", (long long)s->failed_days,
+                   s->failed_days == 1 ? "day" : "days");
     line("Mastodon", buf_cstr(&text));
     buf_clear(&text);
     free(key);

@@ -182,7 +182,9 @@ static json_t *why_of(const struct trace *t, const struct trace_row *row)
     if (row->state == TRACE_WAITING && row->queue == NULL)
         put_part(&why, "held by a machine");
     if (row->error != NULL) {
-        if (row->failures > 0) {
+        if (row->failures == 1) {
+            put_part(&why, "failed once: ");
+        } else if (row->failures > 1) {
             put_part(&why, "failed ");
             buf_printf(&why, "%lld times: ", (long long)row->failures);
         } else {

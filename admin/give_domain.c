@@ -125,8 +125,9 @@ static bool release_jobs(struct give *give, struct domain_hosts *hosts, int64_t 
                 waiting_look_at(&waiting, WAITING_RETRY, &total, err);
 
     if (good)
-        buf_printf(give->said, "%lld jobs that were put off are due now\n",
-                   (long long)release.released);
+        buf_printf(give->said, "%lld %s due now\n", (long long)release.released,
+                   release.released == 1 ? "job that was put off is"
+                                         : "jobs that were put off are");
     waiting_clear(&waiting);
     return good;
 }

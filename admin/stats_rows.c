@@ -7,7 +7,7 @@
 #include "admin/words.h"
 #include "base/escape.h"
 
-enum { NAME_COLUMNS = 34, ERROR_COLUMNS = 60, MAX_COLUMNS = 4096 };
+enum { HOST_COLUMNS = 34, INBOX_COLUMNS = 100, ERROR_COLUMNS = 60, MAX_COLUMNS = 4096 };
 
 bool stats_sort_parse(struct str name, enum stats_sort *sort)
 {
@@ -131,20 +131,34 @@ static void put_age(struct buf *out, int64_t age_s, const char *none)
     buf_clear(&text);
 }
 
-static void put_title(struct buf *out, const struct stats_rows *rows)
+/* Inboxes of one host differ in how they end, so the longest one shown says how wide they are. */
+static size_t name_columns(const struct stats_rows *rows, size_t most)
 {
-    words_put_cell(out, rows->inboxes ? STR("INBOX") : STR("HOST"), NAME_COLUMNS);
+    size_t columns = HOST_COLUMNS;
+
+    for (size_t i = 0; rows->inboxes && i < rows->count && i < most; i++) {
+        size_t length = strlen(rows->list[i].name);
+        if (length > columns)
+            columns = length < INBOX_COLUMNS ? length : INBOX_COLUMNS;
+    }
+    return columns;
+}
+
+static void put_title(struct buf *out, const struct stats_rows *rows, size_t columns)
+{
+    words_put_cell(out, rows->inboxes ? STR("INBOX") : STR("HOST"), columns);
     buf_printf(out, " %9s %8s %8s %7s", "DELIVERED", "RETRIED", "REJECTED", "GAVE UP");
     if (rows->spans)
         buf_printf(out, " %7s %6s %6s %6s", "SUCCESS", "P50 MS", "P95 MS", "P99 MS");
     else
         buf_printf(out, " %6s", "MS");
-    buf_printf(out, " %4s %8s %8s  %s\n", "LAST", "SUCCESS", "FAILING", "ERROR");
+    buf_printf(out, " %6s %8s %8s  %s\n", "STATUS", "LAST OK", "FAILING", "ERROR");
 }
 
-static void put_row(struct buf *out, const struct stats_rows *rows, const struct stats_row *row)
+static void put_row(struct buf *out, const struct stats_rows *rows, const struct stats_row *row,
+                    size_t columns)
 {
-    words_put_cell(out, str_of(row->name), NAME_COLUMNS);
+    words_put_cell(out, str_of(row->name), columns);
     buf_printf(out, " %9" PRId64 " %8" PRId64 " %8" PRId64 " %7" PRId64, row->delivered,
                row->retried, row->rejected, row->exhausted);
     if (rows->spans && success(row) >= 0)
@@ -158,7 +172,7 @@ static void put_row(struct buf *out, const struct stats_rows *rows, const struct
     } else {
         put_number(out, (double)row->mean_ms, 6);
     }
-    put_number(out, (double)row->last_status, 4);
+    put_number(out, (double)row->last_status, 6);
     put_age(out, row->success_age_s, "never");
     put_age(out, row->failing_for_s, "-");
     if (row->consecutive_failures > 0 && row->last_error != NULL) {
@@ -170,9 +184,15 @@ static void put_row(struct buf *out, const struct stats_rows *rows, const struct
 
 void stats_rows_put_table(struct buf *out, const struct stats_rows *rows, size_t most)
 {
-    put_title(out, rows);
+    const size_t columns = name_columns(rows, most);
+
+    if (rows->count == 0) {
+        buf_put_str(out, STR("no delivery is known\n"));
+        return;
+    }
+    put_title(out, rows, columns);
     for (size_t i = 0; i < rows->count && i < most; i++)
-        put_row(out, rows, &rows->list[i]);
+        put_row(out, rows, &rows->list[i], columns);
     if (rows->count > most)
         buf_printf(out, "(%zu more)\n", rows->count - most);
 }

@@ -9,7 +9,8 @@
 
 static int usage(void)
 {
-    words_print(stderr, "fedpush: token: create NAME [--full], list, or revoke NAME");
+    words_print(stderr, "fedpush: token: create NAME [--full], list, or revoke NAME; see `fedpush "
+                        "token --help`");
     return FP_EXIT_USAGE;
 }
 
@@ -18,27 +19,37 @@ static int fail(const struct err *err)
     return session_fail(err, err->code == FP_INVALID ? FP_EXIT_FAILURE : FP_EXIT_UNAVAILABLE);
 }
 
-static int create(struct session *session, const char *name, bool full)
+static int create(struct session *session, const char *name, bool full, bool json)
 {
     char text[TOKEN_TEXT_BYTES];
     struct err err;
 
     if (!token_create(session, str_of(name), full ? API_ACT : API_READ, text, &err))
         return fail(&err);
-    words_print(stderr, "It is shown this once:");
+    if (json)
+        words_ask("{\"name\": \"%s\", \"right\": \"%s\", \"token\": \"", name,
+                  full ? "act" : "read");
+    else
+        words_print(stderr, "It is shown this once:");
     words_made(str_of(text)); /* leaves no copy */
-    puts("");
+    if (json)
+        words_print(stdout, "\"}");
+    else
+        puts("");
     sodium_memzero(text, sizeof(text));
     return FP_EXIT_OK;
 }
 
-static int revoke(struct session *session, const char *name)
+static int revoke(struct session *session, const char *name, bool json)
 {
     struct err err;
 
     if (!token_revoke(session, str_of(name), &err))
         return fail(&err);
-    words_print(stdout, "%s is revoked", name);
+    if (json)
+        words_print(stdout, "{\"name\": \"%s\", \"revoked\": true}", name);
+    else
+        words_print(stdout, "%s is revoked", name);
     return FP_EXIT_OK;
 }
 
@@ -66,6 +77,8 @@ static int list(struct session *session, bool json)
         return fail(&err);
     if (json) {
         words_print_json(tokens);
+    } else if (json_array_size(tokens) == 0) {
+        words_print(stdout, "there is no token: fedpush token create NAME");
     } else {
         words_print(stdout, "%-32s %-5s %s", "NAME", "RIGHT", "CREATED (UTC)");
         json_array_foreach(tokens, i, token)
@@ -79,16 +92,27 @@ static int list(struct session *session, bool json)
 
 static int run(struct session *session, int argc, char **argv)
 {
-    bool flag = argc > 0 && strncmp(argv[argc - 1], "--", 2) == 0;
-    const char *option = flag ? argv[argc - 1] : "";
-    int words = flag ? argc - 1 : argc;
+    const char *words[2] = {"", ""};
+    bool full = false;
+    bool json = false;
+    int count = 0;
 
-    if (words == 2 && strcmp(argv[0], "create") == 0 && (!flag || strcmp(option, "--full") == 0))
-        return create(session, argv[1], flag);
-    if (words == 1 && strcmp(argv[0], "list") == 0 && (!flag || strcmp(option, "--json") == 0))
-        return list(session, flag);
-    if (words == 2 && strcmp(argv[0], "revoke") == 0 && !flag)
-        return revoke(session, argv[1]);
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--full") == 0)
+            full = true;
+        else if (strcmp(argv[i], "--json") == 0)
+            json = true;
+        else if (argv[i][0] != '-' && count < 2)
+            words[count++] = argv[i];
+        else
+            return usage();
+    }
+    if (count == 2 && strcmp(words[0], "create") == 0)
+        return create(session, words[1], full, json);
+    if (count == 1 && strcmp(words[0], "list") == 0 && !full)
+        return list(session, json);
+    if (count == 2 && strcmp(words[0], "revoke") == 0 && !full)
+        return revoke(session, words[1], json);
     return usage();
 }
 

@@ -315,11 +315,29 @@ static int show_live(const struct config *config)
 
 /* --- without a terminal --- */
 
-static int show_once(const struct config *config)
+static void print_json(const struct top *top)
+{
+    json_t *root = json_pack("{s:O, s:O?, s:O?}", "overview", top->overview, "busiest",
+                             top->busiest, "worst", top->worst);
+
+    words_print_json(root);
+    json_decref(root);
+}
+
+static void print_screen(struct top *top)
+{
+    struct buf lines;
+
+    buf_init(&lines, SCREEN_BYTES);
+    put_screen(top, &lines);
+    write_all(buf_str(&lines));
+    buf_clear(&lines);
+}
+
+static int show_once(const struct config *config, bool as_json)
 {
     struct top top = {.view = {.columns = PAPER_COLUMNS, .rows = PAPER_ROWS}};
     struct desk desk;
-    struct buf lines;
     int code = FP_EXIT_OK;
 
     if (!desk_open(&desk, config, &top.problem)) {
@@ -335,10 +353,10 @@ static int show_once(const struct config *config)
         top.hosts_problem = top.hosts_errand.err;
         top.busiest = top.hosts_errand.busiest;
         top.worst = top.hosts_errand.worst;
-        buf_init(&lines, SCREEN_BYTES);
-        put_screen(&top, &lines);
-        write_all(buf_str(&lines));
-        buf_clear(&lines);
+        if (as_json)
+            print_json(&top);
+        else
+            print_screen(&top);
     }
     json_decref(top.overview);
     json_decref(top.busiest);
@@ -349,7 +367,8 @@ static int show_once(const struct config *config)
 
 int command_top(const struct config *config, int argc, char **argv)
 {
-    if (argc > 0)
-        return words_unknown("top", argv[0]);
-    return terminal_is_here() ? show_live(config) : show_once(config);
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--json") != 0)
+            return words_unknown("top", argv[i]);
+    return terminal_is_here() && argc == 0 ? show_live(config) : show_once(config, argc > 0);
 }

@@ -6,7 +6,7 @@
 #include "admin/progress.h"
 #include "admin/words.h"
 
-enum { STATE_COLUMNS = 10, INBOX_COLUMNS = 44, TIME_COLUMNS = 10 };
+enum { STATE_COLUMNS = 10, INBOX_COLUMNS = 44, MAX_INBOX_COLUMNS = 100, TIME_COLUMNS = 10 };
 
 static void put_time(struct buf *line, const json_t *at, double now_s, bool ahead)
 {
@@ -27,18 +27,18 @@ static struct str text_of(const json_t *row, const char *name)
     return str_of(json_string_value(json_object_get(row, name)));
 }
 
-static void print_row(const json_t *row, double now_s)
+static void print_row(const json_t *row, size_t columns, double now_s)
 {
     const json_t *status = json_object_get(row, "status");
     struct buf line;
 
     buf_init(&line, 8192);
     words_put_cell(&line, text_of(row, "state"), STATE_COLUMNS);
-    words_put_cell(&line, text_of(row, "inbox"), INBOX_COLUMNS);
+    words_put_cell(&line, text_of(row, "inbox"), columns);
     if (json_is_integer(status))
-        buf_printf(&line, " %4" JSON_INTEGER_FORMAT "  ", json_integer_value(status));
+        buf_printf(&line, " %6" JSON_INTEGER_FORMAT "  ", json_integer_value(status));
     else
-        buf_put_str(&line, STR("    -  "));
+        buf_put_str(&line, STR("      -  "));
     put_time(&line, json_object_get(row, "at"), now_s, false);
     put_time(&line, json_object_get(row, "due_at"), now_s, true);
     buf_put_str(&line, text_of(row, "why"));
@@ -75,22 +75,39 @@ static void print_counts(const json_t *rows)
     json_decref(counts);
 }
 
+/* As wide as the longest: inboxes of one host differ in how they end. */
+static size_t inbox_columns(const json_t *rows)
+{
+    size_t columns = INBOX_COLUMNS;
+    size_t index;
+    const json_t *row;
+
+    json_array_foreach(rows, index, row)
+    {
+        size_t length = text_of(row, "inbox").len;
+        if (length > columns)
+            columns = length < MAX_INBOX_COLUMNS ? length : MAX_INBOX_COLUMNS;
+    }
+    return columns;
+}
+
 static void print_people(const json_t *figures, double now_s)
 {
     const json_t *rows = json_object_get(figures, "inboxes");
+    const size_t columns = inbox_columns(rows);
     size_t index;
     const json_t *row;
 
     if (json_array_size(rows) == 0) {
         words_print(stdout,
                     "nobody knows of it: no job of it waits, and the machines' memory, which "
-                    "reaches back some 10,000s of deliveries, has none");
+                    "reaches back tens of thousands of deliveries, has none");
         return;
     }
     print_counts(rows);
-    words_print(stdout, "%-10s%-44s %4s  %-10s%-10s%s", "STATE", "INBOX", "LAST", "AGO", "DUE IN",
-                "WHY");
-    json_array_foreach(rows, index, row) print_row(row, now_s);
+    words_print(stdout, "%-10s%-*s %6s  %-10s%-10s%s", "STATE", (int)columns, "INBOX", "STATUS",
+                "AGO", "DUE IN", "WHY");
+    json_array_foreach(rows, index, row) print_row(row, columns, now_s);
     if (json_is_true(json_object_get(figures, "cut")))
         words_print(stdout, "at least: there was more than is looked at");
 }

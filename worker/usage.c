@@ -3,16 +3,15 @@
 #include "base/config.h"
 
 static const struct command_usage commands[COMMAND_COUNT] = {
-    [COMMAND_RUN] =
-        {"run", "", "deliver until told to stop",
-         "Starts the scheduler, the workers and the signer, and keeps them running.\n"
-         "Started as root it becomes the user FEDPUSH_USER, which is read from the\n"
-         "environment only; to stay root, set FEDPUSH_USER=root.\n"
-         "\n"
-         "  SIGTERM, SIGINT  finish what is on the wire, return the rest, end;\n"
-         "                   a second one ends at once\n"
-         "  SIGHUP           read the configuration again; FEDPUSH_CLAIM_RATE,\n"
-         "                   FEDPUSH_DRAIN_SECONDS and FEDPUSH_LOG_LEVEL take effect\n"},
+    [COMMAND_RUN] = {"run", "", "deliver until told to stop",
+                     "Starts the scheduler, the workers and the signer, and keeps them running.\n"
+                     "Started as root it becomes the user FEDPUSH_USER, which is read from the\n"
+                     "environment only; to stay root, set FEDPUSH_USER=root.\n"
+                     "\n"
+                     "  SIGTERM, SIGINT  finish what is on the wire, return the rest, end;\n"
+                     "                   a second one ends at once\n"
+                     "  SIGHUP           read the configuration again; what is reloadable below\n"
+                     "                   takes effect\n"},
     [COMMAND_CHECK] = {"check", "[--json]", "prove that `run` would work, and say what is missing",
                        "Looks at configuration, Redis, PostgreSQL, rights, keys and DNS.\n"
                        "No job is touched. Ends with 0 only if `run` would work.\n"
@@ -43,13 +42,15 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                        "  --limit N    the first N\n"
                        "  --csv        for a spreadsheet\n"
                        "  --json       for programs\n"},
-    [COMMAND_TOP] = {"top", "", "watch the deliveries, live in the terminal",
+    [COMMAND_TOP] = {"top", "[--json]", "watch the deliveries, live in the terminal",
                      "The fleet on top, below it the busiest and the worst hosts of the last 24\n"
                      "hours, new each two seconds. Without a terminal: one screen, once. NO_COLOR\n"
                      "is respected.\n"
                      "\n"
                      "  Keys: q quit, p hold, s the next order, Left and Right too, Up, Down,\n"
-                     "  PgUp, PgDn scroll, / only hosts with a text in their name (Esc: all)\n"},
+                     "  PgUp, PgDn scroll, / only hosts with a text in their name (Esc: all)\n"
+                     "\n"
+                     "  --json  for programs, once: overview, busiest, worst\n"},
     [COMMAND_PAUSE] = {"pause", "[--machine NAME] [--for TIME] [--json]", "stop all deliveries",
                        "Effective within two seconds: nothing is taken or sent any more, what is\n"
                        "in flight ends, what is held goes back to its queue after ten seconds.\n"
@@ -62,14 +63,15 @@ static const struct command_usage commands[COMMAND_COUNT] = {
     [COMMAND_RESUME] = {"resume", "[--machine NAME] [--json]", "take a pause back",
                         "  --machine NAME  that of one machine, as it was given to `pause`\n"
                         "  --json          for programs: ok, text, error\n"},
-    [COMMAND_DRAIN] = {"drain", "[--machine NAME] [--json]",
-                       "let a machine end what it does, and end",
-                       "As Stop in Sidekiq's Web UI: what is on the wire ends, the rest goes back\n"
-                       "to its queue, the processes end; systemd may start them again.\n"
-                       "\n"
-                       "  --machine NAME  another than this one: its host name, or an identity as\n"
-                       "                  `fedpush status` names them\n"
-                       "  --json          for programs: ok, text, error\n"},
+    [COMMAND_DRAIN] =
+        {"drain", "[--machine NAME] [--json]", "let a machine end what it does, and end",
+         "As Stop in Sidekiq's Web UI: what is on the wire ends, the rest goes back\n"
+         "to its queue, the processes end. `systemctl start fedpush` on that machine\n"
+         "starts them again.\n"
+         "\n"
+         "  --machine NAME  another than this one: its host name, or an identity as\n"
+         "                  `fedpush status` names them\n"
+         "  --json          for programs: ok, text, error\n"},
     [COMMAND_DOMAIN] =
         {"domain", "ACTION [DOMAIN] [OPTIONS]", "pause, limit or drop what goes to a domain",
          "Effective on all machines within two seconds. Orders stand in Redis, are kept\n"
@@ -168,10 +170,10 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "A program shows one as `Authorization: Bearer fp_…`. It is shown once, and\n"
          "known by its hash afterwards. Needs Redis only.\n"
          "\n"
-         "  create NAME [--full]\n"
+         "  create NAME [--full] [--json]\n"
          "      one that may read, or with --full do all that the page can\n"
          "  list [--json]\n"
-         "  revoke NAME\n"
+         "  revoke NAME [--json]\n"
          "      at once, on all machines\n"},
     [COMMAND_COMPLETION] = {"completion", "bash|zsh|fish", "print what completes a command line",
                             "Packages install it; by hand, for bash:\n"

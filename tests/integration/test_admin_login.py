@@ -148,6 +148,7 @@ def test_the_password_works_without_postgresql(machines, password):
 
 def test_tokens_read_or_act_and_are_revoked_at_once(pages, password, world):  # noqa: F811
     _, page = pages(**password)
+    assert "there is no token" in fedpush(world, "token", "list").stdout
     made = fedpush(world, "token", "create", "prometheus")
     text = made.stdout.strip()
     assert made.returncode == 0 and re.fullmatch(r"fp_[\w-]{43}", text)
@@ -174,6 +175,8 @@ def test_tokens_read_or_act_and_are_revoked_at_once(pages, password, world):  # 
     assert program.ask(TOKENS, Authorization=f"Bearer {full}").status == 403  # tokens make no tokens
     assert program.ask("/api/v1/logout", "POST", {}, Authorization=f"Bearer {full}", Origin=None).status == 403
     assert fedpush(world, "token", "revoke", "prometheus").returncode == 0
+    more = json.loads(fedpush(world, "token", "create", "--json", "backup").stdout)
+    assert re.fullmatch(r"fp_[\w-]{43}", more.pop("token")) and more == {"name": "backup", "right": "read"}
     assert program.ask("/api/v1/me", **bearer).json()["right"] is None
     assert program.ask("/api/v1/events", **bearer).status == 401
     assert page.ask(f"{TOKENS}/deploy", "DELETE").status == 200

@@ -1,6 +1,7 @@
 """`fedpush top`: live in a terminal, which it gives back as it was however it ends."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -164,5 +165,7 @@ def test_without_a_terminal_it_is_one_screen(machine, world):
         return "machine     " in done.stdout and "ok-1.fedi.test" in done.stdout
 
     wait_for(printed, 30, "the host is in the statistics")
+    told = json.loads(fedpush(world, "top", "--json").stdout)
+    assert told["overview"]["machines"] and told["busiest"]["items"][0]["delivered"] == 1 and told["worst"]["items"]
     done = fedpush(world, "top", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert done.returncode == 69 and done.stdout == "" and "Redis" in done.stderr
