@@ -155,8 +155,7 @@ static void look_at_handoff(struct alert_looks *looks, const json_t *handoff)
             return;
         look->grade = consumers > 0 ? ALERT_GOOD : ALERT_BAD;
         say(look,
-            "queue %s: no live Sidekiq process serves it, where fedpush passes jobs on to (%.0f "
-            "wait): start one with -q %s",
+            "queue %s: no live Sidekiq process serves it (%.0f jobs wait): start one with -q %s",
             subject_of(look), length, subject_of(look));
     }
 }

@@ -61,6 +61,14 @@ static void on_time(void *arg, const redisReply *reply)
             strtod(reply->element[0]->str, NULL) + strtod(reply->element[1]->str, NULL) / 1e6;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct survey_identity *one = a;
+    const struct survey_identity *other = b;
+
+    return strcmp(one->name, other->name);
+}
+
 static void on_identities(void *arg, const redisReply *reply)
 {
     struct taking *t = arg;
@@ -74,6 +82,8 @@ static void on_identities(void *arg, const redisReply *reply)
         identity->beat_age_s = s->redis_now_s - strtod(reply->element[i + 1]->str, NULL);
         s->identity_count++;
     }
+    /* Redis has them by their last beat: they would change places each time somebody looks. */
+    qsort(s->identities, s->identity_count, sizeof(s->identities[0]), by_name);
 }
 
 bool survey_is_alive(const struct survey_identity *identity)

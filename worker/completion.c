@@ -76,7 +76,8 @@ static void put_words(struct buf *out, const struct words *words)
 static void put_summary(struct buf *out, const char *summary)
 {
     for (const char *c = summary; *c != '\0'; c++)
-        buf_put_char(out, *c == '\'' || *c == '`' || *c == '\\' ? ' ' : *c);
+        if (*c != '\'' && *c != '`' && *c != '\\')
+            buf_put_char(out, *c);
 }
 
 /* --- the scripts --- */

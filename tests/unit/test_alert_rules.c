@@ -132,9 +132,8 @@ static void the_text_names_the_remedy(void **state)
             " \"queues\": [{\"name\": \"push\", \"length\": 1, \"oldest_age_s\": 400}]}");
     assert_non_null(strstr(looks.list[0].text, ": all is paused: fedpush resume"));
     look_at("{\"handoff\": [{\"queue\": \"default\", \"length\": 3, \"consumers\": 0}]}");
-    assert_string_equal(looks.list[0].text,
-                        "queue default: no live Sidekiq process serves it, where fedpush passes "
-                        "jobs on to (3 wait): start one with -q default");
+    assert_string_equal(looks.list[0].text, "queue default: no live Sidekiq process serves it (3 "
+                                            "jobs wait): start one with -q default");
 }
 
 #define ITEM(host, state, followers, since)                                                        \
