@@ -6,11 +6,13 @@
 
 #include "base/url.h"
 
+/* Where its inboxes are is the domain's own word: one that names another domain's host, or shares
+ * it, must not take that one along when it is paused or dropped. */
 static const char inbox_sql[] =
-    "SELECT DISTINCT lower(substring(url FROM '^https?://([^/?#]+)')) FROM ("
-    "SELECT inbox_url AS url FROM accounts WHERE domain = $1 UNION "
-    "SELECT shared_inbox_url FROM accounts WHERE domain = $1) AS inboxes WHERE url <> '' LIMIT "
-    "1000";
+    "SELECT host FROM (SELECT DISTINCT lower(substring(url FROM '^https?://([^/?#]+)')) AS host"
+    " FROM (SELECT inbox_url AS url FROM accounts WHERE domain = $1 UNION"
+    " SELECT shared_inbox_url FROM accounts WHERE domain = $1) AS inboxes WHERE url <> '') AS hosts"
+    " WHERE host = $1 OR NOT EXISTS (SELECT FROM accounts WHERE domain = host) LIMIT 1000";
 
 void domain_hosts_add(struct domain_hosts *hosts, struct str name)
 {

@@ -89,6 +89,10 @@ def test_subdomains_and_inbox_hosts_belong_to_a_domain(world, machine):
         "INSERT INTO accounts (id, username, domain, inbox_url, shared_inbox_url, created_at, updated_at)"
         " VALUES (50, 'carol', 'handle.example', %s, %s, now(), now())",
         world.fediverse.inbox("ok-5", "/users/carol/inbox"), world.fediverse.inbox("ok-6"))
+    world.query(  # who names the inbox of a domain that has accounts of its own doesn't speak for that domain
+        "INSERT INTO accounts (id, username, domain, inbox_url, shared_inbox_url, created_at, updated_at) VALUES"
+        " (51, 'mallory', 'handle.example', 'https://victim.example/inbox', 'https://victim.example/inbox', now(), now()),"
+        " (52, 'victor', 'victim.example', 'https://victim.example/inbox', '', now(), now())")
     said = told(world, "domain", "pause", "@carol@handle.example", "--for", "24h")
     assert {line.split()[1] for line in said.splitlines() if line.startswith("paused:")} == {
         "handle.example", "*.handle.example", "ok-5.fedi.test", "ok-6.fedi.test"}
