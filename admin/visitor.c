@@ -152,13 +152,17 @@ bool visitor_is_same_origin(const struct visit_rules *rules, const struct web_he
 
 /* ---- where from ---- */
 
+/* nginx that was told nothing else says nothing of whom it forwards, but speaks HTTP/1.0. */
 static bool is_forwarded(const struct web_head *head)
 {
     static const struct str prefix = {"X-Forwarded-", sizeof("X-Forwarded-") - 1};
 
+    if (head->old)
+        return true;
     for (size_t i = 0; i < head->field_count; i++) {
         struct str name = head->fields[i].name;
         if (str_equal_nocase(name, STR("Forwarded")) || str_equal_nocase(name, STR("X-Real-IP")) ||
+            str_equal_nocase(name, STR("Via")) ||
             (name.len >= prefix.len &&
              str_equal_nocase((struct str){name.ptr, prefix.len}, prefix)))
             return true;
@@ -192,6 +196,7 @@ static void follow_proxies(struct visitor *visitor, const struct visit_rules *ru
             memset(next.address, 0, sizeof(next.address));
             if (!network_parse_address(take_last(&list), &next.family, next.address))
                 return;
+            network_unmap(&next.family, next.address);
             *visitor = next;
             if (!is_trusted(rules, next.family, next.address))
                 return;

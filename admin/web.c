@@ -15,6 +15,7 @@
 #include "admin/web_status.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/network.h"
 #include "sig/date.h"
 
 enum { BACKLOG = 128, SOCKET_MODE = 0660 };
@@ -384,24 +385,25 @@ static void on_limit(void *arg)
 
 static void peer_of(struct web_peer *peer, const struct sockaddr *address)
 {
-    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-
     *peer = (struct web_peer){.family = address->sa_family};
     if (address->sa_family == AF_INET) {
         memcpy(peer->address, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
     } else if (address->sa_family == AF_INET6) {
         memcpy(peer->address, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
-        if (memcmp(peer->address, mapped, sizeof(mapped)) == 0) {
-            peer->family = AF_INET;
-            memmove(peer->address, peer->address + 12, 4);
-            memset(peer->address + 4, 0, 12);
-        }
+        network_unmap(&peer->family, peer->address);
     } else {
         peer->local = true;
     }
     peer->loopback = peer->local || (peer->family == AF_INET && peer->address[0] == 127) ||
                      (peer->family == AF_INET6 &&
                       memcmp(peer->address, &in6addr_loopback, sizeof(in6addr_loopback)) == 0);
+}
+
+/* A /64 is one visitor's: its addresses have no end. */
+static bool is_same_visitor(const struct web_peer *a, const struct web_peer *b)
+{
+    size_t len = a->family == AF_INET6 ? 8 : sizeof(a->address);
+    return a->family == b->family && memcmp(a->address, b->address, len) == 0;
 }
 
 static bool is_one_too_many(const struct web *web, const struct web_peer *peer)
@@ -416,9 +418,7 @@ static bool is_one_too_many(const struct web *web, const struct web_peer *peer)
         return false;
     LIST_FOREACH(c, &web->connections, link)
     {
-        if (c->peer.family == peer->family &&
-            memcmp(c->peer.address, peer->address, sizeof(peer->address)) == 0)
-            same++;
+        same += is_same_visitor(&c->peer, peer);
     }
     return same >= (peer->loopback ? WEB_MAX_PER_LOOPBACK : WEB_MAX_PER_ADDRESS);
 }
@@ -468,12 +468,16 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
     loop_timer_set(web->retry, WEB_RETRY_MS);
 }
 
-/* A socket that nobody listens on is a former one's. Somebody who doesn't accept must not hold us
- * up: connecting never waits. */
+/* A socket that nobody listens on is a former one's. Any other file is refused in the same way by
+ * connect, and isn't ours to remove. Somebody who doesn't accept must not hold us up: connecting
+ * never waits. */
 static void remove_stale(const struct listen_address *address)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct stat file;
 
+    if (lstat(address->path, &file) == -1 || !S_ISSOCK(file.st_mode))
+        return;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd == -1)
         return;
     if (connect(fd, (const struct sockaddr *)&address->address, address->len) == -1 &&

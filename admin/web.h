@@ -24,7 +24,7 @@
 
 enum {
     WEB_MAX_CONNECTIONS = 256,
-    WEB_MAX_PER_ADDRESS = 32,
+    WEB_MAX_PER_ADDRESS = 32,   /* of IPv6, a /64 */
     WEB_MAX_PER_LOOPBACK = 192, /* tunnels and proxies that are not named as such end there */
     WEB_REQUEST_MS = 10000,     /* from its first byte to its last */
     WEB_IDLE_MS = 60000,        /* between requests */

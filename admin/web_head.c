@@ -53,9 +53,9 @@ static int parse_request_line(struct web_head *head, struct str line)
     struct str version = str_slice(line, end + 1);
     if (!is_token(head->method) || head->target.len == 0 || !is_text(head->target))
         return 400;
-    if (str_equal(version, STR("HTTP/1.1")))
-        head->keep_alive = true;
-    else if (!str_equal(version, STR("HTTP/1.0")))
+    head->keep_alive = str_equal(version, STR("HTTP/1.1"));
+    head->old = str_equal(version, STR("HTTP/1.0"));
+    if (!head->keep_alive && !head->old)
         return str_starts_with(version, STR("HTTP/")) ? 505 : 400;
     return 0;
 }

@@ -21,6 +21,7 @@ struct web_head {
     struct str method; /* "GET" */
     struct str target; /* as it came, "/path?query" */
     bool keep_alive;
+    bool old;          /* HTTP/1.0: no browser speaks it, proxies do */
     size_t body_bytes; /* Content-Length */
     size_t field_count;
     struct web_field fields[WEB_MAX_FIELDS];

@@ -22,6 +22,17 @@ bool network_parse_address(struct str text, int *family, unsigned char bytes[16]
     return inet_pton(*family, copy, bytes) == 1;
 }
 
+void network_unmap(int *family, unsigned char bytes[16])
+{
+    static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+    if (*family != AF_INET6 || memcmp(bytes, mapped, sizeof(mapped)) != 0)
+        return;
+    *family = AF_INET;
+    memmove(bytes, bytes + 12, 4);
+    memset(bytes + 4, 0, 12);
+}
+
 /* The bits of a mask like 255.0.0.0; false when ones follow zeros. */
 static bool bits_of_mask(const unsigned char *mask, size_t len, unsigned *bits)
 {

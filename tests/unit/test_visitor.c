@@ -83,6 +83,7 @@ static void only_who_comes_straight_is_local(void **state)
         {"127.0.0.1", "forwarded: for=127.0.0.1\r\n", false},
         {"127.0.0.1", "X-Real-Ip: 127.0.0.1\r\n", false},
         {"unix", "X-Forwarded-For: 127.0.0.1\r\n", false},
+        {"127.0.0.1", "Via: 1.1 proxy\r\n", false},
         {"127.0.0.1", "X-Forwarder: me\r\n", true},
     };
     (void)state;
@@ -146,6 +147,8 @@ static void trusted_proxies_tell_who_came_to_them(void **state)
         {"10.1.1.1", "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-For: 192.0.2.7\r\n", "192.0.2.7"},
         {"10.1.1.1", "X-Forwarded-For: 192.0.2.9\r\nX-Forwarded-For: 10.3.3.3\r\n", "192.0.2.9"},
         {"10.1.1.1", "X-Forwarded-For: 2001:db8::7\r\n", "2001:db8::7"},
+        {"10.1.1.1", "X-Forwarded-For: ::ffff:192.0.2.7\r\n", "192.0.2.7"},
+        {"10.1.1.1", "X-Forwarded-For: 192.0.2.7, ::ffff:10.2.2.2\r\n", "192.0.2.7"},
         {"10.1.1.1", "X-Forwarded-For: nonsense\r\n", "10.1.1.1"},
         {"10.1.1.1", "X-Forwarded-For: 192.0.2.9, nonsense\r\n", "10.1.1.1"},
         {"10.1.1.1", "X-Forwarded-For:\r\n", "10.1.1.1"},

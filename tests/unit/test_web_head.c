@@ -46,6 +46,7 @@ static void who_wants_to_go_is_let_go(void **state)
     for (size_t i = 0; i < COUNT(texts); i++) {
         assert_int_equal(web_head_parse(&head, str_of(texts[i])), 0);
         assert_false(head.keep_alive);
+        assert_int_equal(head.old, i == 0);
     }
 }
 
