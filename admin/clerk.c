@@ -8,7 +8,7 @@
 
 enum { STACK_BYTES = 1024 * 1024 };
 
-static const char *const clerk_names[CLERKS] = {"state", "records", "errands", "door"};
+static const char *const clerk_names[CLERKS] = {"state", "records", "errands", "door", "mastodon"};
 
 STAILQ_HEAD(errands, errand);
 

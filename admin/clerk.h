@@ -15,7 +15,8 @@ enum clerk_name {
     CLERK_STATE = 0, /* Redis only: goes on while PostgreSQL is down */
     CLERK_RECORDS,   /* PostgreSQL */
     CLERK_ERRANDS,   /* what is slow: scans, other servers */
-    CLERK_DOOR,      /* passwords and Mastodon's login: nobody waits for a scan to get in */
+    CLERK_DOOR,      /* passwords: nobody waits for a scan, or for Mastodon, to get in */
+    CLERK_MASTODON,  /* its login: it may not answer */
     CLERKS,
 };
 

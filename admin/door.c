@@ -316,7 +316,7 @@ static const struct {
      {CLERK_DOOR, API_READ, .anonymous = true, .limited = true, .answer = answer_login}},
     {"GET",
      "/login/mastodon/callback",
-     {CLERK_DOOR, API_READ, .anonymous = true, .limited = true, .answer = answer_callback}},
+     {CLERK_MASTODON, API_READ, .anonymous = true, .limited = true, .answer = answer_callback}},
     {"POST", "/logout", {CLERK_STATE, API_READ, .answer = answer_logout}},
     {"GET", "/tokens", {CLERK_STATE, API_ACT, .answer = answer_tokens}},
     {"POST", "/tokens", {CLERK_STATE, API_ACT, .answer = answer_token_new}},

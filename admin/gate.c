@@ -171,6 +171,8 @@ static void enter_by_cookie(const struct gate *gate, struct desk *desk, const st
         return;
     }
     int64_t age_s = (clock_wall_us(&gate->clock) - entry->login.asked_us) / 1000000;
+    if (age_s < -LOGIN_ASK_S) /* by a clock that is ahead of ours: that may be hours ago */
+        age_s = LOGIN_UNASKED_S;
     if (entry->login.account != 0 && age_s >= LOGIN_ASK_S && !asked) {
         entry->verdict = GATE_ASK;
     } else if (entry->login.account != 0 && age_s >= LOGIN_UNASKED_S) {

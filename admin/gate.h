@@ -5,6 +5,8 @@
 #ifndef FEDPUSH_ADMIN_GATE_H
 #define FEDPUSH_ADMIN_GATE_H
 
+#include <sys/queue.h>
+
 #include "admin/api.h"
 #include "admin/attempts.h"
 #include "admin/logins.h"
@@ -20,8 +22,9 @@ struct gate {
     struct clock clock;
     bool with_password;
     bool with_oauth;
-    struct attempts attempts; /* the loop's */
-    int64_t away_until_ms;    /* the clerk's that asks */
+    struct attempts attempts;        /* the loop's */
+    LIST_HEAD(, question) questions; /* under way; the loop's */
+    int64_t away_until_ms;           /* the clerk's that asks */
 };
 
 enum caller_kind {

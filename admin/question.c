@@ -8,10 +8,14 @@
 #include "base/secret.h"
 
 enum { ANSWER_MAX_BYTES = 32 * 1024 * 1024, FIELDS_MAX_BYTES = 8192, ETAG_BYTES = 16 };
+/* Of one caller: who reads in a loop must not keep others waiting, least of all orders, which share
+ * a clerk with scans of seconds. */
+enum { MAX_AT_ONCE = 16, MAX_SCANS_AT_ONCE = 4 };
 
 /* Copies of what was asked, and the answer as it is sent. */
 struct question {
     struct entrance entrance; /* first; its errand is the answer's, too */
+    LIST_ENTRY(question) link;
     struct web_exchange *exchange;
     struct route route;
     char *method, *path, *query, *body, *login_cookie, *content_type;
@@ -21,6 +25,7 @@ struct question {
 
 static void question_free(struct question *question)
 {
+    LIST_REMOVE(question, link);
     free(question->method);
     free(question->path);
     free(question->query);
@@ -157,11 +162,64 @@ static bool may_try(struct gate *gate, struct web_exchange *exchange, const stru
     return false;
 }
 
+static bool is_same_caller(const struct caller *a, const struct caller *b)
+{
+    if (a->kind != b->kind)
+        return false;
+    if (a->kind != CALLER_NOBODY)
+        return memcmp(a->hash, b->hash, sizeof(a->hash)) == 0;
+    return a->family == b->family && memcmp(a->address, b->address, sizeof(a->address)) == 0;
+}
+
+static bool is_scan(const struct route *route)
+{
+    return route->clerk == CLERK_ERRANDS && route->right == API_READ;
+}
+
+static bool asks_too_much(const struct gate *gate, const struct caller *caller,
+                          const struct route *route)
+{
+    const struct question *question;
+    size_t all = 0;
+    size_t scans = 0;
+
+    LIST_FOREACH(question, &gate->questions, link)
+    {
+        if (!is_same_caller(&question->entrance.caller, caller))
+            continue;
+        all++;
+        scans += is_scan(&question->route);
+    }
+    return all >= MAX_AT_ONCE || (is_scan(route) && scans >= MAX_SCANS_AT_ONCE);
+}
+
+/* False: it is answered. `sent`: this browser was sent to Mastodon to sign in. */
+static bool may_ask(struct gate *gate, struct web_exchange *exchange, const struct caller *caller,
+                    const struct route *route, bool sent)
+{
+    if (asks_too_much(gate, caller, route)) {
+        question_too_busy(exchange);
+        return false;
+    }
+    if (!route->limited)
+        return true;
+    /* The gate has not looked where this comes from, as no browser adds a token by itself. */
+    if (caller->kind == CALLER_BEARER) {
+        web_problem(exchange, 403, "who has a token need not sign in", STR_NULL);
+        return false;
+    }
+    /* Who comes back from Mastodon without having been sent there is no attempt: any site can make
+     * a browser do that, and would use up its owner's. */
+    return (!caller->changes && !sent) || may_try(gate, exchange, caller);
+}
+
 void question_put(struct gate *gate, struct clerk *const *clerks, struct web_exchange *exchange,
                   const struct web_request *request, struct str path, const struct caller *caller,
                   const struct route *route)
 {
-    if (route->limited && !may_try(gate, exchange, caller))
+    struct str login_cookie = gate_cookie(request->head, "-login");
+
+    if (!may_ask(gate, exchange, caller, route, login_cookie.len > 0))
         return;
     struct question *question = mem_alloc(sizeof(*question));
     *question = (struct question){.entrance = {.gate = gate,
@@ -176,9 +234,10 @@ void question_put(struct gate *gate, struct clerk *const *clerks, struct web_exc
                                   .path = str_dup(path),
                                   .query = str_dup(request->query),
                                   .body = str_dup(request->body),
-                                  .login_cookie = str_dup(gate_cookie(request->head, "-login")),
+                                  .login_cookie = str_dup(login_cookie),
                                   .content_type =
                                       str_dup(web_head_field(request->head, STR("Content-Type")))};
+    LIST_INSERT_HEAD(&gate->questions, question, link);
     buf_init(&question->answer.text, ANSWER_MAX_BYTES);
     buf_init(&question->answer.fields, FIELDS_MAX_BYTES);
     if (entrance_start(&question->entrance))

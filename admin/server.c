@@ -16,8 +16,12 @@
 #include "base/log.h"
 #include "base/role.h"
 
-/* Each verification of a password takes a tenth of a second and 64 MiB. */
-enum { MAX_QUEUED = 64, MAX_AT_DOOR = 8, READY_MS = 1000 /* an answer is good for so long */ };
+/* Each verification of a password takes a tenth of a second and 64 MiB, each login with Mastodon up
+ * to half a minute. */
+enum { MAX_QUEUED = 64, MAX_AT_DOOR = 8 };
+/* Anybody may ask whether it is ready: an answer is good for READY_MS, and while Redis is slow only
+ * so many wait for one. */
+enum { READY_MS = 1000, MAX_LOOKING = 16 };
 
 struct server {
     struct role_process process;
@@ -29,6 +33,7 @@ struct server {
     struct gate gate;
     const char *problem; /* of health_problem, at looked_ms; 0: not yet asked */
     int64_t looked_ms;
+    unsigned looking; /* of health_problem, under way */
 };
 
 /* ---- health ---- */
@@ -66,6 +71,7 @@ static void on_ready(struct errand *errand)
     struct ready *ready = (struct ready *)errand;
     struct server *s = ready->server;
 
+    s->looking--;
     s->problem = ready->problem;
     s->looked_ms = clock_mono_ms(&s->process.clock);
     reply_ready(ready->exchange, ready->problem);
@@ -78,11 +84,17 @@ static void readyz(struct server *s, struct web_exchange *exchange)
         reply_ready(exchange, s->problem);
         return;
     }
+    if (s->looking == MAX_LOOKING) {
+        question_too_busy(exchange);
+        return;
+    }
     struct ready *ready = mem_alloc(sizeof(*ready));
     *ready = (struct ready){
         .errand = {.run = ask_ready, .done = on_ready}, .server = s, .exchange = exchange};
-    if (clerk_submit(s->clerks[CLERK_STATE], &ready->errand))
+    if (clerk_submit(s->clerks[CLERK_STATE], &ready->errand)) {
+        s->looking++;
         return;
+    }
     free(ready);
     question_too_busy(exchange);
 }
@@ -243,7 +255,7 @@ static bool start_clerks(struct server *s, struct err *err)
 {
     for (int name = 0; name < CLERKS; name++) {
         s->clerks[name] = clerk_create(s->process.base, &s->process.config, (enum clerk_name)name,
-                                       name == CLERK_DOOR ? MAX_AT_DOOR : MAX_QUEUED, err);
+                                       name >= CLERK_DOOR ? MAX_AT_DOOR : MAX_QUEUED, err);
         if (s->clerks[name] == NULL)
             return false;
     }

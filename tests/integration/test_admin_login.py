@@ -1,5 +1,6 @@
 """Who gets into the page, and who doesn't."""
 
+import concurrent.futures
 import json
 import os
 import re
@@ -187,6 +188,27 @@ def test_tokens_read_or_act_and_are_revoked_at_once(pages, password, world):  # 
 # ---- with Mastodon ----
 
 
+def send_each(page, count, path, token):
+    """The statuses of requests that are sent at the same time."""
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        asked = [pool.submit(page.ask, path, Authorization=f"Bearer {token}") for _ in range(count)]
+        return sorted(one.result().status for one in asked)
+
+
+def test_a_token_asks_for_little_at_once_and_does_not_sign_in(pages, password, world):  # noqa: F811
+    _, page = pages(**password)
+    assert page.login().status == 200
+    token = page.ask(TOKENS, "POST", {"name": "reader"}).json()["token"]
+    world.redis_client.client_pause(2000)
+    assert send_each(page, 7, "/api/v1/jobs", token) == [200] * 4 + [503] * 3
+    world.redis_client.client_pause(2000)
+    assert send_each(page, 20, "/api/v1/machines", token) == [200] * 16 + [503] * 4
+    # A name that was rebound to this machine: a token of no use would have the gate look away.
+    stranger = Page(page.port, host="evil.example")
+    assert stranger.login(Authorization="Bearer fp_x").status == 403
+    assert stranger.login().status == 421
+
+
 @pytest.fixture
 def mastodon(pages, world):  # noqa: F811
     """A machine whose page is at https://fedpush.test, and its Mastodon."""
@@ -227,7 +249,7 @@ def test_admins_sign_in_with_their_account(mastodon, world):
     wait_for(lambda: page.ask(TOKENS).status == 200, 30, "PostgreSQL is asked again")
     world.query("UPDATE users SET role_id = 4")
     assert page.ask(TOKENS).status == 200
-    rewrite(world, asked_us=lambda us: us - 61 * 1000000)
+    rewrite(world, asked_us=lambda us: us + 3600 * 1000000)  # by a machine whose clock is ahead
     assert page.ask(TOKENS).status == 401 and not sessions(world)
     assert "signed out: Mastodon says" in machine.log()
     assert "s3cret" not in machine.log() and "c0de" not in machine.log()
@@ -252,6 +274,8 @@ def test_nobody_else_signs_in_with_theirs(mastodon, world):
     assert come_back(page, {"error": "access_denied", "state": told["state"]}).fields["Location"].endswith("?login=denied")
     page.keep(answer)
     assert come_back(page, told).fields["Location"] == "https://fedpush.test/"
+    # Any site can make a browser come back so, which takes no attempts from it.
+    assert all(come_back(stranger, told).status == 302 for _ in range(40))
     server.stop()
     assert sign_in_fails(page, server) and "Mastodon's login: no good answer" in machine.log()
 
@@ -264,7 +288,8 @@ def sign_in_fails(page, server):
 
 
 class Nginx(Server):
-    """In front of a page, under /fed: as it comes, and with the prefix taken off under /cut."""
+    """In front of a page, under /fed: as it comes, and with the prefix taken off under /cut; under /bare with
+    nothing said of who asks."""
 
     def __init__(self, folder, page_port):
         super().__init__(folder)
@@ -282,6 +307,7 @@ http {{
         listen 127.0.0.1:{self.port};
         location /fed {{ proxy_pass http://127.0.0.1:{page_port}; {forward} }}
         location /cut/ {{ proxy_pass http://127.0.0.1:{page_port}/; {forward} }}
+        location /bare/ {{ proxy_pass http://127.0.0.1:{page_port}/; }}
     }}
 }}
 """)
@@ -331,6 +357,7 @@ def test_no_proxy_makes_a_stranger_local(pages, tmp_path):  # noqa: F811
         page = Page(nginx.port, host="fedpush.test", base="/fed")
         assert page.ask("/api/v1/me").status == 403
         assert page.ask("/api/v1/me", X_Forwarded_For="127.0.0.1").status == 403
+        assert Page(nginx.port, base="/bare").ask("/api/v1/overview").status == 403
         assert page.ask("/healthz").status == 200
         assert direct.ask("/api/v1/me").status == 200
     finally:
