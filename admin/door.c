@@ -276,7 +276,8 @@ static void answer_token_new(struct desk *desk, const struct asked *asked, struc
         return;
     if (!parse_wish(asked->request.body, &object, &name, &full)) {
         answer_problem(answer, 422, "send {\"name\": \"…\", \"full\": true or false}");
-    } else if (!token_create(&desk->session, name, full ? API_ACT : API_READ, text, &err)) {
+    } else if (!token_create(&desk->session, name, full ? API_ACT : API_READ,
+                             asked->entry->login.account, text, &err)) {
         answer_error(answer, &err);
     } else {
         log_event(LOG_LEVEL_INFO, "token made", LOG_STR("name", name),

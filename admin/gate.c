@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "admin/permission.h"
-#include "admin/tokens.h"
 #include "base/log.h"
 
 void gate_init(struct gate *gate, const struct config *config)
@@ -137,20 +136,39 @@ static void let_in(struct entry *entry, enum api_right right, const char *who)
 
 static const char redis_away[] = "Redis does not answer: try again in some seconds";
 
-static void enter_by_token(struct desk *desk, const struct caller *caller, struct entry *entry)
+/* Whom Mastodon has let in it must let in again each minute. False: the verdict is there. */
+static bool still_may(const struct gate *gate, int64_t account, int64_t asked_us, bool asked,
+                      struct entry *entry)
 {
+    int64_t age_s = (clock_wall_us(&gate->clock) - asked_us) / 1000000;
+
+    if (age_s < -LOGIN_ASK_S) /* by a clock that is ahead of ours: that may be hours ago */
+        age_s = LOGIN_UNASKED_S;
+    if (account == 0 || age_s < LOGIN_ASK_S)
+        return true;
+    if (!asked)
+        entry->verdict = GATE_ASK;
+    else if (age_s >= LOGIN_UNASKED_S)
+        shut_out(entry, 503,
+                 "PostgreSQL can't be asked whether you still may: sign in by password");
+    return asked && age_s < LOGIN_UNASKED_S;
+}
+
+static void enter_by_token(const struct gate *gate, struct desk *desk, const struct caller *caller,
+                           bool asked, struct entry *entry)
+{
+    const struct token *token = &entry->token;
     char who[LOGIN_WHO_BYTES];
-    struct token token;
     struct err err;
     bool found;
 
-    if (!token_find(&desk->session, str_of(caller->hash), &token, &found, &err)) {
+    if (!token_find(&desk->session, str_of(caller->hash), &entry->token, &found, &err)) {
         shut_out(entry, 503, redis_away);
     } else if (!found) {
         shut_out(entry, 401, "there is no such token: make one by `fedpush token create NAME`");
-    } else {
-        snprintf(who, sizeof(who), "token %s", token.name);
-        let_in(entry, token.right, who);
+    } else if (still_may(gate, token->account, token->asked_us, asked, entry)) {
+        snprintf(who, sizeof(who), "token %s", token->name);
+        let_in(entry, token->right, who);
     }
 }
 
@@ -170,15 +188,9 @@ static void enter_by_cookie(const struct gate *gate, struct desk *desk, const st
         shut_out(entry, 401, "sign in: the session has ended");
         return;
     }
-    int64_t age_s = (clock_wall_us(&gate->clock) - entry->login.asked_us) / 1000000;
-    if (age_s < -LOGIN_ASK_S) /* by a clock that is ahead of ours: that may be hours ago */
-        age_s = LOGIN_UNASKED_S;
-    if (entry->login.account != 0 && age_s >= LOGIN_ASK_S && !asked) {
-        entry->verdict = GATE_ASK;
-    } else if (entry->login.account != 0 && age_s >= LOGIN_UNASKED_S) {
-        shut_out(entry, 503,
-                 "PostgreSQL can't be asked whether you still may: sign in by password");
-    } else if (caller->changes && !pass_equal(str_of(caller->csrf), str_of(entry->login.csrf))) {
+    if (!still_may(gate, entry->login.account, entry->login.asked_us, asked, entry))
+        return;
+    if (caller->changes && !pass_equal(str_of(caller->csrf), str_of(entry->login.csrf))) {
         shut_out(entry, 403, "the request lacks X-Fedpush-CSRF: load the page again");
     } else {
         let_in(entry, API_ACT, entry->login.who);
@@ -191,7 +203,7 @@ void gate_enter(const struct gate *gate, struct desk *desk, const struct caller 
 {
     *entry = (struct entry){0};
     if (caller->kind == CALLER_BEARER)
-        enter_by_token(desk, caller, entry);
+        enter_by_token(gate, desk, caller, asked, entry);
     else if (!gate_has_login(gate))
         let_in(entry, API_READ, "this machine");
     else if (caller->kind == CALLER_COOKIE)
@@ -206,27 +218,46 @@ void gate_enter(const struct gate *gate, struct desk *desk, const struct caller 
                        "`fedpush password`, and set FEDPUSH_ADMIN_PASSWORD_HASH");
 }
 
+/* Writes down what Mastodon has said. */
+static void note_asked(struct desk *desk, const struct caller *caller, const struct entry *entry,
+                       bool held)
+{
+    bool token = caller->kind == CALLER_BEARER;
+    struct str hash = str_of(caller->hash);
+    struct err err;
+    bool good;
+
+    if (!held)
+        log_event(LOG_LEVEL_WARN,
+                  token ? "token revoked: Mastodon says that who made it may no more"
+                        : "signed out: Mastodon says that they may no more",
+                  LOG_TEXT("who", token ? entry->token.name : entry->login.who));
+    if (token)
+        good = held ? token_asked(&desk->session, hash, &entry->token, &err)
+                    : token_end(&desk->session, hash, &err);
+    else
+        good = held ? login_asked(desk, hash, &entry->login, &err) : login_end(desk, hash, &err);
+    if (!good)
+        log_event(LOG_LEVEL_WARN, token ? "a token is not written" : "a session is not written",
+                  LOG_TEXT("reason", err.message));
+}
+
 void gate_ask(struct gate *gate, struct desk *desk, const struct caller *caller,
               const struct entry *entry)
 {
-    struct str hash = str_of(caller->hash);
+    int64_t account = caller->kind == CALLER_BEARER ? entry->token.account : entry->login.account;
     struct err err;
     bool held;
 
     if (clock_mono_ms(&gate->clock) < gate->away_until_ms)
         return;
-    if (!permission_ask(desk, entry->login.account, &held, &err)) {
-        gate->away_until_ms = clock_mono_ms(&gate->clock) + GATE_AWAY_MS;
-        log_event(LOG_LEVEL_WARN,
-                  "whether who is signed in with Mastodon still may is not known; their last "
-                  "answer counts for ten minutes",
-                  LOG_TEXT("reason", err.message));
+    if (permission_ask(desk, account, &held, &err)) {
+        note_asked(desk, caller, entry, held);
         return;
     }
-    if (!held)
-        log_event(LOG_LEVEL_WARN, "signed out: Mastodon says that they may no more",
-                  LOG_TEXT("who", entry->login.who));
-    bool good = held ? login_asked(desk, hash, &entry->login, &err) : login_end(desk, hash, &err);
-    if (!good)
-        log_event(LOG_LEVEL_WARN, "a session is not written", LOG_TEXT("reason", err.message));
+    gate->away_until_ms = clock_mono_ms(&gate->clock) + GATE_AWAY_MS;
+    log_event(LOG_LEVEL_WARN,
+              "whether who is signed in with Mastodon still may is not known; their last "
+              "answer counts for ten minutes",
+              LOG_TEXT("reason", err.message));
 }

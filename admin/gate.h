@@ -11,6 +11,7 @@
 #include "admin/attempts.h"
 #include "admin/logins.h"
 #include "admin/oauth.h"
+#include "admin/tokens.h"
 #include "admin/visitor.h"
 
 enum { GATE_AWAY_MS = 10000 /* after PostgreSQL didn't answer it isn't asked */ };
@@ -58,6 +59,7 @@ struct entry {
     char who[LOGIN_WHO_BYTES];
     char csrf[PASS_TEXT_BYTES]; /* a session's; else "" */
     struct login login;         /* a session's */
+    struct token token;         /* of CALLER_BEARER */
 };
 
 void gate_init(struct gate *gate, const struct config *config);
@@ -73,8 +75,9 @@ const char *gate_look(const struct gate *gate, const struct web_request *request
  */
 void gate_enter(const struct gate *gate, struct desk *desk, const struct caller *caller,
                 enum api_right wanted, bool asked, bool touch, struct entry *entry);
-/* In the thread of the clerk of records: asks Mastodon's database about entry->login, and ends the
- * session if it may no more. When the database is away the last answer stands for a while. */
+/* In the thread of the clerk of records: asks Mastodon's database about who signed in, or made the
+ * token, and ends session or token if they may no more. When the database is away the last answer
+ * stands for a while. */
 void gate_ask(struct gate *gate, struct desk *desk, const struct caller *caller,
               const struct entry *entry);
 

@@ -24,7 +24,7 @@ static int create(struct session *session, const char *name, bool full, bool jso
     char text[TOKEN_TEXT_BYTES];
     struct err err;
 
-    if (!token_create(session, str_of(name), full ? API_ACT : API_READ, text, &err))
+    if (!token_create(session, str_of(name), full ? API_ACT : API_READ, 0, text, &err))
         return fail(&err);
     if (json)
         words_ask("{\"name\": \"%s\", \"right\": \"%s\", \"token\": \"", name,

@@ -32,14 +32,19 @@ static bool parse(struct str text, struct token *token)
     const char *name = NULL;
     const char *right = NULL;
     json_int_t created_s = 0;
-    bool good = object != NULL &&
-                json_unpack(object, "{s:s, s:s, s:I}", "name", &name, "right", &right, "created_at",
-                            &created_s) == 0 &&
-                is_name(str_of(name));
+    json_int_t account = 0;
+    json_int_t asked_us = 0;
+    bool good =
+        object != NULL &&
+        json_unpack(object, "{s:s, s:s, s:I, s?I, s?I}", "name", &name, "right", &right,
+                    "created_at", &created_s, "account", &account, "asked_us", &asked_us) == 0 &&
+        is_name(str_of(name));
 
     if (good) {
         *token = (struct token){.right = strcmp(right, "act") == 0 ? API_ACT : API_READ,
-                                .created_s = created_s};
+                                .created_s = created_s,
+                                .account = account,
+                                .asked_us = asked_us};
         snprintf(token->name, sizeof(token->name), "%s", name);
     }
     json_decref(object);
@@ -100,27 +105,42 @@ static const char *hash_of(const json_t *tokens, struct str name)
     return NULL;
 }
 
-static bool write_token(struct session *session, const struct token *token, const char *text,
-                        struct err *err)
-{
-    char hash[PASS_HASH_BYTES];
-    json_t *object = token_json(token);
-    char *value = json_dumps(object, JSON_COMPACT);
+/* What was revoked meanwhile doesn't come back. */
+static const char write_script[] =
+    "if ARGV[3] == 'new' or redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then"
+    " redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end return 1";
 
-    pass_hash(str_of(text), hash);
-    const struct str words[] = {STR("HSET"), str_of(session->keys.tokens), str_of(hash),
-                                str_of(value)};
-    bool good = command(session, 4, words, NULL, NULL, err);
+static bool write_token(struct session *session, const struct token *token, struct str hash,
+                        bool there, struct err *err)
+{
+    json_t *object = token_json(token);
+
+    if (token->account != 0) {
+        json_object_set_new(object, "account", json_integer(token->account));
+        json_object_set_new(object, "asked_us", json_integer(token->asked_us));
+    }
+    char *value = json_dumps(object, JSON_COMPACT);
+    const struct str words[] = {STR("EVAL"),
+                                str_of(write_script),
+                                STR("1"),
+                                str_of(session->keys.tokens),
+                                hash,
+                                str_of(value),
+                                there ? STR("there") : STR("new")};
+    bool good = command(session, 7, words, NULL, NULL, err);
     free(value);
     json_decref(object);
     return good;
 }
 
-bool token_create(struct session *session, struct str name, enum api_right right,
+bool token_create(struct session *session, struct str name, enum api_right right, int64_t account,
                   char text[TOKEN_TEXT_BYTES], struct err *err)
 {
-    struct token token = {.right = right, .created_s = clock_wall_us(&session->clock) / 1000000};
+    int64_t now_us = clock_wall_us(&session->clock);
+    struct token token = {
+        .right = right, .created_s = now_us / 1000000, .account = account, .asked_us = now_us};
     char pass[PASS_TEXT_BYTES];
+    char hash[PASS_HASH_BYTES];
 
     if (!is_name(name)) {
         err_set(err, FP_INVALID,
@@ -142,7 +162,23 @@ bool token_create(struct session *session, struct str name, enum api_right right
     memcpy(token.name, name.ptr, name.len);
     pass_make(pass);
     snprintf(text, TOKEN_TEXT_BYTES, "fp_%s", pass);
-    return write_token(session, &token, text, err);
+    pass_hash(str_of(text), hash);
+    return write_token(session, &token, str_of(hash), false, err);
+}
+
+bool token_asked(struct session *session, struct str hash, const struct token *token,
+                 struct err *err)
+{
+    struct token fresh = *token;
+
+    fresh.asked_us = clock_wall_us(&session->clock);
+    return write_token(session, &fresh, hash, true, err);
+}
+
+bool token_end(struct session *session, struct str hash, struct err *err)
+{
+    const struct str words[] = {STR("HDEL"), str_of(session->keys.tokens), hash};
+    return command(session, 3, words, NULL, NULL, err);
 }
 
 bool token_revoke(struct session *session, struct str name, struct err *err)
@@ -153,12 +189,10 @@ bool token_revoke(struct session *session, struct str name, struct err *err)
     if (all == NULL)
         return false;
     const char *hash = hash_of(all, name);
-    if (hash != NULL) {
-        const struct str words[] = {STR("HDEL"), str_of(session->keys.tokens), str_of(hash)};
-        good = command(session, 3, words, NULL, NULL, err);
-    } else {
+    if (hash != NULL)
+        good = token_end(session, str_of(hash), err);
+    else
         err_set(err, FP_INVALID, "there is no token of that name");
-    }
     json_decref(all);
     return good;
 }

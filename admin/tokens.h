@@ -21,10 +21,13 @@ struct token {
     char name[TOKEN_NAME_BYTES];
     enum api_right right;
     int64_t created_s;
+    int64_t account;  /* of Mastodon, whose session made it: it ends with the role; 0: nobody's */
+    int64_t asked_us; /* account: when Mastodon said last that it may */
 };
 
-/* FP_INVALID: a wrong name, one that is taken, or too many. `text`: what its owner shows. */
-bool token_create(struct session *session, struct str name, enum api_right right,
+/* FP_INVALID: a wrong name, one that is taken, or too many. `account` as in a token. `text`: what
+ * its owner shows. */
+bool token_create(struct session *session, struct str name, enum api_right right, int64_t account,
                   char text[TOKEN_TEXT_BYTES], struct err *err) FP_MUST_CHECK;
 /* FP_INVALID: there is none of that name. */
 bool token_revoke(struct session *session, struct str name, struct err *err) FP_MUST_CHECK;
@@ -33,5 +36,9 @@ json_t *token_list(struct session *session, struct err *err);
 /* By the hash of what is shown. False with err filled: Redis doesn't answer. */
 bool token_find(struct session *session, struct str hash, struct token *token, bool *found,
                 struct err *err) FP_MUST_CHECK;
+/* Mastodon has said again that its account may; or that it may no more. */
+bool token_asked(struct session *session, struct str hash, const struct token *token,
+                 struct err *err) FP_MUST_CHECK;
+bool token_end(struct session *session, struct str hash, struct err *err) FP_MUST_CHECK;
 
 #endif

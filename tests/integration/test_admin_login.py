@@ -222,6 +222,17 @@ def mastodon(pages, world):  # noqa: F811
     assert not mastodon.tokens
 
 
+def read_by(page, token):
+    return page.ask("/api/v1/machines", Authorization=f"Bearer {token}").status
+
+
+def make_token_old(world):
+    """Mastodon was asked about who made the one token a minute ago."""
+    (key, text), = world.redis_client.hgetall("fedpush:tokens").items()
+    token = json.loads(text)
+    world.redis_client.hset("fedpush:tokens", key, json.dumps({**token, "asked_us": token["asked_us"] - 61 * 1000000}))
+
+
 def test_admins_sign_in_with_their_account(mastodon, world):
     machine, page, server = mastodon
     assert page.me()["login"] == "oauth"
@@ -233,11 +244,17 @@ def test_admins_sign_in_with_their_account(mastodon, world):
     assert page.ask(TOKENS).status == 200
     assert server.tokens == set()  # it was given back
 
-    # Asked again each minute.
+    # Asked again each minute, about tokens, too.
     rewrite(world, asked_us=lambda us: us - 61 * 1000000)
     assert page.ask(TOKENS).status == 200
     key, = sessions(world)
     assert time.time() - json.loads(world.redis_client.get(key))["asked_us"] / 1000000 < 30
+    token = page.ask(TOKENS, "POST", {"name": "first"}).json()["token"]
+    make_token_old(world)
+    assert read_by(page, token) == 200
+    (text,) = world.redis_client.hvals("fedpush:tokens")
+    assert time.time() - json.loads(text)["asked_us"] / 1000000 < 30
+    assert page.ask(f"{TOKENS}/first", "DELETE").status == 200
     world.query("ALTER TABLE users RENAME TO away")  # PostgreSQL can't say
     try:
         rewrite(world, asked_us=lambda us: us - 300 * 1000000)
@@ -247,8 +264,12 @@ def test_admins_sign_in_with_their_account(mastodon, world):
     finally:
         world.query("ALTER TABLE away RENAME TO users")
     wait_for(lambda: page.ask(TOKENS).status == 200, 30, "PostgreSQL is asked again")
+    token = page.ask(TOKENS, "POST", {"name": "alices"}).json()["token"]
     world.query("UPDATE users SET role_id = 4")
     assert page.ask(TOKENS).status == 200
+    assert read_by(page, token) == 200
+    make_token_old(world)
+    assert read_by(page, token) == 401 and not world.redis_client.hgetall("fedpush:tokens")
     rewrite(world, asked_us=lambda us: us + 3600 * 1000000)  # by a machine whose clock is ahead
     assert page.ask(TOKENS).status == 401 and not sessions(world)
     assert "signed out: Mastodon says" in machine.log()
