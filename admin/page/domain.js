@@ -65,7 +65,7 @@ function why(domain) {
               "li",
               null,
               h("span", { class: "muted", title: one.machine }, `${one.machine.split(":")[0]}: `),
-              one.text,
+              h("span", { lang: "en" }, one.text),
             ),
           ),
         ),
@@ -103,13 +103,18 @@ function mastodonWords(mastodon) {
   return mastodon.failing_days ? t("mastodon.failing", { n: mastodon.failing_days }) : t("mastodon.good");
 }
 
+function schemeOf(domain) {
+  const ordered = domain.policy_detail?.signature ?? "auto";
+  return ordered !== "auto" ? ordered : (domain.scheme ?? "unknown");
+}
+
 function facts(domain) {
   return h(
     "dl",
     { class: "facts" },
     fact("domain.lastsuccess", time(domain.last_success_at)),
     fact("domain.failing", time(domain.failing_since)),
-    fact("domain.scheme", domain.scheme ? t(`scheme.${domain.scheme}`) : t("scheme.unknown")),
+    fact("domain.scheme", t(`scheme.${schemeOf(domain)}`)),
     fact("domain.mastodon", mastodonWords(domain.mastodon)),
     fact("domain.followers", number(domain.followers)),
     fact("domain.policy", domain.policy_detail ? policyWords(domain.policy_detail) : t("policy.none")),
@@ -296,7 +301,7 @@ function actions(seen, waiting, load, at_once) {
 }
 
 function problemWords(problem, host, again) {
-  return problem.status === 404 ? empty(t("domain.unknown", { host })) : problemBox(problem, again);
+  return problem.status === 400 ? empty(t("domain.unknown", { host })) : problemBox(problem, again);
 }
 
 export function domain(root, route) {
@@ -319,7 +324,8 @@ export function domain(root, route) {
   }
 
   function show(seen) {
-    places.trouble.replaceChildren();
+    const known = seen.total_delivered > 0 || seen.inboxes_total > 0 || seen.policy_detail !== null;
+    places.trouble.replaceChildren(known ? "" : empty(t("domain.unknown", { host })));
     fill(places, seen, () => actions(seen, waiting, load, at_once));
     if (state_before !== null && state_before !== seen.state)
       say("state", t("domain.became", { host, state: t(`domain.state.${seen.state}`) }));

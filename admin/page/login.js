@@ -30,7 +30,7 @@ function passwordForm(onsigned) {
           await loadMe();
           onsigned();
         } catch (problem) {
-          trouble.replaceChildren(problemBox(problem));
+          trouble.replaceChildren(problemBox(problem.status === 401 ? { title: t("login.wrong") } : problem));
           password.select();
         }
         press.disabled = false;

@@ -166,6 +166,12 @@ function decades(plot, splits) {
   return splits.map(value => (Number.isInteger(Math.log10(value)) ? value : null));
 }
 
+// A line needs two values beside each other: who has no neighbour gets a point, or nobody would see it.
+function loners(plot, series) {
+  const known = plot.data[series].map(value => value !== null && value !== undefined);
+  return known.flatMap((here, at) => (here && !known[at - 1] && !known[at + 1] ? [at] : []));
+}
+
 function draw(spec, { data, times, columns }, place, size, oncursor) {
   const quiet = colour("muted");
   const grid = { stroke: colour("line"), width: 1 };
@@ -198,7 +204,7 @@ function draw(spec, { data, times, columns }, place, size, oncursor) {
           stroke: colour(line.tone),
           width: line.width,
           dash: line.dash,
-          points: { show: false },
+          points: { size: Math.max(line.width * 2, 4), fill: colour(line.tone), filter: loners },
           spanGaps: false,
           fill: line.fill ? colour(`${line.tone}-wash`) : undefined,
         })),

@@ -297,9 +297,18 @@ export class Mock {
         };
   }
 
+  // What the API says of a host that nobody knows.
+  stranger(host) {
+    const known = this.domain(this.domains[0].host);
+    const unknown = Object.keys(known).map(key => [key, Array.isArray(known[key]) ? [] : null]);
+    const counts = ["delivered", "retried", "rejected", "exhausted", "total_delivered", "consecutive_failures"];
+    const none = [...counts, "inboxes_total"].map(key => [key, 0]);
+    return { ...Object.fromEntries([...unknown, ...none]), host, state: "idle", mastodon: known.mastodon };
+  }
+
   domain(host) {
     const found = this.domains.find(item => item.host === host);
-    if (!found) return null;
+    if (!found) return /^[\w.:-]+$/.test(host) ? this.stranger(host) : null;
     const item = this.seen(found);
     const failing = item.last_error !== null;
     const policy = this.policies.get(host) ?? (item.state === "paused" ? { paused: true } : null);
@@ -483,7 +492,7 @@ export class Mock {
       const found = this.domain(parts[1]);
       return found
         ? this.send(request, response, found)
-        : this.problem(response, 404, "Not found", `nothing is known of ${parts[1]}`);
+        : this.problem(response, 400, "Bad Request", "a host is asked for, like example.org");
     }
     return this.problem(response, 404, "Not found", "there is no such resource");
   }

@@ -139,13 +139,16 @@ shown("back from a domain, the list stands where it was", {}, async ({ url, at }
 });
 
 shown("what strangers wrote is text", {}, async ({ url, at }) => {
-  const page = await open(browser, url, { expected: [404] });
+  const page = await open(browser, url, { expected: [400] });
   await at(page, "#/domains/mastodon.example");
   await page.getByText("<script>document.title='owned'</script>").first().waitFor();
   assert.doesNotMatch(await page.title(), /owned/);
   await at(page, `#/domains/${encodeURIComponent("<img src=x onerror=alert(1)>")}`);
   await page.getByText("Nothing is known of <img src=x").waitFor();
   assert.equal(await page.locator("main img").count(), 0);
+  await at(page, "#/domains/misspelt.example");
+  await page.getByText("Nothing is known of misspelt.example").waitFor();
+  await page.getByRole("button", { name: "Pause …" }).waitFor(); // ahead of its first delivery
   await page.close_well();
 });
 
@@ -262,7 +265,7 @@ shown(
     await assertAccessible(page, "login");
     await page.getByLabel("Password").fill("guess");
     await page.keyboard.press("Enter");
-    await page.getByText("the password is wrong").waitFor();
+    await page.getByText("The password is wrong.").waitFor();
     await page.getByLabel("Password").fill("correct horse");
     await page.keyboard.press("Enter");
     await page.locator("table.domains tbody a").first().waitFor();
