@@ -125,28 +125,6 @@ static bool take_identities(struct taking *t)
     return ask(t, on_time, 1, time) && ask(t, on_identities, 5, range) && count_claims(t);
 }
 
-/* enqueued_at is a float in seconds, or whole milliseconds from Sidekiq 8 on. */
-static double enqueued_at_s(struct str payload)
-{
-    struct json *json = json_create();
-    struct json_value root;
-    const char *reason;
-    double seconds = 0;
-
-    if (json_parse(json, payload, &root, &reason)) {
-        struct json_value at = json_member(json, root, STR("enqueued_at"));
-        if (at.type == JSON_NUMBER) {
-            char *text = str_dup(at.raw);
-            seconds = strtod(text, NULL);
-            if (strchr(text, '.') == NULL && seconds > 1e11)
-                seconds /= 1000;
-            free(text);
-        }
-    }
-    json_destroy(json);
-    return seconds;
-}
-
 static void look_at_job(struct incumbent_evidence *evidence, struct str payload)
 {
     struct json *json = json_create();
@@ -166,7 +144,7 @@ static bool take_waiting(struct taking *t, const char *key, int64_t *length, dou
     if (!ask_number(t, STR("LLEN"), str_of(key), length) || !ask(t, on_text, 3, oldest))
         return false;
     if (t->text.len > 0) {
-        double since_s = enqueued_at_s(buf_str(&t->text));
+        double since_s = job_enqueued_at_s(buf_str(&t->text));
         *age_s = since_s > 0 ? t->survey->redis_now_s - since_s : 0;
     }
     return true;

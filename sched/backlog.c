@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "base/json.h"
+#include "sched/job.h"
 
 struct backlog {
     const struct clock *clock;
@@ -39,24 +39,6 @@ static void on_length(void *arg, enum redis_status status, const redisReply *rep
         b->length = reply->integer;
 }
 
-/* enqueued_at is a float in seconds, or whole milliseconds from Sidekiq 8 on. */
-static int64_t enqueued_ms(struct str payload)
-{
-    static const double ms_threshold = 1e11;
-    struct json *json = json_create();
-    struct json_value root;
-    const char *reason;
-    double at = -1;
-
-    if (json_parse(json, payload, &root, &reason) && root.type == JSON_OBJECT) {
-        struct json_value value = json_member(json, root, STR("enqueued_at"));
-        if (value.type == JSON_NUMBER)
-            at = strtod(value.raw.ptr, NULL); /* ends at what follows the number */
-    }
-    json_destroy(json);
-    return (int64_t)(at > ms_threshold || at < 0 ? at : at * 1000);
-}
-
 static void on_oldest(void *arg, enum redis_status status, const redisReply *reply)
 {
     struct backlog *b = arg;
@@ -69,8 +51,8 @@ static void on_oldest(void *arg, enum redis_status status, const redisReply *rep
         b->oldest_ms = 0;
     if (status == REDIS_LOST || reply->type != REDIS_REPLY_STRING)
         return;
-    at_ms = enqueued_ms((struct str){reply->str, (size_t)reply->len});
-    if (at_ms < 0)
+    at_ms = (int64_t)(job_enqueued_at_s((struct str){reply->str, (size_t)reply->len}) * 1000);
+    if (at_ms == 0)
         return;
     b->oldest_ms = clock_wall_us(b->clock) / 1000 - at_ms;
     if (b->oldest_ms < 0)

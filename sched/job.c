@@ -257,6 +257,20 @@ void job_clear(struct job *job)
     *job = (struct job){.kind = JOB_MALFORMED, .reason = "cleared"};
 }
 
+double job_enqueued_at_s(struct str payload)
+{
+    struct json *json = json_create();
+    struct json_value root;
+    const char *reason;
+    bool any_unit;
+    double at_s = 0;
+
+    if (json_parse(json, payload, &root, &reason) && root.type == JSON_OBJECT)
+        at_s = time_of(json_member(json, root, STR("enqueued_at")), &any_unit);
+    json_destroy(json);
+    return at_s;
+}
+
 static bool is_plain_jid_char(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||

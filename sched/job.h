@@ -56,6 +56,8 @@ struct job {
  */
 void job_parse(struct job *job, struct json *json, struct str payload);
 void job_clear(struct job *job);
+/* When a job that stands in a queue was put there: Unix seconds; 0: it doesn't say. */
+double job_enqueued_at_s(struct str payload);
 
 /* The jid alone, by the cheapest means (no parse): for jobs under suspicion. False when it isn't
  * plainly there. */

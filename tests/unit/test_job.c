@@ -627,6 +627,17 @@ static void enqueued_at_is_refreshed(void **state)
 }
 
 /* Only what Ruby takes for a name counts as one. */
+static void enqueued_at_is_read_in_both_units(void **state)
+{
+    (void)state;
+    assert_float_equal(job_enqueued_at_s(STR("{\"enqueued_at\":1795418989.25}")), 1795418989.25, 0);
+    assert_float_equal(job_enqueued_at_s(STR("{\"enqueued_at\":1795419278250}")), 1795419278.25, 0);
+    assert_float_equal(job_enqueued_at_s(STR("{\"enqueued_at\":\"1795418989\"}")), 0, 0);
+    assert_float_equal(job_enqueued_at_s(STR("{\"enqueued_at\":-1}")), 0, 0);
+    assert_float_equal(job_enqueued_at_s(STR("[1795418989]")), 0, 0);
+    assert_float_equal(job_enqueued_at_s(STR("{\"enqueued_at\":")), 0, 0);
+}
+
 static void a_retry_queue_is_set_where_none_is(void **state)
 {
     static const struct {
@@ -709,6 +720,7 @@ int main(void)
         cmocka_unit_test(error_messages_are_scrubbed_and_shortened),
         cmocka_unit_test(what_is_no_object_stays_as_it_is),
         cmocka_unit_test(enqueued_at_is_refreshed),
+        cmocka_unit_test(enqueued_at_is_read_in_both_units),
         cmocka_unit_test(a_retry_queue_is_set_where_none_is),
         cmocka_unit_test(the_queue_of_a_due_job),
     };
