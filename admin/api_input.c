@@ -28,15 +28,6 @@ static void refuse_name(struct err *err, const char *what, struct str name,
 
 /* --- query --- */
 
-static int hex_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* NULL: not an escape, or a byte that belongs into no value. */
 static char *decode(struct str text)
 {
@@ -46,9 +37,7 @@ static char *decode(struct str text)
     for (size_t i = 0; i < text.len; i++) {
         int byte = text.ptr[i] == '+' ? ' ' : (unsigned char)text.ptr[i];
         if (text.ptr[i] == '%') {
-            int high = i + 2 < text.len ? hex_of(text.ptr[i + 1]) : -1;
-            int low = high >= 0 ? hex_of(text.ptr[i + 2]) : -1;
-            byte = low >= 0 ? 16 * high + low : 0;
+            byte = str_hex_byte(text, i + 1); /* none is no value's either */
             i += 2;
         }
         if (byte < 0x20 || byte == 0x7f) {

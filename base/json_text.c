@@ -5,30 +5,13 @@
 #include "base/json_escape.h"
 #include "base/utf8.h"
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 int32_t json_hex4(const char *at, const char *end)
 {
-    int32_t value = 0;
+    struct str digits = {at, (size_t)(end - at)};
+    int high = str_hex_byte(digits, 0);
+    int low = str_hex_byte(digits, 2);
 
-    if (end - at < 4)
-        return -1;
-    for (int i = 0; i < 4; i++) {
-        int digit = hex_value(at[i]);
-        if (digit < 0)
-            return -1;
-        value = value * 16 + digit;
-    }
-    return value;
+    return high >= 0 && low >= 0 ? high << 8 | low : -1;
 }
 
 bool json_is_high_surrogate(int32_t unit)

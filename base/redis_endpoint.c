@@ -9,15 +9,6 @@
 
 enum { DEFAULT_PORT = 6379, SENTINEL_PORT = 26379, MAX_DB = 1 << 20 };
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* A new string, or NULL when an escape is broken or stands for a NUL. */
 static char *percent_decode(struct str text)
 {
@@ -27,9 +18,8 @@ static char *percent_decode(struct str text)
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
         if (c == '%') {
-            int high = i + 2 < text.len ? hex_digit(text.ptr[i + 1]) : -1;
-            int low = high >= 0 ? hex_digit(text.ptr[i + 2]) : -1;
-            c = low >= 0 ? (char)(high << 4 | low) : '\0';
+            int byte = str_hex_byte(text, i + 1);
+            c = byte >= 0 ? (char)byte : '\0';
             i += 2;
         }
         if (c == '\0') {

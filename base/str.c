@@ -105,6 +105,23 @@ bool str_to_i64(struct str s, int64_t min, int64_t max, int64_t *out)
 
 /* glibc's calloc passes over each thread's cache of freed blocks, and what is small comes and goes
  * here; of large blocks it gets zeroed pages from the kernel. */
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int str_hex_byte(struct str s, size_t at)
+{
+    int high = at + 1 < s.len ? hex_digit(s.ptr[at]) : -1;
+    int low = high >= 0 ? hex_digit(s.ptr[at + 1]) : -1;
+
+    return low >= 0 ? high << 4 | low : -1;
+}
+
 void *mem_alloc(size_t size)
 {
     if (size == 0 || size > CALLOC_BYTES)

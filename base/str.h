@@ -37,6 +37,8 @@ size_t str_find(struct str s, char c);
 char *str_dup(struct str s);
 /* Decimal digits with an optional leading '-', nothing else, in [min, max]. */
 bool str_to_i64(struct str s, int64_t min, int64_t max, int64_t *out) FP_MUST_CHECK;
+/* The byte that the two hexadecimal digits at `at` make; -1: there are no two. */
+int str_hex_byte(struct str s, size_t at);
 
 /* malloc and friends that abort instead of returning NULL. free() what they give. */
 void *mem_alloc(size_t size); /* zeroed */

@@ -8,21 +8,12 @@
  * (only then, so that "%41" stays "A"), A-labels, one trailing dot, percent-normalize.
  */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static void put_decoded(struct buf *out, struct str text)
 {
     for (size_t i = 0; i < text.len; i++) {
-        int high = i + 2 < text.len && text.ptr[i] == '%' ? hex_value(text.ptr[i + 1]) : -1;
-        int low = high >= 0 ? hex_value(text.ptr[i + 2]) : -1;
-        if (low >= 0) {
-            buf_put_char(out, (char)(high * 16 + low));
+        int byte = text.ptr[i] == '%' ? str_hex_byte(text, i + 1) : -1;
+        if (byte >= 0) {
+            buf_put_char(out, (char)byte);
             i += 2;
         } else {
             buf_put_char(out, text.ptr[i]);

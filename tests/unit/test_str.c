@@ -316,6 +316,19 @@ static void levels_have_names(void **state)
     assert_false(log_wants(LOG_LEVEL_INFO));
 }
 
+static void two_hexadecimal_digits_are_a_byte(void **state)
+{
+    (void)state;
+    assert_int_equal(str_hex_byte(STR("%fF"), 1), 0xff);
+    assert_int_equal(str_hex_byte(STR("00"), 0), 0);
+    assert_int_equal(str_hex_byte(STR("%9a"), 1), 0x9a);
+    assert_int_equal(str_hex_byte(STR("%9"), 1), -1);
+    assert_int_equal(str_hex_byte(STR("%g0"), 1), -1);
+    assert_int_equal(str_hex_byte(STR("%0 "), 1), -1);
+    assert_int_equal(str_hex_byte(STR("%"), 1), -1);
+    assert_int_equal(str_hex_byte(STR_NULL, 1), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +341,7 @@ int main(void)
         cmocka_unit_test(tables_add_replace_and_remove),
         cmocka_unit_test(tables_keep_what_was_not_removed),
         cmocka_unit_test(iteration_meets_each_entry_once_even_when_removing),
+        cmocka_unit_test(two_hexadecimal_digits_are_a_byte),
         cmocka_unit_test(strangers_cannot_forge_log_lines),
         cmocka_unit_test(long_values_are_cut_and_lines_stay_lines),
         cmocka_unit_test(a_flood_of_lines_is_limited),
