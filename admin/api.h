@@ -1,6 +1,6 @@
 /*
- * The JSON API's answers, made in the clerks' threads. Who may ask, and what is sent how, is the
- * server's (server.h).
+ * The JSON API's answers, made in the clerks' threads. Who may ask is the gate's (gate.h), what is
+ * sent how the question's (question.h).
  */
 #ifndef FEDPUSH_ADMIN_API_H
 #define FEDPUSH_ADMIN_API_H

@@ -29,7 +29,7 @@ json_t *figures_pg_real(const PGresult *result, int row, int column);
 int64_t figures_pg_number(const PGresult *result, int row, int column);
 double figures_pg_seconds(const PGresult *result, int row, int column);
 
-/* A string or integer of a reply as text; empty for others. Borrows. */
+/* A string or status of a reply; empty for others. Borrows. */
 struct str figures_reply_text(const redisReply *reply);
 
 #endif

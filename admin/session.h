@@ -1,6 +1,6 @@
 /*
- * What a command of the CLI works with: a loop of its own and connections that are opened when
- * asked for. Everything waits, with a deadline.
+ * What a command of the CLI or a clerk (clerk.h) works with: a loop of its own and connections that
+ * are opened when asked for. Everything waits, with a deadline.
  */
 #ifndef FEDPUSH_ADMIN_SESSION_H
 #define FEDPUSH_ADMIN_SESSION_H
@@ -43,7 +43,7 @@ void session_close(struct session *session);
 /* Runs the loop until session->done, or the deadline; true when done. Clear `done` before what may
  * set it. */
 bool session_wait(struct session *session, int64_t deadline_ms);
-/* Connects, at the first call, and waits. NULL: err says why. */
+/* Connects, at the first call or when the connection was lost, and waits. NULL: err says why. */
 struct redis *session_redis(struct session *session, enum redis_role role, struct err *err);
 struct postgres *session_postgres(struct session *session, enum postgres_role role,
                                   struct err *err);

@@ -4,8 +4,8 @@
  * checks every bound, and never asserts on what another process sent. Slices of a decoded message
  * borrow the payload.
  *
- *   scheduler --JOB, CANCEL, ABORT, FORESEE, PING--> worker        worker --HELLO, OUTCOME, PONG-->
- * scheduler worker --SIGN--> signer                        signer --SIGNED--> worker
+ *   scheduler --JOB, CANCEL, ABORT, FORESEE, PING--> worker --SIGN--> signer
+ *   scheduler <--HELLO, OUTCOME, PONG-- worker <--SIGNED-- signer
  */
 #ifndef FEDPUSH_BASE_MESSAGE_H
 #define FEDPUSH_BASE_MESSAGE_H

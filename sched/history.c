@@ -76,7 +76,7 @@ static void say_overflow(struct history *h, enum history_table table)
     if (h->overflow_ms > 0 && now_ms - h->overflow_ms < SAY_MS)
         return;
     h->overflow_ms = now_ms;
-    log_event(LOG_LEVEL_WARN, "too much history waits to be written: the oldest is dropped",
+    log_event(LOG_LEVEL_WARN, "too much history waits to be written: some of it is dropped",
               LOG_TEXT("of", history_tables[table].name),
               LOG_INT("rows", (int64_t)bound_of(table)));
 }
