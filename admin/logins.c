@@ -52,14 +52,26 @@ static int64_t span_s(const struct login *login, int64_t now_us)
     return left_s < LOGIN_IDLE_S ? left_s : LOGIN_IDLE_S;
 }
 
+/* What a session by password was opened with, so that another password ends it. Argon2id's salt is
+ * in the hash: this tells nothing of it. */
+static void put_password_key(const struct desk *desk, char key[PASS_HASH_BYTES])
+{
+    pass_hash(str_of(desk->session.config->admin_password_hash), key);
+}
+
 /* `there`: only if it still is, so that what was ended meanwhile doesn't come back. */
 static bool write_login(struct desk *desk, struct str hash, const struct login *login, bool there,
                         int64_t now_us, struct err *err)
 {
-    json_t *object = json_pack(
-        "{s:s, s:I, s:I, s:I, s:s, s:s}", "who", login->who, "account", (json_int_t)login->account,
-        "created_us", (json_int_t)login->created_us, "asked_us", (json_int_t)login->asked_us,
-        "csrf", login->csrf, "login", login->account != 0 ? "oauth" : "password");
+    char opened_with[PASS_HASH_BYTES] = "";
+
+    if (login->account == 0)
+        put_password_key(desk, opened_with);
+    json_t *object =
+        json_pack("{s:s, s:I, s:I, s:I, s:s, s:s, s:s}", "who", login->who, "account",
+                  (json_int_t)login->account, "created_us", (json_int_t)login->created_us,
+                  "asked_us", (json_int_t)login->asked_us, "csrf", login->csrf, "login",
+                  login->account != 0 ? "oauth" : "password", "opened_with", opened_with);
     char *text = object != NULL ? json_dumps(object, JSON_COMPACT) : NULL;
     char *key = keys_session(&desk->session.keys, hash);
     char *seconds = mem_printf("%lld", (long long)span_s(login, now_us));
@@ -95,17 +107,23 @@ bool login_start(struct desk *desk, struct login *login, char token[PASS_TEXT_BY
     return write_login(desk, str_of(hash), login, false, now_us, err);
 }
 
-static bool parse(const char *text, struct login *login)
+static bool parse(const struct desk *desk, const char *text, struct login *login)
 {
+    char key[PASS_HASH_BYTES];
     json_int_t account = 0;
     json_int_t created_us = 0;
     json_int_t asked_us = 0;
     const char *who = NULL;
     const char *csrf = NULL;
+    const char *opened_with = NULL;
     json_t *object = json_loads(text, 0, NULL);
+
+    put_password_key(desk, key);
     bool good = object != NULL &&
-                json_unpack(object, "{s:s, s:I, s:I, s:I, s:s}", "who", &who, "account", &account,
-                            "created_us", &created_us, "asked_us", &asked_us, "csrf", &csrf) == 0 &&
+                json_unpack(object, "{s:s, s:I, s:I, s:I, s:s, s:s}", "who", &who, "account",
+                            &account, "created_us", &created_us, "asked_us", &asked_us, "csrf",
+                            &csrf, "opened_with", &opened_with) == 0 &&
+                (account != 0 || strcmp(opened_with, key) == 0) &&
                 strlen(who) < sizeof(login->who) && strlen(csrf) < sizeof(login->csrf);
 
     if (good) {
@@ -162,7 +180,7 @@ bool login_find(struct desk *desk, struct str hash, bool touch, struct login *lo
 
     *found = false;
     bool good = read_text(desk, 2, words, &text, err);
-    if (good && text != NULL && parse(text, login)) {
+    if (good && text != NULL && parse(desk, text, login)) {
         good = was_ended(desk, login, &ended, err);
         *found = good && !ended && span_s(login, now_us) > 0;
         if (*found && touch)

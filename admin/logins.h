@@ -26,7 +26,8 @@ struct login {
 /* Fills created_us, asked_us and csrf, and makes the cookie's token. */
 bool login_start(struct desk *desk, struct login *login, char token[PASS_TEXT_BYTES],
                  struct err *err) FP_MUST_CHECK;
-/* By the token's hash. *found is false when there is none, or it has expired or was ended. `touch`:
+/* By the token's hash. *found is false when there is none, it has expired or was ended, or another
+ * password is configured now. `touch`:
  * it was used, and goes on for LOGIN_IDLE_S. False with err filled: Redis doesn't answer. */
 bool login_find(struct desk *desk, struct str hash, bool touch, struct login *login, bool *found,
                 struct err *err) FP_MUST_CHECK;

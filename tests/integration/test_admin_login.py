@@ -120,6 +120,10 @@ def test_sessions_expire(pages, password, world):  # noqa: F811
     assert page.ask(TOKENS).status == 401
     world.redis_client.delete(key)
     assert page.ask(TOKENS).status == 401
+    page.login()
+    assert page.ask(TOKENS).status == 200
+    rewrite(world, opened_with=lambda key: key[::-1])  # the password is another one now
+    assert page.ask(TOKENS).status == 401
 
 
 def test_passwords_are_not_guessed_at_speed(pages, password):  # noqa: F811
