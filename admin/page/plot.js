@@ -6,11 +6,22 @@ import { locale, t } from "./i18n.js";
 
 const HEIGHT_PX = 170; // app.css keeps the place
 
-// The last step is the present one: only what has passed of it counts.
+const TELLING_S = 15; // what was delivered is written some seconds later
+
+// The last step is the present one: only what has passed of it counts, and a few seconds tell nothing.
 function perSecond(data) {
   const begun = data.from + (data.delivered.length - 1) * data.step_s;
-  const passed_s = Math.min(Math.max(now() - begun, 1), data.step_s);
-  return (value, at) => value / (at === data.delivered.length - 1 ? passed_s : data.step_s);
+  const passed_s = Math.min(now() - begun, data.step_s);
+  return (value, at) => {
+    if (at < data.delivered.length - 1) return value / data.step_s;
+    return passed_s < TELLING_S ? null : value / passed_s;
+  };
+}
+
+// The present step, or the one before while nothing is known of the present one.
+function latest(column) {
+  const last = column.length - 1;
+  return column[last] === null || column[last] === undefined ? last - 1 : last;
 }
 
 /* Lines differ in dash and weight, not only in colour. `of` makes what turns a count of a step into what is shown. */
@@ -216,7 +227,7 @@ function draw(spec, { data, times, columns }, place, size, oncursor) {
   );
 }
 
-// The heading's right, and the value of each line: of the step under the cursor, else of the present one.
+// The heading's right, and the value of each line: of the step under the cursor, else the latest.
 function legendOf(spec) {
   const shown = spec.lines.map(() => h("span", { class: "figure" }));
   const when = h("span", { class: "muted when" });
@@ -225,8 +236,7 @@ function legendOf(spec) {
     when,
     element: h("p", { class: "legend" }, spec.lines.map(named)),
     show({ data, times, columns }, at) {
-      const row = at ?? times.length - 1;
-      columns.forEach((column, line) => setText(shown[line], words(spec, column[row])));
+      columns.forEach((column, line) => setText(shown[line], words(spec, column[at ?? latest(column)])));
       const step = spec.counts ? t("plot.each", { step: duration(data.step_s) }) : "";
       setText(when, at === null || at === undefined ? step : stepDate(data, times[at]));
     },
