@@ -75,8 +75,8 @@ static bool order(struct give *give, const char *machine, bool paused, int64_t s
                orders_write(&orders, paused ? "pause" : "resume", str_of(name), "", err);
     }
     if (good)
-        buf_printf(give->said, "%s %s: within two seconds\n",
-                   machine != NULL ? machine : "the fleet", paused ? "is paused" : "goes on");
+        buf_printf(give->said, "%s %s within two seconds\n",
+                   machine != NULL ? machine : "the fleet", paused ? "pauses" : "goes on");
     if (good && paused)
         buf_put_str(give->said, STR("what is in flight ends, what is held goes back to its queue "
                                     "after ten seconds\n"));

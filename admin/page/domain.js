@@ -204,7 +204,7 @@ function inboxes(domain) {
 /* What waits is counted when somebody asks: it reads the queues. */
 function waitingSection(host) {
   const count = () => get(`domains/${encodeURIComponent(host)}/waiting`);
-  const result = h("div", { "aria-live": "polite" });
+  const result = h("div", { class: "counted", "aria-live": "polite" });
   async function show() {
     result.replaceChildren(loading(t("waiting.counting")));
     try {

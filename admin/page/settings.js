@@ -53,7 +53,7 @@ function newToken(again) {
   });
   const full = checkbox(t("tokens.full"), t("tokens.full.hint"));
   ask({
-    title: t("tokens.new"),
+    title: t("tokens.new.title"),
     body: [field(t("tokens.name"), name, t("tokens.name.hint")), full.row],
     label: t("tokens.create"),
     ready: () => name.value !== "" && name.validity.valid,

@@ -642,7 +642,7 @@ def test_every_command_has_an_object_for_programs(installed):
     returned, = result(world, "handback")["items"]
     assert returned == {"identity": STRANGER, "alive": False, "returned": 1, "poisoned": 0, "error": None}
     assert result(world, "pause", "--for", "1h") == {
-        "ok": True, "error": None, "text": "the fleet is paused: within two seconds\n"
+        "ok": True, "error": None, "text": "the fleet pauses within two seconds\n"
         "what is in flight ends, what is held goes back to its queue after ten seconds"}
     assert result(world, "resume")["ok"] is True
     assert "paused: a.example" in result(world, "domain", "pause", "a.example")["text"]
