@@ -1,9 +1,9 @@
 #include "admin/health.h"
 
-#include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "base/hostname.h"
 
 struct beats {
     struct buf prefix; /* of this machine's identities, "HOST:PID:" */
@@ -38,19 +38,13 @@ static void on_identities(void *arg, const redisReply *reply)
     }
 }
 
-/* As the supervisor writes its host into an identity. */
 void health_put_prefix(struct buf *out, int supervisor_pid)
 {
-    enum { MAX_HOST_BYTES = 64 };
     char host[256] = "";
 
-    if (gethostname(host, sizeof(host) - 1) == -1 || host[0] == '\0')
-        snprintf(host, sizeof(host), "localhost");
-    for (size_t i = 0; i < MAX_HOST_BYTES && host[i] != '\0'; i++) {
-        unsigned char c = (unsigned char)host[i];
-        bool plain = c < 0x80 && (isalnum(c) || c == '.' || c == '-' || c == '_');
-        buf_put_char(out, plain ? (char)c : '-');
-    }
+    if (gethostname(host, sizeof(host) - 1) == -1)
+        host[0] = '\0';
+    hostname_put_machine(out, host);
     buf_printf(out, ":%d:", supervisor_pid);
 }
 

@@ -73,3 +73,15 @@ bool hostname_to_ascii(struct str host, struct buf *out)
     free(text);
     return ok;
 }
+
+void hostname_put_machine(struct buf *out, const char *name)
+{
+    if (name[0] == '\0')
+        name = "localhost";
+    for (size_t i = 0; i < HOSTNAME_MACHINE_BYTES && name[i] != '\0'; i++) {
+        char c = name[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     c == '.' || c == '-' || c == '_';
+        buf_put_char(out, plain ? c : '-');
+    }
+}

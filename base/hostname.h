@@ -1,4 +1,4 @@
-/* Names of hosts in URLs. */
+/* Names of hosts in URLs, and of this machine in identities. */
 #ifndef FEDPUSH_BASE_HOSTNAME_H
 #define FEDPUSH_BASE_HOSTNAME_H
 
@@ -16,5 +16,10 @@ bool hostname_is_ascii(struct str host);
 
 /* Appends `text` with A to Z in lower case. */
 void hostname_put_lower(struct buf *out, struct str text);
+
+/* Appends a machine's name as its identities begin: at most HOSTNAME_MACHINE_BYTES of it, '-' for
+ * what would need quoting, "localhost" for "". */
+enum { HOSTNAME_MACHINE_BYTES = 64 };
+void hostname_put_machine(struct buf *out, const char *name);
 
 #endif

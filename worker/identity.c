@@ -1,6 +1,5 @@
 #include "worker/identity.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hostname.h"
 #include "base/log.h"
 
 static const char lock_name[] = "lock";
@@ -206,26 +206,13 @@ void identities_close(struct identities *identities)
     free(identities);
 }
 
-static void put_host(struct buf *out, const char *host)
-{
-    enum { MAX_HOST_BYTES = 64 };
-
-    if (host[0] == '\0')
-        host = "localhost";
-    for (size_t i = 0; i < MAX_HOST_BYTES && host[i] != '\0'; i++) {
-        unsigned char c = (unsigned char)host[i];
-        bool plain = c < 0x80 && (isalnum(c) || c == '.' || c == '-' || c == '_');
-        buf_put_char(out, plain ? (char)c : '-');
-    }
-}
-
 enum fp_err identities_add(struct identities *identities, const char *host, long pid,
                            const unsigned char nonce[IDENTITY_NONCE_BYTES], struct err *err)
 {
     struct buf line;
 
     buf_init(&line, IDENTITY_MAX_BYTES);
-    put_host(&line, host);
+    hostname_put_machine(&line, host);
     buf_printf(&line, ":%ld:", pid);
     for (size_t i = 0; i < IDENTITY_NONCE_BYTES; i++)
         buf_printf(&line, "%02x", nonce[i]);
