@@ -70,8 +70,9 @@ def test_metrics_rules_and_dashboard_agree(page, world):
     push(world.redis, jobs)
     wait_settled(world)
     # Domains are kept for a quarter of a minute, so that they are asked for when all of it is there.
-    wait_for(lambda: world.query("SELECT sum(delivered + rejected) FROM fedpush.domain_hourly") == [(51,)], 60,
-             "the history is written")
+    for table in ("domain_hourly", "domain_health"):
+        wait_for(lambda: world.query(f"SELECT sum(delivered + rejected) FROM fedpush.{table}") == [(51,)], 60,
+                 f"{table} is written")
 
     def counted():
         metrics = Metrics(page)
@@ -81,7 +82,7 @@ def test_metrics_rules_and_dashboard_agree(page, world):
     metrics = wait_for(counted, 60, lambda: f"what was delivered is counted:\n{Metrics(page).text}", every=0.5)
     assert metrics.fields["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert promtool("check", "metrics", given=metrics.text) == ""
-    assert world.fediverse.summary()["posts"] >= 50  # the receivers' own count
+    wait_for(lambda: world.fediverse.summary()["posts"] >= 50, 30, "the receivers' own count")
     assert metrics['fedpush_deliveries_total{outcome="delivered"}'] == 50
     assert metrics["fedpush_up"] == 1 and metrics['fedpush_state{state="running"}'] == 1
     assert metrics['fedpush_deliveries_total{outcome="rejected"}'] == 1
