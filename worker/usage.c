@@ -4,7 +4,8 @@
 
 static const struct command_usage commands[COMMAND_COUNT] = {
     [COMMAND_RUN] = {"run", "", "deliver until told to stop",
-                     "Starts the scheduler, the workers and the signer, and keeps them running.\n"
+                     "Starts the scheduler, the workers, the signer and the statistics page, and\n"
+                     "keeps them running.\n"
                      "Started as root it becomes the user FEDPUSH_USER, which is read from the\n"
                      "environment only; to stay root, set FEDPUSH_USER=root.\n"
                      "\n"
