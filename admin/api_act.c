@@ -6,6 +6,7 @@
 #include "admin/api_input.h"
 #include "admin/give.h"
 #include "admin/words.h"
+#include "base/escape.h"
 
 enum { SAID_BYTES = 256 * 1024, SHOWN_BYTES = 4000, LONGEST_S = 366 * 86400 };
 
@@ -64,9 +65,11 @@ static bool find_hosts(struct act *act, struct err *err)
 static void ask_hosts(struct act *act)
 {
     domain_hosts_ask(&act->hosts, act->give.session);
-    if (act->hosts.problem[0] != '\0')
-        buf_printf(&act->said, "hosts that only Mastodon's table knows are left out: %s\n",
-                   act->hosts.problem);
+    if (act->hosts.problem[0] == '\0')
+        return;
+    buf_put_str(&act->said, STR("hosts that only Mastodon's table knows are left out: "));
+    escape_put(&act->said, str_of(act->hosts.problem), ESCAPE_JSON, sizeof(act->hosts.problem));
+    buf_put_char(&act->said, '\n');
 }
 
 json_t *api_pause_domain(struct desk *desk, const struct api_request *request, struct str name,
