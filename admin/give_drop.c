@@ -24,13 +24,19 @@ struct drop {
     struct err *err;
 };
 
-/* Only whole entries, as they were seen: a job that moved meanwhile is looked for by its bytes. */
+/* Only whole entries, as they were seen. Those that were taken from the consuming end meanwhile
+ * have moved all others by as many places, which the first one tells; what isn't found within some
+ * steps is left to the next pass: LREM would compare the whole queue for each, and hold up Redis
+ * for seconds. LTRIM changes nothing, but a write that maxmemory never refuses lets the next ones
+ * pass. */
 static const char list_script[] =
-    "redis.call('LREM', KEYS[1], 0, ARGV[1]) local n = 0 for i = 2, #ARGV, 2 do"
-    " if redis.call('LINDEX', KEYS[1], ARGV[i]) == ARGV[i + 1] then"
-    " redis.call('LSET', KEYS[1], ARGV[i], ARGV[1]) n = n + 1"
-    " else n = n + redis.call('LREM', KEYS[1], -1, ARGV[i + 1]) end end"
-    " redis.call('LREM', KEYS[1], 0, ARGV[1]) return n";
+    "redis.call('LTRIM', KEYS[1], 0, -1) local n, moved, steps = 0, 0, 1000"
+    " for i = 2, #ARGV, 2 do local at = tonumber(ARGV[i]) + moved"
+    " while at < 0 and redis.call('LINDEX', KEYS[1], at) ~= ARGV[i + 1] do"
+    " if steps == 0 then at = 0 else at, steps = at + 1, steps - 1 end end"
+    " if at < 0 then redis.call('LSET', KEYS[1], at, ARGV[1]) n = n + 1"
+    " moved = at - tonumber(ARGV[i]) end end"
+    " if n > 0 then redis.call('LREM', KEYS[1], -n, ARGV[1]) end return n";
 static const char set_script[] =
     "local n = 0 for i = 1, #ARGV do n = n + redis.call('ZREM', KEYS[1], ARGV[i]) end return n";
 
