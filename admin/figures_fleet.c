@@ -122,9 +122,10 @@ static struct fleet *fleet_take(struct desk *desk, struct err *err)
     f->err = err;
     f->reports = json_object();
     f->paused = json_null();
-    f->redis = session_redis(&desk->session, REDIS_ROLE_SIDEKIQ, err);
-    if (f->redis != NULL && survey_take(&f->survey, &desk->session, err) && take_reports(f) &&
-        take_pauses(f))
+    /* Whoever else asks for the connection may make it anew: it is taken behind the survey. */
+    if (survey_take(&f->survey, &desk->session, err) &&
+        (f->redis = session_redis(&desk->session, REDIS_ROLE_SIDEKIQ, err)) != NULL &&
+        take_reports(f) && take_pauses(f))
         return f;
     json_decref(f->reports);
     json_decref(f->paused);
@@ -336,7 +337,9 @@ static bool set_alerts(json_t *root, const struct fleet *f)
     json_t *list = json_array();
     char *key = keys_prefixed(&f->desk->session.keys, STR("fedpush:alerts"));
     const struct str words[] = {STR("HGETALL"), str_of(key)};
-    bool good = session_command(&f->desk->session, f->redis, 2, words, on_alerts, list, f->err);
+    struct redis *redis = session_redis(&f->desk->session, REDIS_ROLE_SIDEKIQ, f->err);
+    bool good = redis != NULL &&
+                session_command(&f->desk->session, redis, 2, words, on_alerts, list, f->err);
 
     free(key);
     json_object_set_new(root, "alerts", list);
