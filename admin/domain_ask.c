@@ -14,13 +14,6 @@ struct asking {
     json_int_t live;
 };
 
-static void on_time(void *arg, const redisReply *reply)
-{
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-        reply->element[0]->type == REDIS_REPLY_STRING)
-        *(json_int_t *)arg = strtoll(reply->element[0]->str, NULL, 10);
-}
-
 static void on_live(void *arg, const redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_INTEGER)
@@ -46,13 +39,12 @@ static void on_answers(void *arg, const redisReply *reply)
 static bool count_live(struct session *session, struct redis *redis, struct asking *asking,
                        struct err *err)
 {
-    const struct str time[] = {STR("TIME")};
-    json_int_t now_s = 0;
+    int64_t now_us;
     char since[32];
 
-    if (!session_command(session, redis, 1, time, on_time, &now_s, err))
+    if (!session_time_us(session, redis, &now_us, err))
         return false;
-    snprintf(since, sizeof(since), "%lld", (long long)now_s - LIVE_S);
+    snprintf(since, sizeof(since), "%lld", (long long)(now_us / 1000000 - LIVE_S));
     const struct str count[] = {STR("ZCOUNT"), str_of(session->keys.identities), str_of(since),
                                 STR("+inf")};
     return session_command(session, redis, 4, count, on_live, asking, err);

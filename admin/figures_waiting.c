@@ -40,20 +40,12 @@ static void on_number(void *arg, const redisReply *reply)
     *number = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
 }
 
-static void on_time(void *arg, const redisReply *reply)
-{
-    struct look *look = arg;
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2)
-        look->now_s = strtod(figures_reply_text(reply->element[0]).ptr, NULL);
-}
-
 /* `held` isn't one key: nobody knows before it is looked through. */
 static bool measure(struct look *look, struct err *err)
 {
     struct session *session = &look->desk->session;
     struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
     const struct keys *keys = &session->keys;
-    const struct str time[] = {STR("TIME")};
     const struct {
         enum waiting_place place;
         struct str words[2];
@@ -64,8 +56,11 @@ static bool measure(struct look *look, struct err *err)
         {WAITING_SCHEDULE, {STR("ZCARD"), str_of(keys->schedule)}},
         {WAITING_DEAD, {STR("ZCARD"), str_of(keys->dead)}},
     };
-    bool good = redis != NULL && session_command(session, redis, 1, time, on_time, look, err);
+    int64_t now_us;
+    bool good = redis != NULL && session_time_us(session, redis, &now_us, err);
 
+    if (good)
+        look->now_s = (double)now_us / 1e6;
     for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]) && good; i++)
         good = session_command(session, redis, 2, asked[i].words, on_number,
                                &look->length[asked[i].place], err);

@@ -7,18 +7,8 @@
 
 struct beats {
     struct buf prefix; /* of this machine's identities, "HOST:PID:" */
-    double now_s;
-    double last_s; /* 0: none */
+    double last_s;     /* 0: none */
 };
-
-static void on_time(void *arg, const redisReply *reply)
-{
-    struct beats *beats = arg;
-
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-        reply->element[0]->type == REDIS_REPLY_STRING)
-        beats->now_s = strtod(reply->element[0]->str, NULL);
-}
 
 static void on_identities(void *arg, const redisReply *reply)
 {
@@ -50,20 +40,20 @@ void health_put_prefix(struct buf *out, int supervisor_pid)
 
 const char *health_problem(struct desk *desk, int supervisor_pid)
 {
-    const struct str time_words[] = {STR("TIME")};
     const struct str words[] = {STR("ZRANGE"), str_of(desk->session.keys.identities), STR("0"),
                                 STR("-1"), STR("WITHSCORES")};
     struct beats beats = {0};
+    int64_t now_us;
     struct err err;
 
     buf_init(&beats.prefix, 128);
     health_put_prefix(&beats.prefix, supervisor_pid);
     struct redis *redis = session_redis(&desk->session, REDIS_ROLE_SIDEKIQ, &err);
-    bool answers = redis != NULL &&
-                   session_command(&desk->session, redis, 1, time_words, on_time, &beats, &err) &&
+    bool answers = redis != NULL && session_time_us(&desk->session, redis, &now_us, &err) &&
                    session_command(&desk->session, redis, 5, words, on_identities, &beats, &err);
     buf_clear(&beats.prefix);
     if (!answers)
         return "Redis does not answer";
-    return beats.now_s - beats.last_s <= HEALTH_BEAT_S ? NULL : "the scheduler has no beat";
+    return (double)now_us / 1e6 - beats.last_s <= HEALTH_BEAT_S ? NULL
+                                                                : "the scheduler has no beat";
 }

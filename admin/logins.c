@@ -5,27 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct answer {
-    char *text; /* NULL: nil */
-    int64_t time_us;
-};
-
+/* Nil is no text. */
 static void on_text(void *arg, const redisReply *reply)
 {
-    struct answer *answer = arg;
+    char **text = arg;
 
     if (reply->type == REDIS_REPLY_STRING)
-        answer->text = str_dup((struct str){reply->str, reply->len});
-}
-
-static void on_time(void *arg, const redisReply *reply)
-{
-    struct answer *answer = arg;
-
-    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-        reply->element[0]->type == REDIS_REPLY_STRING)
-        answer->time_us = strtoll(reply->element[0]->str, NULL, 10) * 1000000 +
-                          strtoll(reply->element[1]->str, NULL, 10);
+        *text = str_dup((struct str){reply->str, reply->len});
 }
 
 static bool command(struct desk *desk, size_t count, const struct str *words, reply_fn *fn,
@@ -35,14 +21,10 @@ static bool command(struct desk *desk, size_t count, const struct str *words, re
     return redis != NULL && session_command(&desk->session, redis, count, words, fn, arg, err);
 }
 
-static bool ask_time(struct desk *desk, int64_t *time_us, struct err *err)
+static bool ask_time(struct desk *desk, int64_t *now_us, struct err *err)
 {
-    const struct str words[] = {STR("TIME")};
-    struct answer answer = {0};
-    bool good = command(desk, 1, words, on_time, &answer, err);
-
-    *time_us = answer.time_us;
-    return good;
+    struct redis *redis = session_redis(&desk->session, REDIS_ROLE_SIDEKIQ, err);
+    return redis != NULL && session_time_us(&desk->session, redis, now_us, err);
 }
 
 /* The seconds for which it may lie unused from now on. */
@@ -138,11 +120,8 @@ static bool parse(const struct desk *desk, const char *text, struct login *login
 static bool read_text(struct desk *desk, size_t count, const struct str *words, char **text,
                       struct err *err)
 {
-    struct answer answer = {0};
-    bool good = command(desk, count, words, on_text, &answer, err);
-
-    *text = answer.text;
-    return good;
+    *text = NULL;
+    return command(desk, count, words, on_text, text, err);
 }
 
 static bool was_ended(struct desk *desk, const struct login *login, bool *ended, struct err *err)

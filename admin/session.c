@@ -250,6 +250,25 @@ bool session_command(struct session *session, struct redis *redis, size_t word_c
     return session->good;
 }
 
+static void on_time(void *arg, const redisReply *reply)
+{
+    int64_t *now_us = arg;
+
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+        reply->element[0]->type == REDIS_REPLY_STRING &&
+        reply->element[1]->type == REDIS_REPLY_STRING)
+        *now_us = strtoll(reply->element[0]->str, NULL, 10) * 1000000 +
+                  strtoll(reply->element[1]->str, NULL, 10);
+}
+
+bool session_time_us(struct session *session, struct redis *redis, int64_t *now_us, struct err *err)
+{
+    const struct str words[] = {STR("TIME")};
+
+    *now_us = 0;
+    return session_command(session, redis, 1, words, on_time, now_us, err);
+}
+
 struct query {
     struct session *session;
     rows_fn *fn;

@@ -43,7 +43,8 @@ void session_close(struct session *session);
 /* Runs the loop until session->done, or the deadline; true when done. Clear `done` before what may
  * set it. */
 bool session_wait(struct session *session, int64_t deadline_ms);
-/* Connects, at the first call or when the connection was lost, and waits. NULL: err says why. */
+/* Connects, at the first call or when the connection was lost, and waits. NULL: err says why. What
+ * an earlier call gave may be gone then. */
 struct redis *session_redis(struct session *session, enum redis_role role, struct err *err);
 struct postgres *session_postgres(struct session *session, enum postgres_role role,
                                   struct err *err);
@@ -53,6 +54,9 @@ struct postgres *session_postgres(struct session *session, enum postgres_role ro
 typedef void reply_fn(void *arg, const redisReply *reply);
 bool session_command(struct session *session, struct redis *redis, size_t word_count,
                      const struct str *words, reply_fn *fn, void *arg, struct err *err);
+/* Redis' own time, Unix. False with err filled. */
+bool session_time_us(struct session *session, struct redis *redis, int64_t *now_us,
+                     struct err *err) FP_MUST_CHECK;
 typedef void rows_fn(void *arg, PGresult *result);
 bool session_query(struct session *session, struct postgres *postgres, const char *sql,
                    size_t param_count, const struct str *params, rows_fn *fn, void *arg,
