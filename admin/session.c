@@ -91,56 +91,57 @@ static void finish(struct session *session, bool good)
 /* Connections come and go by themselves: that ends no other wait. */
 static void on_ready(void *arg)
 {
-    struct session *session = arg;
-    if (session->connecting)
-        finish(session, true);
+    const struct session_redis_slot *slot = arg;
+    if (slot->session->connecting == slot)
+        finish(slot->session, true);
 }
 
 static void on_lost(void *arg, const char *reason)
 {
-    struct session *session = arg;
+    const struct session_redis_slot *slot = arg;
+    struct session *session = slot->session;
 
-    if (!session->connecting)
+    if (session->connecting != slot)
         return;
     snprintf(session->redis_problem, sizeof(session->redis_problem), "%s", reason);
     finish(session, false);
 }
 
-/* Between two commands of a long session nobody looks at the connection: what was lost meanwhile is
- * made anew. */
-static void forget_lost(struct session *session, enum redis_role role)
+/* Between two commands of a long session nobody looks at the connection. */
+static void notice_loss(struct session *session)
 {
-    if (session->redis[role] == NULL)
-        return;
     event_base_loop(session->base, EVLOOP_NONBLOCK);
     event_base_loop(session->base, EVLOOP_NONBLOCK); /* what the first one has put off */
-    if (redis_is_ready(session->redis[role]))
-        return;
-    redis_destroy(session->redis[role]);
-    session->redis[role] = NULL;
+}
+
+static struct redis *make_redis(struct session *session, enum redis_role role)
+{
+    static const struct redis_handlers handlers = {on_ready, on_lost};
+
+    session->slots[role].session = session;
+    return redis_create(session->base, session->dns, &session->endpoints[role], redis_names[role],
+                        &handlers, &session->slots[role]);
 }
 
 struct redis *session_redis(struct session *session, enum redis_role role, struct err *err)
 {
-    static const struct redis_handlers handlers = {on_ready, on_lost};
     struct buf where;
 
-    forget_lost(session, role);
-    if (session->redis[role] == NULL) {
+    if (session->redis[role] == NULL)
+        session->redis[role] = make_redis(session, role);
+    else
+        notice_loss(session);
+    if (!redis_is_ready(session->redis[role])) {
         session->done = false;
-        session->connecting = true;
+        session->connecting = &session->slots[role];
         session->redis_problem[0] = '\0';
-        session->redis[role] = redis_create(session->base, session->dns, &session->endpoints[role],
-                                            redis_names[role], &handlers, session);
         session_wait(session, CONNECT_MS);
-        session->connecting = false;
+        session->connecting = NULL;
     }
     if (redis_is_ready(session->redis[role]))
         return session->redis[role];
     buf_init(&where, 1024);
     redis_describe(session->redis[role], &where);
-    redis_destroy(session->redis[role]); /* it would try again and again */
-    session->redis[role] = NULL;
     err_set(err, FP_UNAVAILABLE, "Redis (%s, %s): %s", redis_names[role], buf_cstr(&where),
             session->redis_problem[0] != '\0' ? session->redis_problem
                                               : "no connection within 6 s");

@@ -20,6 +20,12 @@ enum postgres_role {
     POSTGRES_ROLES
 };
 
+struct session;
+/* What a connection to Redis says, it says of itself. */
+struct session_redis_slot {
+    struct session *session;
+};
+
 struct session {
     const struct config *config;
     struct event_base *base;
@@ -29,10 +35,11 @@ struct session {
     struct redis_endpoint endpoints[REDIS_ROLES];
     struct redis *redis[REDIS_ROLES];
     struct postgres *postgres[POSTGRES_ROLES];
-    bool connecting;         /* a connection to Redis is what is waited for */
-    char redis_problem[256]; /* of the latest attempt to connect */
-    bool done;               /* what is waited for has happened */
-    bool good;               /* and it went well */
+    struct session_redis_slot slots[REDIS_ROLES];
+    const struct session_redis_slot *connecting; /* that connection to Redis is waited for */
+    char redis_problem[256];                     /* of the latest attempt to connect */
+    bool done;                                   /* what is waited for has happened */
+    bool good;                                   /* and it went well */
 };
 
 /* False with err filled when FEDPUSH_RESOLVERS or a URL is unusable. */
@@ -44,7 +51,7 @@ void session_close(struct session *session);
  * set it. */
 bool session_wait(struct session *session, int64_t deadline_ms);
 /* Connects, at the first call or when the connection was lost, and waits. NULL: err says why. What
- * an earlier call gave may be gone then. */
+ * an earlier call gave is the same, and lives as long as the session. */
 struct redis *session_redis(struct session *session, enum redis_role role, struct err *err);
 struct postgres *session_postgres(struct session *session, enum postgres_role role,
                                   struct err *err);
