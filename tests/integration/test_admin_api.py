@@ -264,7 +264,7 @@ def test_pause_works_without_postgres_and_a_machine_drains(start, world):
     read_at = api.get("/domains")["at"]
     world.postgres.stop()
     try:
-        assert "the fleet is paused" in api.order("/pause")
+        assert "the fleet pauses within two seconds" in api.order("/pause")
         wait_for(lambda: "paused" in [m["report"] and m["report"]["state"] for m in api.get("/machines")["items"]],
                  30, "the machine says so")
         overview = api.get("/overview")
