@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin/figures_value.h"
 #include "admin/session.h"
 #include "admin/words.h"
 #include "base/digest.h"
@@ -32,6 +34,7 @@ struct work {
     const char *inbox;
     const char *file;
     bool send;
+    json_t *shown; /* --json: what is printed at the end; NULL: lines, at once */
     struct url url;
     struct buf body;
     struct heap heap;
@@ -53,6 +56,8 @@ static enum fp_err read_arguments(struct work *w, int argc, char **argv)
         bool has_value = i + 1 < argc;
         if (strcmp(argv[i], "--send") == 0)
             w->send = true;
+        else if (strcmp(argv[i], "--json") == 0 && w->shown == NULL)
+            w->shown = json_pack("{s:n, s:n}", "request", "answer");
         else if (strcmp(argv[i], "--account") == 0 && has_value)
             w->account = argv[++i];
         else if (strcmp(argv[i], "--inbox") == 0 && has_value)
@@ -148,12 +153,35 @@ static bool build(struct work *w)
     return good;
 }
 
+/* Not one that libcurl is told to leave out. */
+static bool is_sent(const struct curl_slist *header)
+{
+    return header->data[strlen(header->data) - 1] != ':';
+}
+
+static void show_request_as_json(const struct work *w)
+{
+    json_t *head = json_array();
+
+    for (const struct curl_slist *header = w->headers; header != NULL; header = header->next) {
+        if (is_sent(header))
+            json_array_append_new(head, figures_text(str_of(header->data)));
+    }
+    json_object_set_new(w->shown, "request",
+                        json_pack("{s:s, s:o, s:o, s:I}", "method", "POST", "url",
+                                  figures_text(w->url.text), "head", head, "body_bytes",
+                                  (json_int_t)w->body.len));
+}
+
 static void show_request(const struct work *w)
 {
+    if (w->shown != NULL) {
+        show_request_as_json(w);
+        return;
+    }
     words_print(stdout, "POST %.*s HTTP/1.1", STR_ARG(w->url.target));
     for (const struct curl_slist *header = w->headers; header != NULL; header = header->next) {
-        if (header->data[strlen(header->data) - 1] !=
-            ':') /* not one that libcurl is told to leave out */
+        if (is_sent(header))
             words_print(stdout, "%s", header->data);
     }
     words_print(stdout, "Content-Length: %zu", w->body.len);
@@ -170,6 +198,33 @@ static void print_lines(struct str text)
     }
 }
 
+static json_t *lines_of(struct str text)
+{
+    json_t *lines = json_array();
+
+    while (text.len > 0) {
+        size_t end = str_find(text, '\n');
+        struct str line = str_trim((struct str){text.ptr, end});
+        if (line.len > 0)
+            json_array_append_new(lines, figures_text(line));
+        text = str_slice(text, end + 1);
+    }
+    return lines;
+}
+
+static void show_answer(const struct work *w, const struct http_result *result)
+{
+    if (w->shown != NULL) {
+        json_object_set_new(w->shown, "answer",
+                            json_pack("{s:i, s:o, s:o}", "status", result->status, "head",
+                                      lines_of(result->header), "body", lines_of(result->body)));
+        return;
+    }
+    puts("");
+    print_lines(result->header);
+    print_lines(result->body);
+}
+
 static void on_answer(void *arg, const struct http_result *result)
 {
     struct work *w = arg;
@@ -182,9 +237,7 @@ static void on_answer(void *arg, const struct http_result *result)
         err_set(&w->err, FP_UNAVAILABLE, "deliver: %s: %s", w->inbox, why);
         return;
     }
-    puts("");
-    print_lines(result->header);
-    print_lines(result->body);
+    show_answer(w, result);
     w->exit_code = result->status >= 200 && result->status < 300 ? FP_EXIT_OK : FP_EXIT_FAILURE;
 }
 
@@ -284,11 +337,11 @@ static int deliver(struct work *w)
     if (!built)
         return session_fail(&w->err, FP_EXIT_FAILURE);
     show_request(w);
-    if (!w->send)
-        return FP_EXIT_OK;
-    if (!choose_way(w) || !exchange(w))
+    if (w->send && (!choose_way(w) || !exchange(w)))
         return session_fail(&w->err, FP_EXIT_FAILURE);
-    return w->exit_code;
+    if (w->shown != NULL)
+        words_print_json(w->shown);
+    return w->send ? w->exit_code : FP_EXIT_OK;
 }
 
 int command_deliver(const struct config *config, int argc, char **argv)
@@ -305,6 +358,7 @@ int command_deliver(const struct config *config, int argc, char **argv)
                                                         : session_fail(&w.err, FP_EXIT_CONFIG);
         session_close(&w.session);
     }
+    json_decref(w.shown);
     free(w.headers);
     proxies_clear(&w.proxies);
     url_clear(&w.url);

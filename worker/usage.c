@@ -145,13 +145,14 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "  --sample N       jobs to look at; 20 unless told, at most 500\n"
          "  --watch SECONDS  also look at what passes through the queue meanwhile\n"
          "  --json           for programs\n"},
-    [COMMAND_DELIVER] = {"deliver", "--account NAME --inbox URL FILE [--send]",
+    [COMMAND_DELIVER] = {"deliver", "--account NAME --inbox URL FILE [--send] [--json]",
                          "show or send one signed delivery",
                          "Signs the content of FILE as the local account NAME and prints the\n"
                          "request. Nothing leaves this machine without --send. The signature\n"
                          "is valid for minutes: do not show it around for that long.\n"
                          "\n"
-                         "  --send  send it, and show the answer; ends with 0 for a 2xx\n"},
+                         "  --send  send it, and show the answer; ends with 0 for a 2xx\n"
+                         "  --json  for programs: request, and answer or null\n"},
     [COMMAND_HANDBACK] = {"handback", "[--own | IDENTITY...] [--json]",
                           "return jobs of ended fedpush processes to their queue",
                           "Without arguments: those of all processes whose last beat is over 60 s\n"

@@ -494,6 +494,14 @@ def test_deliver_says_what_the_inbox_answers(world, document):
     assert done.returncode == 1 and "HTTP/1.1 503" in done.stdout
 
 
+def test_deliver_tells_programs(world, document):
+    told = json.loads(deliver(world, document, "--json").stdout)
+    assert told["answer"] is None and told["request"]["body_bytes"] == os.path.getsize(document)
+    assert any(line.startswith("Signature: ") for line in told["request"]["head"])
+    done = deliver(world, document, "--json", "--send", host="status503-1")
+    assert done.returncode == 1 and json.loads(done.stdout)["answer"]["status"] == 503
+
+
 @pytest.mark.parametrize("host", ["refused-1", "nx-1"])
 def test_deliver_says_why_nothing_answered(world, document, host):
     done = deliver(world, document, "--send", host=host)
