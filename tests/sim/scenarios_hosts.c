@@ -32,7 +32,8 @@ static void spell(struct sim_host *host, int64_t from_ms, int64_t to_ms, enum ma
 static void dead_host(struct world *world)
 {
     spell(&world->hosts.list[0], 0, HOURS(6), MANNER_BLACK_HOLE);
-    posts_stream(world, 0, HOURS(1), 98000.0 / 3600, (struct hosts_of){0, 1});
+    /* Not more than are remembered of a host (BOOKED_MOST): the others come back by themselves. */
+    posts_stream(world, 0, HOURS(1), 96000.0 / 3600, (struct hosts_of){0, 1});
     posts_stream(world, 0, HOURS(8), 2, but_first(world, 1));
 }
 
