@@ -73,7 +73,7 @@ def test_an_admin_watches_pauses_and_resumes(world, machines, visitor):
     visitor.do("sign_in", at=f"http://127.0.0.1:{port}/", password=PASSWORD)
     first, second = visitor.do("numbers_move")
     assert first > 0 and second > 0
-    found = visitor.do("sort_and_filter", search="ok-7")
+    found = visitor.do("sort_and_filter", search="ok-7", count=HOSTS)
     assert len(found["sorted"]) == HOSTS and found["sorted"] == sorted(found["sorted"])
     authority = visitor.do("open_found")
     host = authority.split(":")[0]

@@ -42,10 +42,10 @@ const steps = {
     return [first, await until(async () => (await delivered()) !== first && delivered(), "another number")];
   },
 
-  async sort_and_filter({ search }) {
+  async sort_and_filter({ search, count }) {
     await view("#/domains");
     const hosts = () => page.locator("table.domains tbody a").allTextContents();
-    await until(async () => (await hosts()).length > 1, "domains");
+    await until(async () => (await hosts()).length === count, `${count} domains`);
     await page.getByRole("button", { name: "Domain", exact: true }).click();
     const sorted = await until(async () => {
       const found = await hosts();
