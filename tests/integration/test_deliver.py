@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from jobs import DELIVERY, account_for, delivery, payloads, push, push_fanout, sidekiq, unsettled, wait_settled
+from jobs import DELIVERY, account_at_rest, account_for, delivery, payloads, push, push_fanout, sidekiq, unsettled, wait_settled
 from machine import DOMAIN
 from servers import Redis, wait_for
 
@@ -36,7 +36,7 @@ def test_every_job_arrives_once_and_all_verifiers_accept_it(world, machines, rel
     ]
     push_fanout(world.redis, jobs)
     wait_settled(world)
-    account = account_for(world, jobs)
+    account = account_at_rest(world, jobs)
     assert account.places == {"delivered": 300} and account.duplicates == 0
     summary = world.fediverse.summary()
     assert summary["failures"] == []
@@ -247,7 +247,7 @@ def test_redis_over_tls_with_an_acl_user(world, machines, tmp_path):
         jobs = [delivery(i, world.fediverse.inbox(f"ok-{i}")) for i in range(50)]
         push(server, jobs)
         wait_settled(world)
-        assert account_for(world, jobs).places == {"delivered": 50}
+        assert account_at_rest(world, jobs).places == {"delivered": 50}
         assert "sec:ret" not in machine.log() and "sec%3Aret" not in machine.log()
         machine.stop()
     finally:
@@ -260,7 +260,7 @@ def test_through_pgbouncer_in_transaction_mode(world, machines, pgbouncer):
     jobs = [delivery(i, world.fediverse.inbox(f"ok-{i}"), account=[1, 2][i % 2]) for i in range(100)]
     push_fanout(world.redis, jobs)
     wait_settled(world)
-    assert account_for(world, jobs).places == {"delivered": 100}
+    assert account_at_rest(world, jobs).places == {"delivered": 100}
     wait_for(lambda: len(health(world)) == 100, 30, "health through PgBouncer")
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 import redis
 from jobs import (
-    account_for, assert_all_delivered_once, claimed, delivered, delivery, fanout, payloads, push,
+    account_at_rest, account_for, assert_all_delivered_once, claimed, delivered, delivery, fanout, payloads, push,
     push_fanout, sidekiq, unsettled, wait_settled,
 )
 from machine import alive
@@ -48,7 +48,7 @@ def test_kill_of_a_role_loses_nothing(world, machines, role):
     before = machine.signal(role, signal.SIGKILL)
     wait_for(lambda: set(machine.roles(role)) - set(before), 30, f"a new {role}")
     wait_settled(world, 120)
-    account = account_for(world, jobs)
+    account = account_at_rest(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 2000}, account
     assert account.duplicates <= (0 if role == "signer" else IN_FLIGHT)
     assert machine.process.poll() is None
@@ -66,7 +66,7 @@ def test_kill_of_everything_is_recovered_by_the_next_start(world, machines):
     # It knows its old identity and doesn't wait until that is stale.
     wait_for(lambda: not world.redis_client.exists(f"fedpush:claimed:{old}"), 50, "its claims are recovered")
     wait_settled(world)
-    account = account_for(world, jobs)
+    account = account_at_rest(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 1000}, account
 
 
@@ -83,7 +83,7 @@ def test_a_stalled_machine_is_recovered_by_another_and_writes_nothing(world, mac
     first.resume()
     wait_settled(world, 120)
     wait_for(lambda: first.identity() not in (None, old), 60, "the stalled one starts over with a new name")
-    account = account_for(world, jobs)
+    account = account_at_rest(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 600}, account
     assert account.duplicates <= IN_FLIGHT
     assert second.process.poll() is None
@@ -97,7 +97,7 @@ def test_a_stuck_scheduler_is_replaced(world, machine):
     before = machine.signal("scheduler", signal.SIGSTOP)
     wait_for(lambda: machine.roles("scheduler") not in ([], before), 90, "a new scheduler")
     wait_settled(world)
-    account = account_for(world, jobs)
+    account = account_at_rest(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 300}, account
 
 
@@ -110,7 +110,7 @@ def test_a_stuck_worker_is_replaced_and_its_jobs_delivered(world, machine):
     os.kill(victim, signal.SIGSTOP)
     wait_for(lambda: victim not in machine.roles("worker") and len(machine.roles("worker")) == 2, 90, "a new worker")
     wait_settled(world)
-    account = account_for(world, jobs)
+    account = account_at_rest(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 300}, account
 
 

@@ -7,7 +7,7 @@ import subprocess
 import threading
 
 import pytest
-from jobs import account_for, delivery, push, wait_settled
+from jobs import account_at_rest, delivery, push, wait_settled
 from machine import DOMAIN, fedpush
 from servers import FEDIVERSE, HERE, node, wait_for
 from test_cli import lines, sidekiq_process
@@ -155,7 +155,7 @@ def test_mastodon_becomes_4_7_under_a_running_fedpush(world, machines, mastodon)
         move_key(world, -99, sealed[-99])
         producer.wait_for_more()
     wait_settled(world)
-    account = account_for(world, producer.jobs)
+    account = account_at_rest(world, producer.jobs)
     assert account.lost == [] and account.places == {"delivered": len(producer.jobs)}
     summary = world.fediverse.summary()
     assert summary["failures"] == [] and sum(summary["verified"].values()) == summary["posts"]

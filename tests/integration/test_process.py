@@ -11,7 +11,7 @@ import tempfile
 import time
 
 import pytest
-from jobs import account_for, delivery, push, wait_settled
+from jobs import account_at_rest, account_for, delivery, push, wait_settled
 from machine import alive, fedpush, title
 from servers import wait_for
 
@@ -43,7 +43,7 @@ def deliver_some(world, count=20):
     jobs = [delivery(i, world.fediverse.inbox(f"ok-{i}", tls=i % 2 == 0)) for i in range(count)]
     push(world.redis, jobs)
     wait_settled(world)
-    assert account_for(world, jobs).places == {"delivered": count}
+    assert account_at_rest(world, jobs).places == {"delivered": count}
 
 
 def held(world, machine):

@@ -6,7 +6,7 @@ import os
 import time
 
 import pytest
-from jobs import account_for, delivery, push, push_fanout, wait_settled
+from jobs import account_at_rest, delivery, push, push_fanout, wait_settled
 from machine import fedpush
 from renamed import RenamedHost
 from servers import Redis, free_port, wait_for
@@ -152,7 +152,7 @@ def test_redis_that_asks_for_a_certificate_gets_one(sealed, machines):
     jobs = [delivery(i, sealed.fediverse.inbox(f"ok-{i}")) for i in range(20)]
     push_raw(sealed.redis_client, jobs)
     wait_settled(sealed)
-    assert account_for(sealed, jobs).places == {"delivered": 20}
+    assert account_at_rest(sealed, jobs).places == {"delivered": 20}
     machine.stop()  # while that Redis is there
 
 
@@ -207,7 +207,7 @@ def test_a_name_that_leads_elsewhere_after_a_failover(world, machines, tmp_path)
         wait_for(lambda: "READONLY" in machine.log() or "UNBLOCKED" in machine.log(), 30, "it met the old one")
         host.move("127.0.0.2")
         wait_settled(world)
-        account = account_for(world, jobs)
+        account = account_at_rest(world, jobs)
         assert account.places == {"delivered": 200} and account.duplicates == 0, account
         assert old.client().info("replication")["role"] == "slave"
         machine.stop()

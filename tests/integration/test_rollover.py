@@ -4,7 +4,7 @@ import os
 import re
 
 import pytest
-from jobs import account_for, delivery, push_fanout, unsettled, wait_settled
+from jobs import account_at_rest, account_for, delivery, push_fanout, unsettled, wait_settled
 from machine import fedpush
 from servers import FEDIVERSE, Server, wait_for
 
@@ -71,7 +71,7 @@ def test_ruby_and_fedpush_take_turns(world, machines, ruby):
     push_fanout(world.redis, more)
     jobs += more
     wait_settled(world)
-    assert account_for(world, jobs).places == {"delivered": len(jobs)}
+    assert account_at_rest(world, jobs).places == {"delivered": len(jobs)}
     assert ruby.delivered() == by_ruby
 
     last = jobs_of(world, len(jobs), 120, "slow500", 2)
@@ -87,7 +87,7 @@ def test_ruby_and_fedpush_take_turns(world, machines, ruby):
     ruby.start()
     wait_for(lambda: unsettled(world) == 0 and ruby.is_idle(), 60, "Ruby is done")
     wait_for(lambda: account_for(world, jobs).places["delivered"] == len(jobs), 30, lambda: account_for(world, jobs))
-    account = account_for(world, jobs)
+    account = account_at_rest(world, jobs)
     assert account.lost == [] and account.places == {"delivered": len(jobs)}, account
     assert ruby.delivered() > by_ruby
     assert account.duplicates <= int(back[1]), "only what was on the wire may arrive twice"

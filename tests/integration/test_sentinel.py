@@ -1,7 +1,7 @@
 """Redis behind Sentinels: the master is found, lost, and found again."""
 
 import pytest
-from jobs import account_for, delivery, push, push_fanout, unsettled, wait_settled
+from jobs import account_at_rest, account_for, delivery, push, push_fanout, unsettled, wait_settled
 from machine import fedpush
 from servers import Redis, Sentinel, free_port, wait_for
 from test_cli import lines
@@ -78,7 +78,7 @@ def test_the_master_dies_while_jobs_flow(world, watched, machines):
     push_fanout(watched.replica, jobs[300:])
     wait_for(lambda: world.fediverse.summary()["posts"] >= 400, 60, "all are sent")
     wait_settled(world)
-    account = account_for(world, jobs)
+    account = account_at_rest(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 400}, account
     assert_named(watched, watched.replica)
     # The old master comes back as it was; the Sentinel makes it a replica, and nobody writes to it.
@@ -102,7 +102,7 @@ def test_claims_that_the_new_master_never_saw_are_put_back(world, watched, machi
     wait_for(lambda: "claims missing in Redis were put back" in machine.log(), 30, "claims are put back")
     wait_for(lambda: world.fediverse.summary()["posts"] >= 250, 60, "all are sent")
     wait_settled(world)
-    account = account_for(world, jobs)
+    account = account_at_rest(world, jobs)
     assert account.lost == [] and account.places == {"delivered": 250}, account
     assert machine.process.poll() is None
 
