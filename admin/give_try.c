@@ -95,12 +95,13 @@ static bool send_try(struct attempt *attempt, struct redis *redis, struct err *e
     const struct str words[] = {
         STR("EVAL"),
         str_of(script_try),
-        STR("5"),
+        STR("6"),
         str_of(keys->circuits),
         str_of(keys->circuit),
         str_of(probe),
         str_of(booked),
         str_of(retry ? keys->retry : keys->schedule),
+        str_of(keys->pairs),
         str_of(attempt->authority),
         retry ? STR("r") : STR("s"),
         attempt->job != NULL ? (struct str){attempt->job, attempt->job_bytes} : STR("")};

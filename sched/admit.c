@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "sched/pair.h"
 #include "sched/state.h"
 
 /* Which worker waits for a lane's time is told by none but the lanes: all of them are asked. */
@@ -65,16 +66,12 @@ static void skip_unavailable(struct scheduler *s, struct claim *claim)
     settle_add(s->settle, claim, &what);
 }
 
-/* Of account and inbox (FNV-1a): the machines of a fleet must agree on it. */
-static uint64_t pair_of(const struct claim *claim)
+/* The machines of a fleet must agree on it. */
+static uint64_t pair_of_claim(const struct claim *claim)
 {
-    uint64_t hash = 14695981039346656037u ^ (uint64_t)claim->job.account_id;
-
     if (claim->low || claim->job.account_id == INSTANCE_ACTOR)
         return 0;
-    for (size_t i = 0; i < claim->url.text.len; i++)
-        hash = (hash ^ (unsigned char)claim->url.text.ptr[i]) * 1099511628211u;
-    return hash != 0 ? hash : 1;
+    return claim->hold != 0 ? claim->hold : pair_of(claim->job.account_id, claim->job.inbox_url);
 }
 
 bool admit_understand(struct scheduler *s, struct claim *claim)
@@ -111,7 +108,7 @@ bool admit_understand(struct scheduler *s, struct claim *claim)
             return false;
         }
         claim->has_url = true;
-        claim->pair = pair_of(claim);
+        claim->pair = pair_of_claim(claim);
     }
     return true;
 }
@@ -127,6 +124,21 @@ static void book(struct scheduler *s, struct claim *claim, struct lane *lane, in
     releases_want(s->releases, lane->host);
 }
 
+/* What is booked of its pair, by any machine. */
+static void hear(struct scheduler *s, struct claim *claim, int64_t now_ms)
+{
+    int64_t offset_ms = fleet_unix_offset_ms(s->fleet);
+
+    if (!claim->has_heard || claim->pair == 0)
+        return;
+    claim->has_heard = false;
+    for (unsigned i = 0; i < claim->heard_count; i++)
+        claim->heard[i].back_ms -= offset_ms;
+    lanes_heard(s->lanes, claim, claim->heard, claim->heard_count, now_ms);
+    free(claim->heard);
+    claim->heard = NULL;
+}
+
 /* Puts a parsed claim with a URL into its lane, or back into Redis: when the lane is full, or the
  * host's circuit open. */
 static void to_lane(struct scheduler *s, struct claim *claim)
@@ -134,6 +146,7 @@ static void to_lane(struct scheduler *s, struct claim *claim)
     int64_t now_ms = clock_mono_ms(&s->process.clock);
     struct lane *lane;
 
+    hear(s, claim, now_ms);
     lanes_came(s->lanes, claim);
     if (limits_settle(s, claim))
         return;

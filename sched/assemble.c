@@ -186,6 +186,7 @@ static void make_recording(struct scheduler *s)
                                           .availability = s->availability,
                                           .ended = scheduler_on_ended,
                                           .settled = scheduler_on_settled,
+                                          .listed = scheduler_on_listed,
                                           .arg = s};
     s->settle = settle_create(&settle);
     const struct register_options registration = {.clock = &p->clock,

@@ -10,6 +10,7 @@ struct absent {
     int64_t created_us;
     int64_t back_ms;
     int64_t left_ms;
+    bool booked; /* Redis has said so: it is in what away_heard hears */
 };
 
 struct absent_pair {
@@ -85,8 +86,7 @@ void away_add(struct away *away, uint64_t pair, int64_t created_us, int64_t back
     struct absent *known = find(its, created_us);
 
     if (known != NULL) {
-        known->back_ms = back_ms;
-        known->left_ms = now_ms;
+        *known = (struct absent){created_us, back_ms, now_ms, false};
         return;
     }
     if (pair == 0 || !has_room(away, now_ms))
@@ -97,15 +97,17 @@ void away_add(struct away *away, uint64_t pair, int64_t created_us, int64_t back
         its->pair = pair;
         table_put(away->by_pair, table_key_u64(&its->pair), its);
     }
-    append(away, its, (struct absent){created_us, back_ms, now_ms});
+    append(away, its, (struct absent){created_us, back_ms, now_ms, false});
 }
 
 void away_move(struct away *away, uint64_t pair, int64_t created_us, int64_t back_ms)
 {
     struct absent *known = find(table_get(away->by_pair, table_key_u64(&pair)), created_us);
 
-    if (known != NULL)
+    if (known != NULL) {
         known->back_ms = back_ms;
+        known->booked = true;
+    }
 }
 
 static void drop(struct away *away, struct absent_pair *pair, struct absent *absent)
@@ -131,6 +133,35 @@ void away_back(struct away *away, uint64_t pair, int64_t created_us)
         return;
     drop(away, its, known);
     drop_empty(away, its);
+}
+
+static bool is_among(const struct away_booked *booked, size_t count, int64_t created_us)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (booked[i].created_us == created_us)
+            return true;
+    }
+    return false;
+}
+
+void away_heard(struct away *away, uint64_t pair, const struct away_booked *booked, size_t count,
+                int64_t now_ms)
+{
+    struct absent_pair *its =
+        away->count > 0 ? table_get(away->by_pair, table_key_u64(&pair)) : NULL;
+
+    for (unsigned i = 0; its != NULL && i < its->count;) {
+        if (its->list[i].booked && !is_among(booked, count, its->list[i].created_us))
+            drop(away, its, &its->list[i]);
+        else
+            i++;
+    }
+    if (its != NULL)
+        drop_empty(away, its);
+    for (size_t i = 0; i < count; i++) {
+        away_add(away, pair, booked[i].created_us, booked[i].back_ms, now_ms);
+        away_move(away, pair, booked[i].created_us, booked[i].back_ms);
+    }
 }
 
 int64_t away_until_ms(const struct away *away, uint64_t pair, int64_t created_us,

@@ -76,8 +76,7 @@ static void on_probe(void *arg, struct str host, bool won)
 
 void circuits_ask_probe(struct scheduler *s, struct lane *lane, const struct claim *claim)
 {
-    const struct fleet_prober prober = {.pair = claim->pair,
-                                        .created_us = (int64_t)(claim->job.created_at_s * 1e6)};
+    const struct fleet_prober prober = {.pair = claim->pair, .created_us = claim_created_us(claim)};
 
     lanes_probe_asked(s->lanes, lane, now_of(s));
     fleet_ask_probe(s->fleet, lane->host, &prober, on_probe, s);

@@ -1,7 +1,23 @@
 #include "sched/claim.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "sched/pair.h"
+
+enum { HEARD_MAX = 64 };
+
+/* The next word of a text with single spaces. */
+static struct str next_word(struct str *text)
+{
+    size_t len = str_find(*text, ' ');
+    struct str word = {text->ptr, len};
+
+    len += len < text->len;
+    *text = (struct str){text->ptr + len, text->len - len};
+    return word;
+}
 
 bool claim_is_queued(enum claim_origin origin)
 {
@@ -15,7 +31,7 @@ bool claim_is_returned(const struct claim *claim)
 
 int64_t claim_created_us(const struct claim *claim)
 {
-    return (int64_t)(claim->job.created_at_s * 1e6);
+    return llrint(claim->job.created_at_s * 1e6);
 }
 
 struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,
@@ -29,7 +45,30 @@ struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str sc
         memcpy(claim->score, score.ptr, score.len);
     claim->payload = str_dup(payload);
     claim->payload_bytes = payload.len;
+    if (origin != ORIGIN_PULL)
+        claim->hold = pair_of_payload(payload);
     return claim;
+}
+
+void claim_hear(struct claim *claim, struct str booked)
+{
+    unsigned capacity = 0;
+
+    claim->has_heard = claim->hold != 0;
+    while (claim->has_heard && booked.len > 0 && claim->heard_count < HEARD_MAX) {
+        struct str created = next_word(&booked);
+        struct str at = next_word(&booked);
+        struct away_booked heard;
+        if (!str_to_i64(created, 0, INT64_MAX, &heard.created_us) ||
+            !str_to_i64(at, 0, INT64_MAX, &heard.back_ms))
+            break;
+        heard.back_ms /= 1000;
+        if (claim->heard_count == capacity) {
+            capacity = capacity > 0 ? capacity * 2 : 2;
+            claim->heard = mem_realloc(claim->heard, capacity * sizeof(heard));
+        }
+        claim->heard[claim->heard_count++] = heard;
+    }
 }
 
 void claim_destroy(struct claim *claim)
@@ -40,6 +79,7 @@ void claim_destroy(struct claim *claim)
         job_clear(&claim->job);
     if (claim->has_url)
         url_clear(&claim->url);
+    free(claim->heard);
     free(claim->tracker_host);
     free(claim->synchronization);
     free(claim->payload);

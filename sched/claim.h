@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "base/url.h"
+#include "sched/away.h"
 #include "sched/job.h"
 
 enum claim_state {
@@ -39,17 +40,23 @@ struct claim {
     char score[32]; /* of a due entry, as Redis printed it */
     char *payload;  /* the job's bytes, NUL-terminated for convenience */
     size_t payload_bytes;
-    uint64_t pair;       /* of account and inbox: one of them at a time, in order; 0: exempt */
-    unsigned recoveries; /* how often it was in the hands of something that died */
-    unsigned holds;      /* how often it waited for its key: its backoff */
-    bool alone;          /* runs alone now: if it takes its process with it, it is poison */
-    bool parsed;         /* job is set */
-    bool has_url;        /* url is set */
-    bool moved;          /* it stood in a sorted set before Ruby's poller put it into its queue */
-    bool low;            /* of the lowest priority; set once, before it is in a lane */
-    bool settle_sent;    /* CLAIM_SETTLING: the script was sent, its answer may be lost */
-    bool orphan;         /* fenced: somebody else has it; its outcome is not written */
-    bool overdue;        /* CLAIM_FLIGHT: was past its deadline once */
+    uint64_t pair;   /* of account and inbox: one of them at a time, in order; 0: exempt */
+    uint64_t hold;   /* the same as fedpush:held:ID has it, low ones included; 0: it hasn't */
+    uint64_t let_go; /* settling: the latest seq of its pair, nothing of which was left; or 0 */
+    bool off_hands;  /* settling: it counts no more for its pair */
+    bool has_heard;  /* the script that claimed it has said what is booked of its pair: */
+    unsigned heard_count;
+    struct away_booked *heard; /* Unix milliseconds of Redis */
+    unsigned recoveries;       /* how often it was in the hands of something that died */
+    unsigned holds;            /* how often it waited for its key: its backoff */
+    bool alone;                /* runs alone now: if it takes its process with it, it is poison */
+    bool parsed;               /* job is set */
+    bool has_url;              /* url is set */
+    bool moved;       /* it stood in a sorted set before Ruby's poller put it into its queue */
+    bool low;         /* of the lowest priority; set once, before it is in a lane */
+    bool settle_sent; /* CLAIM_SETTLING: the script was sent, its answer may be lost */
+    bool orphan;      /* fenced: somebody else has it; its outcome is not written */
+    bool overdue;     /* CLAIM_FLIGHT: was past its deadline once */
     struct job job;
     struct url url;
     char *tracker_host;
@@ -71,6 +78,8 @@ bool claim_is_queued(enum claim_origin origin);
 bool claim_is_returned(const struct claim *claim);
 /* In microseconds; orders the jobs of a pair. */
 int64_t claim_created_us(const struct claim *claim);
+/* "CREATED AT ...", as in fedpush:pairs. */
+void claim_hear(struct claim *claim, struct str booked);
 /* Copies payload. Score is text, empty for a queue. */
 struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,
                            struct str payload);

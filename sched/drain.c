@@ -154,6 +154,7 @@ static void leave(struct scheduler *s)
     script_key(call, s->keys.queue_push);
     script_key(call, membership_ledger_key(s->membership));
     script_key(call, s->keys.ledger);
+    script_key(call, membership_held_key(s->membership));
     script_arg(call, membership_identity(s->membership));
     set_state(s, DRAIN_LEAVE);
     script_send(call, s->redis, on_left, s);

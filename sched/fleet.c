@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/table.h"
 #include "base/url.h"
+#include "sched/pair.h"
 #include "sched/share.h"
 
 enum {
@@ -514,16 +515,16 @@ void fleet_ask_probe(struct fleet *f, struct str host, const struct fleet_prober
     struct script_call *call = script_begin(SCRIPT_PROBE);
     struct ask *ask = ask_create(f, host, arg);
     char *key = keys_probe(f->o.keys, host);
-    char *pairs = keys_pairs(f->o.keys, host);
-    char pair[24];
+    char pair[PAIR_TEXT] = "0";
 
     ask->probe_fn = fn;
-    snprintf(pair, sizeof(pair), "%" PRIx64, prober->pair);
+    if (prober->pair != 0)
+        pair_text(pair, prober->pair);
     snprintf(ask->token, sizeof(ask->token), "%016" PRIx64 "%016" PRIx64,
              f->o.rng->next(f->o.rng->arg), f->o.rng->next(f->o.rng->arg));
     script_key(call, f->o.keys->circuit);
     script_key(call, key);
-    script_key(call, pairs);
+    script_key(call, f->o.keys->pairs);
     script_arg(call, host);
     script_arg(call, str_of(ask->token));
     script_arg_number(call, FLEET_PROBE_MS);
@@ -531,7 +532,6 @@ void fleet_ask_probe(struct fleet *f, struct str host, const struct fleet_prober
     script_arg_number(call, prober->created_us);
     script_send(call, f->o.redis, on_probe, ask);
     free(key);
-    free(pairs);
 }
 
 static bool two_numbers(enum redis_status status, const redisReply *reply)
@@ -562,11 +562,10 @@ void fleet_release(struct fleet *f, struct str host, unsigned count, uint32_t ga
     struct script_call *call = script_begin(SCRIPT_RELEASE);
     struct ask *ask = ask_create(f, host, arg);
     char *booked = keys_booked(f->o.keys, host);
-    char *pairs = keys_pairs(f->o.keys, host);
 
     ask->release_fn = fn;
     script_key(call, booked);
-    script_key(call, pairs);
+    script_key(call, f->o.keys->pairs);
     script_key(call, f->o.keys->reserved);
     script_key(call, f->o.keys->retry);
     script_key(call, f->o.keys->schedule);
@@ -575,5 +574,4 @@ void fleet_release(struct fleet *f, struct str host, unsigned count, uint32_t ga
     script_arg_number(call, gap_ms);
     script_send(call, f->o.redis, on_released, ask);
     free(booked);
-    free(pairs);
 }

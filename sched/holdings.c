@@ -1,8 +1,16 @@
 #include "sched/holdings.h"
 
+#include <stdlib.h>
+
+struct hand {
+    uint64_t pair;
+    uint64_t latest; /* seq */
+    unsigned count;
+};
+
 void holdings_init(struct holdings *holdings)
 {
-    *holdings = (struct holdings){.by_seq = table_create()};
+    *holdings = (struct holdings){.by_seq = table_create(), .hands = table_create()};
 }
 
 void holdings_clear(struct holdings *holdings)
@@ -15,7 +23,38 @@ void holdings_clear(struct holdings *holdings)
         claim_destroy(claim);
     }
     table_destroy(holdings->by_seq);
-    holdings->by_seq = NULL;
+    table_destroy(holdings->hands);
+    holdings->by_seq = holdings->hands = NULL;
+}
+
+static void take_in_hand(struct holdings *holdings, const struct claim *claim)
+{
+    struct hand *hand = table_get(holdings->hands, table_key_u64(&claim->hold));
+
+    if (claim->hold == 0)
+        return;
+    if (hand == NULL) {
+        hand = mem_alloc(sizeof(*hand));
+        hand->pair = claim->hold;
+        table_put(holdings->hands, table_key_u64(&hand->pair), hand);
+    }
+    hand->count++;
+    if (hand->latest < claim->seq)
+        hand->latest = claim->seq;
+}
+
+void holdings_let_go(struct holdings *holdings, struct claim *claim)
+{
+    struct hand *hand = table_get(holdings->hands, table_key_u64(&claim->hold));
+
+    if (claim->hold == 0 || claim->off_hands || hand == NULL)
+        return;
+    claim->off_hands = true;
+    if (--hand->count > 0)
+        return;
+    claim->let_go = hand->latest;
+    table_remove(holdings->hands, table_key_u64(&claim->hold));
+    free(hand);
 }
 
 static void count_bytes(struct holdings *holdings, const struct claim *claim, bool added)
@@ -35,6 +74,7 @@ struct claim *holdings_add(struct holdings *holdings, struct claim *claim)
         return NULL;
     table_put(holdings->by_seq, key, claim);
     count_bytes(holdings, claim, true);
+    take_in_hand(holdings, claim);
     holdings->claimed++;
     return claim;
 }
@@ -46,6 +86,8 @@ struct claim *holdings_find(const struct holdings *holdings, uint64_t seq)
 
 void holdings_remove(struct holdings *holdings, struct claim *claim)
 {
-    if (table_remove(holdings->by_seq, table_key_u64(&claim->seq)) != NULL)
-        count_bytes(holdings, claim, false);
+    if (table_remove(holdings->by_seq, table_key_u64(&claim->seq)) == NULL)
+        return;
+    count_bytes(holdings, claim, false);
+    holdings_let_go(holdings, claim);
 }

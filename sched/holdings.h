@@ -15,6 +15,7 @@ struct holdings {
     uint64_t settled;
     uint64_t handed_off; /* of these, to another queue */
     uint64_t fenced;     /* settled by us, but no longer ours */
+    struct table *hands; /* by claim->hold: what is in our hands of each pair */
 };
 
 void holdings_init(struct holdings *holdings);
@@ -22,6 +23,9 @@ void holdings_clear(struct holdings *holdings); /* destroys what is left */
 /* NULL when that seq is held already (the caller destroys its claim). */
 struct claim *holdings_add(struct holdings *holdings, struct claim *claim);
 struct claim *holdings_find(const struct holdings *holdings, uint64_t seq);
+/* The script that ends it is being sent: it counts no more for its pair. Sets claim->let_go when no
+ * other of that pair is in our hands. Does nothing the second time. */
+void holdings_let_go(struct holdings *holdings, struct claim *claim);
 /* Out of the table; the claim is the caller's. */
 void holdings_remove(struct holdings *holdings, struct claim *claim);
 

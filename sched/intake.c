@@ -8,7 +8,7 @@
 #include "sched/retry.h"
 #include "sched/vet.h"
 
-enum { WAIT_SILENT_MS = 6000, RATE_PART = 4 };
+enum { WAIT_SILENT_MS = 6000, RATE_PART = 4, MAX_OTHERS = 16, YIELD_JOBS = 100 };
 
 enum intake_state { INTAKE_OFF = 0, INTAKE_ON, INTAKE_STOPPING, INTAKE_STOPPED };
 
@@ -27,6 +27,12 @@ struct intake {
     int64_t tokens_ms;
     uint64_t calls;
     uint64_t generation; /* answers from before a fence are another identity's */
+    struct other {       /* machines, as claim.lua said last */
+        char *identity;
+        char *wait_key;
+        char *held_key;
+    } others[MAX_OTHERS];
+    unsigned other_count;
     struct vet *vet;
     loop_fn *stopped;
     void *stopped_arg;
@@ -41,6 +47,16 @@ struct request {
 };
 
 static void on_vetted(void *arg);
+
+static void forget_others(struct intake *intake)
+{
+    while (intake->other_count > 0) {
+        struct other *other = &intake->others[--intake->other_count];
+        free(other->identity);
+        free(other->wait_key);
+        free(other->held_key);
+    }
+}
 
 struct intake *intake_create(const struct intake_options *options)
 {
@@ -74,6 +90,7 @@ void intake_destroy(struct intake *intake)
     if (intake == NULL)
         return;
     vet_destroy(intake->vet);
+    forget_others(intake);
     free(intake);
 }
 
@@ -142,12 +159,12 @@ void intake_adopt(struct intake *intake, uint64_t seq, struct str value)
         vet_claims(intake->vet, &claim, 1, true);
 }
 
-/* The answer of claim.lua (step 2) or due.lua (step 3): jobs under suspicion, then seq[, score],
- * bytes. */
+/* The answer of claim.lua (step 3) or due.lua (step 4): jobs under suspicion, then seq[, score],
+ * bytes, what is booked of its pair. */
 static size_t read_answer(struct intake *intake, const redisReply *reply, enum claim_origin origin,
                           size_t *bytes)
 {
-    size_t step = claim_is_queued(origin) ? 2 : 3;
+    size_t step = claim_is_queued(origin) ? 3 : 4;
     size_t count = 0;
     bool suspicious = reply->elements > 0 && reply->element[0]->integer > 0;
     struct claim **claims = mem_alloc((reply->elements / step + 1) * sizeof(struct claim *));
@@ -157,16 +174,20 @@ static size_t read_answer(struct intake *intake, const redisReply *reply, enum c
         struct str seq_text;
         struct str score = STR_NULL;
         struct str payload;
+        struct str booked;
         int64_t seq;
         struct claim *claim;
         if (!reply_text(reply->element[i], &seq_text) ||
             !str_to_i64(seq_text, 1, INT64_MAX, &seq) ||
-            !reply_text(reply->element[i + step - 1], &payload) ||
-            (step == 3 && !reply_text(reply->element[i + 1], &score)))
+            !reply_text(reply->element[i + step - 2], &payload) ||
+            !reply_text(reply->element[i + step - 1], &booked) ||
+            (step == 4 && !reply_text(reply->element[i + 1], &score)))
             continue; /* not ours to understand: reconciling will find it */
         claim = hold(intake, (uint64_t)seq, origin, score, payload);
-        if (claim != NULL)
+        if (claim != NULL) {
+            claim_hear(claim, booked);
             claims[count++] = claim;
+        }
         *bytes += payload.len;
     }
     vet_claims(intake->vet, claims, count, suspicious);
@@ -178,9 +199,9 @@ static size_t read_answer(struct intake *intake, const redisReply *reply, enum c
 static size_t measure_answer(const redisReply *reply, size_t *bytes)
 {
     *bytes = 0;
-    for (size_t i = 2; i < reply->elements; i += 2)
+    for (size_t i = 2; i < reply->elements; i += 3)
         *bytes += (size_t)reply->element[i]->len;
-    return reply->elements / 2;
+    return reply->elements / 3;
 }
 
 /* --- claiming --- */
@@ -194,6 +215,25 @@ static bool refused(struct intake *intake, const redisReply *reply)
     if (reply->type == REDIS_REPLY_ARRAY)
         return false;
     log_event(LOG_LEVEL_WARN, "claim refused", LOG_STR("error", reply_error(REDIS_REPLIED, reply)));
+    return true;
+}
+
+/* The machines are others than those that the call named. */
+static bool learn_others(struct intake *intake, const redisReply *reply)
+{
+    struct str self = membership_identity(intake->o.membership);
+    struct str name;
+
+    if (reply->elements == 0 || !reply_text(reply->element[0], &name) ||
+        !str_equal(name, STR("FLEET")))
+        return false;
+    forget_others(intake);
+    for (size_t i = 1; i < reply->elements && intake->other_count < MAX_OTHERS; i++) {
+        if (!reply_text(reply->element[i], &name) || str_equal(name, self))
+            continue;
+        intake->others[intake->other_count++] = (struct other){
+            str_dup(name), keys_wait(intake->o.keys, name), keys_held(intake->o.keys, name)};
+    }
     return true;
 }
 
@@ -214,6 +254,11 @@ static void on_claim(void *arg, enum redis_status status, const redisReply *repl
     intake->claiming = false;
     if (status == REDIS_LOST || refused(intake, reply)) {
         intake->idle = true; /* the tick tries again */
+        try_stop(intake);
+        return;
+    }
+    if (learn_others(intake, reply)) {
+        claim_now(intake);
         try_stop(intake);
         return;
     }
@@ -312,10 +357,18 @@ static void send_claim(struct intake *intake, enum claim_origin origin, struct r
     script_key(call, origin == ORIGIN_PULL ? keys->queue_pull : keys->queue_push);
     script_key(call, keys->recoveries);
     script_key(call, membership_ledger_key(intake->o.membership));
+    script_key(call, membership_held_key(intake->o.membership));
+    script_key(call, keys->pairs);
+    for (unsigned i = 0; i < intake->other_count; i++) {
+        script_key(call, intake->others[i].wait_key);
+        script_key(call, intake->others[i].held_key);
+    }
     script_arg(call, membership_identity(intake->o.membership));
     script_arg_number(call, room.jobs);
     script_arg_number(call, (int64_t)room.bytes);
     script_arg(call, origin == ORIGIN_PULL ? STR("p") : STR("q"));
+    for (unsigned i = 0; i < intake->other_count; i++)
+        script_arg(call, str_of(intake->others[i].identity));
     intake->calls++;
     script_send(call, intake->o.redis, fn, make_request(intake, origin, room));
 }
@@ -412,12 +465,36 @@ void intake_room(struct intake *intake)
     claim_pull(intake, false);
 }
 
+void intake_listed(struct intake *intake)
+{
+    intake->idle = false;
+    claim_now(intake);
+}
+
+/* We may be paused, or full, and what is there may be anybody's by now. */
+static void yield_list(struct intake *intake)
+{
+    struct script_call *call;
+
+    if (intake->state != INTAKE_ON || membership_state(intake->o.membership) != MEMBER_PRESENT ||
+        intake->o.room(intake->o.arg).jobs > 0)
+        return;
+    call = script_begin(SCRIPT_YIELD);
+    script_key(call, intake->o.keys->identities);
+    script_key(call, membership_wait_key(intake->o.membership));
+    script_key(call, intake->o.keys->queue_push);
+    script_key(call, membership_held_key(intake->o.membership));
+    script_arg_number(call, YIELD_JOBS);
+    script_send(call, intake->o.redis, NULL, NULL);
+}
+
 void intake_tick(struct intake *intake)
 {
     if (intake->waiting && redis_oldest_ms(intake->o.redis_wait) > WAIT_SILENT_MS)
         redis_reconnect(intake->o.redis_wait, "no answer to BLMOVE");
     claim_now(intake);
     claim_pull(intake, true);
+    yield_list(intake);
 }
 
 /* --- due entries --- */
@@ -466,6 +543,10 @@ void intake_due(struct intake *intake, enum claim_origin origin, struct room roo
     script_key(call, origin == ORIGIN_RETRY ? intake->o.keys->retry : intake->o.keys->schedule);
     script_key(call, intake->o.keys->recoveries);
     script_key(call, membership_ledger_key(intake->o.membership));
+    script_key(call, membership_held_key(intake->o.membership));
+    script_key(call, intake->o.keys->pairs);
+    for (unsigned i = 0; i < intake->other_count; i++)
+        script_key(call, intake->others[i].held_key);
     script_arg(call, membership_identity(intake->o.membership));
     retry_score(now, clock_wall_us(intake->o.clock));
     script_arg(call, str_of(now));

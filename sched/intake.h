@@ -3,6 +3,9 @@
  * of its own), due entries for the poller, and the look into fedpush:recoveries before a job that
  * was in dying hands is accepted. Jobs of `pull` are claimed while `push` has none waiting; while
  * it has, a small share of them each second. An empty `pull` costs one claim a second.
+ *
+ * Order between machines. A claim names the others, so that the script can see what they have in
+ * their hands; when these have changed, the script says which they are, and is called again.
  */
 #ifndef FEDPUSH_SCHED_INTAKE_H
 #define FEDPUSH_SCHED_INTAKE_H
@@ -40,8 +43,10 @@ void intake_set_rate(struct intake *intake, int claim_rate);
 void intake_start(struct intake *intake);
 /* Room may have appeared. Cheap: does nothing while the queue is known to be empty. */
 void intake_room(struct intake *intake);
+/* Other machines have put jobs into our list. */
+void intake_listed(struct intake *intake);
 /* Each second: claims regardless of what the wait connection says, so that a half-open socket never
- * looks like an idle queue. */
+ * looks like an idle queue. When there is no room for any, what waits in our list goes back. */
 void intake_tick(struct intake *intake);
 /* Claims due native entries of `retry` (ORIGIN_RETRY) or `schedule` (ORIGIN_SCHEDULE), at most
  * `room`. */

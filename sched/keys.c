@@ -18,6 +18,7 @@ void keys_init(struct keys *keys, struct str redis_namespace)
     keys->circuits = keys_prefixed(keys, STR("fedpush:circuits"));
     keys->circuit = keys_prefixed(keys, STR("fedpush:circuit"));
     keys->reserved = keys_prefixed(keys, STR("fedpush:reserved"));
+    keys->pairs = keys_prefixed(keys, STR("fedpush:pairs"));
     keys->machines = keys_prefixed(keys, STR("fedpush:machines"));
     keys->questions = keys_prefixed(keys, STR("fedpush:questions"));
     keys->pulses = keys_prefixed(keys, STR("fedpush:pulses"));
@@ -44,6 +45,7 @@ void keys_clear(struct keys *keys)
     free(keys->circuits);
     free(keys->circuit);
     free(keys->reserved);
+    free(keys->pairs);
     free(keys->machines);
     free(keys->questions);
     free(keys->pulses);
@@ -90,9 +92,9 @@ char *keys_booked(const struct keys *keys, struct str host)
     return mem_printf("%sfedpush:booked:%.*s", keys->prefix, STR_ARG(host));
 }
 
-char *keys_pairs(const struct keys *keys, struct str host)
+char *keys_held(const struct keys *keys, struct str identity)
 {
-    return mem_printf("%sfedpush:pairs:%.*s", keys->prefix, STR_ARG(host));
+    return mem_printf("%sfedpush:held:%.*s", keys->prefix, STR_ARG(identity));
 }
 
 char *keys_drain(const struct keys *keys, struct str identity)

@@ -7,7 +7,12 @@
  * fedpush:claimed:ID  hash: field "seq" the counter, fields "1", "2", ... the claims:
  * "ORIGIN\nJOB", JOB the job's own bytes, ORIGIN "q" (popped from queue:push), "p" (from
  *                     queue:pull), or "r<score>" / "s<score>" (a due entry of `retry` / `schedule`)
- * fedpush:wait:ID     list: jobs that BLMOVE took from queue:push; the next claim drains it
+ * fedpush:wait:ID     list: jobs that BLMOVE took from queue:push, or that other machines have put
+ *                     there, since this one has older ones of the same sender and inbox; the next
+ *                     claim drains it
+ * fedpush:held:ID     hash: sender and inbox (pair.h) -> "SEQ WAITING": the latest claim of such a
+ *                     job in this machine's hands (0: none), and how many wait in that list (none:
+ *                     left out)
  * fedpush:ledger:ID   hash: "claimed" and each word of ledger.h -> how many claims; when the
  *                     identity ends it is added to fedpush:ledger
  * fedpush:recoveries  hash: jid -> "<count> <unix seconds>", with " alone" behind it while it runs
@@ -32,8 +37,8 @@
  *                     after these
  * fedpush:booked:HOST sorted set: "r<score>" or "s<score>", where in `retry` or `schedule` a job of
  *                     the host is booked -> that score, for three days
- * fedpush:pairs:HOST  hash: sender and inbox (16 hexadecimal digits) -> "CREATED SCORE ...", in
- *                     microseconds, of its booked jobs, in the order in which they are to come back
+ * fedpush:pairs       hash: sender and inbox (pair.h) -> "CREATED SCORE ...", in microseconds, of
+ *                     its booked jobs, in the order in which they are to come back
  * fedpush:policies   hash: name -> "VERSION TEXT" (base/policy.h), ":version" -> that of the latest
  *                     change: Redis TIME in microseconds
  * fedpush:pauser      string: who has paused the fleet, for the page
@@ -61,6 +66,7 @@ struct keys {
     char *circuits;
     char *circuit;
     char *reserved;
+    char *pairs;
     char *machines;
     char *questions;
     char *pulses;
@@ -85,7 +91,7 @@ char *keys_wait(const struct keys *keys, struct str identity);
 char *keys_ledger(const struct keys *keys, struct str identity);
 char *keys_probe(const struct keys *keys, struct str host);
 char *keys_booked(const struct keys *keys, struct str host);
-char *keys_pairs(const struct keys *keys, struct str host);
+char *keys_held(const struct keys *keys, struct str identity);
 char *keys_session(const struct keys *keys, struct str hash);
 char *keys_drain(const struct keys *keys, struct str identity);
 char *keys_answers(const struct keys *keys, struct str host);

@@ -200,14 +200,17 @@ enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
         bool won = lane->circuit.state == CIRCUIT_PROBING; /* the job it was won for may be gone */
         bool due = lane->probe == LANE_PROBE_NONE &&
                    lane->circuit.probe_ms <= lanes_unix_ms(lanes, now_ms);
-        bool alone = lane->waiting + lane->low_waiting + lane->in_flight == 0;
+        /* What waits here may have to wait for one that is away: then this one is the probe. */
+        bool alone =
+            lane->in_flight == 0 && (lane->stuck || lane->waiting + lane->low_waiting == 0);
         return alone && (won || due) && awaits_ms <= now_ms ? COURSE_LANE : COURSE_PARK;
     }
     if (!has_room(lanes, lane, claim->low, returned, now_ms))
         return COURSE_BOOK;
     /* What is booked was there before; what comes back from there has its turn now. */
-    if (!returned && !claim->low &&
-        (lane->reserved_ms > now_ms + BOOKED_SOON_MS || awaits_ms > now_ms + LONGEST_AWAITED_MS))
+    if (!returned && !claim->low && lane->reserved_ms > now_ms + BOOKED_SOON_MS)
+        return COURSE_BOOK;
+    if (awaits_ms > now_ms + LONGEST_AWAITED_MS)
         return COURSE_BOOK;
     return COURSE_LANE;
 }
@@ -329,6 +332,12 @@ void lanes_left_until(struct lanes *lanes, const struct claim *claim, int64_t ba
 void lanes_came(struct lanes *lanes, const struct claim *claim)
 {
     away_back(lanes->away, claim->pair, claim_created_us(claim));
+}
+
+void lanes_heard(struct lanes *lanes, const struct claim *claim, const struct away_booked *booked,
+                 size_t count, int64_t now_ms)
+{
+    away_heard(lanes->away, claim->pair, booked, count, now_ms);
 }
 
 int64_t lane_awaits_ms(const struct lanes *lanes, const struct lane *lane,

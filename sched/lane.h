@@ -31,6 +31,7 @@
 #ifndef FEDPUSH_SCHED_LANE_H
 #define FEDPUSH_SCHED_LANE_H
 
+#include "sched/away.h"
 #include "sched/circuit.h"
 #include "sched/claim.h"
 #include "sched/suspicion.h"
@@ -152,6 +153,9 @@ void lanes_remove(struct lanes *lanes, struct claim *claim, int64_t now_ms);
 void lanes_left(struct lanes *lanes, const struct claim *claim, int64_t back_ms, int64_t now_ms);
 void lanes_left_until(struct lanes *lanes, const struct claim *claim, int64_t back_ms);
 void lanes_came(struct lanes *lanes, const struct claim *claim);
+/* What Redis has booked of the claim's pair, as away_heard. */
+void lanes_heard(struct lanes *lanes, const struct claim *claim, const struct away_booked *booked,
+                 size_t count, int64_t now_ms);
 /* The claim that waits longest, or NULL. */
 struct claim *lanes_oldest(const struct lane *lane);
 /* What one job takes of the host's time, at its present pace; at least 1. */

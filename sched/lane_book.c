@@ -45,11 +45,11 @@ void lanes_booked(struct lane *lane, int64_t now_ms)
     lane->reserved_ms = now_ms + BOOK_HORIZON_MS;
 }
 
-/* A probe is due, and no job is at hand for it. */
+/* A probe is due, and no job is at hand for it that may go. */
 static bool lacks_probe(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
 {
     return lane->circuit.state == CIRCUIT_OPEN && lane->probe == LANE_PROBE_NONE &&
-           lane->waiting + lane->low_waiting + lane->in_flight == 0 &&
+           lane->in_flight == 0 && (lane->stuck || lane->waiting + lane->low_waiting == 0) &&
            lane->circuit.probe_ms <= lanes_unix_ms(lanes, now_ms);
 }
 

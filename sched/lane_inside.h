@@ -6,7 +6,6 @@
 #ifndef FEDPUSH_SCHED_LANE_INSIDE_H
 #define FEDPUSH_SCHED_LANE_INSIDE_H
 
-#include "sched/away.h"
 #include "sched/lane.h"
 #include "sched/rate.h"
 

@@ -15,6 +15,7 @@ struct membership {
     char *claimed_key;
     char *wait_key;
     char *ledger_key;
+    char *held_key;
     bool joined_once;    /* under this identity: from then on an absent identity is a lost one */
     int64_t acked_ms;    /* monotonic time at which the last acknowledged beat was *sent* */
     uint64_t generation; /* of the identity: answers to another one's beats are stale */
@@ -81,6 +82,7 @@ static void send_beat(struct membership *m)
 
     *beat = (struct beat){m, m->generation, clock_mono_ms(m->clock)};
     script_key(call, m->keys->identities);
+    script_key(call, m->held_key);
     script_arg(call, str_of(m->identity));
     script_arg(call, m->joined_once ? STR("beat") : STR("join"));
     script_send(call, m->redis, on_beat, beat);
@@ -120,6 +122,7 @@ void membership_destroy(struct membership *m)
     free(m->claimed_key);
     free(m->wait_key);
     free(m->ledger_key);
+    free(m->held_key);
     free(m);
 }
 
@@ -136,10 +139,12 @@ void membership_adopt(struct membership *m, struct str identity)
     free(m->claimed_key);
     free(m->wait_key);
     free(m->ledger_key);
+    free(m->held_key);
     m->identity = str_dup(identity);
     m->claimed_key = keys_claimed(m->keys, identity);
     m->wait_key = keys_wait(m->keys, identity);
     m->ledger_key = keys_ledger(m->keys, identity);
+    m->held_key = keys_held(m->keys, identity);
     m->generation++;
     m->joined_once = false;
     m->acked_ms = 0;
@@ -199,4 +204,9 @@ const char *membership_wait_key(const struct membership *m)
 const char *membership_ledger_key(const struct membership *m)
 {
     return m->ledger_key;
+}
+
+const char *membership_held_key(const struct membership *m)
+{
+    return m->held_key;
 }

@@ -55,5 +55,6 @@ int64_t membership_beat_age_ms(const struct membership *membership);
 const char *membership_claimed_key(const struct membership *membership);
 const char *membership_wait_key(const struct membership *membership);
 const char *membership_ledger_key(const struct membership *membership);
+const char *membership_held_key(const struct membership *membership);
 
 #endif

@@ -1,5 +1,5 @@
 -- Who probes a host whose circuit is open: one machine at a time, and none before the time that the last probe has set.
--- KEYS: circuit, probe:HOST, pairs:HOST
+-- KEYS: circuit, probe:HOST, pairs
 -- ARGV: host, token, milliseconds for which it stands, pair of the job that would be sent (0: none), when that was created (microseconds)
 -- Answer: 1: it is the caller; or 0, also when an older job of the same pair waits, which must not be overtaken (settle.lua)
 redis.call('HDEL', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass

@@ -9,7 +9,8 @@
 #include "sched/claim.h"
 #include "sched/script.h"
 
-enum { CHUNK = 50, WAIT_ROUND = 100 /* recover.lua's: what it takes of the wait list in a call */ };
+/* More of the list a call than others put back meanwhile. */
+enum { CHUNK = 50, WAIT_ROUND = 2000 };
 
 /*
  * CONDEMNING --OK--> LISTING --seqs--> FETCHING --values--> LOOKING_UP --marks--> RETURNING --left
@@ -45,6 +46,7 @@ struct recovery {
     char *claimed_key;
     char *wait_key;
     char *ledger_key;
+    char *held_key;
     uint64_t *seqs; /* descending */
     size_t seq_count;
     size_t next;
@@ -72,6 +74,7 @@ static void recovery_free(struct recovery *r)
     free(r->claimed_key);
     free(r->wait_key);
     free(r->ledger_key);
+    free(r->held_key);
     free(r->seqs);
     free(r);
 }
@@ -212,8 +215,10 @@ static void give_back(struct recovery *r)
     script_key(call, r->ledger_key);
     script_key(call, r->keys->ledger);
     script_key(call, r->keys->queue_pull);
+    script_key(call, r->held_key);
     script_arg(call, str_of(r->identity));
     script_arg_number(call, clock_wall_us(&r->clock) / 1000000);
+    script_arg_number(call, WAIT_ROUND);
     for (size_t i = 0; i < r->chunk_count; i++) {
         const struct held *held = &r->chunk[i];
         buf_init(&poison[i], JOB_MAX_PAYLOAD_BYTES + 4096);
@@ -305,6 +310,7 @@ struct recovery *recover_start(struct redis *redis, const struct keys *keys, str
     r->claimed_key = keys_claimed(keys, identity);
     r->wait_key = keys_wait(keys, identity);
     r->ledger_key = keys_ledger(keys, identity);
+    r->held_key = keys_held(keys, identity);
     r->fn = fn;
     r->arg = arg;
     script_load(redis);

@@ -1,13 +1,14 @@
 -- Returns a condemned owner's jobs to where they came from; the caller sends claims from the highest seq down, so that the oldest is
--- served first. The wait list holds what was taken last, so it goes back before any claim.
--- KEYS: identities, claimed:ID, wait:ID, queue, retry, schedule, dead, recoveries, ledger:ID, ledger, queue:pull
--- ARGV: identity, now, then for each claim: seq, jid ("" when unknown), bytes for the dead set ("" to return it)
+-- served first. What is in its list came last, so it goes back before any claim; and again when others have put it there again, since
+-- it belongs behind claims that are still here (claim.lua).
+-- KEYS: identities, claimed:ID, wait:ID, queue, retry, schedule, dead, recoveries, ledger:ID, ledger, queue:pull, held:ID
+-- ARGV: identity, now, most of the list in this call, then for each claim: seq, jid ("" when unknown), bytes for the dead set ("" to return it)
 -- Answer: "ALIVE", or {returned, put into dead, claims left}
 redis.call('HDEL', KEYS[2], '')
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if score and tonumber(score) > 0 then return 'ALIVE' end
 local returned, dead, waiting = 0, 0, 0
-for _ = 1, 100 do
+for _ = 1, tonumber(ARGV[3]) do
   local job = redis.call('LINDEX', KEYS[3], 0)
   if not job then break end
   redis.call('RPUSH', KEYS[4], job)
@@ -16,7 +17,7 @@ for _ = 1, 100 do
   waiting = waiting + 1 -- never claimed, so not in the ledger
 end
 if redis.call('LLEN', KEYS[3]) == 0 then
-  for i = 3, #ARGV, 3 do
+  for i = 4, #ARGV, 3 do
     local seq, jid, bytes = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     local value = redis.call('HGET', KEYS[2], seq)
     if value then
@@ -53,7 +54,7 @@ if left == 0 then
   local counts = redis.pcall('HGETALL', KEYS[9]) -- what is left of an identity is in the total
   for i = 1, #counts, 2 do redis.pcall('HINCRBY', KEYS[10], counts[i], counts[i + 1]) end
   redis.call('DEL', KEYS[9])
-  redis.call('DEL', KEYS[2], KEYS[3])
+  redis.call('DEL', KEYS[2], KEYS[3], KEYS[12])
   redis.call('ZREM', KEYS[1], ARGV[1])
 end
 return {returned, dead, left}

@@ -1,7 +1,8 @@
+-- With pair.lua.
 -- Calls back what is booked at a host, in the order in which it would come by itself: the first now, each next one a gap later, none
 -- later than it would come, and none before what was called back by the call before. Each entry is scored anew where it is, so that
 -- it is always there once.
--- KEYS: booked:HOST, pairs:HOST, reserved, retry, schedule   ARGV: host, most to call back, gap in milliseconds
+-- KEYS: booked:HOST, pairs, reserved, retry, schedule   ARGV: host, most to call back, gap in milliseconds
 -- Answer: how many were called back, how many are left
 redis.call('ZREM', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
 local LOOK = 100
@@ -17,7 +18,10 @@ for _, place in ipairs(redis.call('ZRANGE', KEYS[1], 0, LOOK - 1)) do
   if moved >= count then break end
   local zset, own = KEYS[string.sub(place, 1, 1) == 'r' and 4 or 5], string.sub(place, 2)
   for _, job in ipairs(redis.call('ZRANGEBYSCORE', zset, own, own, 'LIMIT', 0, 4)) do
-    if at < tonumber(own) * 1e6 then redis.call('ZADD', zset, score(at), job) end
+    if at < tonumber(own) * 1e6 then
+      redis.call('ZADD', zset, score(at), job)
+      moved_to(KEYS[2], job, own, at)
+    end
     at, moved = at + gap, moved + 1
   end
   redis.call('ZREM', KEYS[1], place)
@@ -26,6 +30,4 @@ if moved > 0 then redis.call('HSET', KEYS[3], called, string.format('%.0f', math
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 if last[2] then at = math.max(at, tonumber(last[2]) * 1e6) end
 if reserved_us(ARGV[1]) > at then redis.call('HSET', KEYS[3], ARGV[1], string.format('%.0f', math.ceil(at / 1000))) end
-local left = redis.call('ZCARD', KEYS[1])
-if left == 0 then redis.call('DEL', KEYS[2]) end
-return {moved, left}
+return {moved, redis.call('ZCARD', KEYS[1])}

@@ -253,6 +253,12 @@ void scheduler_on_settled(void *arg)
     drain_step(s);
 }
 
+void scheduler_on_listed(void *arg)
+{
+    struct scheduler *s = arg;
+    intake_listed(s->intake);
+}
+
 void scheduler_on_former_gone(void *arg, struct str identity)
 {
     struct scheduler *s = arg;

@@ -31,6 +31,8 @@ static const char *source_of(enum script script)
         return script_enqueue;
     case SCRIPT_LEAVE:
         return script_leave;
+    case SCRIPT_YIELD:
+        return script_yield;
     case SCRIPT_REGISTER:
         return script_register;
     case SCRIPT_SCHEMES:

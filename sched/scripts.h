@@ -11,6 +11,7 @@ extern const char script_adopt[];
 extern const char script_due[];
 extern const char script_enqueue[];
 extern const char script_leave[];
+extern const char script_yield[];
 extern const char script_register[];
 extern const char script_schemes[];
 extern const char script_fleet[];

@@ -1,10 +1,12 @@
 #include "sched/settle.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "sched/pair.h"
 #include "sched/retry.h"
 
 enum {
@@ -12,15 +14,16 @@ enum {
     BATCH_BYTES = 1024 * 1024,
     BATCH_WAIT_MS = 3,
     REPLAY_MS = 1000,
-    FIXED_KEYS = 10,
+    FIXED_KEYS = 13,
 };
 
 struct settle_item {
     struct claim *claim;
     struct settlement what;
-    char *keys[2]; /* the queue of a hand-off; booked:HOST and pairs:HOST; or NULL */
-    char *name;    /* of the queue, or the host; NULL: neither */
-    char *word;    /* says that and where its first key stands in the script's call */
+    char *key;                 /* the queue of a hand-off, booked:HOST, or NULL */
+    char *name;                /* of the queue, or the host; NULL: neither */
+    char *word;                /* says that and where its key stands in the script's call */
+    char last[PAIR_TEXT + 24]; /* "PAIR SEQ" when nothing of its pair is left in our hands */
 };
 
 /*
@@ -51,8 +54,7 @@ static void batch_free(struct batch *batch)
 {
     for (unsigned i = 0; i < batch->count; i++) {
         buf_clear(&batch->items[i].what.bytes);
-        free(batch->items[i].keys[0]);
-        free(batch->items[i].keys[1]);
+        free(batch->items[i].key);
         free(batch->items[i].name);
         free(batch->items[i].word);
     }
@@ -69,24 +71,20 @@ static const char *word_of(const struct settlement *what)
     return ledger_word(what->entry == LEDGER_BY_VERB ? by_verb[what->verb] : what->entry);
 }
 
-static void put_keys(struct script_call *call, const struct settle_item *item)
-{
-    for (unsigned i = 0; i < 2 && item->keys[i] != NULL; i++)
-        script_key(call, item->keys[i]);
-}
-
-/* What the script needs to know of a hand-off or a booking whose first key stands at `index`. */
+/* What the script needs to know of a hand-off or a booking whose key stands at `index`. */
 static struct str put_word(struct settle_item *item, unsigned index)
 {
     const struct settlement *what = &item->what;
-    double created_us = item->claim->job.created_at_s * 1e6;
+    char pair[PAIR_TEXT] = "0";
 
+    if (what->pair != 0)
+        pair_text(pair, what->pair);
     free(item->word); /* of a call that was lost */
     if (what->verb == SETTLE_HANDOFF)
         item->word = mem_printf("%u %s", index, item->name);
     else
-        item->word = mem_printf("%s %u %" PRIu32 " %" PRIx64 " %.0f %s", what->score, index,
-                                what->share_ms, what->pair, created_us, item->name);
+        item->word = mem_printf("%s %u %" PRIu32 " %s %" PRId64 " %s", what->score, index,
+                                what->share_ms, pair, claim_created_us(item->claim), item->name);
     return str_of(item->word);
 }
 
@@ -117,11 +115,22 @@ static void put_item(struct script_call *call, struct settle_item *item, unsigne
         script_arg(call, buf_str(&what->bytes));
         break;
     }
-    for (unsigned i = 0; i < 2 && item->keys[i] != NULL; i++)
-        ++*index;
+    *index += item->key != NULL;
     bool forget = item->claim->recoveries > 0 && what->verb != SETTLE_RETURN;
     script_arg(call, forget ? str_of(item->claim->job.jid) : STR_NULL);
     script_arg(call, str_of(word_of(what)));
+    script_arg(call, str_of(item->last));
+}
+
+static void let_go(struct settle *settle, struct settle_item *item)
+{
+    char pair[PAIR_TEXT];
+
+    holdings_let_go(settle->o.holdings, item->claim);
+    if (item->claim->let_go == 0)
+        return;
+    pair_text(pair, item->claim->hold);
+    snprintf(item->last, sizeof(item->last), "%s %" PRIu64, pair, item->claim->let_go);
 }
 
 static void on_settled(void *arg, enum redis_status status, const redisReply *reply);
@@ -144,12 +153,18 @@ static void send_batch(struct batch *batch)
     script_key(call, membership_ledger_key(settle->o.membership));
     script_key(call, keys->queue_pull);
     script_key(call, keys->reserved);
-    for (unsigned i = 0; i < batch->count; i++)
-        put_keys(call, &batch->items[i]);
+    script_key(call, keys->pairs);
+    script_key(call, membership_held_key(settle->o.membership));
+    script_key(call, membership_wait_key(settle->o.membership));
+    for (unsigned i = 0; i < batch->count; i++) {
+        if (batch->items[i].key != NULL)
+            script_key(call, batch->items[i].key);
+    }
     retry_score(now, clock_wall_us(settle->o.clock));
     script_arg(call, str_of(now));
     for (unsigned i = 0; i < batch->count; i++) {
         batch->items[i].claim->settle_sent = true;
+        let_go(settle, &batch->items[i]);
         put_item(call, &batch->items[i], &index);
     }
     batch->state = BATCH_SENT;
@@ -182,6 +197,9 @@ static void finish(struct batch *batch, const redisReply *reply)
         claim_destroy(batch->items[i].claim);
     }
     settle->pending -= batch->count;
+    if (settle->o.listed != NULL && reply->elements == batch->count + 1 &&
+        reply->element[batch->count]->integer > 0)
+        settle->o.listed(settle->o.arg);
     TAILQ_REMOVE(&settle->batches, batch, entry);
     batch_free(batch);
     settle->o.settled(settle->o.arg);
@@ -299,20 +317,18 @@ void settle_forget(struct settle *settle)
     loop_timer_clear(settle->flush_timer);
 }
 
-static void name_keys(struct settle *settle, struct settle_item *item,
-                      const struct settlement *what)
+static void name_key(struct settle *settle, struct settle_item *item, const struct settlement *what)
 {
     const struct keys *keys = settle->o.keys;
 
     item->what.host = STR_NULL; /* it was borrowed */
     if (what->verb == SETTLE_HANDOFF) {
         item->name = str_dup(str_of(what->handoff_queue));
-        item->keys[0] = keys_queue(keys, str_of(item->name));
+        item->key = keys_queue(keys, str_of(item->name));
     } else if (what->host.len > 0 &&
                (what->verb == SETTLE_RETRY || what->verb == SETTLE_SCHEDULE)) {
         item->name = str_dup(what->host);
-        item->keys[0] = keys_booked(keys, what->host);
-        item->keys[1] = keys_pairs(keys, what->host);
+        item->key = keys_booked(keys, what->host);
     }
 }
 
@@ -334,7 +350,7 @@ void settle_add(struct settle *settle, struct claim *claim, struct settlement *s
     settlement->bytes = (struct buf){0};
     if (settlement->verb == SETTLE_DEAD)
         retry_score(item->what.score, clock_wall_us(settle->o.clock));
-    name_keys(settle, item, settlement);
+    name_key(settle, item, settlement);
     claim->state = CLAIM_SETTLING;
     settle->pending++;
     batch->bytes += item->what.bytes.len;

@@ -54,6 +54,9 @@ struct settle_options {
     void (*ended)(void *arg, const struct claim *claim, int64_t back_ms);
     void (*settled)(
         void *arg); /* after each batch: claims were removed from holdings and destroyed */
+    /* Before that: jobs wait in this machine's list, perhaps for what has just ended. NULL is fine.
+     */
+    void (*listed)(void *arg);
     void *arg;
 };
 

@@ -1,46 +1,46 @@
+-- With pair.lua.
 -- Ends claims. For each: only if the claim still stands is the job written where it goes on, then the claim is removed; a claim
 -- that is gone was recovered by somebody else (or settled by the call whose answer was lost): nothing is written.
--- KEYS: claimed:ID, queue, retry, schedule, dead, queues, recoveries, ledger:ID, queue:pull, reserved, then those that jobs name: the
---   queue of a hand-off; booked:HOST and pairs:HOST
--- ARGV: now, then for each job: seq, verb, a, b, jid ("" unless it is under suspicion), word for the ledger
+-- KEYS: claimed:ID, queue, retry, schedule, dead, queues, recoveries, ledger:ID, queue:pull, reserved, pairs, held:ID, wait:ID, then
+--   those that jobs name: the queue of a hand-off; booked:HOST
+-- ARGV: now, then for each job: seq, verb, a, b, jid ("" unless it is under suspicion), word for the ledger, and "PAIR SEQ" when the
+--   machine has no other job of its pair in its hands, the latest one of which had that seq ("": it has, or it has no order)
 --   done                  nothing is left of it
 --   retry|schedule  score, or "SCORE INDEX SHARE_MS PAIR CREATED_US HOST" when it is booked at a host (INDEX: of booked:HOST), bytes
 --   dead            bytes, score: the time it died, each its own, since the Web UI finds entries by it
 --   return          back to where it was claimed from, unchanged
 --   handoff         "INDEX NAME" of the queue (of its key in KEYS), bytes ("": the claim's own)
--- Answer: for each job 1 (booked at a host: the milliseconds at which it comes), or 0 when its claim was gone
+-- Answer: for each job 1 (booked at a host: the milliseconds at which it comes), or 0 when its claim was gone; then how many wait for
+--   this machine in its list
 redis.call('HDEL', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
-local HOUR_MS, KEEP_S, MAX_BOOKED, MAX_PAIRS, MAX_CHAIN = 3600000, 3 * 86400, 100000, 10000, 32
+local HOUR_MS, KEEP_S, MAX_BOOKED, MAX_PAIRS, MAX_CHAIN = 3600000, 3 * 86400, 100000, 100000, 32
 local now -- in microseconds; asked for when something is booked
 
--- What only helps may fail: it may be wrong, a job may not.
-local function tried(reply) return not (type(reply) == 'table' and reply.err) and reply or nil end
 local function score_of(us) return string.format('%d.%06d', math.floor(us / 1e6), us % 1e6) end
 
 -- What is known of each host that a job of this call is booked at, by its name: read once, and written at the
 -- end, after the jobs.
-local hosts = {}
+local hosts, chains = {}, {}
 
 local function host_of(index, name)
   local host = hosts[name]
   if not host then
     local tail = string.match(tried(redis.pcall('HGET', KEYS[10], name)) or '', '^%d+$')
-    host = {name = name, booked = KEYS[tonumber(index)], pairs = KEYS[index + 1], tail = tonumber(tail) or 0, places = {}, chains = {}}
+    host = {name = name, booked = KEYS[tonumber(index)], tail = tonumber(tail) or 0, places = {}}
     hosts[name] = host
   end
   return host
 end
 
 -- The jobs of one sender for one inbox that wait, as {when it was created, when it comes}, in the order of both.
-local function chain_of(host, pair)
-  local chain = host.chains[pair]
+local function chain_of(pair)
+  local chain = chains[pair]
   if chain then return chain end
   chain = {}
-  for created, at in string.gmatch(tried(redis.pcall('HGET', host.pairs, pair)) or '', '(%d+) (%d+)') do
-    created, at = tonumber(created), tonumber(at)
-    if at > now and at < now + KEEP_S * 1e6 then chain[#chain + 1] = {created, at} end
+  for _, link in ipairs(chain_read(tried(redis.pcall('HGET', KEYS[11], pair)))) do
+    if link[2] > now - GRACE_US and link[2] < now + KEEP_S * 1e6 then chain[#chain + 1] = link end
   end
-  host.chains[pair] = chain
+  chains[pair] = chain
   return chain
 end
 
@@ -50,6 +50,8 @@ local function in_order(chain, created, at, clocked)
   local place = 1
   while chain[place] and chain[place][1] <= created do place = place + 1 end
   local before, after = chain[place - 1], chain[place]
+  before = before and before[2] > now and before -- else it comes any moment
+  after = after and after[2] > now and after
   if before then at = math.max(clocked and at or 0, before[2] + 1000) end
   if after and at > after[2] - 1000 then at = math.floor(((before and before[2] or after[2] - 2000) + after[2]) / 2) end
   return at, place
@@ -73,7 +75,7 @@ local function book(zset, letter, a, seq)
     at = host.tail * 1000 + seq % 1000
   end
   if pair ~= '0' then
-    chain = chain_of(host, pair)
+    chain = chain_of(pair)
     at, place = in_order(chain, tonumber(created), at, share > 0)
   end
   for _ = 1, 100 do
@@ -90,39 +92,77 @@ local function book(zset, letter, a, seq)
   return text, math.floor(at / 1000)
 end
 
--- A hundred values a command: unpack has a limit.
-local function write(command, key, values)
-  for i = 1, #values, 100 do redis.pcall(command, key, unpack(values, i, math.min(i + 99, #values))) end
-end
-
-local function keep_chains(host)
-  local fields, count = {}, tried(redis.pcall('HLEN', host.pairs)) or 0
+local function keep_chains()
+  local changed, count = {}, tried(redis.pcall('HLEN', KEYS[11])) or 0
   if count >= MAX_PAIRS then
-    local some = tried(redis.pcall('HSCAN', host.pairs, string.format('%d', now % 1048576), 'COUNT', 200))
+    local some = tried(redis.pcall('HSCAN', KEYS[11], string.format('%d', now % 1048576), 'COUNT', 200))
     for i = 1, some and #some[2] or 0, 2 do -- what has come back by now
-      if (tonumber(string.match(some[2][i + 1], '%d+$')) or 0) <= now then count = count - redis.pcall('HDEL', host.pairs, some[2][i]) end
+      if (tonumber(string.match(some[2][i + 1], '%d+$')) or 0) <= now then count = count - redis.pcall('HDEL', KEYS[11], some[2][i]) end
     end
   end
-  for pair, chain in pairs(host.chains) do
-    if count < MAX_PAIRS or tried(redis.pcall('HEXISTS', host.pairs, pair)) == 1 then
-      local texts = {}
-      for i = 1, #chain do texts[i] = string.format('%.0f %.0f', chain[i][1], chain[i][2]) end
-      fields[#fields + 1] = pair
-      fields[#fields + 1] = table.concat(texts, ' ')
+  for pair, chain in pairs(chains) do
+    if count < MAX_PAIRS or tried(redis.pcall('HEXISTS', KEYS[11], pair)) == 1 then
+      changed[pair] = chain_text(chain)
       count = count + 1
     end
   end
-  write('HSET', host.pairs, fields)
-  redis.pcall('EXPIRE', host.pairs, KEEP_S)
+  write_back(KEYS[11], changed)
+  redis.pcall('EXPIRE', KEYS[11], KEEP_S)
+end
+
+-- These pairs are anybody's again, but for what was claimed since, or waits.
+local released, latest, releases = {}, {}, 0
+
+local function let_go()
+  local held, changed = look_up(KEYS[12], released, releases), {}
+  for i = 1, releases do
+    local seq, waiting = held_of(held[released[i]])
+    if held[released[i]] and seq <= latest[i] then changed[released[i]] = held_text(0, waiting) end
+  end
+  write_back(KEYS[12], changed)
 end
 
 local function keep(host)
   if host.clocked then redis.pcall('HSET', KEYS[10], host.name, string.format('%.0f', host.tail)) end
-  if next(host.chains) then keep_chains(host) end
   redis.pcall('ZREMRANGEBYSCORE', host.booked, '-inf', score_of(now)) -- these have come by themselves
-  write('ZADD', host.booked, host.places)
+  for i = 1, #host.places, 100 do redis.pcall('ZADD', host.booked, unpack(host.places, i, math.min(i + 99, #host.places))) end
   redis.pcall('ZREMRANGEBYRANK', host.booked, MAX_BOOKED, -1) -- the last ones just aren't called back
   redis.pcall('EXPIRE', host.booked, KEEP_S)
+end
+
+-- Goes back, with what waits in this machine's list since it belongs behind it: so that the oldest is taken next.
+local listed
+local function take_back(key, job)
+  local pair = pair_of(job)
+  local text = pair and tried(redis.pcall('HGET', KEYS[12], pair))
+  local seq, waiting = held_of(text)
+  if waiting > 0 then
+    listed = listed or tried(redis.pcall('LRANGE', KEYS[13], 0, -1)) or {}
+    for i, other in ipairs(listed) do
+      if other and pair_of(other) == pair then
+        redis.call('RPUSH', key, other)
+        redis.call('LREM', KEYS[13], 1, other)
+        listed[i], waiting = false, waiting - 1
+      end
+    end
+    write_back(KEYS[12], {[pair] = held_text(seq, math.max(waiting, 0))})
+  end
+  redis.call('RPUSH', key, job)
+end
+
+-- The same of a job that was due: whoever takes what is behind it hears that it comes any moment.
+local function due_again(zset, at, job)
+  local pair, behind = pair_of(job)
+  local created = pair and tonumber(created_of(job, behind) or '')
+  redis.call('ZADD', zset, at, job)
+  if not created then return end
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1e6 + time[2]
+  end
+  local chain, place = chain_of(pair), 1
+  while chain[place] and chain[place][1] < created do place = place + 1 end
+  table.insert(chain, place, {created, now})
 end
 
 local function add(zset, letter, a, job, seq)
@@ -132,8 +172,13 @@ local function add(zset, letter, a, job, seq)
 end
 
 local out, counts = {}, {}
-for i = 2, #ARGV, 6 do
+for i = 2, #ARGV, 7 do
   local seq, verb, a, b, jid, word = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
+  local pair, last = string.match(ARGV[i + 6], '^(%x+) (%d+)$')
+  if pair then
+    releases = releases + 1
+    released[releases], latest[releases] = pair, tonumber(last)
+  end
   if redis.call('HEXISTS', KEYS[1], seq) == 0 then
     out[#out + 1] = 0
   else
@@ -154,12 +199,10 @@ for i = 2, #ARGV, 6 do
         local index, name = string.match(a, '^(%d+) (.*)$')
         redis.call('SADD', KEYS[6], name)
         redis.call('LPUSH', KEYS[tonumber(index)], b ~= '' and b or job)
-      elseif kind == 'r' then
-        redis.call('ZADD', KEYS[3], at, job)
-      elseif kind == 's' then
-        redis.call('ZADD', KEYS[4], at, job)
+      elseif kind == 'r' or kind == 's' then
+        due_again(KEYS[kind == 'r' and 3 or 4], at, job)
       else
-        redis.call('RPUSH', KEYS[kind == 'p' and 9 or 2], job)
+        take_back(KEYS[kind == 'p' and 9 or 2], job)
       end
     end
     redis.call('HDEL', KEYS[1], seq)
@@ -169,5 +212,8 @@ for i = 2, #ARGV, 6 do
   end
 end
 for _, host in pairs(hosts) do keep(host) end
+if next(chains) then keep_chains() end
+if releases > 0 then let_go() end
 for word, count in pairs(counts) do redis.pcall('HINCRBY', KEYS[8], word, count) end -- last: it may be wrong, a job may not
+out[#out + 1] = tried(redis.pcall('LLEN', KEYS[13])) or 0
 return out

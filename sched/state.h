@@ -172,6 +172,7 @@ void scheduler_on_side_lost(void *arg, const char *reason);
 void scheduler_on_share(void *arg);
 void scheduler_on_ended(void *arg, const struct claim *claim, int64_t back_ms);
 void scheduler_on_settled(void *arg);
+void scheduler_on_listed(void *arg);
 void scheduler_on_former_gone(void *arg, struct str identity);
 void scheduler_on_returned(void *arg);
 void scheduler_on_quiet(void *arg);

@@ -1,6 +1,7 @@
+-- With pair.lua.
 -- An admin wants a host to be tried now: the probe of its open circuit is due at once, on all machines, and so is one of its jobs.
 -- Each stays where it is and is only scored anew, so that it is always there once.
--- KEYS: circuits, circuit, probe:HOST, booked:HOST, the set of the job (retry or schedule)   ARGV: host, "r" or "s", the job ("": none)
+-- KEYS: circuits, circuit, probe:HOST, booked:HOST, the set of the job (retry or schedule), pairs   ARGV: host, "r" or "s", the job ("": none)
 -- Answer: 1 when the circuit is open, 1 when it is being probed this moment, 1 when the job is due now
 redis.call('ZREM', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
 local time = redis.call('TIME')
@@ -24,6 +25,7 @@ if own then
   if tonumber(own) * 1e6 > now then
     redis.call('ZADD', KEYS[5], score(now), ARGV[3])
     redis.call('ZREM', KEYS[4], ARGV[2] .. score(math.floor(tonumber(own) * 1e6 + 0.5)))
+    moved_to(KEYS[6], ARGV[3], own, now)
   end
 end
 return {open, probing, due}

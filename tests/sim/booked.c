@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "sched/away.h"
 
 struct link {
     int64_t created_ms;
@@ -29,13 +30,13 @@ static struct chain *chain_of(struct booked *booked, uint64_t account)
     return chain;
 }
 
-/* What has come back is no longer in the chain. */
+/* What should have come back long ago isn't awaited any more. */
 static void forget_past(struct chain *chain, int64_t now_us)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < chain->count; i++) {
-        if (chain->links[i].at_us > now_us)
+        if (chain->links[i].at_us > now_us - (int64_t)AWAY_GRACE_MS * 1000)
             chain->links[kept++] = chain->links[i];
     }
     chain->count = kept;
@@ -62,13 +63,15 @@ int64_t booked_in_order(struct booked *booked, const struct sim_job *job, int64_
     forget_past(chain, now_us);
     while (place < chain->count && chain->links[place].created_ms <= job->created_ms)
         place++;
-    if (place > 0) {
+    if (place > 0 && chain->links[place - 1].at_us > now_us) { /* else it comes any moment */
         int64_t behind_us = chain->links[place - 1].at_us + 1000;
         at_us = clocked && at_us > behind_us ? at_us : behind_us;
     }
-    if (place < chain->count && at_us > chain->links[place].at_us - 1000) {
+    if (place < chain->count && chain->links[place].at_us > now_us &&
+        at_us > chain->links[place].at_us - 1000) {
         int64_t after_us = chain->links[place].at_us;
-        int64_t before_us = place > 0 ? chain->links[place - 1].at_us : after_us - 2000;
+        bool behind = place > 0 && chain->links[place - 1].at_us > now_us;
+        int64_t before_us = behind ? chain->links[place - 1].at_us : after_us - 2000;
         at_us = (before_us + after_us) / 2;
     }
     insert(chain, place, (struct link){job->created_ms, at_us});
@@ -82,6 +85,46 @@ bool booked_is_behind(struct booked *booked, const struct sim_job *job, int64_t 
     struct chain *chain = chain_of(booked, job->account);
     forget_past(chain, now_us);
     return chain->count > 0 && chain->links[0].created_ms < job->created_ms;
+}
+
+size_t booked_of_account(struct booked *booked, const struct sim_job *job, int64_t now_us,
+                         int64_t *created_ms, int64_t *at_us)
+{
+    size_t count = 0;
+
+    if (booked->chains == NULL || job->account == 0 || job->low)
+        return 0;
+    struct chain *chain = chain_of(booked, job->account);
+    forget_past(chain, now_us);
+    for (size_t i = 0; i < chain->count; i++) {
+        created_ms[count] = chain->links[i].created_ms;
+        at_us[count++] = chain->links[i].at_us;
+    }
+    return count;
+}
+
+void booked_came(struct booked *booked, const struct sim_job *job)
+{
+    if (booked->chains == NULL || job->account == 0 || job->low)
+        return;
+    struct chain *chain = chain_of(booked, job->account);
+    size_t kept = 0;
+    for (size_t i = 0; i < chain->count; i++) {
+        if (chain->links[i].created_ms != job->created_ms)
+            chain->links[kept++] = chain->links[i];
+    }
+    chain->count = kept;
+}
+
+void booked_moved(struct booked *booked, const struct sim_job *job, int64_t at_us)
+{
+    if (booked->chains == NULL || job->account == 0 || job->low)
+        return;
+    struct chain *chain = chain_of(booked, job->account);
+    for (size_t i = 0; i < chain->count; i++) {
+        if (chain->links[i].created_ms == job->created_ms)
+            chain->links[i].at_us = at_us;
+    }
 }
 
 static bool is_good(const struct jobs *jobs, uint32_t job, int64_t at_us)
@@ -143,7 +186,7 @@ bool booked_take(struct booked *booked, struct jobs *jobs, int64_t now_us, uint3
     return take(booked, jobs, false, job, at_us);
 }
 
-void booked_forget_order(struct booked *booked)
+static void forget_order(struct booked *booked)
 {
     size_t at = 0;
     struct chain *chain;
@@ -156,7 +199,7 @@ void booked_forget_order(struct booked *booked)
 
 void booked_clear(struct booked *booked)
 {
-    booked_forget_order(booked);
+    forget_order(booked);
     heap_clear(&booked->soonest);
     heap_clear(&booked->latest);
     *booked = (struct booked){0};

@@ -22,6 +22,9 @@ struct booked {
  * after it. `clocked`: `at_us` says when; else it is right behind the one before it. */
 int64_t booked_in_order(struct booked *booked, const struct sim_job *job, int64_t at_us,
                         bool clocked, int64_t now_us);
+/* Those of its account that wait here, at most BOOKED_CHAIN: how many. */
+size_t booked_of_account(struct booked *booked, const struct sim_job *job, int64_t now_us,
+                         int64_t *created_ms, int64_t *at_us);
 /* Whether one of its account that was created before it waits here. */
 bool booked_is_behind(struct booked *booked, const struct sim_job *job, int64_t now_us);
 void booked_add(struct booked *booked, struct jobs *jobs, uint32_t job, int64_t at_us,
@@ -29,8 +32,9 @@ void booked_add(struct booked *booked, struct jobs *jobs, uint32_t job, int64_t 
 /* The soonest that is later than now; false: none is left. */
 bool booked_take(struct booked *booked, struct jobs *jobs, int64_t now_us, uint32_t *job,
                  int64_t *at_us);
-/* Nothing is booked any more. */
-void booked_forget_order(struct booked *booked);
+void booked_came(struct booked *booked, const struct sim_job *job); /* it is claimed */
+/* It was called back to then. */
+void booked_moved(struct booked *booked, const struct sim_job *job, int64_t at_us);
 void booked_clear(struct booked *booked);
 
 #endif

@@ -130,8 +130,10 @@ static void on_second(void *arg, uint64_t seconds)
 {
     struct machine *machine = arg;
 
-    if (machine->state == MACHINE_DRAINING && machine->held_count == 0)
+    if (machine->state == MACHINE_DRAINING && machine->held_count == 0) {
         machine->state = MACHINE_GONE;
+        store_leave(&machine->world->store, machine->index);
+    }
     if (machine->state == MACHINE_GONE)
         return;
     pulse(machine);
@@ -167,6 +169,7 @@ struct machine *machine_create(struct world *world, unsigned index)
 
     machine->world = world;
     machine->index = index;
+    store_join(&world->store, index);
     machine->offset_ms = (int64_t)(index + 1) * 1000003;
     TAILQ_INIT(&machine->all);
     TAILQ_INIT(&machine->spare);
@@ -196,8 +199,10 @@ static void on_recovered(void *arg, uint64_t data)
 
     (void)data;
     store_settle(&machine->world->store);
+    store_yield(&machine->world->store, machine->index);
     TAILQ_FOREACH_REVERSE(held, &machine->all, held_list, all)
-    store_settle_return(&machine->world->store, held->job);
+    store_settle_return(&machine->world->store, machine->index, held->job);
+    store_leave(&machine->world->store, machine->index);
 }
 
 void machine_kill(struct machine *machine)

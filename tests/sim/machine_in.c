@@ -127,13 +127,35 @@ static unsigned pull_room_of(const struct machine *machine)
     return room.bytes == 0 ? 0 : room.jobs < CLAIM_MOST ? room.jobs : CLAIM_MOST;
 }
 
+/* What the scripts say besides: which others of its sender are booked. */
+static void hear(struct machine *machine, struct held *held)
+{
+    const struct sim_job *it = &machine->world->jobs.list[held->job];
+    int64_t created_ms[BOOKED_CHAIN];
+    int64_t at_us[BOOKED_CHAIN];
+    struct away_booked booked[BOOKED_CHAIN];
+    int64_t now_ms = machine_now_ms(machine);
+    int64_t unix_ms = world_unix_ms(machine->world);
+    int64_t unix_at_0_ms = unix_ms - world_now_ms(machine->world);
+    size_t count = booked_of_account(&machine->world->store.hosts[it->host].booked, it,
+                                     unix_ms * 1000, created_ms, at_us);
+
+    for (size_t i = 0; i < count; i++)
+        booked[i] = (struct away_booked){.created_us = (unix_at_0_ms + created_ms[i]) * 1000,
+                                         .back_ms = at_us[i] / 1000 - unix_ms + now_ms};
+    lanes_heard(machine->lanes, &held->claim, booked, count, now_ms);
+}
+
 static unsigned claim(struct machine *machine, bool pull, unsigned most)
 {
     uint32_t jobs[CLAIM_MOST];
-    unsigned found = store_claim(&machine->world->store, pull, most, jobs);
+    unsigned found = store_claim(&machine->world->store, machine->index, pull, most, jobs);
 
-    for (unsigned i = 0; i < found; i++)
-        machine_admit(machine, take(machine, jobs[i], pull ? ORIGIN_PULL : ORIGIN_QUEUE));
+    for (unsigned i = 0; i < found; i++) {
+        struct held *held = take(machine, jobs[i], pull ? ORIGIN_PULL : ORIGIN_QUEUE);
+        hear(machine, held);
+        machine_admit(machine, held);
+    }
     return found;
 }
 
@@ -170,6 +192,8 @@ void machine_claim(struct machine *machine, bool regardless)
     bool wants_low = machine->queue_empty && pull_room_of(machine) > 0 &&
                      (machine->world->store.pull.count > 0 || regardless);
 
+    if (regardless && room_of(machine) == 0)
+        store_yield(&machine->world->store, machine->index);
     if (machine->claiming || machine->state != MACHINE_RUNNING || (!wants && !wants_low))
         return;
     machine->claiming = true;
@@ -192,11 +216,14 @@ void machine_due(struct machine *machine)
 
     for (int schedule = 0; schedule < 2; schedule++) {
         unsigned room = room_of(machine);
-        unsigned found = store_due(&machine->world->store, schedule == 1,
+        unsigned found = store_due(&machine->world->store, machine->index, schedule == 1,
                                    world_unix_ms(machine->world), room, jobs);
-        for (unsigned i = 0; i < found; i++)
-            machine_admit(machine,
-                          take(machine, jobs[i], schedule == 1 ? ORIGIN_SCHEDULE : ORIGIN_RETRY));
+        for (unsigned i = 0; i < found; i++) {
+            struct held *held =
+                take(machine, jobs[i], schedule == 1 ? ORIGIN_SCHEDULE : ORIGIN_RETRY);
+            hear(machine, held);
+            machine_admit(machine, held);
+        }
     }
     if (!machine->queue_empty && machine->world->store.pull.count > 0) {
         unsigned low = pull_room_of(machine);

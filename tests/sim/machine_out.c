@@ -46,7 +46,7 @@ static void write(struct store *store, const struct settling *settling)
         lanes_left_until(machine->lanes, &settling->held->claim, mono_ms(machine, at_us));
         break;
     case ENDING_RETURN:
-        store_settle_return(store, job);
+        store_settle_return(store, machine->index, job);
         break;
     }
 }

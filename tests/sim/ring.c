@@ -45,6 +45,14 @@ bool ring_take(struct ring *ring, uint32_t *job)
     return true;
 }
 
+bool ring_take_last(struct ring *ring, uint32_t *job)
+{
+    if (ring->count == 0)
+        return false;
+    *job = ring->jobs[(ring->first + --ring->count) & (ring->capacity - 1)];
+    return true;
+}
+
 void ring_clear(struct ring *ring)
 {
     free(ring->jobs);

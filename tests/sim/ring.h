@@ -18,6 +18,7 @@ struct ring {
 void ring_push(struct ring *ring, uint32_t job);       /* at the end */
 void ring_push_first(struct ring *ring, uint32_t job); /* taken next */
 bool ring_take(struct ring *ring, uint32_t *job);      /* the first; false: empty */
+bool ring_take_last(struct ring *ring, uint32_t *job);
 void ring_clear(struct ring *ring);
 
 #endif

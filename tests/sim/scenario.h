@@ -39,6 +39,9 @@ struct scenario {
     struct ratio ratios[SCENARIO_RATIOS];
 };
 
+/* Follow and Undo through full lanes and open circuits. */
+void scenarios_follows(struct world *world);
+
 extern const struct scenario scenarios_of_hosts[]; /* ended by one without a name */
 extern const struct scenario scenarios_of_ours[];
 

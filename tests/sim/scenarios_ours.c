@@ -108,6 +108,18 @@ static void fleet(struct world *world)
     events_at(world->events, world_at_ms(MINUTES(20)), on_join, world, 4);
 }
 
+static void follows_and_machines(struct world *world)
+{
+    scenarios_follows(world);
+    if (world->incumbent != NULL)
+        return;
+    events_at(world->events, world_at_ms(MINUTES(7)), on_drain, world, 0);
+    events_at(world->events, world_at_ms(MINUTES(8)), on_join, world, 3);
+    events_at(world->events, world_at_ms(MINUTES(20)) + 300, on_kill, world, 1);
+    events_at(world->events, world_at_ms(MINUTES(30)), on_join, world, 4);
+    events_at(world->events, world_at_ms(MINUTES(40)), on_drain, world, 2);
+}
+
 /* --- load --- */
 
 static void low_jobs(struct world *world)
@@ -214,6 +226,14 @@ const struct scenario scenarios_of_ours[] = {
      .machines = 2,
      .set_up = fleet,
      .bounds = {{FIGURE_PENDING, 0, 0}, {FIGURE_P99_MS, 0, 3000}, {FIGURE_BURNT, 0, 0}}},
+    {.name = "follows-machines",
+     .what = "Follow and Undo while machines join, leave and die",
+     .hosts = 120,
+     .duration_ms = HOURS(6),
+     .max_rate = 1000,
+     .machines = 3,
+     .set_up = follows_and_machines,
+     .bounds = {{FIGURE_OVERTAKEN, 0, 0}, {FIGURE_PENDING, 0, 0}}},
     {.name = "low-jobs",
      .what = "50,000 jobs of low priority behind posts",
      .hosts = 500,

@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "sched/share.h"
 
-enum { HOUR_MS = 3600000, WORD_MS = 5000, CLAIM_STEP = 32 };
+enum { HOUR_MS = 3600000, WORD_MS = 5000, CLAIM_STEP = 32, DUE_LOOK = 50 };
 
 void store_init(struct store *store, struct jobs *jobs, uint32_t host_count)
 {
@@ -24,6 +24,9 @@ void store_clear(struct store *store)
     for (uint32_t i = 0; i < store->host_count; i++)
         booked_clear(&store->hosts[i].booked);
     free(store->hosts);
+    for (unsigned i = 0; i < STORE_MACHINES; i++)
+        ring_clear(&store->wait[i]);
+    owners_clear(&store->owners);
     free(store->changed);
 }
 
@@ -71,29 +74,95 @@ void store_wait(struct store *store)
     count(store, 1, 1);
 }
 
-unsigned store_claim(struct store *store, bool pull, unsigned most, uint32_t *jobs)
+void store_join(struct store *store, unsigned machine)
+{
+    store->present[machine] = true;
+}
+
+void store_leave(struct store *store, unsigned machine)
+{
+    uint32_t job;
+
+    while (ring_take_last(&store->wait[machine], &job))
+        enqueue(store, job, true);
+    store->present[machine] = false;
+}
+
+static unsigned others_of(const struct store *store, unsigned machine)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < STORE_MACHINES; i++)
+        count += store->present[i] && i != machine;
+    return count;
+}
+
+static int holder_of(const struct store *store, unsigned machine, uint32_t job)
+{
+    int holder = owners_find(&store->owners, &store->jobs->list[job]);
+    return holder != (int)machine && holder >= 0 && store->present[holder] ? holder : OWNER_NONE;
+}
+
+static void take(struct store *store, unsigned machine, uint32_t job)
+{
+    claimed(store, job);
+    booked_came(&store->hosts[store->jobs->list[job].host].booked, &store->jobs->list[job]);
+    owners_take(&store->owners, &store->jobs->list[job], machine);
+}
+
+unsigned store_claim(struct store *store, unsigned machine, bool pull, unsigned most,
+                     uint32_t *jobs)
 {
     struct ring *queue = queue_of(store, pull);
     unsigned found = 0;
+    uint32_t job;
+    int holder;
 
-    while (found < most && ring_take(queue, &jobs[found]))
-        claimed(store, jobs[found++]);
-    /* HDEL, ZSCORE, HLEN; LINDEX, LRANGE, HINCRBY, HSET, LTRIM a step; LINDEX at the end; the
-     * ledger. */
-    count(store, 1, 5 + 5 * ((found + CLAIM_STEP - 1) / CLAIM_STEP));
+    while (!pull && found < most && ring_take(&store->wait[machine], &job)) {
+        take(store, machine, job);
+        jobs[found++] = job;
+    }
+    while (found < most && ring_take(queue, &job)) {
+        holder = holder_of(store, machine, job);
+        if (holder != OWNER_NONE) {
+            ring_push(&store->wait[holder], job);
+            continue;
+        }
+        take(store, machine, job);
+        jobs[found++] = job;
+    }
+    /* HDEL, ZSCORE, HLEN, ZCARD, ZRANGE; LINDEX, LRANGE, HMGET of what is booked, HINCRBY, HSET
+     * twice, LTRIM a step; LINDEX of both lists at the end; the ledger. Each other machine: LRANGE,
+     * and HMGET a step. */
+    unsigned steps = (found + CLAIM_STEP - 1) / CLAIM_STEP;
+    count(store, 1, 8 + 7 * steps + others_of(store, machine) * (1 + steps));
     return found;
 }
 
-unsigned store_due(struct store *store, bool schedule, int64_t unix_ms, unsigned most,
-                   uint32_t *jobs)
+unsigned store_due(struct store *store, unsigned machine, bool schedule, int64_t unix_ms,
+                   unsigned most, uint32_t *jobs)
 {
     struct scored *set = schedule ? &store->schedule : &store->retry;
+    uint32_t passed[DUE_LOOK];
     unsigned found = 0;
+    unsigned pass = 0;
+    uint32_t job;
 
-    while (found < most && scored_take(set, store->jobs, unix_ms * 1000, &jobs[found]))
-        claimed(store, jobs[found++]);
-    /* HDEL, ZSCORE, HLEN, ZRANGEBYSCORE; HINCRBY, HSET, ZREM a job; the ledger. */
-    count(store, 1, 5 + 3 * found);
+    while (found < most && pass < DUE_LOOK && scored_take(set, store->jobs, unix_ms * 1000, &job)) {
+        if (holder_of(store, machine, job) != OWNER_NONE) {
+            passed[pass++] = job;
+            continue;
+        }
+        take(store, machine, job);
+        jobs[found++] = job;
+    }
+    while (pass > 0) {
+        job = passed[--pass];
+        scored_add(set, store->jobs, job, store->jobs->list[job].score_us);
+    }
+    /* HDEL, ZSCORE, HLEN, ZRANGEBYSCORE; HINCRBY, HSET, ZREM a job; HMGET twice and once for each
+     * other machine, HSET, the ledger. */
+    count(store, 1, 4 + 3 * found + (found > 0 ? 4 + others_of(store, machine) : 0));
     return found;
 }
 
@@ -102,12 +171,13 @@ unsigned store_due(struct store *store, bool schedule, int64_t unix_ms, unsigned
 void store_settle(struct store *store)
 {
     store->settle_calls++;
-    count(store, 1, 2); /* HDEL and the ledger */
+    count(store, 1, 5); /* HDEL, HMGET and HDEL of pairs, the ledger, LLEN */
 }
 
 void store_settle_over(struct store *store, uint32_t job, enum job_place place)
 {
     store->jobs->list[job].place = (uint8_t)place;
+    owners_give(&store->owners, &store->jobs->list[job]);
     count(store, 0, 2); /* HEXISTS, HDEL */
 }
 
@@ -115,6 +185,7 @@ void store_settle_at(struct store *store, uint32_t job, int64_t unix_us)
 {
     bool failed = store->jobs->list[job].retry_count >= 0;
 
+    owners_give(&store->owners, &store->jobs->list[job]);
     scored_add(failed ? &store->retry : &store->schedule, store->jobs, job, unix_us);
     count(store, 0, 3); /* HEXISTS, ZADD, HDEL */
 }
@@ -150,10 +221,38 @@ int64_t store_settle_booked(struct store *store, uint32_t job, int64_t at_us, in
     return at_us;
 }
 
-void store_settle_return(struct store *store, uint32_t job)
+/* What waits in the machine's list since it belongs behind this job, the newest first. */
+static void bring_along(struct store *store, unsigned machine, uint32_t job)
 {
+    struct ring *wait = &store->wait[machine];
+    const struct sim_job *it = &store->jobs->list[job];
+    size_t left = wait->count;
+    uint32_t other;
+
+    while (left-- > 0 && ring_take_last(wait, &other)) {
+        const struct sim_job *its = &store->jobs->list[other];
+        if (its->account == it->account && its->host == it->host)
+            enqueue(store, other, true);
+        else
+            ring_push_first(wait, other);
+    }
+}
+
+void store_settle_return(struct store *store, unsigned machine, uint32_t job)
+{
+    owners_give(&store->owners, &store->jobs->list[job]);
+    bring_along(store, machine, job);
     enqueue(store, job, true);
-    count(store, 0, 4); /* HEXISTS, HGET, RPUSH, HDEL */
+    count(store, 0, 5); /* HEXISTS, HGET twice, RPUSH, HDEL */
+}
+
+void store_yield(struct store *store, unsigned machine)
+{
+    uint32_t job;
+
+    while (ring_take_last(&store->wait[machine], &job))
+        enqueue(store, job, true);
+    count(store, 1, 2); /* ZREM, LINDEX */
 }
 
 void store_track(struct store *store, bool success)
@@ -263,9 +362,11 @@ size_t store_release(struct store *store, uint32_t host, unsigned most, int64_t 
            booked_take(&it->booked, store->jobs, now_us, &number, &own_us)) {
         struct sim_job *job = &store->jobs->list[number];
         if ((job->place == JOB_RETRY || job->place == JOB_SCHEDULE) && job->score_us == own_us &&
-            at_us < own_us)
+            at_us < own_us) {
             scored_add(job->place == JOB_RETRY ? &store->retry : &store->schedule, store->jobs,
                        number, at_us);
+            booked_moved(&it->booked, job, at_us);
+        }
         at_us += gap_ms > 0 ? gap_ms * 1000 : 1;
         moved++;
     }
@@ -273,8 +374,6 @@ size_t store_release(struct store *store, uint32_t host, unsigned most, int64_t 
         at_us = -it->booked.latest.entries[0].key;
     if (it->reserved_ms * 1000 > at_us)
         it->reserved_ms = (at_us + 999) / 1000;
-    if (it->booked.count == 0)
-        booked_forget_order(&it->booked);
     /* ZREM, TIME, ZREMRANGEBYSCORE, two ZRANGE, HGET, HSET, ZCARD; ZRANGEBYSCORE, ZADD, ZREM each
      */
     count(store, 1, 8 + 3 * moved);

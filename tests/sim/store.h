@@ -8,6 +8,7 @@
 #define FEDPUSH_TESTS_SIM_STORE_H
 
 #include "tests/sim/booked.h"
+#include "tests/sim/owners.h"
 #include "tests/sim/ring.h"
 #include "tests/sim/scored.h"
 
@@ -67,6 +68,9 @@ struct store {
     struct jobs *jobs;
     struct ring push;
     struct ring pull;
+    struct ring wait[STORE_MACHINES]; /* what others have claimed for it */
+    bool present[STORE_MACHINES];     /* in fedpush:identities */
+    struct owners owners;
     struct scored retry;
     struct scored schedule;
     struct store_host *hosts;
@@ -89,11 +93,16 @@ void store_clear(struct store *store);
 void store_push(struct store *store, uint32_t job);
 /* BLMOVE, which each machine that waits for a job calls again and again. */
 void store_wait(struct store *store);
-/* claim.lua: up to `most` jobs from the consuming end. */
-unsigned store_claim(struct store *store, bool pull, unsigned most, uint32_t *jobs);
-/* due.lua: up to `most` of `retry` or `schedule`. */
-unsigned store_due(struct store *store, bool schedule, int64_t unix_ms, unsigned most,
-                   uint32_t *jobs);
+/* beat.lua and leave.lua: in and out of the fleet; what waits for it goes back. */
+void store_join(struct store *store, unsigned machine);
+void store_leave(struct store *store, unsigned machine);
+/* claim.lua: up to `most` jobs, of what waits for this machine first, then from the consuming end.
+ * What another machine has older ones of goes there. */
+unsigned store_claim(struct store *store, unsigned machine, bool pull, unsigned most,
+                     uint32_t *jobs);
+/* due.lua: up to `most` of `retry` or `schedule`, but for those. */
+unsigned store_due(struct store *store, unsigned machine, bool schedule, int64_t unix_ms,
+                   unsigned most, uint32_t *jobs);
 
 /* settle.lua: one call, then each claim's end. */
 void store_settle(struct store *store);
@@ -104,7 +113,10 @@ void store_settle_at(struct store *store, uint32_t job, int64_t unix_us);
  * `share_ms` > 0: on its host's clock, behind what is booked there already. Returns when. */
 int64_t store_settle_booked(struct store *store, uint32_t job, int64_t at_us, int64_t share_ms,
                             int64_t unix_ms);
-void store_settle_return(struct store *store, uint32_t job); /* to where it is taken next */
+/* To where it is taken next. */
+void store_settle_return(struct store *store, unsigned machine, uint32_t job);
+/* yield.lua: what waits for a machine that takes nothing goes back. */
+void store_yield(struct store *store, unsigned machine);
 /* Mastodon's failure tracker, as both write it. */
 void store_track(struct store *store, bool success);
 

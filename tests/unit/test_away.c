@@ -68,6 +68,28 @@ static void what_was_called_back_comes_soon(void **state)
     away_destroy(away);
 }
 
+/* Redis knows of what others have booked, and called back; not of what has not reached it yet. */
+static void what_redis_says_is_booked_counts(void **state)
+{
+    struct away *away = away_create();
+    const struct away_booked booked[] = {{50, NOW_MS + MINUTE_MS}, {60, NOW_MS + 2 * MINUTE_MS}};
+    (void)state;
+
+    away_heard(away, PAIR, booked, 2, NOW_MS);
+    assert_int_equal(until_ms(away, 101, NOW_MS), NOW_MS + 2 * MINUTE_MS + AWAY_GRACE_MS);
+    assert_int_equal(until_ms(away, 55, NOW_MS), NOW_MS + MINUTE_MS + AWAY_GRACE_MS);
+    away_add(away, PAIR, 70, NOW_MS + 3 * MINUTE_MS, NOW_MS); /* of ours */
+    away_heard(away, PAIR, booked, 1, NOW_MS);
+    assert_int_equal(until_ms(away, 101, NOW_MS), NOW_MS + 3 * MINUTE_MS + AWAY_GRACE_MS);
+    assert_int_equal(until_ms(away, 65, NOW_MS), NOW_MS + MINUTE_MS + AWAY_GRACE_MS);
+    away_move(away, PAIR, 70, NOW_MS + 3 * MINUTE_MS); /* it has reached Redis */
+    away_heard(away, PAIR, NULL, 0, NOW_MS);
+    assert_int_equal(until_ms(away, 101, NOW_MS), INT64_MIN);
+    assert_int_equal(away_sweep(away, NOW_MS), 0);
+    away_heard(away, PAIR, NULL, 0, NOW_MS);
+    away_destroy(away);
+}
+
 static void so_many_are_remembered(void **state)
 {
     struct away *away = away_create();
@@ -89,6 +111,7 @@ int main(void)
         cmocka_unit_test(only_older_ones_of_the_pair_are_awaited),
         cmocka_unit_test(what_does_not_come_is_not_awaited_for_ever),
         cmocka_unit_test(what_was_called_back_comes_soon),
+        cmocka_unit_test(what_redis_says_is_booked_counts),
         cmocka_unit_test(so_many_are_remembered),
     };
     if (sodium_init() < 0)

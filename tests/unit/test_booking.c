@@ -25,8 +25,9 @@ enum { MACHINES = 2, MINUTE_MS = 60000, HOUR_MS = 3600000 };
 
 #define HOST "a.example"
 #define BOOKED "fedpush:booked:a.example"
-#define PAIRS "fedpush:pairs:a.example"
+#define PAIRS "fedpush:pairs"
 #define RESERVED "fedpush:reserved"
+#define HELD "fedpush:held:m0"
 
 struct machine {
     struct fixture *f;
@@ -400,7 +401,7 @@ static void pairs_are_bounded(void **state)
         snprintf(job, sizeof(job), "%d", i);
         book(f, 0, (struct booking){.job = job, .at_ms = HOUR_MS, .pair = 7, .created_s = i});
     }
-    redisReply *reply = redisCommand(f->store.direct, "HGET " PAIRS " 7");
+    redisReply *reply = redisCommand(f->store.direct, "HGET " PAIRS " 0000000000000007");
     int spaces = 0;
     for (const char *at = reply->str; *at != '\0'; at++)
         spaces += *at == ' ';
@@ -409,24 +410,26 @@ static void pairs_are_bounded(void **state)
     assert_true(str_ends_with(str_of(reply->str), str_of(expected)));
     freeReplyObject(reply);
     store_expect(&f->store, NULL, "EVAL %s 0 %lld",
-                 "for i = 1, 10000 do redis.call('HSET', '" PAIRS
+                 "for i = 1, 100000 do redis.call('HSET', '" PAIRS
                  "', 'x' .. i, '1 ' .. ARGV[1]) end",
                  (long long)(f->base_ms + HOUR_MS) * 1000);
     book(f, 0, (struct booking){.job = "no", .at_ms = HOUR_MS, .pair = 0xf00, .created_s = 1});
-    store_expect(&f->store, "0", "HEXISTS " PAIRS " f00"); /* no place: in any order */
+    store_expect(&f->store, "0", "HEXISTS " PAIRS " 0000000000000f00"); /* no place: in any order */
     store_expect(&f->store, NULL, "DEL " PAIRS);
     store_expect(&f->store, NULL, "EVAL %s 0",
-                 "for i = 1, 10000 do redis.call('HSET', '" PAIRS "', 'x' .. i, '1 1000000') end");
+                 "for i = 1, 100000 do redis.call('HSET', '" PAIRS "', 'x' .. i, '1 1000000') end");
     book(f, 0, (struct booking){.job = "yes", .at_ms = HOUR_MS, .pair = 0xf00, .created_s = 1});
-    store_expect(&f->store, "1", "HEXISTS " PAIRS " f00"); /* what is over gave it up */
-    assert_true(number(f, "HLEN " PAIRS) < 10000);
+    store_expect(&f->store, "1",
+                 "HEXISTS " PAIRS " 0000000000000f00"); /* what is over gave it up */
+    assert_true(number(f, "HLEN " PAIRS) < 100000);
 }
 
 static void absurd_times_are_no_order(void **state)
 {
     struct fixture *f = *state;
 
-    store_expect(&f->store, NULL, "HSET " PAIRS " 7 %s", "1 9000000000000000 2 1e300 nonsense");
+    store_expect(&f->store, NULL, "HSET " PAIRS " 0000000000000007 %s",
+                 "1 9000000000000000 2 1e300 nonsense");
     book(f, 0, (struct booking){.job = "1", .at_ms = MINUTE_MS, .pair = 7, .created_s = 3});
     assert_int_equal(comes_ms(f, "1"), MINUTE_MS);
 }
@@ -522,13 +525,13 @@ static redisReply *settle_by(struct fixture *f, const char *script)
     char score[32];
 
     retry_score(score, (f->base_ms + MINUTE_MS) * 1000);
-    char *word = mem_printf("%s 11 500 a1 1000000 " HOST, score);
+    char *word = mem_printf("%s 14 500 00000000000000a1 1000000 " HOST, score);
     redisReply *reply = redisCommand(
         f->store.direct,
-        "EVAL %s 12 fedpush:claimed:m0 queue:push retry schedule dead queues fedpush:recoveries "
-        "fedpush:ledger:m0 queue:pull " RESERVED " " BOOKED " " PAIRS
-        " 1800000000.0 9 schedule %s job %s booked",
-        script, word, "");
+        "EVAL %s 14 fedpush:claimed:m0 queue:push retry schedule dead queues fedpush:recoveries "
+        "fedpush:ledger:m0 queue:pull " RESERVED " " PAIRS " " HELD " fedpush:wait:m0 " BOOKED
+        " 1800000000.0 9 schedule %s job %s booked %s",
+        script, word, "", "00000000000000a1 9");
     free(word);
     return reply;
 }
@@ -636,7 +639,6 @@ static void what_is_booked_is_called_back_in_order(void **state)
     /* Behind the others, though asked for later. */
     assert_in_range(comes_ms(f, "5") - first_ms, 6000, 6001);
     assert_true(number(f, "HGET " RESERVED " " HOST) < f->base_ms + BOOKED_MS);
-    store_expect(&f->store, "0", "EXISTS " PAIRS); /* nothing waits, nothing has an order */
     release(f, 100, 0);
     assert_int_equal(f->moved + f->left, 0);
 }
@@ -681,7 +683,7 @@ static void on_due(void *arg, enum redis_status status, const redisReply *reply)
 
     assert_int_equal(status, REDIS_REPLIED);
     f->reply[0] = '\0';
-    for (size_t i = 3; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i += 3)
+    for (size_t i = 3; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i += 4)
         snprintf(f->reply + strlen(f->reply), sizeof(f->reply) - strlen(f->reply), "%s;",
                  reply->element[i]->str);
     f->answered = true;
@@ -699,12 +701,16 @@ static const char *due(struct fixture *f, const char *zset, const char *kind, in
     script_key(call, zset);
     script_key(call, "fedpush:recoveries");
     script_key(call, "fedpush:ledger:m1");
+    script_key(call, "fedpush:held:m1");
+    script_key(call, PAIRS);
     script_arg(call, STR("m1"));
     script_arg(call, str_of(now));
     script_arg_number(call, 100);
     script_arg_number(call, 100000);
     script_arg_number(call, 100);
     script_arg(call, str_of(kind));
+    script_arg_number(call, 0);
+    script_arg_number(call, 100);
     f->answered = false;
     script_send(call, f->machines[1].redis, on_due, f);
     server_wait(f->store.base, &f->answered);

@@ -523,7 +523,7 @@ static void no_probe_overtakes_its_pair(void **state)
     char chain[64];
 
     snprintf(chain, sizeof(chain), "2000000 %" PRId64, (redis_ms(f) + 60000) * 1000);
-    store_expect(&f->store, "1", "HSET fedpush:pairs:a.example a1 %s", chain);
+    store_expect(&f->store, "1", "HSET fedpush:pairs 00000000000000a1 %s", chain);
     assert_false(ask_probe_with(f, 0, A, 0xa1, 2000001));
     assert_true(ask_probe_with(f, 0, A, 0xa1, 2000000)); /* itself, or older */
     store_expect(&f->store, "1", "DEL fedpush:probe:a.example");

@@ -801,8 +801,8 @@ static void test_what_is_away_for_long_is_awaited_in_redis(void **state)
     assert_int_equal(lanes_course(f.lanes, lane, undo, f.now_ms), COURSE_BOOK);
     lanes_left(f.lanes, undo, f.now_ms + 60001, f.now_ms);
     assert_int_equal(lanes_course(f.lanes, lane, make_pair(&f, 3, -1), f.now_ms), COURSE_BOOK);
-    undo->moved = true; /* what has waited there isn't put back */
-    assert_int_equal(lanes_course(f.lanes, lane, undo, f.now_ms), COURSE_LANE);
+    undo->moved = true; /* it came early: back behind the other */
+    assert_int_equal(lanes_course(f.lanes, lane, undo, f.now_ms), COURSE_BOOK);
     lanes_came(f.lanes, follow);
     lanes_came(f.lanes, undo);
     assert_int_equal(lanes_course(f.lanes, lane, make_pair(&f, 4, -1), f.now_ms), COURSE_LANE);
@@ -872,6 +872,32 @@ static void test_an_open_circuit_lets_one_probe_pass(void **state)
     const struct lane_result good = {.answer = LANE_ANSWERED, .total_ms = 10};
     assert_int_equal(lanes_landed(f.lanes, claim, &good, f.now_ms), CIRCUIT_CLOSED_AGAIN);
     assert_non_null(next(&f, 0));
+    destroy(&f);
+}
+
+/* Undo waits in the lane for its Follow, which is parked: whatever else comes is the probe. */
+static void test_who_waits_for_another_is_not_the_probe(void **state)
+{
+    struct fixture f;
+    struct claim arriving = {.origin = ORIGIN_QUEUE};
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    lanes_set_fleet(f.lanes, 1, 1000000000);
+    struct lane *lane = healthy(&f, "a.example");
+    for (int i = 0; i < 8; i++)
+        add(&f, lane);
+    fail_until_open(&f, lane);
+    while (lanes_oldest(lane) != NULL)
+        lanes_remove(f.lanes, lanes_oldest(lane), f.now_ms);
+    lanes_left(f.lanes, make_pair(&f, 1, -1), f.now_ms + 3600000, f.now_ms);
+    lanes_add(f.lanes, lane, make_pair(&f, 2, -1), false, f.now_ms);
+    f.now_ms = lane->circuit.probe_ms - 1000000000;
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_PARK);
+    lanes_wake(f.lanes, f.now_ms);
+    assert_null(next(&f, 0));
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_LANE);
+    assert_int_equal(lanes_release(f.lanes, lane, f.now_ms + 60000), 1); /* or is called back */
     destroy(&f);
 }
 
@@ -1124,6 +1150,7 @@ int main(void)
         cmocka_unit_test(test_what_never_comes_is_not_awaited_for_ever),
         cmocka_unit_test(test_what_is_away_for_long_is_awaited_in_redis),
         cmocka_unit_test(test_an_open_circuit_lets_one_probe_pass),
+        cmocka_unit_test(test_who_waits_for_another_is_not_the_probe),
         cmocka_unit_test(test_a_lost_token_leaves_the_probe_to_another),
         cmocka_unit_test(test_windows_and_rate_are_the_machines_share),
         cmocka_unit_test(test_a_lane_has_room_for_one_in_any_fleet),

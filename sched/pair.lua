@@ -1,0 +1,105 @@
+-- Part of the scripts that name it. Jobs of one sender for one inbox have an order: which ones are, and what is kept of it.
+-- Nothing here may fail a script: it may be wrong, a job may not.
+local GRACE_US = 10000000 -- for so long past its time a booked job is awaited (AWAY_GRACE_MS)
+
+local function tried(reply) return not (type(reply) == 'table' and reply.err) and reply or nil end
+
+-- Sixteen hexadecimal digits, and where in the job what follows its inbox begins; nil: it comes in any order. Sidekiq's JSON has no
+-- spaces, and in a string no quote stands unescaped: the first `}",` behind the payload's begin is its end. sched/pair.c does the same.
+local function pair_of(job)
+  local from = string.find(job, '"args":["', 1, true)
+  local close = from and string.find(job, '}",', from, true)
+  if not close then return nil end
+  local account, inbox, behind = string.match(job, '^(%d+),"([^"]+)"()', close + 3)
+  return account and string.sub(redis.sha1hex(account .. ' ' .. inbox), 1, 16), behind
+end
+
+-- Of several pairs, which may be nil or there twice: what a hash has for each. At most a hundred fields a command.
+local function look_up(key, pairs_of, count)
+  local fields, found = {}, {}
+  for i = 1, count do
+    if pairs_of[i] and found[pairs_of[i]] == nil then
+      found[pairs_of[i]] = false
+      fields[#fields + 1] = pairs_of[i]
+    end
+  end
+  for from = 1, #fields, 100 do
+    local upto = math.min(from + 99, #fields)
+    local values = tried(redis.pcall('HMGET', key, unpack(fields, from, upto))) or {}
+    for i = from, upto do found[fields[i]] = values[i - from + 1] or false end
+  end
+  return found
+end
+
+-- What has changed of it: false removes a field.
+local function write_back(key, changed)
+  local set, gone = {}, {}
+  for field, value in pairs(changed) do
+    if value then
+      set[#set + 1] = field
+      set[#set + 1] = value
+    else
+      gone[#gone + 1] = field
+    end
+  end
+  for i = 1, #set, 100 do redis.pcall('HSET', key, unpack(set, i, math.min(i + 99, #set))) end
+  for i = 1, #gone, 100 do redis.pcall('HDEL', key, unpack(gone, i, math.min(i + 99, #gone))) end
+end
+
+-- fedpush:held:ID: "SEQ" of the latest claim that the machine has in its hands (0: none), and how many more wait in its list.
+local function held_of(text)
+  local seq, waiting = string.match(text or '', '^(%d+) (%d+)$')
+  return tonumber(seq or string.match(text or '', '^%d+$')) or 0, tonumber(waiting) or 0
+end
+
+local function held_text(seq, waiting)
+  if waiting > 0 then return string.format('%.0f %.0f', seq, waiting) end
+  return seq > 0 and string.format('%.0f', seq) or false
+end
+
+-- fedpush:pairs: "CREATED AT ..." of the booked jobs of a pair, in microseconds, in the order of both.
+local function chain_read(text)
+  local chain = {}
+  for created, at in string.gmatch(text or '', '(%d+) (%d+)') do chain[#chain + 1] = {tonumber(created), tonumber(at)} end
+  return chain
+end
+
+local function chain_text(chain)
+  local texts = {}
+  for i = 1, #chain do texts[i] = string.format('%.0f %.0f', chain[i][1], chain[i][2]) end
+  return #texts > 0 and table.concat(texts, ' ')
+end
+
+-- When a job was made, as pairs have it; nil: it doesn't say. `behind` as of pair_of.
+local function created_of(job, behind)
+  local created = tonumber(string.match(job, '"created_at":([%d.]+)', behind) or '')
+  if not created then return nil end
+  return string.format('%.0f', (created > 1e11 and created / 1000 or created) * 1e6)
+end
+
+-- What is booked of the pairs of some jobs. `chains`: as look_up has it of fedpush:pairs; of it, and into `changed`, goes what says of
+-- a job that it is booked, which is no longer. Returns what is left of its pair, as text.
+local function came_back(chains, changed, pair, job, behind)
+  if not pair or not chains[pair] then return '' end
+  local created, left, gone = created_of(job, behind), {}, false
+  for _, link in ipairs(chain_read(chains[pair])) do
+    if string.format('%.0f', link[1]) == created then gone = true else left[#left + 1] = link end
+  end
+  if gone then
+    chains[pair] = chain_text(left)
+    changed[pair] = chains[pair]
+  end
+  return chains[pair] or ''
+end
+
+-- A booked job comes at another time than its score said.
+local function moved_to(key, job, score, at_us)
+  local pair = pair_of(job)
+  local text = pair and tried(redis.pcall('HGET', key, pair))
+  if not text then return end
+  local chain = chain_read(text)
+  for _, link in ipairs(chain) do
+    if math.abs(link[2] - tonumber(score) * 1e6) < 1 then link[2] = at_us end
+  end
+  redis.pcall('HSET', key, pair, chain_text(chain))
+end
