@@ -675,6 +675,24 @@ static void a_call_looks_at_so_many(void **state)
     assert_int_equal(f->left, 0);
 }
 
+static void what_is_gone_holds_nothing_up(void **state)
+{
+    struct fixture *f = *state;
+    char job[8];
+
+    for (int i = 0; i < 730; i++) {
+        snprintf(job, sizeof(job), "%d", i);
+        add(f, 0, (struct booking){.job = job, .at_ms = HOUR_MS, .share_ms = 10});
+    }
+    server_wait(f->store.base, &f->machines[0].settled);
+    store_expect(&f->store, "725", "ZREMRANGEBYRANK schedule 0 724");
+    release(f, 2, 1);
+    assert_int_equal(f->moved, 2);
+    assert_int_equal(f->left, 3);
+    assert_true(comes_ms(f, "726") < HOUR_MS);
+    assert_true(comes_ms(f, "727") > HOUR_MS);
+}
+
 #define DELIVERY(n) "{\"class\":\"ActivityPub::DeliveryWorker\",\"jid\":\"" n "\"}"
 
 static void on_due(void *arg, enum redis_status status, const redisReply *reply)
@@ -758,6 +776,7 @@ int main(void)
         TEST(what_is_booked_is_called_back_in_order),
         TEST(nothing_is_called_back_to_later),
         TEST(a_call_looks_at_so_many),
+        TEST(what_is_gone_holds_nothing_up),
         TEST(what_is_booked_comes_back_at_its_time),
     };
     return cmocka_run_group_tests_name("booking", tests, NULL, NULL);
