@@ -2,6 +2,7 @@
 'use strict';
 
 const KEPT_REQUESTS = 200;
+const KEPT_VISITS = 20000;
 
 class Ledger {
   constructor() {
@@ -17,15 +18,21 @@ class Ledger {
     this.order = new Map(); // inbox -> activity ids as they came
     this.busy = new Map(); // host -> { now, most } requests at once
     this.requests = []; // the last few heads
+    this.visits = []; // the first requests: { host, agent, began_ms, left_ms }, in Unix time
     this.kept = KEPT_REQUESTS;
   }
 
-  began(host) {
+  began(host, agent) {
+    const visit = { host, agent, began_ms: Date.now(), left_ms: null };
+    if (this.visits.length < KEPT_VISITS) this.visits.push(visit);
     const busy = this.busy.get(host) ?? { now: 0, most: 0 };
     busy.now += 1;
     busy.most = Math.max(busy.most, busy.now);
     this.busy.set(host, busy);
-    return () => (busy.now -= 1);
+    return () => {
+      busy.now -= 1;
+      visit.left_ms = Date.now();
+    };
   }
 
   // `activity` is the id in the body, or null. Returns what is noted of the request.

@@ -7,6 +7,7 @@
 //             verify: every nth delivery of a host is verified; 0: none }
 // Prints "ready" when it listens. Control (http://127.0.0.1:control_port):
 //   GET /counts, GET /summary            what came (ledger.js)
+//   GET /visits                          and when
 //   POST /reset                          forget it, and behaviours that were set
 //   POST /behaviour {"host", "name"}     what that host does from now on
 //   POST /keep {"requests"}              how many heads GET /counts shows
@@ -70,7 +71,7 @@ async function check(request, host, body, noted) {
 async function receive(request, response) {
   const authority = request.headers.host ?? '';
   const host = authority.split(':')[0];
-  const left = ledger.began(host);
+  const left = ledger.began(host, request.headers['user-agent'] ?? null);
   response.once('close', left);
   const body = await readBody(request);
   const noted = ledger.arrived(request, host + request.url, activityId(body), body.length);
@@ -108,6 +109,7 @@ async function control(request, response) {
   switch (`${request.method} ${request.url}`) {
     case 'GET /counts': return reply(ledger.all());
     case 'GET /summary': return reply(ledger.summary());
+    case 'GET /visits': return reply(ledger.visits);
     case 'POST /reset':
       ledger.reset();
       changed.clear();

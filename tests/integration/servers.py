@@ -489,6 +489,10 @@ class Fediverse(Server):
     def summary(self):
         return self._call("/summary")
 
+    def visits(self):
+        """When each request began and left, the first 20,000 of them."""
+        return self._call("/visits")
+
     def reset(self):
         self._call("/reset", {})
 
