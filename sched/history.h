@@ -2,9 +2,10 @@
  * What became of attempts over time: by host and hour, by machine and minute and hour, and which
  * errors hosts answered with lately. Each attempt that health records counts here once, in the same
  * way. Added up in memory and written each five seconds, at most one statement a second, in batches
- * (batch.h). While PostgreSQL is away it accumulates; past the bounds below the oldest goes, of
- * errors the newest, with a line in the log. A connection lost during COMMIT may count a batch
- * twice, as in health: nothing but statistics depends on it.
+ * (batch.h); a scheduler that is killed takes what it has not written with it, which the ledger
+ * alone still counts. While PostgreSQL is away it accumulates; past the bounds below the oldest
+ * goes, of errors the newest, with a line in the log. A connection lost during COMMIT may count a
+ * batch twice, as in health: nothing but statistics depends on it.
  *
  * Times are UTC. An error is what an answer's status makes of it ("returned code 503"), or the
  * text of a failure without an answer. Of a host the HISTORY_ERRORS latest distinct ones are kept.

@@ -3,6 +3,7 @@
 import re
 import time
 
+import pytest
 from jobs import delivery, fanout, push, push_fanout, wait_settled
 from servers import wait_for
 from test_admin_api import start  # noqa: F401
@@ -117,6 +118,7 @@ def assert_dropped(wire, pushed):
     wait_for(lambda: len(wire.visits([HOST, *OTHERS], 0)) == came + 1, 30, "what is made later is delivered")
 
 
+@pytest.mark.slow
 def test_orders_of_the_api_are_kept_on_the_wire_of_all_machines(start, machines, world):  # noqa: F811
     world.fediverse.verify(50)
     first, api = start(FEDPUSH_HOST_WINDOW=WINDOW)

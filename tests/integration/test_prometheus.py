@@ -29,8 +29,8 @@ def promtool(*arguments, given=None, folder=None):
 class Metrics:
     """One look at /metrics."""
 
-    def __init__(self, page):
-        answer = page.ask("/metrics")
+    def __init__(self, page, **fields):
+        answer = page.ask("/metrics", **fields)
         assert answer.status == 200, answer.body
         self.fields, self.text = answer.fields, answer.body.decode()
         self.samples = {}

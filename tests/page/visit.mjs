@@ -1,5 +1,5 @@
 // A browser at a real fedpush, led line by line: {"step": NAME, ...} comes in, {"ok": ...} or {"problem": ...} goes out.
-// Used by tests/integration/test_page.py.
+// Used by tests/integration/test_page.py and test_numbers.py.
 import assert from "node:assert/strict";
 import readline from "node:readline";
 import { assertAccessible, launch, open, until } from "./browser.mjs";
@@ -81,6 +81,36 @@ const steps = {
   async shown_delivered({ count }) {
     const shown = () => page.locator(".tiles.four .value").first().textContent();
     await until(async () => (await shown()) === count.toLocaleString("en-GB"), `${count} delivered are shown`);
+  },
+
+  // [domain, delivered, not delivered] of each row of the table.
+  async table() {
+    await view("#/domains");
+    return page.locator("table.domains tbody tr:not(.spacer)").evaluateAll(rows =>
+      rows.map(row => ["a", ".col-delivered", ".col-failed"].map(part => row.querySelector(part)?.textContent ?? "")),
+    );
+  },
+
+  // What stands in the tiles of a domain's view: [value, note] of each.
+  async tiles({ hash }) {
+    await view(hash);
+    await page.locator(".tiles.four .value").first().waitFor();
+    return page
+      .locator(".tiles.four .tile")
+      .evaluateAll(tiles =>
+        tiles.map(tile => [".value", ".note"].map(part => tile.querySelector(part)?.textContent ?? "")),
+      );
+  },
+
+  // The overview's facts, by name.
+  async facts() {
+    await view("#/");
+    await page.locator(".facts dd").first().waitFor();
+    return page
+      .locator(".facts > div")
+      .evaluateAll(facts =>
+        Object.fromEntries(facts.map(fact => ["dt", "dd"].map(part => fact.querySelector(part).textContent))),
+      );
   },
 
   async resume() {
