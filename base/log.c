@@ -7,9 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/escape.h"
+#include "base/log_line.h"
 
-enum { LINES_PER_SECOND = 200, MAX_LINE_BYTES = 4096, MAX_VALUE_COLUMNS = 1024 };
+enum { LINES_PER_SECOND = 200, MAX_LINE_BYTES = 4096 };
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -54,23 +54,6 @@ bool log_wants(enum log_level level)
     return level <= logger.level;
 }
 
-static void put_value(struct buf *line, struct str value)
-{
-    bool plain = value.len > 0 && value.len <= MAX_VALUE_COLUMNS;
-
-    for (size_t i = 0; i < value.len && plain; i++) {
-        char c = value.ptr[i];
-        plain = c > ' ' && c < 0x7f && c != '"' && c != '=' && c != '\\';
-    }
-    if (plain) {
-        buf_put_str(line, value);
-        return;
-    }
-    buf_put_char(line, '"');
-    escape_put(line, value, ESCAPE_LOG, MAX_VALUE_COLUMNS);
-    buf_put_char(line, '"');
-}
-
 static void write_line(struct buf *line)
 {
     line->max_bytes++; /* the newline always fits */
@@ -87,7 +70,7 @@ static void put_start(struct buf *line, enum log_level level, const char *messag
     if (logger.systemd)
         buf_printf(line, "<%d>", syslog_levels[level]);
     buf_printf(line, "level=%s role=%s msg=", level_names[level], logger.role);
-    put_value(line, str_of(message));
+    log_line_put_value(line, str_of(message));
 }
 
 static bool within_rate(void)
@@ -127,7 +110,7 @@ void log_write(enum log_level level, const char *message, const struct log_field
         if (fields[i].type == LOG_FIELD_NUMBER)
             buf_printf(&line, "%lld", (long long)fields[i].number);
         else
-            put_value(&line, fields[i].text);
+            log_line_put_value(&line, fields[i].text);
     }
     write_line(&line);
     buf_clear(&line);

@@ -1,6 +1,6 @@
 /*
  * One line an event on standard error: `level=info role=scheduler msg="claimed" jobs=12`. The
- * message is a constant; values are fields, quoted and escaped here (base/escape.h), so that
+ * message is a constant; values are fields, quoted and escaped here (base/log_line.h), so that
  * text from strangers cannot forge a line. Under systemd each line starts with "<N>" (sd-daemon).
  * Never give it key material, tokens, passwords or payloads.
  * Bounded: more than 200 lines a second are counted instead of written.
