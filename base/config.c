@@ -11,6 +11,7 @@
 #include "base/mail_address.h"
 #include "base/mastodon.h"
 #include "base/network.h"
+#include "base/policy.h"
 #include "base/proxy.h"
 #include "base/secret.h"
 #include "base/url.h"
@@ -445,6 +446,21 @@ static enum fp_err refuse_alert_sinks(const struct config *config, const struct 
     return FP_OK;
 }
 
+static enum fp_err refuse_log(const struct config *config, const struct dotenv *dotenv,
+                              struct err *err)
+{
+    struct str rest = str_of(config->log_deliveries);
+    struct str word;
+
+    while ((word = network_next_word(&rest)).len > 0) {
+        if (!policy_name_is_valid(word) || word.ptr[0] == '@' || str_equal(word, POLICY_FLEET))
+            return refuse(dotenv, "FEDPUSH_LOG_DELIVERIES", err,
+                          "is not failed, all, or hosts in small letters like "
+                          "example.org,*.example.net");
+    }
+    return FP_OK;
+}
+
 /* Values that are right alone, but not together. */
 static enum fp_err refuse_contradictions(struct config *config, const struct dotenv *dotenv,
                                          struct err *err)
@@ -453,6 +469,8 @@ static enum fp_err refuse_contradictions(struct config *config, const struct dot
 
     if (code == FP_OK)
         code = refuse_alert_sinks(config, dotenv, err);
+    if (code == FP_OK)
+        code = refuse_log(config, dotenv, err);
     if (code != FP_OK)
         return code;
     if (config->lookahead_jobs < config->max_in_flight)

@@ -106,6 +106,7 @@ struct config {
     int alert_followers;        /* FEDPUSH_ALERT_FOLLOWERS, 100; 0: no alerts of domains */
     int alert_memory_percent;   /* FEDPUSH_ALERT_MEMORY, 90 */
     enum log_level log_level;   /* FEDPUSH_LOG_LEVEL, "info". Reloadable */
+    char *log_deliveries;       /* FEDPUSH_LOG_DELIVERIES: "failed", "all", or hosts. Reloadable */
 };
 
 /*

@@ -329,6 +329,12 @@ static const struct config_row rows[] = {
      .roles = TO_ALL,
      .otherwise = "info",
      .help = "error, warn, info or debug"},
+    {.name = "FEDPUSH_LOG_DELIVERIES",
+     .offset = MEMBER(log_deliveries),
+     .reloadable = true,
+     .roles = TO_SCHEDULER,
+     .otherwise = "failed",
+     .help = "deliveries logged: failed, all, HOST,…"},
 };
 enum { ROW_COUNT = sizeof(rows) / sizeof(rows[0]) };
 

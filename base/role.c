@@ -96,6 +96,9 @@ static bool take_reload(struct role_start *start, struct str payload)
     config->max_rate = fresh.max_rate;
     config->drain_seconds = fresh.drain_seconds;
     config->log_level = fresh.log_level;
+    free(config->log_deliveries);
+    config->log_deliveries = fresh.log_deliveries;
+    fresh.log_deliveries = NULL;
     config->mastodon = fresh.mastodon;
     config_clear(&fresh);
     log_set_level(config->log_level);

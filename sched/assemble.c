@@ -153,6 +153,7 @@ static void make_history(struct scheduler *s)
     s->retention =
         retention_create(p->base, &p->clock, &p->rng, s->postgres_fedpush, p->config.history_days);
     s->recent = recent_create();
+    s->outcome_log = outcome_log_create(p->config.log_deliveries);
     s->backlog = backlog_create(&p->clock, s->redis, &s->keys);
 }
 

@@ -31,6 +31,23 @@ void conclude_simple(struct scheduler *s, struct claim *claim, enum settle_verb 
     settle_add(s->settle, claim, &what);
 }
 
+/* `attempt`: NULL when none was made. */
+static void log_outcome(struct scheduler *s, const struct claim *claim,
+                        const struct message_outcome *attempt, enum health_result result,
+                        struct str error)
+{
+    const struct logged_outcome outcome = {
+        .claim = claim,
+        .machine = membership_identity(s->membership),
+        .result = result,
+        .status = attempt != NULL && attempt->kind == OUTCOME_RESPONSE ? attempt->status : 0,
+        .total_ms = attempt != NULL ? attempt->total_ms : 0,
+        .error = error,
+        .wall_us = clock_wall_us(&s->process.clock),
+    };
+    outcome_log_add(s->outcome_log, &outcome, clock_mono_ms(&s->process.clock));
+}
+
 void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason)
 {
     struct settlement what = {.verb = SETTLE_DEAD};
@@ -47,6 +64,8 @@ void conclude_dead(struct scheduler *s, struct claim *claim, const char *reason)
         buf_put_str(&what.bytes, payload);
     log_event(LOG_LEVEL_WARN, "job put into the dead set", LOG_TEXT("job", claim->job.jid),
               LOG_TEXT("reason", reason));
+    if (claim->parsed && claim->job.kind == JOB_DELIVERY)
+        log_outcome(s, claim, NULL, HEALTH_EXHAUSTED, str_of(reason));
     settle_add(s->settle, claim, &what);
 }
 
@@ -88,8 +107,9 @@ struct failing {
     struct str error_class;
     struct str message;
     enum track track;
-    uint32_t retry_after_ms; /* no sooner than that from now */
-    bool for_good;           /* however many retries are left */
+    uint32_t retry_after_ms;               /* no sooner than that from now */
+    bool for_good;                         /* however many retries are left */
+    const struct message_outcome *attempt; /* NULL: none was made */
 };
 
 /* Ruby's process_retry: the next attempt, or the end. Returns true when it was the last one. */
@@ -124,6 +144,8 @@ static bool fail(struct scheduler *s, struct claim *claim, const struct failing 
         retry_score(what.score, failure.now_us + delay_ms * 1000);
     }
     register_count(s->registration, job->class_name, true, 0);
+    log_outcome(s, claim, failing->attempt, last ? HEALTH_EXHAUSTED : HEALTH_RETRIED,
+                failing->message);
     settle_add(s->settle, claim, &what);
     free(queue);
     return last;
@@ -213,13 +235,10 @@ static void hold(struct scheduler *s, struct claim *claim)
     s->held_count++;
 }
 
-static void log_attempt(const struct claim *claim, const struct message_outcome *outcome,
-                        const struct judgement *j)
+static void log_untried(const struct claim *claim, const struct judgement *j)
 {
-    if (log_wants(LOG_LEVEL_DEBUG))
-        log_event(LOG_LEVEL_DEBUG, "attempt", LOG_TEXT("job", claim->job.jid),
-                  LOG_STR("host", claim->url.authority), LOG_INT("status", outcome->status),
-                  LOG_INT("ms", outcome->total_ms), LOG_TEXT("err", j->error_message));
+    log_event(LOG_LEVEL_DEBUG, "not attempted", LOG_TEXT("job", claim->job.jid),
+              LOG_STR("host", claim->url.authority), LOG_TEXT("err", j->error_message));
 }
 
 /* A question about a suspended sender is under way; the outcome's texts aren't needed for a 401. */
@@ -281,13 +300,13 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     struct judgement j;
 
     judge(&j, outcome, &s->process.config.mastodon, &claim->job, sender_gone);
-    log_attempt(claim, outcome, &j);
     switch (j.sentence) {
     case SENTENCE_DONE: {
         struct settlement what = {
             .verb = SETTLE_DONE, .track = j.track, .entry = entry_of(outcome, j.result)};
         register_count(s->registration, claim->job.class_name, false, outcome->total_ms);
         record(s, claim, outcome, &j, j.result);
+        log_outcome(s, claim, outcome, j.result, str_of(j.error_message));
         settle_add(s->settle, claim, &what);
         break;
     }
@@ -298,15 +317,18 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
              &(struct failing){.error_class = j.error_class,
                                .message = str_of(j.error_message),
                                .track = j.track,
-                               .retry_after_ms = j.retry_after_ms});
+                               .retry_after_ms = j.retry_after_ms,
+                               .attempt = outcome});
         break;
     case SENTENCE_AGAIN:
+        log_untried(claim, &j);
         if (s->state == SCHEDULER_RUNNING)
             admit_again(s, claim);
         else
             conclude_simple(s, claim, SETTLE_RETURN);
         break;
     case SENTENCE_WAIT:
+        log_untried(claim, &j);
         if (s->state == SCHEDULER_RUNNING)
             hold(s, claim);
         else

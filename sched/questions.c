@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "sched/outcome_log.h"
 
 enum { ANSWER_BYTES = 64 * 1024 };
 
@@ -68,11 +69,7 @@ static void put_line(struct trace *trace, const char *outcome, unsigned status, 
 
 static void put_outcome(void *arg, const struct recent_outcome *outcome)
 {
-    static const char *const names[HEALTH_RESULTS] = {[HEALTH_DELIVERED] = "delivered",
-                                                      [HEALTH_RETRIED] = "retried",
-                                                      [HEALTH_REJECTED] = "rejected",
-                                                      [HEALTH_EXHAUSTED] = "exhausted"};
-    put_line(arg, names[outcome->result], outcome->status, outcome->at_ms, outcome->inbox);
+    put_line(arg, outcome_names[outcome->result], outcome->status, outcome->at_ms, outcome->inbox);
 }
 
 static void put_held(struct trace *trace, const struct claim *claim)

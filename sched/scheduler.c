@@ -419,6 +419,7 @@ static void on_tick(void *arg)
     if (s->ticks == READY_TICKS)
         send_ready(s); /* without Redis it works on, so to say: it waits for it */
     record_history(s);
+    outcome_log_tick(s->outcome_log, clock_mono_ms(&s->process.clock));
     if (s->ticks % SWEEP_TICKS == 0)
         lanes_sweep(s->lanes, clock_mono_ms(&s->process.clock));
     if (membership_state(s->membership) != MEMBER_PRESENT)
@@ -541,6 +542,7 @@ static void on_reload(void *arg)
     const struct config *config = &s->process.config;
 
     intake_set_rate(s->intake, config->claim_rate);
+    outcome_log_configure(s->outcome_log, config->log_deliveries);
     if (config->sidekiq_version_set == 0)
         incumbent_configure(s->incumbent, mastodon_sidekiq_version(&config->mastodon));
 }

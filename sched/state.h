@@ -24,6 +24,7 @@
 #include "sched/intake.h"
 #include "sched/lane.h"
 #include "sched/observer.h"
+#include "sched/outcome_log.h"
 #include "sched/policies.h"
 #include "sched/poller.h"
 #include "sched/questions.h"
@@ -118,6 +119,7 @@ struct scheduler {
     struct backlog *backlog;
     uint64_t handed_off; /* of holdings, as of the last sample */
     struct recent *recent;
+    struct outcome_log *outcome_log;
     struct counts counts;
     struct footprint *footprint;
     int64_t started_ms;      /* Unix */

@@ -71,6 +71,8 @@ void reload_merge(struct config *config, const struct config *fresh, struct buf 
     config->max_rate = fresh->max_rate;
     config->drain_seconds = fresh->drain_seconds;
     config->log_level = fresh->log_level;
+    free(config->log_deliveries);
+    config->log_deliveries = str_dup(str_of(fresh->log_deliveries));
     reload_upgrade(config, fresh, restart);
 }
 

@@ -158,6 +158,12 @@ static void unusable_values_are_refused(void **state)
          "FEDPUSH_MAX_IN_FLIGHT: \"0\" is not a whole number from 1 to 65536"},
         {BASICS "FEDPUSH_LOG_LEVEL=loud",
          "FEDPUSH_LOG_LEVEL: \"loud\" is not error, warn, info or debug"},
+        {BASICS "FEDPUSH_LOG_DELIVERIES=a.example,https://b.example",
+         "FEDPUSH_LOG_DELIVERIES: is not failed, all, or hosts in small letters like "
+         "example.org,*.example.net"},
+        {BASICS "FEDPUSH_LOG_DELIVERIES=*",
+         "FEDPUSH_LOG_DELIVERIES: is not failed, all, or hosts in small letters like "
+         "example.org,*.example.net"},
         {BASICS "http_proxy=socks5://me:secret@proxy.test",
          "http_proxy: is not a URL like http://proxy.example:3128 (with user:password@ before the "
          "host if the proxy wants them)"},
@@ -875,7 +881,7 @@ static void the_help_lists_every_variable_of_ours(void **state)
         assert_true(str_starts_with(str_of(line), STR("  FEDPUSH_")));
         line += len + 1;
     }
-    assert_int_equal(lines, 44);
+    assert_int_equal(lines, 45);
     buf_clear(&help);
 }
 

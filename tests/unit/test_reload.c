@@ -38,6 +38,7 @@ static void only_reloadable_values_are_taken_over(void **state)
     assert_int_equal(config.claim_rate, 100);
     assert_int_equal(config.drain_seconds, 60);
     assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
+    free(config.log_deliveries);
     buf_clear(&restart);
 }
 
@@ -62,6 +63,7 @@ static void what_else_changed_is_named_without_its_value(void **state)
                         "FEDPUSH_WORKERS, FEDPUSH_LOOKAHEAD_BYTES, FEDPUSH_CA_FILE");
     assert_ptr_equal(config.redis_sidekiq_url, same_text);
     assert_int_equal(config.workers, 2);
+    free(config.log_deliveries);
     buf_clear(&restart);
 }
 
@@ -109,6 +111,7 @@ static void each_variable_is_taken_over_or_named(void **state)
         reload_merge(&config, &fresh, &restart);
         assert_string_equal(buf_cstr(&restart), row->reloadable ? "" : row->name);
         assert_int_equal(config_row_is_same(row, &config, &fresh), row->reloadable);
+        free(config.log_deliveries);
     }
     buf_clear(&restart);
 }
