@@ -129,7 +129,7 @@ static json_t *get_trace(struct desk *desk, const struct api_request *request, s
 
     (void)name;
     if (api_query_parse(&query, request->query, names, 1, err))
-        answer = figures_trace(&desk->session, api_query_text(&query, 0), NULL, NULL, err);
+        answer = figures_trace(&desk->session, api_query_text(&query, 0), NULL, NULL, NULL, err);
     api_query_clear(&query);
     return answer;
 }

@@ -18,6 +18,8 @@ struct trace {
     struct trace_rows rows;
     struct orders orders;
     json_t *circuits; /* host -> as Redis has it, of hosts whose circuit is open */
+    const struct trace_log_options *log_options; /* NULL: no logs are read */
+    json_t *logs;
     void (*progress)(void *arg, double share);
     void *arg;
 };
@@ -77,6 +79,44 @@ static bool ask_machines(struct trace *t, struct err *err)
     }
     json_decref(all);
     return all != NULL;
+}
+
+/* --- the logs --- */
+
+/* Reading the logs is the first half of it, when there are any. */
+static void on_log_progress(void *arg, double share)
+{
+    const struct trace *t = arg;
+    if (t->progress != NULL)
+        t->progress(t->arg, share / 2);
+}
+
+static void on_progress(void *arg, double share)
+{
+    const struct trace *t = arg;
+    if (t->progress != NULL)
+        t->progress(t->arg, t->log_options != NULL ? (1 + share) / 2 : share);
+}
+
+static void on_logged(void *arg, const struct trace_logged *logged)
+{
+    struct trace *t = arg;
+    trace_rows_add_logged(&t->rows, logged);
+}
+
+static bool read_logs(struct trace *t, struct err *err)
+{
+    const struct trace_log log = {.options = t->log_options,
+                                  .ids = &t->ids,
+                                  .now_ms = t->rows.looked_ms,
+                                  .found = on_logged,
+                                  .progress = on_log_progress,
+                                  .arg = t};
+
+    if (t->log_options == NULL)
+        return true;
+    t->logs = trace_log_read(&log, err);
+    return t->logs != NULL;
 }
 
 /* --- why it waits --- */
@@ -181,6 +221,8 @@ static json_t *why_of(const struct trace *t, const struct trace_row *row)
     }
     if (row->state == TRACE_WAITING && row->queue == NULL)
         put_part(&why, "held by a machine");
+    if (row->state == TRACE_GONE)
+        put_part(&why, "no job of it is left: delivered since then, or dropped");
     if (row->error != NULL) {
         if (row->failures == 1) {
             put_part(&why, "failed once: ");
@@ -206,14 +248,17 @@ static json_t *number_or_null(bool known, double value)
 
 static json_t *row_json(const struct trace *t, const struct trace_row *row)
 {
-    return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "inbox",
-                     words_json(str_of(row->inbox)), "host",
-                     row->host[0] != '\0' ? words_json(str_of(row->host)) : json_null(), "state",
-                     trace_state_names[row->state], "status",
-                     row->status > 0 ? json_integer(row->status) : json_null(), "at",
-                     number_or_null(row->at_ms > 0, (double)row->at_ms / 1000), "due_at",
-                     number_or_null(row->due_s > 0, row->due_s), "why", why_of(t, row), "machine",
-                     row->machine != NULL ? words_json(str_of(row->machine)) : json_null());
+    json_t *json = json_pack(
+        "{s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "inbox", words_json(str_of(row->inbox)), "host",
+        row->host[0] != '\0' ? words_json(str_of(row->host)) : json_null(), "state",
+        trace_state_names[row->state], "status",
+        row->status > 0 ? json_integer(row->status) : json_null(), "at",
+        number_or_null(row->at_ms > 0, (double)row->at_ms / 1000), "due_at",
+        number_or_null(row->due_s > 0, row->due_s), "why", why_of(t, row), "machine",
+        row->machine != NULL ? words_json(str_of(row->machine)) : json_null());
+    if (t->log_options != NULL)
+        json_object_set_new(json, "source", json_string(trace_source_names[row->source]));
+    return json;
 }
 
 static json_t *put_together(struct trace *t, struct str activity, bool cut, struct err *err)
@@ -229,11 +274,15 @@ static json_t *put_together(struct trace *t, struct str activity, bool cut, stru
     orders_close(&t->orders);
     json_decref(t->circuits);
     free(rows);
-    if (good)
-        return json_pack("{s:o, s:o, s:b}", "activity", words_json(activity), "inboxes", inboxes,
-                         "cut", (int)(cut || t->rows.cut));
-    json_decref(inboxes);
-    return NULL;
+    if (!good) {
+        json_decref(inboxes);
+        return NULL;
+    }
+    json_t *figures = json_pack("{s:o, s:o, s:b}", "activity", words_json(activity), "inboxes",
+                                inboxes, "cut", (int)(cut || t->rows.cut));
+    if (t->logs != NULL)
+        json_object_set(figures, "logs", t->logs);
+    return figures;
 }
 
 static void on_job(void *arg, const struct trace_job *job)
@@ -242,17 +291,19 @@ static void on_job(void *arg, const struct trace_job *job)
     trace_rows_add_job(&t->rows, job);
 }
 
-static void on_progress(void *arg, double share)
+static bool collect(struct trace *t, struct trace_look *look, struct err *err)
 {
-    const struct trace *t = arg;
-    if (t->progress != NULL)
-        t->progress(t->arg, share);
+    if (!read_logs(t, err))
+        return false;
+    t->rows.looked_ms = clock_wall_us(&t->session->clock) / 1000;
+    return trace_look(look, err) && ask_machines(t, err);
 }
 
 json_t *figures_trace(struct session *session, struct str activity,
+                      const struct trace_log_options *logs,
                       void (*progress)(void *arg, double share), void *arg, struct err *err)
 {
-    struct trace t = {.session = session, .progress = progress, .arg = arg};
+    struct trace t = {.session = session, .log_options = logs, .progress = progress, .arg = arg};
     struct trace_look look = {
         .session = session, .ids = &t.ids, .found = on_job, .progress = on_progress, .arg = &t};
     json_t *figures = NULL;
@@ -260,9 +311,10 @@ json_t *figures_trace(struct session *session, struct str activity,
     trace_rows_init(&t.rows, clock_wall_us(&session->clock) / 1000);
     if (trace_ids_init(&t.ids, activity, err) == FP_OK) {
         add_account(&t, activity);
-        if (trace_look(&look, err) && ask_machines(&t, err))
+        if (collect(&t, &look, err))
             figures = put_together(&t, activity, look.cut, err);
     }
+    json_decref(t.logs);
     trace_ids_clear(&t.ids);
     trace_rows_clear(&t.rows);
     return figures;

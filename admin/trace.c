@@ -3,10 +3,25 @@
 
 #include "admin/commands.h"
 #include "admin/figures_trace.h"
+#include "admin/orders.h"
 #include "admin/progress.h"
 #include "admin/words.h"
 
-enum { STATE_COLUMNS = 10, INBOX_COLUMNS = 44, MAX_INBOX_COLUMNS = 100, TIME_COLUMNS = 10 };
+enum {
+    STATE_COLUMNS = 10,
+    INBOX_COLUMNS = 44,
+    MAX_INBOX_COLUMNS = 100,
+    TIME_COLUMNS = 10,
+    SOURCE_COLUMNS = 8,
+    MAX_LOGS = 64,
+};
+
+struct options {
+    const char *activity;
+    const char *names[MAX_LOGS];
+    struct trace_log_options logs;
+    bool json;
+};
 
 static void put_time(struct buf *line, const json_t *at, double now_s, bool ahead)
 {
@@ -41,6 +56,7 @@ static void print_row(const json_t *row, size_t columns, double now_s)
         buf_put_str(&line, STR("      -  "));
     put_time(&line, json_object_get(row, "at"), now_s, false);
     put_time(&line, json_object_get(row, "due_at"), now_s, true);
+    words_put_cell(&line, text_of(row, "source"), SOURCE_COLUMNS);
     buf_put_str(&line, text_of(row, "why"));
     words_line(stdout, str_trim(buf_str(&line)));
     buf_clear(&line);
@@ -91,6 +107,37 @@ static size_t inbox_columns(const json_t *rows)
     return columns;
 }
 
+static void print_log(const json_t *log)
+{
+    int64_t left_out = json_integer_value(json_object_get(log, "left_out"));
+    const char *problem = json_string_value(json_object_get(log, "problem"));
+    struct buf line;
+
+    buf_init(&line, 4096);
+    buf_printf(&line, "log %s: ", json_string_value(json_object_get(log, "name")));
+    if (problem == NULL || json_integer_value(json_object_get(log, "lines")) > 0)
+        buf_printf(&line,
+                   "%" JSON_INTEGER_FORMAT " lines, %" JSON_INTEGER_FORMAT " deliveries of it",
+                   json_integer_value(json_object_get(log, "lines")),
+                   json_integer_value(json_object_get(log, "outcomes")));
+    if (left_out > 0)
+        buf_printf(&line, "; it left out %lld others, which came too fast", (long long)left_out);
+    if (json_is_true(json_object_get(log, "cut")))
+        buf_put_str(&line, STR("; there was more than is looked at"));
+    if (problem != NULL)
+        buf_printf(&line, "%s%s", line.ptr[line.len - 1] == ' ' ? "" : "; ", problem);
+    words_line(stdout, buf_str(&line));
+    buf_clear(&line);
+}
+
+static void print_logs(const json_t *figures)
+{
+    size_t index;
+    const json_t *log;
+
+    json_array_foreach(json_object_get(figures, "logs"), index, log) print_log(log);
+}
+
 static void print_people(const json_t *figures, double now_s)
 {
     const json_t *rows = json_object_get(figures, "inboxes");
@@ -99,30 +146,34 @@ static void print_people(const json_t *figures, double now_s)
     const json_t *row;
 
     if (json_array_size(rows) == 0) {
-        words_print(stdout,
-                    "nobody knows of it: no job of it waits, and the machines' memory, which "
-                    "reaches back tens of thousands of deliveries, has none");
+        words_print(
+            stdout,
+            "nobody knows of it: no job of it waits, and neither the machines' memory, which "
+            "reaches back tens of thousands of deliveries, nor the log has one");
+        print_logs(figures);
         return;
     }
     print_counts(rows);
-    words_print(stdout, "%-10s%-*s %6s  %-10s%-10s%s", "STATE", (int)columns, "INBOX", "STATUS",
-                "AGO", "DUE IN", "WHY");
+    words_print(stdout, "%-10s%-*s %6s  %-10s%-10s%-8s%s", "STATE", (int)columns, "INBOX", "STATUS",
+                "AGO", "DUE IN", "BY", "WHY");
     json_array_foreach(rows, index, row) print_row(row, columns, now_s);
     if (json_is_true(json_object_get(figures, "cut")))
         words_print(stdout, "at least: there was more than is looked at");
+    print_logs(figures);
 }
 
-static int show(struct session *session, const char *activity, bool as_json)
+static int show(struct session *session, const struct options *options)
 {
     struct progress progress;
     struct err err;
 
     progress_begin(&progress);
-    json_t *figures = figures_trace(session, str_of(activity), progress_tell, &progress, &err);
+    json_t *figures = figures_trace(session, str_of(options->activity), &options->logs,
+                                    progress_tell, &progress, &err);
     progress_end(&progress);
     if (figures == NULL)
         return session_fail(&err, err.code == FP_INVALID ? FP_EXIT_USAGE : FP_EXIT_UNAVAILABLE);
-    if (as_json)
+    if (options->json)
         words_print_json(figures);
     else
         print_people(figures, (double)clock_wall_us(&session->clock) / 1e6);
@@ -130,24 +181,38 @@ static int show(struct session *session, const char *activity, bool as_json)
     return FP_EXIT_OK;
 }
 
+/* The first word that isn't understood, or NULL. */
+static const char *parse(struct options *options, int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        bool more = i + 1 < argc && argv[i + 1][0] != '\0';
+        if (strcmp(argv[i], "--json") == 0)
+            options->json = true;
+        else if (strcmp(argv[i], "--log") == 0 && more && options->logs.count < MAX_LOGS)
+            options->names[options->logs.count++] = argv[++i];
+        else if (strcmp(argv[i], "--since") == 0 && more &&
+                 orders_parse_span(argv[i + 1], &options->logs.since_s))
+            i++;
+        else if (argv[i][0] == '-' || options->activity != NULL)
+            return argv[i];
+        else
+            options->activity = argv[i];
+    }
+    return options->activity == NULL ? "without an activity" : NULL;
+}
+
 int command_trace(const struct config *config, int argc, char **argv)
 {
-    const char *activity = NULL;
+    struct options options = {.activity = NULL};
     struct session session;
     struct err err;
+    const char *wrong = parse(&options, argc, argv);
 
-    for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
-            continue;
-        if (argv[i][0] == '-' || activity != NULL)
-            return words_unknown("trace", argv[i]);
-        activity = argv[i];
-    }
-    if (activity == NULL)
-        return words_unknown("trace", "without an activity");
-    int code = session_open(&session, config, &err)
-                   ? show(&session, activity, words_has(argc, argv, "--json"))
-                   : session_fail(&err, FP_EXIT_CONFIG);
+    if (wrong != NULL)
+        return words_unknown("trace", wrong);
+    options.logs.names = options.names;
+    int code = session_open(&session, config, &err) ? show(&session, &options)
+                                                    : session_fail(&err, FP_EXIT_CONFIG);
     session_close(&session);
     return code;
 }

@@ -1,9 +1,15 @@
 #include "admin/trace_ids.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/url.h"
 #include "base/utf8.h"
+
+/* Mastodon's numbers of posts begin with their time (lib/mastodon/snowflake.rb); older ones count
+ * from 1. */
+enum { SNOWFLAKE_BITS = 16 };
+#define SNOWFLAKES_SINCE_MS INT64_C(1451606400000)
 
 static void add(struct trace_ids *ids, char *id)
 {
@@ -81,6 +87,24 @@ void trace_ids_add_account(struct trace_ids *ids, struct str text, struct str ac
 {
     add_post(ids, mem_printf("%.*s/ap/users/%.*s/statuses/%.*s", STR_ARG(origin_of(text)),
                              STR_ARG(account), STR_ARG(ids->number)));
+}
+
+int64_t trace_ids_born_ms(const struct trace_ids *ids, int64_t now_ms)
+{
+    static const char before[] = "/statuses/";
+    const char *number = ids->count > 0 ? strstr(ids->ids[0], before) : NULL;
+    size_t len = 0;
+    int64_t id;
+
+    if (number == NULL)
+        return 0;
+    number += strlen(before);
+    while (number[len] >= '0' && number[len] <= '9')
+        len++;
+    if (!str_to_i64((struct str){number, len}, 1, INT64_MAX, &id))
+        return 0;
+    int64_t born_ms = id >> SNOWFLAKE_BITS;
+    return born_ms >= SNOWFLAKES_SINCE_MS && born_ms <= now_ms ? born_ms : 0;
 }
 
 void trace_ids_clear(struct trace_ids *ids)

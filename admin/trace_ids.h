@@ -23,6 +23,8 @@ struct trace_ids {
  */
 enum fp_err trace_ids_init(struct trace_ids *ids, struct str text, struct err *err) FP_MUST_CHECK;
 void trace_ids_clear(struct trace_ids *ids);
+/* When it was made, Unix, of an id that tells: Mastodon's own since 2016; 0: it doesn't. */
+int64_t trace_ids_born_ms(const struct trace_ids *ids, int64_t now_ms);
 /* A post's page says nothing of its account's number, which newer ids have: adds these. */
 void trace_ids_add_account(struct trace_ids *ids, struct str text, struct str account);
 

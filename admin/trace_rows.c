@@ -5,8 +5,10 @@
 
 #include "base/url.h"
 
-const char *const trace_state_names[TRACE_STATES] = {
-    "in_flight", "waiting", "scheduled", "retry", "exhausted", "rejected", "dead", "delivered"};
+const char *const trace_state_names[TRACE_STATES] = {"in_flight", "waiting",   "scheduled",
+                                                     "retry",     "exhausted", "rejected",
+                                                     "dead",      "gone",      "delivered"};
+const char *const trace_source_names[TRACE_SOURCES] = {"queue", "memory", "log"};
 
 void trace_rows_init(struct trace_rows *rows, int64_t looked_ms)
 {
@@ -73,6 +75,7 @@ void trace_rows_add_job(struct trace_rows *rows, const struct trace_job *job)
         return;
     row->has_job = true;
     row->state = states[job->place];
+    row->source = TRACE_BY_JOB;
     row->due_s = job->place == TRACE_RETRY || job->place == TRACE_SCHEDULE ? job->due_s : 0;
     if (job->place == TRACE_DEAD)
         row->at_ms = (int64_t)(job->due_s * 1000);
@@ -82,14 +85,17 @@ void trace_rows_add_job(struct trace_rows *rows, const struct trace_job *job)
     set_text(&row->machine, job->machine);
 }
 
-/* --- what machines remember --- */
+/* --- what machines remember, and what logs say --- */
 
 struct outcome {
+    enum trace_source source;
     enum trace_state state;
     int64_t status;
     int64_t at_ms;
+    int64_t failures;
     struct str inbox;
     struct str machine;
+    struct str error;
 };
 
 static struct str word(struct str *rest)
@@ -129,6 +135,30 @@ static bool parse_line(struct str line, struct outcome *outcome)
     return good && line.len > 0;
 }
 
+/* Failed, and nothing ended it. */
+static bool is_open_end(enum trace_state state)
+{
+    return state == TRACE_RETRIED || state == TRACE_GONE;
+}
+
+static void take_state(struct trace_row *row, const struct outcome *outcome)
+{
+    /* A memory has no words: those of a log stay true while it comes to the same. */
+    bool same =
+        outcome->state == row->state || (is_open_end(outcome->state) && is_open_end(row->state));
+
+    if (!same || outcome->error.len > 0) {
+        row->failures = outcome->failures;
+        set_text(&row->error, outcome->error);
+    }
+    row->has_job = false;
+    row->state = outcome->state;
+    row->source = outcome->source;
+    row->due_s = 0;
+    row->queue = NULL;
+    set_text(&row->machine, outcome->machine);
+}
+
 /* Held or on its way is newer than any outcome. An outcome ends what was seen of a job when it came
  * after the look began; of two outcomes the later one counts. */
 static void take_outcome(struct trace_rows *rows, const struct outcome *outcome)
@@ -138,10 +168,11 @@ static void take_outcome(struct trace_rows *rows, const struct outcome *outcome)
     if (row == NULL)
         return;
     bool present = outcome->state == TRACE_WAITING || outcome->state == TRACE_IN_FLIGHT;
-    bool ends = outcome->state != TRACE_RETRIED;
+    bool ends = !is_open_end(outcome->state);
     if (present) {
         row->has_job = true;
         row->state = outcome->state;
+        row->source = outcome->source;
         row->queue = NULL;
         set_text(&row->machine, outcome->machine);
         return;
@@ -150,13 +181,26 @@ static void take_outcome(struct trace_rows *rows, const struct outcome *outcome)
         return;
     row->at_ms = outcome->at_ms;
     row->status = outcome->status;
-    if (!row->has_job || (ends && outcome->at_ms >= rows->looked_ms)) {
-        row->has_job = false;
-        row->state = outcome->state;
-        row->due_s = 0;
-        row->queue = NULL;
-        set_text(&row->machine, outcome->machine);
-    }
+    if (!row->has_job || (ends && outcome->at_ms >= rows->looked_ms))
+        take_state(row, outcome);
+}
+
+void trace_rows_add_logged(struct trace_rows *rows, const struct trace_logged *logged)
+{
+    static const enum trace_state states[HEALTH_RESULTS] = {[HEALTH_DELIVERED] = TRACE_DELIVERED,
+                                                            [HEALTH_RETRIED] = TRACE_GONE,
+                                                            [HEALTH_REJECTED] = TRACE_REJECTED,
+                                                            [HEALTH_EXHAUSTED] = TRACE_EXHAUSTED};
+    const struct outcome outcome = {.source = TRACE_BY_LOG,
+                                    .state = states[logged->result],
+                                    .status = logged->status,
+                                    .at_ms = logged->at_ms,
+                                    .failures =
+                                        logged->result != HEALTH_DELIVERED ? logged->attempt : 0,
+                                    .inbox = logged->inbox,
+                                    .machine = logged->machine,
+                                    .error = logged->error};
+    take_outcome(rows, &outcome);
 }
 
 void trace_rows_add_answer(struct trace_rows *rows, struct str machine, struct str words)
@@ -164,7 +208,7 @@ void trace_rows_add_answer(struct trace_rows *rows, struct str machine, struct s
     while (words.len > 0) {
         size_t end = str_find(words, '\n');
         struct str line = {words.ptr, end};
-        struct outcome outcome = {.machine = machine};
+        struct outcome outcome = {.source = TRACE_BY_MEMORY, .machine = machine};
         if (str_starts_with(line, STR("more ")))
             rows->cut = true;
         else if (parse_line(line, &outcome))

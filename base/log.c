@@ -92,7 +92,7 @@ static bool within_rate(void)
         logger.suppressed++;
     pthread_mutex_unlock(&counting);
     if (suppressed > 0)
-        log_event(LOG_LEVEL_WARN, "log lines suppressed", LOG_INT("lines", suppressed));
+        log_event(LOG_LEVEL_WARN, LOG_GAP, LOG_INT("lines", suppressed));
     return within;
 }
 

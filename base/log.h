@@ -30,6 +30,9 @@ void log_set_level(enum log_level level);
 bool log_level_parse(struct str name, enum log_level *out) FP_MUST_CHECK;
 bool log_wants(enum log_level level);
 
+/* What a reader finds a gap by: the message behind which lines=N were left out. */
+#define LOG_GAP "log lines suppressed"
+
 void log_write(enum log_level level, const char *message, const struct log_field *fields,
                size_t field_count);
 /* log_event(LOG_LEVEL_INFO, "worker started", LOG_INT("worker", 1)): at least one field. */

@@ -28,7 +28,7 @@ enum {
 
 /* What each result is called, here and among machines. */
 extern const char *const outcome_names[HEALTH_RESULTS];
-/* What a reader finds a gap by. */
+/* What a reader finds a gap by: behind it deliveries=N. */
 #define OUTCOME_LOG_GAP "deliveries not logged"
 
 struct logged_outcome {

@@ -114,13 +114,21 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "                   DeliveryWorker\n"
          "  --json           for programs\n"},
     [COMMAND_TRACE] =
-        {"trace", "ACTIVITY [--json]", "which inboxes have an activity, which wait, and why",
+        {"trace", "ACTIVITY [OPTIONS]", "which inboxes have an activity, which wait, and why",
          "Looks for its jobs in the queues, with the machines, in retry, schedule and\n"
-         "dead, and asks the machines what they remember of it. ACTIVITY is its id, a\n"
-         "post's id, or the address of the post's page:\n"
+         "dead, asks the machines what they remember of it, and reads their log. BY\n"
+         "says which of these knows: queue, memory, log; what is latest counts.\n"
+         "ACTIVITY is its id, a post's id, or the address of the post's page:\n"
          "https://example.social/@alice/1\n"
          "\n"
-         "  --json  for programs\n"},
+         "  --log FILE    instead of the journal of this machine; as often as there are\n"
+         "                logs, also rotated (.gz) or systemd's own (.journal). - is\n"
+         "                standard input: journalctl -u fedpush -o cat | fedpush trace …\n"
+         "  --since TIME  nothing of the log that is longer ago: 90s, 15m, 24h, 7d\n"
+         "  --json        for programs: activity, inboxes, cut, logs\n"
+         "\n"
+         "The log has what failed, and what was delivered if FEDPUSH_LOG_DELIVERIES says\n"
+         "so. gone: it has that it failed and would be tried again, but no job is left.\n"},
     [COMMAND_ALERT] =
         {"alert", "[--test] [--json]", "what admins are alerted of; or a test of the alerts",
          "Lists the alerts that fire. Ends with 0 when there is none, 1 when there is one\n"

@@ -21,7 +21,7 @@ def trace(world, activity=ID, **settings):
     done = fedpush(world, "trace", activity, "--json", **settings)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     found = json.loads(done.stdout)
-    assert set(found) == {"activity", "inboxes", "cut"} and not found["cut"]
+    assert set(found) == {"activity", "inboxes", "cut", "logs"} and not found["cut"]
     return {row["inbox"]: row for row in found["inboxes"]}
 
 
@@ -43,6 +43,7 @@ def test_each_place_is_looked_through(world):
     client.hset("fedpush:circuit", "host1.example", f"open {int(now * 1000)} {int(now * 1000) + 90000} 90000")
     rows = trace(world)
     assert [rows[inbox]["state"] for inbox in inboxes] == ["waiting", "retry", "scheduled", "dead", "waiting"]
+    assert {row["source"] for row in rows.values()} == {"queue"}
     assert rows[inboxes[0]]["why"] == "in queue push"
     assert "asked again in" in rows[inboxes[1]]["why"] and "failed 3 times: host1 ?[31mreturned" in rows[inboxes[1]]["why"]
     assert abs(rows[inboxes[1]]["due_at"] - now - 600) < 1 and rows[inboxes[0]]["due_at"] is None
@@ -76,6 +77,7 @@ def test_people_read_it(machine, world):
     ok = world.fediverse.inbox("ok-1")  # which only the machine remembers; it has three seconds to say so
     found = wait_for(lambda: trace(world, f"https://{DOMAIN}/@alice/7").get(ok), 60, "the machine says so")
     assert found["state"] == "delivered" and found["machine"] == machine.identity() and found["why"] is None
+    assert found["source"] == "memory"
     assert abs(found["at"] - time.time()) < 120
     done = wait_for(lambda: (lambda told: "delivered " in told.stdout and told)(fedpush(world, "trace", ID)), 60, "it is told")
     assert done.returncode == 0, done.stderr

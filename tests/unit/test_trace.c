@@ -69,6 +69,31 @@ static void what_is_no_address_is_refused(void **state)
     }
 }
 
+static int64_t born_ms(const char *text)
+{
+    struct trace_ids ids;
+
+    assert_int_equal(trace_ids_init(&ids, str_of(text), NULL), FP_OK);
+    int64_t found_ms = trace_ids_born_ms(&ids, INT64_C(1800000000000));
+    trace_ids_clear(&ids);
+    return found_ms;
+}
+
+static void a_number_tells_when_a_post_was_made(void **state)
+{
+    (void)state;
+    assert_int_equal(born_ms("https://d.example/users/u/statuses/111411200000000000/activity"),
+                     INT64_C(1700000000000));
+    assert_int_equal(born_ms("https://d.example/@u/111411200000000000"), INT64_C(1700000000000));
+    assert_int_equal(born_ms("https://d.example/users/u/statuses/111411200000000000#updates/1"),
+                     INT64_C(1700000000000));
+    assert_int_equal(born_ms("https://d.example/users/u/statuses/7"), 0);
+    assert_int_equal(born_ms("https://d.example/users/u/statuses/121411200000000000"), 0);
+    assert_int_equal(born_ms("https://d.example/users/u/statuses/99999999999999999999"), 0);
+    assert_int_equal(born_ms("https://d.example/notes/111411200000000000"), 0);
+    assert_int_equal(born_ms("https://d.example/users/u/statuses/"), 0);
+}
+
 /* --- rows --- */
 
 static const struct str inbox = {"https://a.example/inbox", 23};
@@ -177,6 +202,63 @@ static void an_inbox_with_a_nul_is_one_row(void **state)
     assert_int_equal(only(*state)->state, TRACE_RETRIED);
 }
 
+static void add_logged(struct trace_rows *rows, enum health_result result, int64_t at_ms)
+{
+    bool good = result == HEALTH_DELIVERED;
+    const struct trace_logged logged = {.inbox = inbox,
+                                        .result = result,
+                                        .status = good ? 202 : 503,
+                                        .at_ms = at_ms,
+                                        .attempt = 3,
+                                        .machine = STR("old:1:x"),
+                                        .error = good ? STR_NULL : STR("returned code 503")};
+    trace_rows_add_logged(rows, &logged);
+}
+
+static void a_log_tells_what_nobody_remembers(void **state)
+{
+    add_logged(*state, HEALTH_DELIVERED, 900);
+    assert_int_equal(only(*state)->state, TRACE_DELIVERED);
+    assert_int_equal(only(*state)->source, TRACE_BY_LOG);
+    assert_int_equal(only(*state)->at_ms, 900);
+    assert_string_equal(only(*state)->machine, "old:1:x");
+    add_logged(*state, HEALTH_EXHAUSTED, 800); /* logs come in any order */
+    assert_int_equal(only(*state)->state, TRACE_DELIVERED);
+    add_logged(*state, HEALTH_EXHAUSTED, 950);
+    assert_int_equal(only(*state)->state, TRACE_EXHAUSTED);
+    assert_int_equal(only(*state)->failures, 3);
+    assert_string_equal(only(*state)->error, "returned code 503");
+}
+
+static void a_failure_without_a_job_is_an_open_end(void **state)
+{
+    add_logged(*state, HEALTH_RETRIED, 900);
+    assert_int_equal(only(*state)->state, TRACE_GONE);
+    /* A memory that knows the same attempt has no words for it. */
+    trace_rows_add_answer(*state, STR("m:1:x"), STR("retried 503 900 https://a.example/inbox"));
+    assert_int_equal(only(*state)->source, TRACE_BY_MEMORY);
+    assert_string_equal(only(*state)->error, "returned code 503");
+    trace_rows_add_answer(*state, STR("m:1:x"), STR("delivered 202 950 https://a.example/inbox"));
+    assert_int_equal(only(*state)->state, TRACE_DELIVERED);
+    assert_null(only(*state)->error);
+    assert_int_equal(only(*state)->failures, 0);
+}
+
+static void a_job_is_newer_than_what_a_log_says(void **state)
+{
+    add_logged(*state, HEALTH_RETRIED, 900);
+    add_job(*state, TRACE_RETRY, 2000);
+    assert_int_equal(only(*state)->state, TRACE_RETRIED);
+    assert_int_equal(only(*state)->source, TRACE_BY_JOB);
+    assert_int_equal(only(*state)->at_ms, 900);
+    assert_int_equal(only(*state)->status, 503);
+    add_logged(*state, HEALTH_DELIVERED, 950);
+    assert_int_equal(only(*state)->state, TRACE_RETRIED);
+    add_logged(*state, HEALTH_DELIVERED, LOOKED_MS);
+    assert_int_equal(only(*state)->state, TRACE_DELIVERED);
+    assert_int_equal(only(*state)->source, TRACE_BY_LOG);
+}
+
 static void trouble_comes_first(void **state)
 {
     size_t count;
@@ -198,6 +280,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_activity_has_several_names),
         cmocka_unit_test(what_is_no_address_is_refused),
+        cmocka_unit_test(a_number_tells_when_a_post_was_made),
+        cmocka_unit_test_setup_teardown(a_log_tells_what_nobody_remembers, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failure_without_a_job_is_an_open_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_job_is_newer_than_what_a_log_says, setup, teardown),
         cmocka_unit_test_setup_teardown(a_job_that_moved_is_where_it_was_seen_last, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(an_outcome_after_the_look_ends_what_was_seen, setup,
