@@ -107,25 +107,31 @@ static size_t inbox_columns(const json_t *rows)
     return columns;
 }
 
+static int64_t number_in(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
 static void print_log(const json_t *log)
 {
-    int64_t left_out = json_integer_value(json_object_get(log, "left_out"));
     const char *problem = json_string_value(json_object_get(log, "problem"));
+    const char *separator = ": ";
     struct buf line;
 
-    buf_init(&line, 4096);
-    buf_printf(&line, "log %s: ", json_string_value(json_object_get(log, "name")));
-    if (problem == NULL || json_integer_value(json_object_get(log, "lines")) > 0)
-        buf_printf(&line,
-                   "%" JSON_INTEGER_FORMAT " lines, %" JSON_INTEGER_FORMAT " deliveries of it",
-                   json_integer_value(json_object_get(log, "lines")),
-                   json_integer_value(json_object_get(log, "outcomes")));
-    if (left_out > 0)
-        buf_printf(&line, "; it left out %lld others, which came too fast", (long long)left_out);
+    buf_init(&line, 8192);
+    buf_printf(&line, "log %s", json_string_value(json_object_get(log, "name")));
+    if (problem == NULL || number_in(log, "lines") > 0) {
+        buf_printf(&line, ": %lld lines; deliveries of it: %lld",
+                   (long long)number_in(log, "lines"), (long long)number_in(log, "outcomes"));
+        separator = "; ";
+    }
+    if (number_in(log, "left_out") > 0)
+        buf_printf(&line, "; others that it left out, since they came too fast: %lld",
+                   (long long)number_in(log, "left_out"));
     if (json_is_true(json_object_get(log, "cut")))
         buf_put_str(&line, STR("; there was more than is looked at"));
     if (problem != NULL)
-        buf_printf(&line, "%s%s", line.ptr[line.len - 1] == ' ' ? "" : "; ", problem);
+        buf_printf(&line, "%s%s", separator, problem);
     words_line(stdout, buf_str(&line));
     buf_clear(&line);
 }

@@ -48,15 +48,16 @@ static bool is_tag(struct str word)
             str_to_i64((struct str){word.ptr + 1, word.len - 2}, 1, INT64_MAX, &pid));
 }
 
-/* What is behind the header, or nothing. The first ": " ends it: times have none. */
+/* What is behind the header, or nothing. The first ": " ends it: times have none, and only what
+ * somebody else quotes has quotes before it. */
 static struct str behind_header(struct str text)
 {
     const char *end = memmem(text.ptr, text.len, ": ", 2);
     size_t tag;
 
-    if (end == NULL)
+    size_t length = end != NULL ? (size_t)(end - text.ptr) : 0;
+    if (length == 0 || memchr(text.ptr, '"', length) != NULL)
         return STR_NULL;
-    size_t length = (size_t)(end - text.ptr);
     for (tag = length; tag > 0 && text.ptr[tag - 1] != ' '; tag--) {
     }
     return is_tag((struct str){text.ptr + tag, length - tag}) ? str_slice(text, length + 2)

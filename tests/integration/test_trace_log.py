@@ -199,7 +199,8 @@ def test_people_see_where_it_is_known_from(world, log):
     assert head.split() == ["STATE", "INBOX", "STATUS", "AGO", "DUE", "IN", "BY", "WHY"]
     assert [row.split()[0] for row in rows] == ["waiting", "delivered"]
     assert " queue " in rows[0] and rows[1].endswith(" log")
-    assert told_of == f"log {path}: 2 lines, 1 deliveries of it; it left out 3 others, which came too fast"
+    assert told_of == (
+        f"log {path}: 2 lines; deliveries of it: 1; others that it left out, since they came too fast: 3")
 
 
 @pytest.mark.parametrize("arguments, said", [

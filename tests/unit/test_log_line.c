@@ -70,6 +70,7 @@ static void what_other_programs_wrote_is_not_ours(void **state)
         "x level=info",
         "Nov 29 10:00:00 web nginx: GET /fedpush: level=info msg=delivered",
         "Nov 29 10:00:00 web nginx[12]: fedpush[12]: level=info msg=delivered",
+        "192.0.2.1 - - [29/Nov/2026:10:00:00 +0000] \"GET / fedpush: level=info",
         "Nov 29 10:00:00 web fedpushd[12]: level=info",
         "Nov 29 10:00:00 web fedpush[x]: level=info",
         "Nov 29 10:00:00 web fedpush[]: level=info",
