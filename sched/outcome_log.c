@@ -2,10 +2,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "base/log.h"
 #include "base/log_line.h"
 #include "base/network.h"
+#include "base/table.h"
 #include "sched/recent.h"
 
 enum {
@@ -13,6 +15,7 @@ enum {
     GROUP_BYTES = 2600, /* of inboxes: the whole line has 4,096 */
     GROUP_FIELDS = 5,   /* beside inboxes */
     FIELD_BYTES = 9,    /* ` inbox=""` */
+    KEY_BYTES = 16,     /* a status and a blank */
     MAX_INBOXES = 100,
 };
 
@@ -22,7 +25,9 @@ const char *const outcome_names[HEALTH_RESULTS] = {[HEALTH_DELIVERED] = "deliver
                                                    [HEALTH_EXHAUSTED] = "exhausted"};
 
 struct group {
-    char *activity; /* NULL: free */
+    TAILQ_ENTRY(group) entry;
+    char *key;            /* status and activity */
+    const char *activity; /* in it */
     char *machine;
     unsigned status;
     int64_t since_ms; /* monotonic: its first one */
@@ -31,11 +36,13 @@ struct group {
     size_t bytes; /* that its inboxes take in the line */
     char *inboxes[MAX_INBOXES];
 };
+TAILQ_HEAD(group_list, group);
 
 struct outcome_log {
     char *which;
-    struct group groups[OUTCOME_LOG_GROUPS];
-    int64_t second; /* monotonic: that `lines` were written in */
+    struct table *groups;     /* by their keys */
+    struct group_list oldest; /* first */
+    int64_t second;           /* monotonic: that `lines` were written in */
     unsigned lines;
     uint64_t left_out; /* deliveries */
 };
@@ -45,6 +52,8 @@ struct outcome_log *outcome_log_create(const char *which)
     struct outcome_log *log = mem_alloc(sizeof(*log));
 
     log->which = str_dup(str_of(which));
+    log->groups = table_create();
+    TAILQ_INIT(&log->oldest);
     return log;
 }
 
@@ -54,26 +63,38 @@ void outcome_log_configure(struct outcome_log *log, const char *which)
     log->which = str_dup(str_of(which));
 }
 
-static void empty(struct group *group)
+static void remove_group(struct outcome_log *log, struct group *group)
 {
+    table_remove(log->groups, str_of(group->key));
+    TAILQ_REMOVE(&log->oldest, group, entry);
     while (group->count > 0)
         free(group->inboxes[--group->count]);
-    free(group->activity);
+    free(group->key);
     free(group->machine);
-    *group = (struct group){.activity = NULL};
+    free(group);
 }
 
 void outcome_log_destroy(struct outcome_log *log)
 {
+    struct group *group;
+
     if (log == NULL)
         return;
-    for (size_t i = 0; i < OUTCOME_LOG_GROUPS; i++)
-        empty(&log->groups[i]);
+    while ((group = TAILQ_FIRST(&log->oldest)) != NULL)
+        remove_group(log, group);
+    table_destroy(log->groups);
     free(log->which);
     free(log);
 }
 
 /* --- the bound --- */
+
+static void tell_gap(struct outcome_log *log)
+{
+    if (log->left_out > 0)
+        log_event(LOG_LEVEL_INFO, OUTCOME_LOG_GAP, LOG_INT("deliveries", log->left_out));
+    log->left_out = 0;
+}
 
 static void begin_second(struct outcome_log *log, int64_t now_ms)
 {
@@ -81,9 +102,7 @@ static void begin_second(struct outcome_log *log, int64_t now_ms)
         return;
     log->second = now_ms / 1000;
     log->lines = 0;
-    if (log->left_out > 0)
-        log_event(LOG_LEVEL_INFO, OUTCOME_LOG_GAP, LOG_INT("deliveries", log->left_out));
-    log->left_out = 0;
+    tell_gap(log);
 }
 
 /* Whether a line about so many deliveries may be written. */
@@ -158,7 +177,8 @@ static void write_alone(struct outcome_log *log, const struct logged_outcome *ou
 
 /* --- those of one activity together --- */
 
-static void write_group(struct outcome_log *log, struct group *group, int64_t now_ms)
+static void write_group(struct outcome_log *log, struct group *group, unsigned limit,
+                        int64_t now_ms)
 {
     struct log_field fields[GROUP_FIELDS + MAX_INBOXES] = {
         LOG_TEXT("outcome", outcome_names[HEALTH_DELIVERED]), LOG_INT("at_ms", group->at_ms),
@@ -167,32 +187,38 @@ static void write_group(struct outcome_log *log, struct group *group, int64_t no
 
     for (size_t i = 0; i < group->count; i++)
         fields[GROUP_FIELDS + i] = LOG_TEXT("inbox", group->inboxes[i]);
-    if (may_write(log, OUTCOME_LOG_LINES, group->count, now_ms))
+    if (may_write(log, limit, group->count, now_ms))
         log_write(LOG_LEVEL_INFO, "delivered", fields, GROUP_FIELDS + group->count);
-    empty(group);
+    remove_group(log, group);
 }
 
-/* Its own, a free one, or the oldest one's place. */
-static struct group *group_for(struct outcome_log *log, struct str activity, unsigned status,
-                               int64_t now_ms)
+/* One that has room for this inbox; when there are too many, the oldest one goes. */
+static struct group *group_for(struct outcome_log *log, const struct logged_outcome *outcome,
+                               struct str activity, size_t inbox_bytes, int64_t now_ms)
 {
-    struct group *best = &log->groups[0];
+    char *key = mem_printf("%-*u%.*s", KEY_BYTES, outcome->status, STR_ARG(activity));
+    struct group *group = table_get(log->groups, str_of(key));
 
-    for (size_t i = 0; i < OUTCOME_LOG_GROUPS; i++) {
-        struct group *group = &log->groups[i];
-        if (group->activity == NULL ? best->activity != NULL
-                                    : best->activity != NULL && group->since_ms < best->since_ms)
-            best = group;
-        if (group->activity != NULL && group->status == status &&
-            str_equal(str_of(group->activity), activity))
-            return group;
+    if (group != NULL &&
+        (group->count == MAX_INBOXES || group->bytes + inbox_bytes > GROUP_BYTES)) {
+        write_group(log, group, OUTCOME_LOG_LINES, now_ms);
+        group = NULL;
     }
-    if (best->activity != NULL)
-        write_group(log, best, now_ms);
-    best->activity = str_dup(activity);
-    best->status = status;
-    best->since_ms = now_ms;
-    return best;
+    if (group != NULL) {
+        free(key);
+        return group;
+    }
+    if (table_count(log->groups) == OUTCOME_LOG_GROUPS)
+        write_group(log, TAILQ_FIRST(&log->oldest), OUTCOME_LOG_LINES, now_ms);
+    group = mem_alloc(sizeof(*group));
+    group->key = key;
+    group->activity = key + KEY_BYTES;
+    group->machine = str_dup(outcome->machine);
+    group->status = outcome->status;
+    group->since_ms = now_ms;
+    table_put(log->groups, str_of(key), group);
+    TAILQ_INSERT_TAIL(&log->oldest, group, entry);
+    return group;
 }
 
 static void collect(struct outcome_log *log, const struct logged_outcome *outcome, int64_t now_ms)
@@ -203,13 +229,7 @@ static void collect(struct outcome_log *log, const struct logged_outcome *outcom
 
     if (activity.len == 0 || inbox.len == 0)
         return;
-    struct group *group = group_for(log, activity, outcome->status, now_ms);
-    if (group->count == MAX_INBOXES || group->bytes + inbox.len + FIELD_BYTES > GROUP_BYTES) {
-        write_group(log, group, now_ms);
-        group = group_for(log, activity, outcome->status, now_ms);
-    }
-    if (group->machine == NULL)
-        group->machine = str_dup(outcome->machine);
+    struct group *group = group_for(log, outcome, activity, inbox.len + FIELD_BYTES, now_ms);
     group->at_ms = outcome->wall_us / 1000;
     group->inboxes[group->count++] = str_dup(inbox);
     group->bytes += inbox.len + FIELD_BYTES;
@@ -226,19 +246,22 @@ void outcome_log_add(struct outcome_log *log, const struct logged_outcome *outco
         write_alone(log, outcome, now_ms);
 }
 
+/* Beyond the bound they go on waiting, and on collecting. */
 void outcome_log_tick(struct outcome_log *log, int64_t now_ms)
 {
+    struct group *group;
+
     begin_second(log, now_ms);
-    for (size_t i = 0; i < OUTCOME_LOG_GROUPS; i++) {
-        if (log->groups[i].activity != NULL && now_ms - log->groups[i].since_ms >= WAIT_MS)
-            write_group(log, &log->groups[i], now_ms);
-    }
+    while ((group = TAILQ_FIRST(&log->oldest)) != NULL && now_ms - group->since_ms >= WAIT_MS &&
+           log->lines < OUTCOME_LOG_LINES)
+        write_group(log, group, OUTCOME_LOG_LINES, now_ms);
 }
 
 void outcome_log_flush(struct outcome_log *log, int64_t now_ms)
 {
-    for (size_t i = 0; i < OUTCOME_LOG_GROUPS; i++) {
-        if (log->groups[i].activity != NULL)
-            write_group(log, &log->groups[i], now_ms);
-    }
+    struct group *group;
+
+    while ((group = TAILQ_FIRST(&log->oldest)) != NULL)
+        write_group(log, group, OUTCOME_LOG_LINES + OUTCOME_LOG_GROUPS, now_ms);
+    tell_gap(log);
 }

@@ -6,7 +6,7 @@
  *       activity=… inbox=… err="…"
  *
  * What was delivered is one at debug only. Where FEDPUSH_LOG_DELIVERIES asks for it, the inboxes of
- * one activity stand together instead, up to a second later:
+ * one activity stand together instead, a second later, or some seconds when there are many:
  *
  *   msg=delivered outcome=delivered at_ms=… machine=… status=202 activity=… inbox=… inbox=…
  *
@@ -23,7 +23,7 @@
 enum {
     OUTCOME_LOG_LINES = 100,
     OUTCOME_LOG_NAME_BYTES = 1000,
-    OUTCOME_LOG_GROUPS = 32, /* activities whose inboxes are being collected */
+    OUTCOME_LOG_GROUPS = 256, /* activities whose inboxes are being collected */
 };
 
 /* What each result is called, here and among machines. */

@@ -155,36 +155,64 @@ def test_each_form_of_a_log_is_read(world, log, tmp_path):
     assert inboxes[0] in rows and "couldn't be read to its end" in logs[0]["problem"] and logs[0]["lines"] > 0
 
 
+def journal(path, *entries):
+    """Of (text, seconds ago, more fields)."""
+    text = ""
+    for message, seconds_ago, fields in entries:
+        at = int((time.time() - seconds_ago) * 1e6)
+        every = {"__REALTIME_TIMESTAMP": at, "__MONOTONIC_TIMESTAMP": at % 10**9, "_BOOT_ID": "1" * 32, "MESSAGE": message}
+        text += "".join(f"{key}={value}\n" for key, value in {**every, **fields}.items()) + "\n"
+    subprocess.run([REMOTE, "-o", str(path), "-"], input=text, text=True, check=True, capture_output=True, timeout=60)
+    return str(path)
+
+
+OURS = {"SYSLOG_IDENTIFIER": "fedpush"}
+
+
 def test_systemds_journal_is_read(world, tmp_path):
     inbox = "https://a.example/inbox"
-
-    def entry(text, seconds_ago, **fields):
-        at = int((time.time() - seconds_ago) * 1e6)
-        every = {"__REALTIME_TIMESTAMP": at, "__MONOTONIC_TIMESTAMP": at % 10**9, "_BOOT_ID": "1" * 32, "MESSAGE": text}
-        return "".join(f"{key}={value}\n" for key, value in {**every, **fields}.items()) + "\n"
-
-    entries = [
-        entry(line(inbox, "retried", at=time.time() - 8000, status=503).strip(), 8000, _SYSTEMD_UNIT="fedpush.service"),
-        entry(line(inbox, at=time.time() - 6000, status=202).strip(), 6000, SYSLOG_IDENTIFIER="fedpush"),
-        entry(line("https://b.example/inbox").strip(), 4000, SYSLOG_IDENTIFIER="nginx"),
-        entry('level=warn role=scheduler msg="log lines suppressed" lines=3', 2000, SYSLOG_IDENTIFIER="fedpush"),
-        entry('level=info role=scheduler msg="deliveries not logged" deliveries=4', 10, SYSLOG_IDENTIFIER="fedpush"),
-    ]
-    path = str(tmp_path / "system.journal")
-    subprocess.run([REMOTE, "-o", path, "-"], input="".join(entries), text=True, check=True, capture_output=True, timeout=60)
+    path = journal(
+        tmp_path / "system.journal",
+        (line(inbox, "retried", at=time.time() - 8000, status=503).strip(), 8000, {"_SYSTEMD_UNIT": "fedpush.service"}),
+        (line(inbox, at=time.time() - 6000, status=202).strip(), 6000, OURS),
+        (line("https://b.example/inbox").strip(), 4000, {"SYSLOG_IDENTIFIER": "nginx"}),
+        ('level=warn role=scheduler msg="log lines suppressed" lines=3', 2000, OURS),
+        ('level=info role=scheduler msg="deliveries not logged" deliveries=4', 10, OURS),
+    )
     rows, logs = trace(world, "--log", path)
     assert rows.keys() == {inbox} and rows[inbox]["state"] == "delivered" and rows[inbox]["status"] == 202
     assert (logs[0]["lines"], logs[0]["outcomes"], logs[0]["left_out"], logs[0]["problem"]) == (4, 2, 7, None)
     assert trace(world, "--log", path, "--since", "1000s")[1][0]["lines"] == 1
 
 
-def test_without_a_journal_one_line_says_so(world, tmp_path):
-    """A system that doesn't log into systemd's journal."""
-    hidden = "mount -t tmpfs none /var/log && mount -t tmpfs none /run && exec \"$@\""
-    command = ["unshare", "--mount", "sh", "-c", hidden, "sh", BINARY, "trace", ID]
+def trace_beside(world, tmp_path, prepare, *arguments):
+    """Where no other journal can be seen than what `prepare`, a command of the shell, makes."""
+    hidden = f"mount -t tmpfs none /var/log && mount -t tmpfs none /run && {prepare} && exec \"$@\""
+    command = ["unshare", "--mount", "sh", "-c", hidden, "sh", BINARY, "trace", *arguments]
     done = subprocess.run(command, env=environment(world, str(tmp_path / "run")), capture_output=True, text=True, timeout=120)
     if done.returncode != 0 and ("unshare" in done.stderr or "mount" in done.stderr):
         pytest.skip(done.stderr)
+    return done
+
+
+def test_the_journal_of_this_machine_is_read_since_the_post_was_made(world, tmp_path):
+    born = time.time() - 7200
+    identity = f"https://{DOMAIN}/users/alice/statuses/{int(born * 1000) << 16}"
+    about = [("https://a.example/inbox", 9000), ("https://b.example/inbox", 7000), ("https://c.example/inbox", 60)]
+    path = journal(tmp_path / "one.journal", *[(line(inbox, identity=identity, at=time.time() - ago).strip(), ago, OURS)
+                                       for inbox, ago in about])
+    prepare = f"mkdir -p /var/log/journal/{'1' * 32} && cp {path} /var/log/journal/{'1' * 32}/system.journal"
+    rows, logs = told(trace_beside(world, tmp_path, prepare, identity, "--json"))
+    assert rows.keys() == {inbox for inbox, _ in about[1:]}
+    assert logs == [{"name": "journal", "lines": 2, "outcomes": 2, "left_out": 0, "cut": False, "problem": None}]
+    rows, _ = told(trace_beside(world, tmp_path, prepare, identity, "--json", "--since", "4h"))
+    assert rows.keys() == {inbox for inbox, _ in about}
+    done = trace_beside(world, tmp_path, prepare, identity, "--since", "10s")
+    assert "log journal: nothing of fedpush is in it since then: look further back with --since" in done.stdout
+
+
+def test_without_a_journal_one_line_says_so(world, tmp_path):
+    done = trace_beside(world, tmp_path, "true", ID)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     nobody, problem = done.stdout.splitlines()
     assert nobody.startswith("nobody knows of it")
