@@ -2,7 +2,8 @@
 -- Claims jobs: what waits in this machine's list first (BLMOVE left it there, or others whose jobs it continues), then from the
 -- queue's consuming end. Some at a time: into the claims, then out of the list, so that stopping anywhere duplicates and never loses.
 -- Of a pair that another machine has in its hands the next job goes into that machine's list, and so does a pair behind it.
--- KEYS: identities, claimed:ID, wait:ID, queue, recoveries, ledger:ID, held:ID, pairs, then of each other machine wait:ID, held:ID
+-- KEYS: identities, claimed:ID, wait:ID, queue, recoveries, ledger:ID, held:ID, pairs, retry, schedule, then of each other machine
+--   wait:ID, held:ID
 -- ARGV: identity, max jobs, max bytes, the queue's letter: "q" (push), or "p" (pull, where nobody waits with BLMOVE and nothing has
 --   an order), then the other machines' identities
 -- Answer: "FENCED"; {"FLEET", identity, ...}: these are the machines now, call again; or {jobs under suspicion, seq, bytes, what is
@@ -10,7 +11,7 @@
 redis.call('HDEL', KEYS[2], '') -- a write that maxmemory never refuses lets the next ones pass
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not score or tonumber(score) <= 0 then return 'FENCED' end
-local OTHERS_KEYS, OTHERS_ARGV, MOST_MACHINES, AT_ONCE, AT_ONCE_BYTES = 9, 5, 17, 32, 65536
+local OTHERS_KEYS, OTHERS_ARGV, MOST_MACHINES, AT_ONCE, AT_ONCE_BYTES = 11, 5, 17, 32, 65536
 local max_jobs, max_bytes, ordered = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == 'q'
 local out, jobs, bytes, moved = {redis.call('HLEN', KEYS[5])}, 0, 0, 0
 local others = #ARGV - OTHERS_ARGV + 1
@@ -79,7 +80,7 @@ local function take(found, count, waited)
       move(owners[pair], pair, job)
     else
       stays = stays + 1
-      claims[stays] = {job, pair, came_back(chains, unbooked, pair, job, behind[i])}
+      claims[stays] = {job, pair, came_back(chains, unbooked, pair, job, behind[i], KEYS[9], KEYS[10])}
     end
   end
   local seq, values = redis.call('HINCRBY', KEYS[2], 'seq', stays) - stays, {}

@@ -3,13 +3,13 @@
 -- escaped: these substrings are a filter that passes every plain delivery; what passes is parsed strictly afterwards. Entries
 -- with a lock_digest are Ruby's; those of a pair that another machine has in its hands are left to that one. Behind as many of these
 -- as are looked at at once, a window goes on with each turn, so that they hide nothing for ever where nobody takes them.
--- KEYS: identities, claimed:ID, zset, recoveries, ledger:ID, held:ID, pairs, then of each other machine held:ID
+-- KEYS: identities, claimed:ID, zset, recoveries, ledger:ID, held:ID, pairs, retry, schedule, then of each other machine held:ID
 -- ARGV: identity, now, max jobs, max bytes, entries to look at, "r" or "s", turn, entries of the window
 -- Answer: "FENCED", or {jobs under suspicion, seq, score, bytes, what is booked of its pair, ...}
 redis.call('HDEL', KEYS[2], '')
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not score or tonumber(score) <= 0 then return 'FENCED' end
-local OTHERS_KEYS, PASSED = 8, 64
+local OTHERS_KEYS, PASSED = 10, 64
 local max_jobs, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local look, turn, window = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local out, jobs, bytes = {redis.call('HLEN', KEYS[4])}, 0, 0
@@ -54,7 +54,7 @@ local function take(from, count)
       redis.call('ZREM', KEYS[3], job)
       jobs, bytes = jobs + 1, bytes + #job
       out[#out + 1], out[#out + 2], out[#out + 3] = field, at, job
-      out[#out + 1] = came_back(chains, unbooked, pair, job, behind[n])
+      out[#out + 1] = came_back(chains, unbooked, pair, job, behind[n], KEYS[8], KEYS[9])
       if pair then
         local _, waiting = held_of(held[pair])
         hands[pair] = held_text(seq, waiting)

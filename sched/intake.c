@@ -359,6 +359,8 @@ static void send_claim(struct intake *intake, enum claim_origin origin, struct r
     script_key(call, membership_ledger_key(intake->o.membership));
     script_key(call, membership_held_key(intake->o.membership));
     script_key(call, keys->pairs);
+    script_key(call, keys->retry);
+    script_key(call, keys->schedule);
     for (unsigned i = 0; i < intake->other_count; i++) {
         script_key(call, intake->others[i].wait_key);
         script_key(call, intake->others[i].held_key);
@@ -545,6 +547,8 @@ void intake_due(struct intake *intake, enum claim_origin origin, struct room roo
     script_key(call, membership_ledger_key(intake->o.membership));
     script_key(call, membership_held_key(intake->o.membership));
     script_key(call, intake->o.keys->pairs);
+    script_key(call, intake->o.keys->retry);
+    script_key(call, intake->o.keys->schedule);
     for (unsigned i = 0; i < intake->other_count; i++)
         script_key(call, intake->others[i].held_key);
     script_arg(call, membership_identity(intake->o.membership));

@@ -77,13 +77,26 @@ local function created_of(job, behind)
   return string.format('%.0f', (created > 1e11 and created / 1000 or created) * 1e6)
 end
 
+-- Whether a booked job still waits for its time: somebody may have deleted it. One whose time has come may be on its way.
+local now_us
+local function is_booked(link, retry, schedule)
+  if not now_us then
+    local time = redis.call('TIME')
+    now_us = time[1] * 1e6 + time[2]
+  end
+  if link[2] <= now_us then return link[2] > now_us - GRACE_US end
+  local score = string.format('%d.%06d', math.floor(link[2] / 1e6), link[2] % 1e6)
+  return (tried(redis.pcall('ZCOUNT', schedule, score, score)) or 1) + (tried(redis.pcall('ZCOUNT', retry, score, score)) or 1) > 0
+end
+
 -- What is booked of the pairs of some jobs. `chains`: as look_up has it of fedpush:pairs; of it, and into `changed`, goes what says of
--- a job that it is booked, which is no longer. Returns what is left of its pair, as text.
-local function came_back(chains, changed, pair, job, behind)
+-- a job that it is booked, which is no longer: this one, or one that is gone. Returns what is left of its pair, as text.
+local function came_back(chains, changed, pair, job, behind, retry, schedule)
   if not pair or not chains[pair] then return '' end
   local created, left, gone = created_of(job, behind), {}, false
   for _, link in ipairs(chain_read(chains[pair])) do
-    if string.format('%.0f', link[1]) == created then gone = true else left[#left + 1] = link end
+    local stays = string.format('%.0f', link[1]) ~= created and is_booked(link, retry, schedule)
+    if stays then left[#left + 1] = link else gone = true end
   end
   if gone then
     chains[pair] = chain_text(left)

@@ -510,7 +510,8 @@ static char *dying(const char *script, int at)
     return mem_printf("local real, count = redis, 0\n"
                       "local function run(how) return function(...) count = count + 1\n"
                       "if count > %d then error('died') end return real[how](...) end end\n"
-                      "local redis = {call = run('call'), pcall = run('pcall')}\n%s",
+                      "local redis = {call = run('call'), pcall = run('pcall'), "
+                      "sha1hex = real.sha1hex}\n%s",
                       at, script);
 }
 
@@ -721,6 +722,8 @@ static const char *due(struct fixture *f, const char *zset, const char *kind, in
     script_key(call, "fedpush:ledger:m1");
     script_key(call, "fedpush:held:m1");
     script_key(call, PAIRS);
+    script_key(call, "retry");
+    script_key(call, "schedule");
     script_arg(call, STR("m1"));
     script_arg(call, str_of(now));
     script_arg_number(call, 100);

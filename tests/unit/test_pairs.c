@@ -82,6 +82,8 @@ static const char *claim_by(struct fixture *f, const char *script, int machine)
                                      "fedpush:ledger:m0",
                                      "fedpush:held:m0",
                                      "fedpush:pairs",
+                                     "retry",
+                                     "schedule",
                                      "fedpush:wait:m1",
                                      "fedpush:held:m1",
                                      "m0",
@@ -97,6 +99,8 @@ static const char *claim_by(struct fixture *f, const char *script, int machine)
                                      "fedpush:ledger:m1",
                                      "fedpush:held:m1",
                                      "fedpush:pairs",
+                                     "retry",
+                                     "schedule",
                                      "fedpush:wait:m0",
                                      "fedpush:held:m0",
                                      "m1",
@@ -104,7 +108,7 @@ static const char *claim_by(struct fixture *f, const char *script, int machine)
                                      "100000",
                                      "q",
                                      "m0"};
-    return run(f, script, 10, COUNT(m0), machine == 0 ? m0 : m1);
+    return run(f, script, 12, COUNT(m0), machine == 0 ? m0 : m1);
 }
 
 static const char *claim(struct fixture *f, int machine)
@@ -122,6 +126,8 @@ static const char *due(struct fixture *f)
                                         "fedpush:ledger:m1",
                                         "fedpush:held:m1",
                                         "fedpush:pairs",
+                                        "retry",
+                                        "schedule",
                                         "fedpush:held:m0",
                                         "m1",
                                         "1000",
@@ -131,7 +137,7 @@ static const char *due(struct fixture *f)
                                         "s",
                                         "0",
                                         "10"};
-    return run(f, script_due, 8, COUNT(words), words);
+    return run(f, script_due, 10, COUNT(words), words);
 }
 
 static const char *settle(struct fixture *f, const char *identity, const char *seq,
@@ -353,18 +359,31 @@ static void every_machine_hears_what_is_booked(void **state)
     store_expect(&f->store, "0", "EXISTS fedpush:pairs");
 }
 
-/* Ruby's poller put it back into its queue. */
+/* Ruby's poller put it back into its queue; or somebody has deleted it. */
 static void what_comes_by_the_queue_is_booked_no_more(void **state)
 {
     struct fixture *f = *state;
+    long long now = (long long)now_s(f);
+    char expected[1024];
 
-    store_expect(&f->store, NULL, "HSET fedpush:pairs %s %s", f->pair, "1500000 5 2500000 6");
+    store_expect(&f->store, NULL, "HSET fedpush:pairs %s %s", f->pair, "nonsense");
+    push(f, OTHER);
+    push(f, AGAIN);
+    claim(f, 0); /* is understood as nothing */
+    store_expect(&f->store, NULL, "EVAL %s 0 %s %lld",
+                 "local now = tonumber(ARGV[2]) return redis.call('HSET', 'fedpush:pairs', ARGV[1],"
+                 "string.format('1500000 %d000000 2500000 %d000000 2600000 %d000000', now - 1, "
+                 "now + 600, now + 700))",
+                 f->pair, now);
+    store_expect(&f->store, NULL, "ZADD retry %lld there", now + 600);
     push(f, FOLLOW);
-    assert_string_equal(claim(f, 0), "0|1|" FOLLOW "|2500000 6");
-    store_expect(&f->store, "2500000 6", "HGET fedpush:pairs %s", f->pair);
-    store_expect(&f->store, NULL, "HSET fedpush:pairs %s nonsense", f->pair);
-    push(f, UNDO);
-    assert_string_equal(claim(f, 0), "0|2|" UNDO "|nonsense");
+    snprintf(expected, sizeof(expected), "0|3|%s|2500000 %lld000000", FOLLOW, now + 600);
+    assert_string_equal(claim(f, 0), expected);
+    snprintf(expected, sizeof(expected), "2500000 %lld000000", now + 600);
+    store_expect(&f->store, expected, "HGET fedpush:pairs %s", f->pair);
+    push(f, UNDO); /* itself, whatever its entry says */
+    assert_string_equal(claim(f, 0), "0|4|" UNDO "|");
+    store_expect(&f->store, "0", "EXISTS fedpush:pairs");
 }
 
 /* What was due goes back to be due, and nobody passes it. */

@@ -110,14 +110,14 @@ static const char *claim_pull(struct fixture *f, const char *jobs)
 
 static const char *due_of(struct fixture *f, const char *look, const char *turn)
 {
-    return run(f, SCRIPT_DUE, IDENTITIES, CLAIMED, "retry", RECOVERIES, LEDGER, HELD, PAIRS, END,
-               "me", "10", "10", "1000000", look, "r", turn, "2", END);
+    return run(f, SCRIPT_DUE, IDENTITIES, CLAIMED, "retry", RECOVERIES, LEDGER, HELD, PAIRS,
+               "retry", "schedule", END, "me", "10", "10", "1000000", look, "r", turn, "2", END);
 }
 
 static const char *due(struct fixture *f, const char *zset, const char *kind, const char *now)
 {
-    return run(f, SCRIPT_DUE, IDENTITIES, CLAIMED, zset, RECOVERIES, LEDGER, HELD, PAIRS, END, "me",
-               now, "10", "1000000", "100", kind, "0", "200", END);
+    return run(f, SCRIPT_DUE, IDENTITIES, CLAIMED, zset, RECOVERIES, LEDGER, HELD, PAIRS, "retry",
+               "schedule", END, "me", now, "10", "1000000", "100", kind, "0", "200", END);
 }
 
 static const char *settle_last(struct fixture *f, const char *seq, const char *verb, const char *a,
