@@ -14,15 +14,15 @@ enum {
     BATCH_BYTES = 1024 * 1024,
     BATCH_WAIT_MS = 3,
     REPLAY_MS = 1000,
-    FIXED_KEYS = 13,
+    FIXED_KEYS = 14,
 };
 
 struct settle_item {
     struct claim *claim;
     struct settlement what;
-    char *key;                 /* the queue of a hand-off, booked:HOST, or NULL */
-    char *name;                /* of the queue, or the host; NULL: neither */
-    char *word;                /* says that and where its key stands in the script's call */
+    char *keys[2]; /* the queue of a hand-off; booked:HOST; wait:ID and held:ID; or NULL */
+    char *name;    /* of the queue, the host, the machine; NULL: none of these */
+    char *word;    /* says that and where its key stands in the script's call */
     char last[PAIR_TEXT + 24]; /* "PAIR SEQ" when nothing of its pair is left in our hands */
 };
 
@@ -54,7 +54,8 @@ static void batch_free(struct batch *batch)
 {
     for (unsigned i = 0; i < batch->count; i++) {
         buf_clear(&batch->items[i].what.bytes);
-        free(batch->items[i].key);
+        free(batch->items[i].keys[0]);
+        free(batch->items[i].keys[1]);
         free(batch->items[i].name);
         free(batch->items[i].word);
     }
@@ -67,11 +68,19 @@ static const char *word_of(const struct settlement *what)
         [SETTLE_DONE] = LEDGER_DELIVERED,  [SETTLE_RETRY] = LEDGER_RETRIED,
         [SETTLE_SCHEDULE] = LEDGER_BOOKED, [SETTLE_DEAD] = LEDGER_DEAD,
         [SETTLE_RETURN] = LEDGER_RETURNED, [SETTLE_HANDOFF] = LEDGER_HANDED_OFF,
+        [SETTLE_PASS] = LEDGER_RETURNED,
     };
     return ledger_word(what->entry == LEDGER_BY_VERB ? by_verb[what->verb] : what->entry);
 }
 
-/* What the script needs to know of a hand-off or a booking whose key stands at `index`. */
+static void put_keys(struct script_call *call, const struct settle_item *item)
+{
+    for (unsigned i = 0; i < 2 && item->keys[i] != NULL; i++)
+        script_key(call, item->keys[i]);
+}
+
+/* What the script needs to know of a hand-off, a booking, a machine whose first key stands at
+ * `index`. */
 static struct str put_word(struct settle_item *item, unsigned index)
 {
     const struct settlement *what = &item->what;
@@ -80,7 +89,7 @@ static struct str put_word(struct settle_item *item, unsigned index)
     if (what->pair != 0)
         pair_text(pair, what->pair);
     free(item->word); /* of a call that was lost */
-    if (what->verb == SETTLE_HANDOFF)
+    if (what->verb == SETTLE_HANDOFF || what->verb == SETTLE_PASS)
         item->word = mem_printf("%u %s", index, item->name);
     else
         item->word = mem_printf("%s %u %" PRIu32 " %s %" PRId64 " %s", what->score, index,
@@ -90,7 +99,8 @@ static struct str put_word(struct settle_item *item, unsigned index)
 
 static void put_item(struct script_call *call, struct settle_item *item, unsigned *index)
 {
-    static const char *const verbs[] = {"done", "retry", "schedule", "dead", "return", "handoff"};
+    static const char *const verbs[] = {"done",   "retry",   "schedule", "dead",
+                                        "return", "handoff", "pass"};
     const struct settlement *what = &item->what;
 
     script_arg_number(call, (int64_t)item->claim->seq);
@@ -111,12 +121,15 @@ static void put_item(struct script_call *call, struct settle_item *item, unsigne
         script_arg(call, str_of(what->score));
         break;
     case SETTLE_HANDOFF:
+    case SETTLE_PASS:
         script_arg(call, put_word(item, *index));
         script_arg(call, buf_str(&what->bytes));
         break;
     }
-    *index += item->key != NULL;
-    bool forget = item->claim->recoveries > 0 && what->verb != SETTLE_RETURN;
+    for (unsigned i = 0; i < 2 && item->keys[i] != NULL; i++)
+        ++*index;
+    bool forget =
+        item->claim->recoveries > 0 && what->verb != SETTLE_RETURN && what->verb != SETTLE_PASS;
     script_arg(call, forget ? str_of(item->claim->job.jid) : STR_NULL);
     script_arg(call, str_of(word_of(what)));
     script_arg(call, str_of(item->last));
@@ -156,10 +169,9 @@ static void send_batch(struct batch *batch)
     script_key(call, keys->pairs);
     script_key(call, membership_held_key(settle->o.membership));
     script_key(call, membership_wait_key(settle->o.membership));
-    for (unsigned i = 0; i < batch->count; i++) {
-        if (batch->items[i].key != NULL)
-            script_key(call, batch->items[i].key);
-    }
+    script_key(call, keys->identities);
+    for (unsigned i = 0; i < batch->count; i++)
+        put_keys(call, &batch->items[i]);
     retry_score(now, clock_wall_us(settle->o.clock));
     script_arg(call, str_of(now));
     for (unsigned i = 0; i < batch->count; i++) {
@@ -317,18 +329,23 @@ void settle_forget(struct settle *settle)
     loop_timer_clear(settle->flush_timer);
 }
 
-static void name_key(struct settle *settle, struct settle_item *item, const struct settlement *what)
+static void name_keys(struct settle *settle, struct settle_item *item,
+                      const struct settlement *what)
 {
     const struct keys *keys = settle->o.keys;
 
     item->what.host = STR_NULL; /* it was borrowed */
     if (what->verb == SETTLE_HANDOFF) {
         item->name = str_dup(str_of(what->handoff_queue));
-        item->key = keys_queue(keys, str_of(item->name));
+        item->keys[0] = keys_queue(keys, str_of(item->name));
     } else if (what->host.len > 0 &&
                (what->verb == SETTLE_RETRY || what->verb == SETTLE_SCHEDULE)) {
         item->name = str_dup(what->host);
-        item->key = keys_booked(keys, what->host);
+        item->keys[0] = keys_booked(keys, what->host);
+    } else if (what->verb == SETTLE_PASS) {
+        item->name = str_dup(what->host);
+        item->keys[0] = keys_wait(keys, what->host);
+        item->keys[1] = keys_held(keys, what->host);
     }
 }
 
@@ -350,7 +367,7 @@ void settle_add(struct settle *settle, struct claim *claim, struct settlement *s
     settlement->bytes = (struct buf){0};
     if (settlement->verb == SETTLE_DEAD)
         retry_score(item->what.score, clock_wall_us(settle->o.clock));
-    name_key(settle, item, settlement);
+    name_keys(settle, item, settlement);
     claim->state = CLAIM_SETTLING;
     settle->pending++;
     batch->bytes += item->what.bytes.len;

@@ -27,12 +27,14 @@ enum settle_verb {
     SETTLE_DEAD,     /* into `dead`, as `bytes`; its score is the time of settle_add */
     SETTLE_RETURN,   /* back to where it was claimed from, unchanged */
     SETTLE_HANDOFF,  /* to queue `handoff_queue`: `bytes`, or the claim's own when there are none */
+    SETTLE_PASS,     /* into the list of machine `host`, unchanged; back, when that is no more */
 };
 
 struct settlement {
     enum settle_verb verb;
     char score[32];
-    struct str host;           /* booked at this host; empty: not booked. Copied by settle_add */
+    struct str host; /* booked at this host; empty: not booked. Of SETTLE_PASS: the machine. Copied
+                        by settle_add */
     uint32_t share_ms;         /* 0: `score` is when it comes back, but for its pair's order */
     uint64_t pair;             /* of sender and inbox; 0: comes in any order */
     struct buf bytes;          /* taken over (moved out) by settle_add */

@@ -1,14 +1,15 @@
 -- With pair.lua.
 -- Ends claims. For each: only if the claim still stands is the job written where it goes on, then the claim is removed; a claim
 -- that is gone was recovered by somebody else (or settled by the call whose answer was lost): nothing is written.
--- KEYS: claimed:ID, queue, retry, schedule, dead, queues, recoveries, ledger:ID, queue:pull, reserved, pairs, held:ID, wait:ID, then
---   those that jobs name: the queue of a hand-off; booked:HOST
+-- KEYS: claimed:ID, queue, retry, schedule, dead, queues, recoveries, ledger:ID, queue:pull, reserved, pairs, held:ID, wait:ID,
+--   identities, then those that jobs name: the queue of a hand-off; booked:HOST; of another machine wait:ID and held:ID
 -- ARGV: now, then for each job: seq, verb, a, b, jid ("" unless it is under suspicion), word for the ledger, and "PAIR SEQ" when the
 --   machine has no other job of its pair in its hands, the latest one of which had that seq ("": it has, or it has no order)
 --   done                  nothing is left of it
 --   retry|schedule  score, or "SCORE INDEX SHARE_MS PAIR CREATED_US HOST" when it is booked at a host (INDEX: of booked:HOST), bytes
 --   dead            bytes, score: the time it died, each its own, since the Web UI finds entries by it
 --   return          back to where it was claimed from, unchanged
+--   pass            "INDEX IDENTITY" of a machine (of its first key in KEYS): into its list, or back when it is no more
 --   handoff         "INDEX NAME" of the queue (of its key in KEYS), bytes ("": the claim's own)
 -- Answer: for each job 1 (booked at a host: the milliseconds at which it comes), or 0 when its claim was gone; then how many wait for
 --   this machine in its list
@@ -165,6 +166,20 @@ local function due_again(zset, at, job)
   table.insert(chain, place, {created, now})
 end
 
+-- Into the list of a machine that is there; it knows of the pair.
+local function pass(a, job)
+  local index, identity = string.match(a, '^(%d+) (.*)$')
+  if (tonumber(redis.call('ZSCORE', KEYS[14], identity) or '') or 0) <= 0 then return false end
+  index = tonumber(index)
+  local pair = pair_of(job)
+  if pair then
+    local seq, waiting = held_of(tried(redis.pcall('HGET', KEYS[index + 1], pair)))
+    write_back(KEYS[index + 1], {[pair] = held_text(seq, waiting + 1)})
+  end
+  redis.call('LPUSH', KEYS[index], job)
+  return true
+end
+
 local function add(zset, letter, a, job, seq)
   local score, answer = book(zset, letter, a, seq)
   redis.call('ZADD', zset, score, job)
@@ -191,7 +206,7 @@ for i = 2, #ARGV, 7 do
       redis.call('ZADD', KEYS[5], b, a)
       redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', tonumber(ARGV[1]) - 15552000))
       redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -10000)
-    elseif verb == 'return' or verb == 'handoff' then
+    elseif verb == 'return' or verb == 'handoff' or verb == 'pass' then
       local value = redis.call('HGET', KEYS[1], seq)
       local cut = string.find(value, '\n', 1, true) or 0 -- a value of unknown form goes to the queue whole
       local kind, at, job = string.sub(value, 1, 1), string.sub(value, 2, cut - 1), string.sub(value, cut + 1)
@@ -199,6 +214,8 @@ for i = 2, #ARGV, 7 do
         local index, name = string.match(a, '^(%d+) (.*)$')
         redis.call('SADD', KEYS[6], name)
         redis.call('LPUSH', KEYS[tonumber(index)], b ~= '' and b or job)
+      elseif verb == 'pass' and pass(a, job) then
+        answer = 1
       elseif kind == 'r' or kind == 's' then
         due_again(KEYS[kind == 'r' and 3 or 4], at, job)
       else

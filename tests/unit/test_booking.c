@@ -526,11 +526,12 @@ static redisReply *settle_by(struct fixture *f, const char *script)
     char score[32];
 
     retry_score(score, (f->base_ms + MINUTE_MS) * 1000);
-    char *word = mem_printf("%s 14 500 00000000000000a1 1000000 " HOST, score);
+    char *word = mem_printf("%s 15 500 00000000000000a1 1000000 " HOST, score);
     redisReply *reply = redisCommand(
         f->store.direct,
-        "EVAL %s 14 fedpush:claimed:m0 queue:push retry schedule dead queues fedpush:recoveries "
-        "fedpush:ledger:m0 queue:pull " RESERVED " " PAIRS " " HELD " fedpush:wait:m0 " BOOKED
+        "EVAL %s 15 fedpush:claimed:m0 queue:push retry schedule dead queues fedpush:recoveries "
+        "fedpush:ledger:m0 queue:pull " RESERVED " " PAIRS " " HELD
+        " fedpush:wait:m0 fedpush:identities " BOOKED
         " 1800000000.0 9 schedule %s job %s booked %s",
         script, word, "", "00000000000000a1 9");
     free(word);

@@ -162,7 +162,10 @@ static const char *settle(struct fixture *f, const char *identity, const char *s
                                  "fedpush:pairs",
                                  held,
                                  wait,
+                                 "fedpush:identities",
                                  "fedpush:booked:a.example",
+                                 "fedpush:wait:m1",
+                                 "fedpush:held:m1",
                                  "1800000000.0",
                                  seq,
                                  verb,
@@ -171,7 +174,7 @@ static const char *settle(struct fixture *f, const char *identity, const char *s
                                  "",
                                  "word",
                                  last};
-    return run(f, script_settle, 14, COUNT(words), words);
+    return run(f, script_settle, 17, COUNT(words), words);
 }
 
 static void push(struct fixture *f, const char *job)
@@ -311,6 +314,26 @@ static void machines_are_told_who_they_are(void **state)
     assert_string_equal(claim(f, 1), "0|1|" UNDO "|");
 }
 
+static void a_job_is_passed_to_a_machine_that_is_there(void **state)
+{
+    struct fixture *f = *state;
+
+    push(f, FOLLOW);
+    push(f, OTHER);
+    claim(f, 0);
+    assert_string_equal(settle(f, "m0", "1", "pass", "16 m1", "", last(f, 1)), "1|0");
+    store_expect(&f->store, FOLLOW, "LRANGE fedpush:wait:m1 0 -1");
+    expect_held(f, "m1", "0 1");
+    expect_held(f, "m0", "nil");
+    push(f, UNDO);
+    assert_string_equal(claim(f, 0), "0"); /* it belongs there, too */
+    assert_string_equal(claim(f, 1), "0|1|" FOLLOW "||2|" UNDO "|");
+    store_expect(&f->store, NULL, "ZADD fedpush:identities -1 m1");
+    assert_string_equal(settle(f, "m0", "2", "pass", "16 m1", "", ""), "1|0");
+    store_expect(&f->store, OTHER, "LRANGE queue:push 0 -1");
+    store_expect(&f->store, "0", "EXISTS fedpush:wait:m1");
+}
+
 /* --- what is booked --- */
 
 static int64_t now_s(struct fixture *f)
@@ -330,7 +353,7 @@ static void every_machine_hears_what_is_booked(void **state)
 
     push(f, FOLLOW);
     claim(f, 0);
-    snprintf(word, sizeof(word), "%lld.0 14 0 %s 1500000 a.example", at, f->pair);
+    snprintf(word, sizeof(word), "%lld.0 15 0 %s 1500000 a.example", at, f->pair);
     settle(f, "m0", "1", "schedule", word, FOLLOW, last(f, 1));
     expect_held(f, "m0", "nil");
     push(f, UNDO);
@@ -572,6 +595,7 @@ int main(void)
         TEST(what_blmove_took_counts),
         TEST(due_ones_are_left_to_who_has_the_pair),
         TEST(machines_are_told_who_they_are),
+        TEST(a_job_is_passed_to_a_machine_that_is_there),
         TEST(every_machine_hears_what_is_booked),
         TEST(what_comes_by_the_queue_is_booked_no_more),
         TEST(what_is_due_again_is_awaited),

@@ -124,8 +124,9 @@ static const char *settle_last(struct fixture *f, const char *seq, const char *v
                                const char *b, const char *jid, const char *last)
 {
     return run(f, SCRIPT_SETTLE, CLAIMED, "queue:push", "retry", "schedule", "dead", "queues",
-               RECOVERIES, LEDGER, "queue:pull", RESERVED, PAIRS, HELD, WAIT, "queue:fedpush_ruby",
-               END, "1800000000.000001", seq, verb, a, b, jid, verb, last, END);
+               RECOVERIES, LEDGER, "queue:pull", RESERVED, PAIRS, HELD, WAIT, IDENTITIES,
+               "queue:fedpush_ruby", END, "1800000000.000001", seq, verb, a, b, jid, verb, last,
+               END);
 }
 
 /* Without what it says of the list. */
@@ -285,7 +286,7 @@ static void test_settle_writes_where_the_job_goes_on(void **state)
     assert_string_equal(settle(f, "3", "schedule", "6", "S", ""), "1");
     assert_string_equal(settle(f, "4", "dead", "D", "1800000000.5", ""), "1");
     assert_string_equal(settle(f, "5", "return", "", "", ""), "1");
-    assert_string_equal(settle(f, "6", "handoff", "14 fedpush_ruby", "", ""), "1");
+    assert_string_equal(settle(f, "6", "handoff", "15 fedpush_ruby", "", ""), "1");
     store_expect(&f->store, "j2|b", "HGETALL " RECOVERIES);
     store_expect(&f->store, "R", "ZRANGEBYSCORE retry 5 5.1");
     store_expect(&f->store, "S", "ZRANGEBYSCORE schedule 6 6");
@@ -311,9 +312,9 @@ static void test_settle_answers_for_each(void **state)
     claim(f, "10", "1000000");
     assert_string_equal(run(f, SCRIPT_SETTLE, CLAIMED, "queue:push", "retry", "schedule", "dead",
                             "queues", RECOVERIES, LEDGER, "queue:pull", RESERVED, PAIRS, HELD, WAIT,
-                            END, "1800000000.000001", "2", "done", "", "", "", "delivered", "", "7",
-                            "retry", "5", "X", "", "retried", "", "1", "return", "", "", "",
-                            "returned", "", END),
+                            IDENTITIES, END, "1800000000.000001", "2", "done", "", "", "",
+                            "delivered", "", "7", "retry", "5", "X", "", "retried", "", "1",
+                            "return", "", "", "", "returned", "", END),
                         "1|0|1|0");
     store_expect(&f->store, "0", "EXISTS retry");
     store_expect(&f->store, JOB("1"), "LRANGE queue:push 0 -1");
@@ -334,7 +335,7 @@ static void test_pull_is_claimed_and_returned_apart(void **state)
     store_expect(&f->store, "waiting", "LRANGE " WAIT " 0 -1");
     assert_string_equal(settle(f, "3", "return", "", "", ""), "1");
     store_expect(&f->store, "4|3", "LRANGE queue:pull 0 -1");
-    assert_string_equal(settle(f, "2", "handoff", "14 fedpush_ruby", "edited", ""), "1");
+    assert_string_equal(settle(f, "2", "handoff", "15 fedpush_ruby", "edited", ""), "1");
     store_expect(&f->store, "edited", "LRANGE queue:fedpush_ruby 0 -1");
     assert_string_equal(claim(f, "1", "1000"), "0|4|waiting|");
     condemn(f, "own");
@@ -476,9 +477,9 @@ static void test_ledger_counts_each_claim_once(void **state)
     store_expect(&f->store, "6", "HGET " LEDGER " claimed");
     for (int i = 0; i < 2; i++) /* the second time as after a lost answer */
         run(f, SCRIPT_SETTLE, CLAIMED, "queue:push", "retry", "schedule", "dead", "queues",
-            RECOVERIES, LEDGER, "queue:pull", RESERVED, PAIRS, HELD, WAIT, END, "1800000000.000001",
-            "1", "done", "", "", "", "delivered", "", "2", "done", "", "", "", "delivered", "", "3",
-            "retry", "5", "X", "", "retried", "", END);
+            RECOVERIES, LEDGER, "queue:pull", RESERVED, PAIRS, HELD, WAIT, IDENTITIES, END,
+            "1800000000.000001", "1", "done", "", "", "", "delivered", "", "2", "done", "", "", "",
+            "delivered", "", "3", "retry", "5", "X", "", "retried", "", END);
     store_expect(&f->store, "6|2|1", "HMGET " LEDGER " claimed delivered retried");
     store_expect(&f->store, "3", "HLEN " LEDGER);
     store_expect(&f->store, "4", "HLEN " CLAIMED); /* 6 - 2 - 1 held, and the counter */
