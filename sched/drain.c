@@ -73,13 +73,6 @@ void drain_return_waiting(struct scheduler *s)
     free(waiting);
 }
 
-void drain_return_waited(struct scheduler *s)
-{
-    const struct str words[] = {STR("LMOVE"), str_of(membership_wait_key(s->membership)),
-                                str_of(s->keys.queue_push), STR("LEFT"), STR("RIGHT")};
-    redis_send(s->redis, NULL, NULL, 5, words);
-}
-
 static void collect_flight(void *arg, struct claim *claim)
 {
     struct claim ***next = arg;

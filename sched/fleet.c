@@ -19,7 +19,7 @@ enum {
     VALUE_BYTES = 80,
     PLACE_BYTES = 40, /* of a score, or a cursor */
     SHARE_BYTES = 32,
-    HEAD_ELEMENTS = 9,
+    HEAD_ELEMENTS = 10,
     MAX_MACHINES = 10000,
     FARTHEST_PROBE_MS = 86400 * 1000, /* Retry-After counts for six hours at most */
 };
@@ -60,6 +60,8 @@ struct fleet {
     char scanned[PLACE_BYTES];
     unsigned machines;
     unsigned healthy_others;
+    char *takers; /* with blanks between */
+    int64_t takers_ms;
     struct fleet_word word;
     int64_t shared_ms; /* when the pulse was sent that gave us a share; 0: none did */
     double share;      /* for SHARE_LEASE_MS from then */
@@ -126,6 +128,7 @@ void fleet_destroy(struct fleet *f)
     while ((ask = TAILQ_FIRST(&f->asks)) != NULL)
         ask_free(ask);
     table_destroy(f->by_host);
+    free(f->takers);
     free(f);
 }
 
@@ -331,6 +334,18 @@ static void take_shares(struct fleet *f, struct str shares, struct str wants)
         f->o.shared(f->o.arg);
 }
 
+/* This machine's own place among them changes with its word. */
+static void take_takers(struct fleet *f, struct str others)
+{
+    struct str self = f->word.unfit ? STR_NULL : membership_identity(f->o.membership);
+    char *takers = mem_printf("%.*s %.*s", STR_ARG(self), STR_ARG(others));
+
+    if (f->takers == NULL || strcmp(f->takers, takers) != 0)
+        f->takers_ms = clock_mono_ms(f->o.clock);
+    free(f->takers);
+    f->takers = takers;
+}
+
 static void take_pulse(struct fleet *f, const redisReply *reply)
 {
     int64_t redis_us;
@@ -341,6 +356,7 @@ static void take_pulse(struct fleet *f, const redisReply *reply)
     long long machines = reply->element[1]->integer;
     f->machines = machines < 1 ? 1 : machines > MAX_MACHINES ? MAX_MACHINES : (unsigned)machines;
     f->healthy_others = (unsigned)reply->element[6]->integer;
+    take_takers(f, text_at(reply, 9));
     take_shares(f, text_at(reply, 7), text_at(reply, 8));
     keep_place(f->since, text_at(reply, 2));
     keep_place(f->swept, text_at(reply, 4));
@@ -420,7 +436,7 @@ static void pulse(struct fleet *f)
     script_arg(call, membership_state(f->o.membership) == MEMBER_PRESENT
                          ? membership_identity(f->o.membership)
                          : STR_NULL);
-    script_arg(call, f->word.suspicious ? STR("1") : STR("0"));
+    script_arg(call, f->word.unfit ? STR("1") : STR("0"));
     script_arg_number(call, (int64_t)f->word.rate);
     script_arg_number(call, (int64_t)f->word.wanted);
     script_arg(call, str_of(asked));
@@ -471,6 +487,19 @@ double fleet_rate(const struct fleet *f)
 unsigned fleet_healthy_others(const struct fleet *f)
 {
     return f->healthy_others;
+}
+
+size_t fleet_takers(const struct fleet *f, struct str takers[FLEET_TAKERS], int64_t *since_ms)
+{
+    struct str rest = str_of(f->takers != NULL ? f->takers : "");
+    size_t count = 0;
+
+    *since_ms = f->takers_ms;
+    while (rest.len > 0 && count < FLEET_TAKERS) {
+        takers[count] = word_of(&rest);
+        count += takers[count].len > 0;
+    }
+    return count;
 }
 
 int64_t fleet_unix_offset_ms(const struct fleet *f)

@@ -1,13 +1,13 @@
 -- The pulse of a machine: tells what it found out about circuits, and reads what the others did since.
 -- KEYS: circuits, circuit, identities, reserved, pulses, then for each host told of its probe's token
 -- ARGV: where the last reading ended ("-inf": all), most hosts to answer, where the sweep of the log and that of the reservations
---   ended, identity ("": it isn't a member now), 1 when it suspects itself, deliveries a second: how many the fleet may make
+--   ended, identity ("": it isn't a member now), 1 when it takes no jobs or suspects itself, deliveries a second: how many the fleet may make
 --   (0: no limit), what this machine wants, and what it asks for; then for each host told of: host, value ("open OPENED_MS PROBE_MS
 --   BACKOFF_MS", "closed", or "": a probe that wasn't made), token ("": no probe has shown it)
 -- Answer: now in microseconds, live machines, where this reading ended, 1 when there is more, where the sweeps ended, how many
---   others don't suspect themselves, deliveries a second that it may make for the next three seconds, and after these, what the
---   others want (with blanks between; -1: not known), then host and value of what has changed (the caller knows its own), and of
---   what was told in vain
+--   others take jobs and don't suspect themselves, deliveries a second that it may make for the next three seconds, and after these,
+--   what the others want (with blanks between; -1: not known), which of them take jobs (the same), then host and value of what has
+--   changed (the caller knows its own), and of what was told in vain
 redis.call('ZREM', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
 local KEEP_CLOSED_US, KEEP_US, MAX, SWEEP, WORD_US, LEASE_US = 3600e6, 7 * 86400e6, 65536, 100, 5e6, 3e6
 local function text(us) return string.format('%.0f', us) end
@@ -69,7 +69,7 @@ if #page > 0 then since = '(' .. page[#page] end
 
 -- What the machines say of themselves, and how many deliveries they hold: what is asked for is given as far as the others don't
 -- hold it. Who says nothing (any more) holds an even share at most.
-local live, me, healthy = {}, ARGV[5], 0
+local live, me, takers = {}, ARGV[5], {}
 local rate, held, wants = tonumber(ARGV[7]), 0, {}
 local machines = redis.call('ZRANGEBYSCORE', KEYS[3], string.format('(%.6f', now / 1e6 - 60), '+inf')
 for _, identity in ipairs(machines) do live[identity] = true end
@@ -83,7 +83,7 @@ for _, identity in ipairs(machines) do
     local word = live[identity] ~= true and live[identity] or ''
     local said, suspicious, wanted, first, later = string.match(word, '^(%d+) (%d) ([%d.]+) ([%d.]+) ([%d.]+)$')
     local age = said and now - tonumber(said) or 1e18
-    if suspicious == '0' and age < WORD_US then healthy = healthy + 1 end
+    if suspicious == '0' and age < WORD_US then takers[#takers + 1] = identity end
     held = held + (age < LEASE_US and tonumber(first) or math.min(tonumber(later or 1e9), even))
     wants[#wants + 1] = age < WORD_US and wanted or '-1'
   end
@@ -93,7 +93,7 @@ local later = math.min(first, even)
 local shares = string.format('%.3f %.3f', first, later)
 if me ~= '' then redis.call('HSET', KEYS[5], me, string.format('%.0f %s %.3f %s', now, ARGV[6], tonumber(ARGV[8]), shares)) end
 
-local out = {text(now), #machines, since, full and 1 or 0, swept, scan[1], healthy, shares, table.concat(wants, ' ')}
+local out = {text(now), #machines, since, full and 1 or 0, swept, scan[1], #takers, shares, table.concat(wants, ' '), table.concat(takers, ' ')}
 for i = 1, #page, 2 do
   local value = redis.call('HGET', KEYS[2], page[i])
   if value then

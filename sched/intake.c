@@ -473,13 +473,22 @@ void intake_listed(struct intake *intake)
     claim_now(intake);
 }
 
-/* We may be paused, or full, and what is there may be anybody's by now. */
-static void yield_list(struct intake *intake)
+void intake_tick(struct intake *intake)
 {
+    if (intake->waiting && redis_oldest_ms(intake->o.redis_wait) > WAIT_SILENT_MS)
+        redis_reconnect(intake->o.redis_wait, "no answer to BLMOVE");
+    claim_now(intake);
+    claim_pull(intake, true);
+}
+
+/* We may be paused, or full, and what is there may be anybody's by now. */
+void intake_yield(struct intake *intake)
+{
+    bool full = intake->state == INTAKE_ON && intake->o.room(intake->o.arg).jobs == 0;
     struct script_call *call;
 
-    if (intake->state != INTAKE_ON || membership_state(intake->o.membership) != MEMBER_PRESENT ||
-        intake->o.room(intake->o.arg).jobs > 0)
+    if ((!full && intake->state != INTAKE_STOPPED) ||
+        membership_state(intake->o.membership) != MEMBER_PRESENT)
         return;
     call = script_begin(SCRIPT_YIELD);
     script_key(call, intake->o.keys->identities);
@@ -488,15 +497,6 @@ static void yield_list(struct intake *intake)
     script_key(call, membership_held_key(intake->o.membership));
     script_arg_number(call, YIELD_JOBS);
     script_send(call, intake->o.redis, NULL, NULL);
-}
-
-void intake_tick(struct intake *intake)
-{
-    if (intake->waiting && redis_oldest_ms(intake->o.redis_wait) > WAIT_SILENT_MS)
-        redis_reconnect(intake->o.redis_wait, "no answer to BLMOVE");
-    claim_now(intake);
-    claim_pull(intake, true);
-    yield_list(intake);
 }
 
 /* --- due entries --- */

@@ -46,8 +46,11 @@ void intake_room(struct intake *intake);
 /* Other machines have put jobs into our list. */
 void intake_listed(struct intake *intake);
 /* Each second: claims regardless of what the wait connection says, so that a half-open socket never
- * looks like an idle queue. When there is no room for any, what waits in our list goes back. */
+ * looks like an idle queue. */
 void intake_tick(struct intake *intake);
+/* Each second: what waits in our list goes back, when there is no room for it, or nothing is
+ * claimed any more. */
+void intake_yield(struct intake *intake);
 /* Claims due native entries of `retry` (ORIGIN_RETRY) or `schedule` (ORIGIN_SCHEDULE), at most
  * `room`. */
 void intake_due(struct intake *intake, enum claim_origin origin, struct room room);

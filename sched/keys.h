@@ -32,25 +32,20 @@
  * fedpush:reserved    hash: host -> Unix milliseconds at which its last booked job comes back;
  *                     "HOST called" -> the same of those that were called back
  * fedpush:pulses      hash: identity -> "SAID SUSPICIOUS WANTED HELD LATER": Redis TIME in
- *                     microseconds of its last pulse, 1 when it suspects itself, else 0, and of
- *                     FEDPUSH_MAX_RATE what it wants, what it holds for three seconds, and what
- *                     after these
- * fedpush:booked:HOST sorted set: "r<score>" or "s<score>", where in `retry` or `schedule` a job of
- *                     the host is booked -> that score, for three days
- * fedpush:pairs       hash: sender and inbox (pair.h) -> "CREATED SCORE ...", in microseconds, of
- *                     its booked jobs, in the order in which they are to come back
- * fedpush:policies   hash: name -> "VERSION TEXT" (base/policy.h), ":version" -> that of the latest
- *                     change: Redis TIME in microseconds
- * fedpush:pauser      string: who has paused the fleet, for the page
- * fedpush:audit       hash: id -> what an admin did, a line each: version, who, action, name,
- *                     detail; waits here until it stands in PostgreSQL
- * fedpush:session:HASH  string: who is signed in to the page (admin/logins.h), by the SHA-256 of
- *                     the cookie's token; expires
- * fedpush:logouts     hash: who -> Redis TIME in microseconds of "log out everywhere": what was
- *                     signed in before counts no more
- * fedpush:tokens      hash: SHA-256 of a token of the API -> whose it is (admin/tokens.h)
- * fedpush:alerter, fedpush:alerts, fedpush:alerts:over  of the admin processes
- *                     (admin/alert_store.h)
+ *                     microseconds of its last pulse, 1 when it takes no jobs or suspects itself,
+ * else 0, and of FEDPUSH_MAX_RATE what it wants, what it holds for three seconds, and what after
+ * these fedpush:booked:HOST sorted set: "r<score>" or "s<score>", where in `retry` or `schedule` a
+ * job of the host is booked -> that score, for three days fedpush:pairs       hash: sender and
+ * inbox (pair.h) -> "CREATED SCORE ...", in microseconds, of its booked jobs, in the order in which
+ * they are to come back fedpush:policies   hash: name -> "VERSION TEXT" (base/policy.h), ":version"
+ * -> that of the latest change: Redis TIME in microseconds fedpush:pauser      string: who has
+ * paused the fleet, for the page fedpush:audit       hash: id -> what an admin did, a line each:
+ * version, who, action, name, detail; waits here until it stands in PostgreSQL fedpush:session:HASH
+ * string: who is signed in to the page (admin/logins.h), by the SHA-256 of the cookie's token;
+ * expires fedpush:logouts     hash: who -> Redis TIME in microseconds of "log out everywhere": what
+ * was signed in before counts no more fedpush:tokens      hash: SHA-256 of a token of the API ->
+ * whose it is (admin/tokens.h) fedpush:alerter, fedpush:alerts, fedpush:alerts:over  of the admin
+ * processes (admin/alert_store.h)
  */
 #ifndef FEDPUSH_SCHED_KEYS_H
 #define FEDPUSH_SCHED_KEYS_H

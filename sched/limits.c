@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "sched/seats.h"
 #include "sched/state.h"
 
 enum {
@@ -9,6 +10,7 @@ enum {
     BOOK_MS = 600000,  /* a paused host's jobs come back to look at the latest then */
     SPREAD = 10,       /* they are spread over a tenth of that time more */
     MAX_GAP_MS = 1800000,
+    SETTLED_MS = 3000, /* as many machines as take jobs have heard of each other by then */
 };
 
 /* --- lanes and their claims --- */
@@ -21,6 +23,13 @@ static struct str host_of(struct str authority)
     return (struct str){authority.ptr, end < authority.len ? end : authority.len};
 }
 
+/* How many share what is allowed. */
+static unsigned machines_for(const struct scheduler *s, const struct policy *policy)
+{
+    unsigned machines = policies_machines(s->policies);
+    return policy->window > 0 && policy->window < machines ? policy->window : machines;
+}
+
 void limits_follow(struct scheduler *s, struct lane *lane)
 {
     struct lane_limits limits = {.paused = false};
@@ -30,7 +39,7 @@ void limits_follow(struct scheduler *s, struct lane *lane)
         limits.paused = policy.paused;
         limits.max_window = policy.window;
         if (policy.rate != 0)
-            limits.min_gap_ms = (int64_t)60000 * policies_machines(s->policies) / policy.rate;
+            limits.min_gap_ms = (int64_t)60000 * machines_for(s, &policy) / policy.rate;
         if (limits.min_gap_ms > MAX_GAP_MS)
             limits.min_gap_ms = MAX_GAP_MS;
     }
@@ -39,16 +48,37 @@ void limits_follow(struct scheduler *s, struct lane *lane)
         lanes_restrict(s->lanes, lane, &limits, clock_mono_ms(&s->process.clock));
 }
 
-enum verdict_of_policy { POLICY_LETS = 0, POLICY_BOOKS, POLICY_DROPS };
+enum verdict_of_policy { POLICY_LETS = 0, POLICY_BOOKS, POLICY_DROPS, POLICY_PASSES };
+
+/* A window smaller than the fleet: not every machine has a place in it. While machines come and go
+ * each keeps what it has. */
+static bool is_elsewhere(const struct scheduler *s, const struct claim *claim,
+                         const struct policy *policy, struct str *machine)
+{
+    struct str takers[FLEET_TAKERS];
+    int64_t since_ms;
+    size_t count = fleet_takers(s->fleet, takers, &since_ms);
+    struct str self = membership_identity(s->membership);
+
+    if (policy->window == 0 || policy->window >= count ||
+        clock_mono_ms(&s->process.clock) - since_ms < SETTLED_MS ||
+        seats_has(takers, count, claim->url.host, policy->window, self))
+        return false;
+    *machine = seats_machine(takers, count, claim->url.host, policy->window,
+                             claim->hold != 0 ? claim->hold : claim->seq);
+    return true;
+}
 
 static enum verdict_of_policy verdict_for(const struct scheduler *s, const struct claim *claim,
-                                          struct policy *policy)
+                                          struct policy *policy, struct str *machine)
 {
     if (!claim->has_url || !policies_look(s->policies, claim->url.host, policy))
         return POLICY_LETS;
     if (policy->drop_s != 0 && claim->job.created_at_s <= (double)policy->drop_s)
         return POLICY_DROPS;
-    return policy->paused ? POLICY_BOOKS : POLICY_LETS;
+    if (policy->paused)
+        return POLICY_BOOKS;
+    return is_elsewhere(s, claim, policy, machine) ? POLICY_PASSES : POLICY_LETS;
 }
 
 static int64_t booking_ms(struct scheduler *s, const struct policy *policy)
@@ -67,9 +97,10 @@ static int64_t booking_ms(struct scheduler *s, const struct policy *policy)
 bool limits_settle(struct scheduler *s, struct claim *claim)
 {
     struct settlement dropped = {.verb = SETTLE_DONE, .entry = LEDGER_POLICY};
+    struct settlement passed = {.verb = SETTLE_PASS};
     struct policy policy;
 
-    switch (verdict_for(s, claim, &policy)) {
+    switch (verdict_for(s, claim, &policy, &passed.host)) {
     case POLICY_LETS:
         return false;
     case POLICY_BOOKS:
@@ -77,6 +108,9 @@ bool limits_settle(struct scheduler *s, struct claim *claim)
         return true;
     case POLICY_DROPS:
         settle_add(s->settle, claim, &dropped);
+        return true;
+    case POLICY_PASSES:
+        settle_add(s->settle, claim, &passed);
         return true;
     }
     return false;
@@ -87,11 +121,12 @@ static void apply_to_claims(struct scheduler *s)
     size_t at = 0;
     struct claim *claim;
     struct policy policy;
+    struct str machine;
 
     while ((claim = table_next(s->holdings.by_seq, &at)) != NULL) {
-        if (verdict_for(s, claim, &policy) == POLICY_LETS)
+        if (verdict_for(s, claim, &policy, &machine) == POLICY_LETS)
             continue;
-        if (claim->state == CLAIM_FLIGHT && policy.now)
+        if (claim->state == CLAIM_FLIGHT && policy.paused && policy.now)
             dispatch_abort(s->dispatch, claim);
         else if (drain_unlist(s, claim))
             (void)limits_settle(s, claim);
@@ -128,17 +163,30 @@ static void on_changed(void *scheduler)
     admit_dispatch_all(s);
 }
 
+/* What waits here may belong elsewhere since the fleet has changed. */
+static void follow_fleet(struct scheduler *s, int64_t now_ms)
+{
+    struct str takers[FLEET_TAKERS];
+    int64_t since_ms;
+
+    (void)fleet_takers(s->fleet, takers, &since_ms);
+    if (since_ms == s->limits.takers_ms || now_ms - since_ms < SETTLED_MS)
+        return;
+    s->limits.takers_ms = since_ms;
+    apply_to_claims(s);
+}
+
 void limits_tick(struct scheduler *s)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
 
     follow_pause(s);
+    follow_fleet(s, now_ms);
     if (!s->limits.paused || s->state != SCHEDULER_RUNNING || now_ms < s->limits.return_ms ||
         membership_state(s->membership) != MEMBER_PRESENT)
         return;
     s->limits.return_ms = now_ms + RETURN_MS;
     drain_return_waiting(s);
-    drain_return_waited(s);
 }
 
 /* --- start --- */

@@ -276,9 +276,7 @@ void scheduler_on_returned(void *arg)
 static void on_quiet_stopped(void *arg)
 {
     struct scheduler *s = arg;
-
-    if (s->state == SCHEDULER_QUIET)
-        drain_return_waited(s);
+    intake_yield(s->intake);
 }
 
 void scheduler_on_quiet(void *arg)
@@ -339,7 +337,7 @@ void scheduler_on_share(void *arg)
 static void look_at_fleet(struct scheduler *s)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
-    const struct fleet_word word = {.suspicious = s->suspicious,
+    const struct fleet_word word = {.unfit = s->suspicious || !admit_takes_jobs(s),
                                     .rate = s->process.config.max_rate,
                                     .wanted = lanes_wanted(s->lanes, now_ms)};
 
@@ -364,7 +362,6 @@ static void stand_by(struct scheduler *s)
         log_event(LOG_LEVEL_WARN, "standing by: what waits here goes back, for other machines",
                   LOG_INT("machines", others), LOG_INT("held", table_count(s->holdings.by_seq)));
     drain_return_waiting(s);
-    drain_return_waited(s);
 }
 
 static void watch_ourselves(struct scheduler *s)
@@ -415,6 +412,7 @@ static void on_tick(void *arg)
         intake_tick(s->intake);
         admit_dispatch_all(s);
     }
+    intake_yield(s->intake);
     drain_step(s);
     if (s->ticks == READY_TICKS)
         send_ready(s); /* without Redis it works on, so to say: it waits for it */

@@ -70,6 +70,7 @@ struct quarantine {
 struct limits {
     bool paused;       /* the fleet, or this machine */
     int64_t return_ms; /* paused: monotonic, when what is held goes back next */
+    int64_t takers_ms; /* of the fleet that was last followed */
 };
 
 enum drain_state {
@@ -274,7 +275,5 @@ bool drain_unlist(struct scheduler *s, struct claim *claim);
 /* Everything that waits goes back to where it came from, the newest first, so that the oldest is
  * served first. */
 void drain_return_waiting(struct scheduler *s);
-/* What BLMOVE took meanwhile goes back to the end that is served next. */
-void drain_return_waited(struct scheduler *s);
 
 #endif
