@@ -70,7 +70,7 @@ static void show_alert(const struct alert *alert, double now_s)
     buf_init(&line, 4096);
     words_put_age(&line, now_s - alert->since_s);
     buf_put_str(&line, STR("  "));
-    buf_put_str(&line, str_of(alert->text));
+    buf_put_str(&line, str_of(alert->words.text));
     words_line(stdout, buf_str(&line));
     buf_clear(&line);
 }
@@ -83,8 +83,10 @@ static void show_json(const struct alert_book *book, struct str watcher)
         const struct alert *alert = book->alerts[i];
         if (alert->state == ALERT_FIRING)
             json_array_append_new(
-                alerts, json_pack("{s:o, s:f, s:o}", "id", words_json(str_of(alert->id)), "since",
-                                  alert->since_s, "text", words_json(str_of(alert->text))));
+                alerts,
+                json_pack("{s:o, s:f, s:o, s:s, s:o}", "id", words_json(str_of(alert->id)), "since",
+                          alert->since_s, "text", words_json(str_of(alert->words.text)), "code",
+                          alert->words.code, "params", alert_params(&alert->words)));
     }
     json_t *watched_by = watcher.len > 0 ? words_json(watcher) : json_null();
     json_t *root = json_pack("{s:o, s:o}", "watched_by", watched_by, "alerts", alerts);

@@ -127,7 +127,7 @@ static enum alert_grade worst_of(const struct alert_looks *looks, struct alert *
             continue;
         worst = looks->list[i].grade;
         if (alert->state != ALERT_OVER || worst == ALERT_BAD)
-            memcpy(alert->text, looks->list[i].text, sizeof(alert->text));
+            alert->words = looks->list[i].words;
     }
     return worst;
 }
@@ -199,6 +199,26 @@ void alert_book_told(struct alert_book *book, enum alert_sink sink, const struct
 
 /* ---- in Redis ---- */
 
+json_t *alert_params(const struct alert_words *words)
+{
+    json_t *params = json_loads(words->params, 0, NULL);
+    return params != NULL ? params : json_object();
+}
+
+static void restore_words(struct alert_words *words, const char *text, const json_t *value)
+{
+    const char *code = json_string_value(json_object_get(value, "code"));
+    char *params = json_dumps(json_object_get(value, "params"), JSON_COMPACT);
+
+    alert_copy(words->text, sizeof(words->text), str_of(text));
+    if (code != NULL && strlen(code) < sizeof(words->code) && params != NULL &&
+        strlen(params) < sizeof(words->params)) {
+        alert_copy(words->code, sizeof(words->code), str_of(code));
+        alert_copy(words->params, sizeof(words->params), str_of(params));
+    }
+    free(params);
+}
+
 json_t *alert_to_json(const struct alert *alert)
 {
     json_t *told = json_object();
@@ -207,9 +227,10 @@ json_t *alert_to_json(const struct alert *alert)
         json_object_set_new(told, alert_sink_names[sink],
                             json_pack("{s:b, s:f}", "firing", alert->told[sink].firing, "at",
                                       alert->told[sink].at_s));
-    return json_pack("{s:i, s:b, s:f, s:f, s:b, s:s, s:o}", "v", 1, "firing",
+    return json_pack("{s:i, s:b, s:f, s:f, s:b, s:s, s:s, s:o, s:o}", "v", 1, "firing",
                      alert->state == ALERT_FIRING, "since", alert->since_s, "turned",
-                     alert->turned_s, "again", alert->again, "text", alert->text, "told", told);
+                     alert->turned_s, "again", alert->again, "text", alert->words.text, "code",
+                     alert->words.code, "params", alert_params(&alert->words), "told", told);
 }
 
 bool alert_book_restore(struct alert_book *book, struct str id, const json_t *value)
@@ -223,7 +244,7 @@ bool alert_book_restore(struct alert_book *book, struct str id, const json_t *va
     alert->rule = rule;
     alert->state = json_is_true(json_object_get(value, "firing")) ? ALERT_FIRING : ALERT_OVER;
     memcpy(alert->id, id.ptr, id.len);
-    alert_copy(alert->text, sizeof(alert->text), str_of(text));
+    restore_words(&alert->words, text, value);
     alert->since_s = json_number_value(json_object_get(value, "since"));
     alert->turned_s = json_number_value(json_object_get(value, "turned"));
     alert->again = json_is_true(json_object_get(value, "again"));

@@ -30,7 +30,7 @@ struct alert {
     enum alert_rule rule;
     enum alert_state state;
     char id[ALERT_ID_BYTES];
-    char text[ALERT_TEXT_BYTES];
+    struct alert_words words;
     double since_s;    /* it is bad, or was when it fired last */
     double turned_s;   /* when it began to fire, or was over */
     double opposite_s; /* since when looks say the opposite of its state; 0: they don't */
@@ -65,6 +65,8 @@ size_t alert_book_news(const struct alert_book *book, enum alert_sink sink, doub
 void alert_book_told(struct alert_book *book, enum alert_sink sink, const struct alert_news *news,
                      size_t count, double now_s);
 
+/* The values of its words: an object, the caller's. */
+json_t *alert_params(const struct alert_words *words);
 /* As it stands in Redis, without the id; json_decref it. */
 json_t *alert_to_json(const struct alert *alert);
 /* Adds what alert_to_json made. False: it isn't one of ours, or the book is full. */

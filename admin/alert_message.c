@@ -74,7 +74,7 @@ static void put_subject(struct buf *out, const struct alert_message *message)
         buf_printf(out, "(and %zu more) ", message->count - 1);
     if (first->kind != ALERT_NEWS_FIRING)
         buf_printf(out, "%s: ", kinds[first->kind]);
-    buf_put_str(out, str_of(first->alert->text));
+    buf_put_str(out, str_of(first->alert->words.text));
 }
 
 static void put_line(struct buf *out, const struct alert_news *news)
@@ -82,7 +82,7 @@ static void put_line(struct buf *out, const struct alert_news *news)
     const struct alert *alert = news->alert;
 
     buf_put_str(out, STR("* "));
-    escape_put(out, str_of(alert->text), ESCAPE_MAIL_BODY, ALERT_TEXT_BYTES);
+    escape_put(out, str_of(alert->words.text), ESCAPE_MAIL_BODY, ALERT_TEXT_BYTES);
     buf_put_str(out, STR("\n  since "));
     put_time(out, alert->since_s);
     if (news->kind == ALERT_NEWS_OVER) {
@@ -212,9 +212,11 @@ json_t *alert_message_json(const struct alert_message *message)
 
     for (size_t i = 0; i < message->count; i++) {
         const struct alert *alert = message->news[i].alert;
-        json_array_append_new(alerts, json_pack("{s:s, s:s, s:f, s:s}", "id", alert->id, "state",
-                                                kinds[message->news[i].kind], "since",
-                                                alert->since_s, "text", alert->text));
+        json_array_append_new(alerts,
+                              json_pack("{s:s, s:s, s:f, s:s, s:s, s:o}", "id", alert->id, "state",
+                                        kinds[message->news[i].kind], "since", alert->since_s,
+                                        "text", alert->words.text, "code", alert->words.code,
+                                        "params", alert_params(&alert->words)));
     }
     buf_init(&text, ALERT_MESSAGE_MAX_BYTES);
     put_subject(&text, message);

@@ -1,10 +1,8 @@
 #include "admin/alert_rules.h"
 
-#include <stdarg.h>
-#include <stdio.h>
+#include <math.h>
 #include <string.h>
 
-#include "admin/words.h"
 #include "base/escape.h"
 #include "base/utf8.h"
 
@@ -69,16 +67,24 @@ static void grade(struct alert_look *look, double value, double good, double bad
     look->grade = value >= bad ? ALERT_BAD : value <= good ? ALERT_GOOD : ALERT_BETWEEN;
 }
 
-static void say(struct alert_look *look, const char *format, ...) FP_PRINTF(2, 3);
-static void say(struct alert_look *look, const char *format, ...)
+static void say(struct alert_look *look, enum phrase phrase, struct says says)
 {
-    char text[2 * ALERT_TEXT_BYTES];
-    va_list args;
+    enum { COLUMNS = 255 };
+    struct alert_words *words = &look->words;
+    struct buf text;
+    struct buf params;
 
-    va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
-    alert_copy(look->text, sizeof(look->text), str_of(text));
+    buf_init(&text, PHRASE_TEXT_BYTES);
+    buf_init(&params, sizeof(words->params) - 1);
+    phrase_put_text(&text, phrase, says);
+    phrase_put_params(&params, says, COLUMNS);
+    alert_copy(words->text, sizeof(words->text), buf_str(&text));
+    if (!params.overflow) { /* else the text must do */
+        alert_copy(words->code, sizeof(words->code), str_of(phrase_code(phrase)));
+        alert_copy(words->params, sizeof(words->params), buf_str(&params));
+    }
+    buf_clear(&params);
+    buf_clear(&text);
 }
 
 static void looked(struct alert_looks *looks, enum alert_rule rule)
@@ -114,7 +120,6 @@ static void look_at_queues(struct alert_looks *looks, const json_t *overview, in
     const json_t *queues = json_object_get(overview, "queues");
     bool paused = json_is_object(json_object_get(overview, "paused"));
     struct alert_look *look;
-    struct buf ages;
     double length = 0;
     double age_s = 0;
 
@@ -129,13 +134,9 @@ static void look_at_queues(struct alert_looks *looks, const json_t *overview, in
         if (look == NULL)
             return;
         grade(look, age_s, (double)limit_s / 2, limit_s);
-        buf_init(&ages, 128);
-        words_put_age(&ages, age_s);
-        buf_put_str(&ages, STR(" (limit: "));
-        words_put_age(&ages, limit_s);
-        say(look, "queue push: the oldest of %.0f jobs has waited for %s): %s", length,
-            buf_cstr(&ages), paused ? "all is paused: fedpush resume" : "fedpush status");
-        buf_clear(&ages);
+        say(look, paused ? PHRASE_ALERT_QUEUE_PAUSED : PHRASE_ALERT_QUEUE_AGE,
+            SAYS(SAY_NUMBER("jobs", length), SAY_NUMBER("age_s", age_s),
+                 SAY_NUMBER("limit_s", limit_s)));
     }
 }
 
@@ -154,9 +155,8 @@ static void look_at_handoff(struct alert_looks *looks, const json_t *handoff)
         if (look == NULL)
             return;
         look->grade = consumers > 0 ? ALERT_GOOD : ALERT_BAD;
-        say(look,
-            "queue %s: no live Sidekiq process serves it (%.0f jobs wait): start one with -q %s",
-            subject_of(look), length, subject_of(look));
+        say(look, PHRASE_ALERT_HANDOFF,
+            SAYS(SAY_TEXT("queue", subject_of(look)), SAY_NUMBER("jobs", length)));
     }
 }
 
@@ -170,10 +170,7 @@ static void look_at_suspicion(struct alert_looks *looks, const json_t *suspiciou
         if (look == NULL)
             return;
         look->grade = ALERT_BAD;
-        say(look,
-            "machine %s suspects itself: most hosts fail at once, so it waits. Look at its "
-            "network, resolver, clock and CAs",
-            subject_of(look));
+        say(look, PHRASE_ALERT_SUSPICION, SAYS(SAY_TEXT("machine", subject_of(look))));
     }
 }
 
@@ -191,14 +188,14 @@ static void look_at_keys(struct alert_looks *looks, const json_t *machines)
         if (look == NULL)
             return;
         look->grade = waiting > 0 ? ALERT_BAD : ALERT_GOOD;
-        say(look, "machine %s: %.0f jobs wait for keys that it can't read: fedpush check there",
-            subject_of(look), waiting);
+        say(look, PHRASE_ALERT_KEYS,
+            SAYS(SAY_TEXT("machine", subject_of(look)), SAY_NUMBER("jobs", waiting)));
     }
 }
 
 static void look_at_memory(struct alert_looks *looks, const json_t *redis, int percent)
 {
-    enum { APART = 5, MIB = 1 << 20 };
+    enum { APART = 5 };
     double used_bytes = 0;
     double max_bytes = 0;
 
@@ -212,10 +209,9 @@ static void look_at_memory(struct alert_looks *looks, const json_t *redis, int p
         return;
     double used_percent = 100 * used_bytes / max_bytes;
     grade(look, used_percent, percent - APART, percent);
-    say(look,
-        "Redis uses %.0f MiB of %.0f (%.0f %%); when it is full Mastodon can't enqueue any more: "
-        "raise maxmemory",
-        used_bytes / MIB, max_bytes / MIB, used_percent);
+    say(look, PHRASE_ALERT_REDIS_MEMORY,
+        SAYS(SAY_NUMBER("used_bytes", used_bytes), SAY_NUMBER("max_bytes", max_bytes),
+             SAY_NUMBER("percent", round(used_percent))));
 }
 
 static void look_at_dead_owners(struct alert_looks *looks, const json_t *overview)
@@ -229,7 +225,7 @@ static void look_at_dead_owners(struct alert_looks *looks, const json_t *overvie
     if (look == NULL)
         return;
     look->grade = held > 0 ? ALERT_BAD : ALERT_GOOD;
-    say(look, "%.0f jobs are held by machines that are dead: fedpush handback", held);
+    say(look, PHRASE_ALERT_DEAD_OWNERS, SAYS(SAY_NUMBER("jobs", held)));
 }
 
 static void look_at_ledger(struct alert_looks *looks, const json_t *ledger)
@@ -243,7 +239,7 @@ static void look_at_ledger(struct alert_looks *looks, const json_t *ledger)
     if (look == NULL)
         return;
     look->grade = missing > 0 || missing < 0 ? ALERT_BAD : ALERT_GOOD;
-    say(look, "the account of claims: %+.0f jobs don't add up: fedpush status", missing);
+    say(look, PHRASE_ALERT_LEDGER, SAYS(SAY_NUMBER("missing", missing)));
 }
 
 void alert_rules_overview(struct alert_looks *looks, const json_t *overview,
@@ -262,18 +258,17 @@ static void look_at_domain(struct alert_looks *looks, const json_t *item, double
                            double down_s)
 {
     struct alert_look *look = add(looks, ALERT_DOMAIN_DOWN, text_of(item, "host"));
-    struct buf text;
+    struct buf error;
 
     if (look == NULL)
         return;
     look->grade = ALERT_BAD;
-    buf_init(&text, 4096);
-    buf_printf(&text, "domain %s has failed for ", subject_of(look));
-    words_put_age(&text, down_s);
-    buf_printf(&text, "; %.0f accounts there follow accounts here; last error: ", followers);
-    escape_put(&text, str_of(text_of(item, "last_error")), ESCAPE_TERMINAL, 100);
-    say(look, "%s", buf_cstr(&text));
-    buf_clear(&text);
+    buf_init(&error, 4096);
+    escape_put(&error, str_of(text_of(item, "last_error")), ESCAPE_TERMINAL, 100);
+    say(look, PHRASE_ALERT_DOMAIN_DOWN,
+        SAYS(SAY_TEXT("host", subject_of(look)), SAY_NUMBER("age_s", down_s),
+             SAY_NUMBER("followers", followers), SAY_STR("error", buf_str(&error))));
+    buf_clear(&error);
 }
 
 void alert_rules_domains(struct alert_looks *looks, const json_t *page,

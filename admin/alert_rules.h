@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "base/str.h"
+#include "base/phrase.h"
 
 enum alert_rule {
     ALERT_QUEUE_AGE = 0, /* the oldest job of push waits too long */
@@ -24,7 +24,12 @@ enum alert_rule {
 /* A look between good and bad keeps what is, so that nothing flutters about a threshold. */
 enum alert_grade { ALERT_GOOD = 0, ALERT_BETWEEN, ALERT_BAD };
 
-enum { ALERT_ID_BYTES = 300, ALERT_TEXT_BYTES = 500, ALERT_MAX_LOOKS = 256 };
+enum {
+    ALERT_ID_BYTES = 300,
+    ALERT_TEXT_BYTES = 500,
+    ALERT_PARAMS_BYTES = 1500,
+    ALERT_MAX_LOOKS = 256
+};
 
 struct alert_limits {
     int queue_age_s;
@@ -32,11 +37,19 @@ struct alert_limits {
     int memory_percent;
 };
 
+/* What is said of it: one line with the remedy, escaped for a terminal; and the same for programs
+ * (base/phrase.h), as its code and an object of JSON. Both are "" when an older machine said it. */
+struct alert_words {
+    char text[ALERT_TEXT_BYTES];
+    char code[PHRASE_CODE_BYTES];
+    char params[ALERT_PARAMS_BYTES];
+};
+
 struct alert_look {
     enum alert_rule rule;
     enum alert_grade grade;
-    char id[ALERT_ID_BYTES];     /* "queue-age", "domain-down example.org" */
-    char text[ALERT_TEXT_BYTES]; /* one line with the remedy; escaped for a terminal */
+    char id[ALERT_ID_BYTES]; /* "queue-age", "domain-down example.org" */
+    struct alert_words words;
 };
 
 /*

@@ -159,7 +159,7 @@ static void log_turns(const struct alert_watch *watch)
             continue;
         bool firing = alert->state == ALERT_FIRING;
         log_event(firing ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, firing ? "alert" : "alert is over",
-                  LOG_TEXT("alert", alert->id), LOG_TEXT("text", alert->text));
+                  LOG_TEXT("alert", alert->id), LOG_TEXT("text", alert->words.text));
     }
 }
 

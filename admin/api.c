@@ -220,10 +220,10 @@ static int status_of(enum fp_err code, const struct route *route)
     return 500;
 }
 
-static void put_problem(struct api_reply *reply, int status, const char *detail)
+static void put_problem(struct api_reply *reply, int status, const struct err *why)
 {
     *reply = (struct api_reply){.status = status,
-                                .body = web_problem_json(status, detail),
+                                .body = web_problem_json(status, why),
                                 .content_type = STR("application/problem+json")};
 }
 
@@ -238,7 +238,7 @@ static void put_name(struct buf *out, const struct route *route, struct str name
 
 void api_answer(struct desk *desk, const struct api_request *request, struct api_reply *reply)
 {
-    struct err err = {.code = FP_SYSTEM, .message = "this has failed: see the log"};
+    struct err err;
     struct str name;
     struct buf text;
     int status;
@@ -246,14 +246,16 @@ void api_answer(struct desk *desk, const struct api_request *request, struct api
 
     *reply = (struct api_reply){.status = 200};
     if (route == NULL) {
-        put_problem(reply, status, "there is nothing here: see /api/v1/openapi.json");
+        err_say(&err, FP_INVALID, PHRASE_ASK_NOTHING_HERE, SAYS_NOTHING);
+        put_problem(reply, status, &err);
         return;
     }
     buf_init(&text, MAX_NAME_BYTES + 1);
     put_name(&text, route, name);
     const char *words = buf_cstr(&text);
+    err_say(&err, FP_SYSTEM, PHRASE_ASK_FAILED, SAYS_NOTHING);
     reply->body = route->fn(desk, request, str_of(words), &err);
     if (reply->body == NULL)
-        put_problem(reply, status_of(err.code, route), err.message);
+        put_problem(reply, status_of(err.code, route), &err);
     buf_clear(&text);
 }

@@ -6,14 +6,13 @@
 #include "admin/api_input.h"
 #include "admin/give.h"
 #include "admin/words.h"
-#include "base/escape.h"
 
-enum { SAID_BYTES = 256 * 1024, SHOWN_BYTES = 4000, LONGEST_S = 366 * 86400 };
+enum { SAID_BYTES = 512 * 1024, LONGEST_S = 366 * 86400 };
 
 /* One action under way. */
 struct act {
     json_t *body;
-    struct buf said;
+    struct said said;
     struct give give;
     char *name; /* of the path */
     struct domain_hosts hosts;
@@ -24,7 +23,7 @@ static bool begin(struct act *act, struct desk *desk, const struct api_request *
                   struct str name, const char *const *members, size_t count, struct err *err)
 {
     *act = (struct act){.options = {.yes = true, .window = -1, .rate = -1, .scheme = -1}};
-    buf_init(&act->said, SAID_BYTES);
+    said_init(&act->said, SAID_BYTES);
     act->give = (struct give){&desk->session, request->who, &act->said};
     act->name = str_dup(name);
     act->options.domain = act->name;
@@ -35,15 +34,11 @@ static bool begin(struct act *act, struct desk *desk, const struct api_request *
 /* The answer, or NULL. */
 static json_t *end(struct act *act, bool good)
 {
-    struct str said = buf_str(&act->said);
-    json_t *answer = NULL;
+    json_t *answer = good ? words_json_done(&act->said) : NULL;
 
-    said.len = said.len < SHOWN_BYTES ? said.len : SHOWN_BYTES;
-    if (good)
-        answer = json_pack("{s:b, s:o}", "ok", 1, "text", words_json_lines(said));
     json_decref(act->body);
     domain_hosts_clear(&act->hosts);
-    buf_clear(&act->said);
+    said_clear(&act->said);
     free(act->name);
     return answer;
 }
@@ -57,7 +52,7 @@ static bool find_hosts(struct act *act, struct err *err)
 {
     if (domain_hosts_init(&act->hosts, act->name))
         return true;
-    err_set(err, FP_INVALID, "the path must name a domain like example.org or *.example.org");
+    err_say(err, FP_INVALID, PHRASE_ORDER_NO_DOMAIN, SAYS_NOTHING);
     return false;
 }
 
@@ -65,11 +60,9 @@ static bool find_hosts(struct act *act, struct err *err)
 static void ask_hosts(struct act *act)
 {
     domain_hosts_ask(&act->hosts, act->give.session);
-    if (act->hosts.problem[0] == '\0')
-        return;
-    buf_put_str(&act->said, STR("hosts that only Mastodon's table knows are left out: "));
-    escape_put(&act->said, str_of(act->hosts.problem), ESCAPE_JSON, sizeof(act->hosts.problem));
-    buf_put_char(&act->said, '\n');
+    if (act->hosts.problem[0] != '\0')
+        said_add(&act->said, "\n", PHRASE_GIVE_LEFT_OUT,
+                 SAYS(SAY_TEXT("reason", act->hosts.problem)));
 }
 
 json_t *api_pause_domain(struct desk *desk, const struct api_request *request, struct str name,
@@ -110,16 +103,16 @@ static bool take_words(struct act *act, struct err *err)
         !api_body_text(act->body, "proxy", &o->proxy, err))
         return false;
     if (rate != NULL && !give_parse_rate(str_of(rate), &o->rate)) {
-        err_set(err, FP_INVALID, "rate: like \"30/m\" or \"5/s\", or \"0\" for none");
+        err_say(err, FP_INVALID, PHRASE_ORDER_RATE, SAYS_NOTHING);
         return false;
     }
     if (http != NULL && strcmp(http, "1.1") != 0 && strcmp(http, "2") != 0) {
-        err_set(err, FP_INVALID, "http: \"1.1\" or \"2\"");
+        err_say(err, FP_INVALID, PHRASE_ORDER_HTTP, SAYS_NOTHING);
         return false;
     }
     o->http = http == NULL ? 0 : strcmp(http, "2") == 0 ? 2 : 1;
     if (scheme != NULL && !give_parse_scheme(str_of(scheme), &o->scheme)) {
-        err_set(err, FP_INVALID, "signature: \"auto\", \"cavage\" or \"rfc9421\"");
+        err_say(err, FP_INVALID, PHRASE_ORDER_SIGNATURE, SAYS_NOTHING);
         return false;
     }
     return true;
@@ -136,8 +129,7 @@ static bool take_limits(struct act *act, struct err *err)
     if (o->clear || o->window >= 0 || o->rate >= 0 || o->proxy != NULL || o->http != 0 ||
         o->scheme >= 0)
         return true;
-    err_set(err, FP_INVALID,
-            "a limit is wanted: window, rate, proxy, http or signature; clear takes all back");
+    err_say(err, FP_INVALID, PHRASE_ORDER_NO_LIMIT, SAYS_NOTHING);
     return false;
 }
 
@@ -161,7 +153,7 @@ json_t *api_try_domain(struct desk *desk, const struct api_request *request, str
     bool good = begin(&act, desk, request, name, NULL, 0, err) && find_hosts(&act, err);
 
     if (good && act.hosts.below_only) {
-        err_set(err, FP_INVALID, "one host can be tried, not all below a domain");
+        err_say(err, FP_INVALID, PHRASE_ORDER_ONE_HOST, SAYS_NOTHING);
         good = false;
     }
     good = good && give_domain_try(&act.give, name, err);
@@ -177,7 +169,7 @@ static bool confirmed(const struct act *act, struct err *err)
         return false;
     if (strcmp(typed, act->name) == 0)
         return true;
-    err_set(err, FP_INVALID, "nothing is done: \"confirm\" must be the name in the path");
+    err_say(err, FP_INVALID, PHRASE_ORDER_CONFIRM, SAYS_NOTHING);
     return false;
 }
 
@@ -204,7 +196,7 @@ static bool take_machine(const struct act *act, const char **machine, struct err
         return false;
     if (*machine == NULL || give_is_machine(*machine))
         return true;
-    err_set(err, FP_INVALID, "machine: a host name or an identity, as /machines lists them");
+    err_say(err, FP_INVALID, PHRASE_ORDER_MACHINE, SAYS_NOTHING);
     return false;
 }
 
@@ -241,7 +233,7 @@ json_t *api_drain(struct desk *desk, const struct api_request *request, struct s
     bool good = begin(&act, desk, request, name, members, 1, err) && confirmed(&act, err);
 
     if (good && !give_is_machine(act.name)) {
-        err_set(err, FP_INVALID, "the path must name a machine, as /machines lists them");
+        err_say(err, FP_INVALID, PHRASE_ORDER_NO_MACHINE, SAYS_NOTHING);
         good = false;
     }
     good = good && give_drain(&act.give, act.name, err);

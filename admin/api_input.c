@@ -1,6 +1,5 @@
 #include "admin/api_input.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,22 +7,26 @@
 
 enum { SHOWN_COLUMNS = 60 };
 
-/* "WHAT \"name\" isn't known here: a, b" */
-static void refuse_name(struct err *err, const char *what, struct str name,
-                        const char *const *names, size_t count)
+/* A parameter of the query or a member of the body that isn't known. */
+static void refuse_name(struct err *err, bool member, struct str name, const char *const *names,
+                        size_t count)
 {
-    struct buf text;
+    struct buf known;
     struct buf safe;
 
-    buf_init(&text, 400);
+    buf_init(&known, 400);
     buf_init(&safe, 400);
     escape_put(&safe, name, ESCAPE_JSON, SHOWN_COLUMNS);
     for (size_t i = 0; i < count; i++)
-        buf_printf(&text, "%s%s", i > 0 ? ", " : "", names[i]);
-    err_set(err, FP_INVALID, "%s \"%s\" isn't known here: %s", what, buf_cstr(&safe),
-            count > 0 ? buf_cstr(&text) : "there are none");
+        buf_printf(&known, "%s%s", i > 0 ? ", " : "", names[i]);
+    if (count > 0)
+        err_say(err, FP_INVALID, member ? PHRASE_ASK_MEMBER : PHRASE_ASK_PARAMETER,
+                SAYS(SAY_STR("name", buf_str(&safe)), SAY_STR("known", buf_str(&known))));
+    else
+        err_say(err, FP_INVALID, member ? PHRASE_ASK_NO_MEMBER : PHRASE_ASK_NO_PARAMETER,
+                SAYS(SAY_STR("name", buf_str(&safe))));
     buf_clear(&safe);
-    buf_clear(&text);
+    buf_clear(&known);
 }
 
 /* --- query --- */
@@ -60,16 +63,17 @@ static bool take_pair(struct api_query *query, struct str pair, struct err *err)
         if (!str_equal(name, str_of(query->names[i])))
             continue;
         if (query->values[i] != NULL) {
-            err_set(err, FP_INVALID, "%s is given twice", query->names[i]);
+            err_say(err, FP_INVALID, PHRASE_ASK_TWICE, SAYS(SAY_TEXT("name", query->names[i])));
             return false;
         }
         query->values[i] = decode(str_slice(pair, equals + 1));
         if (query->values[i] == NULL)
-            err_set(err, FP_INVALID, "%s: not a percent-encoded text of at most %d bytes",
-                    query->names[i], API_MAX_VALUE_BYTES);
+            err_say(
+                err, FP_INVALID, PHRASE_ASK_ENCODING,
+                SAYS(SAY_TEXT("name", query->names[i]), SAY_NUMBER("most", API_MAX_VALUE_BYTES)));
         return query->values[i] != NULL;
     }
-    refuse_name(err, "parameter", name, query->names, query->count);
+    refuse_name(err, false, name, query->names, query->count);
     return false;
 }
 
@@ -105,8 +109,9 @@ bool api_query_number(const struct api_query *query, size_t index, int64_t min, 
     if (query->values[index] == NULL || query->values[index][0] == '\0' ||
         str_to_i64(str_of(query->values[index]), min, max, number))
         return true;
-    err_set(err, FP_INVALID, "%s: a number from %" PRId64 " to %" PRId64, query->names[index], min,
-            max);
+    err_say(err, FP_INVALID, PHRASE_ASK_NUMBER,
+            SAYS(SAY_TEXT("name", query->names[index]), SAY_NUMBER("least", min),
+                 SAY_NUMBER("most", max)));
     return false;
 }
 
@@ -123,7 +128,7 @@ json_t *api_body_parse(struct str text, const char *const *names, size_t count, 
         return json_object();
     body = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &problem);
     if (!json_is_object(body)) {
-        err_set(err, FP_INVALID, "the body must be one JSON object");
+        err_say(err, FP_INVALID, PHRASE_ASK_OBJECT, SAYS_NOTHING);
         json_decref(body);
         return NULL;
     }
@@ -134,7 +139,7 @@ json_t *api_body_parse(struct str text, const char *const *names, size_t count, 
             i++;
         if (i < count)
             continue;
-        refuse_name(err, "member", str_of(name), names, count);
+        refuse_name(err, true, str_of(name), names, count);
         json_decref(body);
         return NULL;
     }
@@ -160,7 +165,8 @@ bool api_body_number(const json_t *body, const char *name, int64_t min, int64_t 
         *number = json_integer_value(value);
         return true;
     }
-    err_set(err, FP_INVALID, "%s: a whole number from %" PRId64 " to %" PRId64, name, min, max);
+    err_say(err, FP_INVALID, PHRASE_ASK_WHOLE_NUMBER,
+            SAYS(SAY_TEXT("name", name), SAY_NUMBER("least", min), SAY_NUMBER("most", max)));
     return false;
 }
 
@@ -173,7 +179,7 @@ bool api_body_flag(const json_t *body, const char *name, bool *flag, struct err 
     *flag = json_is_true(value);
     if (json_is_boolean(value))
         return true;
-    err_set(err, FP_INVALID, "%s: true or false", name);
+    err_say(err, FP_INVALID, PHRASE_ASK_FLAG, SAYS(SAY_TEXT("name", name)));
     return false;
 }
 
@@ -186,6 +192,6 @@ bool api_body_text(const json_t *body, const char *name, const char **text, stru
     *text = json_string_value(value);
     if (*text != NULL && strlen(*text) == json_string_length(value))
         return true;
-    err_set(err, FP_INVALID, "%s: a text", name);
+    err_say(err, FP_INVALID, PHRASE_ASK_TEXT, SAYS(SAY_TEXT("name", name)));
     return false;
 }

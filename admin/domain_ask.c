@@ -73,13 +73,15 @@ bool domain_ask_begin(struct session *session, struct str question, bool anew, s
     struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
     char *key = keys_answers(&session->keys, question);
     const struct str ttl[] = {STR("TTL"), str_of(key)};
-    const struct str forget[] = {STR("DEL"), str_of(key)};
+    char *said = keys_said(&session->keys, question);
+    const struct str forget[] = {STR("DEL"), str_of(key), str_of(said)};
     json_int_t left_s = 0;
     bool good = redis != NULL && session_command(session, redis, 2, ttl, on_ttl, &left_s, err);
 
     if (good && (anew || left_s < ANSWER_S - FRESH_S))
-        good = session_command(session, redis, 2, forget, NULL, NULL, err);
+        good = session_command(session, redis, 3, forget, NULL, NULL, err);
     good = good && put_question(session, redis, question, err);
+    free(said);
     free(key);
     return good;
 }
@@ -105,6 +107,33 @@ json_t *domain_ask_end(struct session *session, struct str question, int64_t wai
     if (good)
         return asking.answers;
     json_decref(asking.answers);
+    return NULL;
+}
+
+static void on_said(void *arg, const redisReply *reply)
+{
+    json_t *all = arg;
+
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
+        const redisReply *name = reply->element[i];
+        const redisReply *list = reply->element[i + 1];
+        if (name->type == REDIS_REPLY_STRING && list->type == REDIS_REPLY_STRING)
+            json_object_set_new(all, name->str, json_loadb(list->str, list->len, 0, NULL));
+    }
+}
+
+json_t *domain_ask_said(struct session *session, struct str host, struct err *err)
+{
+    struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
+    char *key = keys_said(&session->keys, host);
+    const struct str read[] = {STR("HGETALL"), str_of(key)};
+    json_t *all = json_object();
+    bool good = redis != NULL && session_command(session, redis, 2, read, on_said, all, err);
+
+    free(key);
+    if (good)
+        return all;
+    json_decref(all);
     return NULL;
 }
 

@@ -18,6 +18,9 @@ bool domain_ask_begin(struct session *session, struct str question, bool anew,
                       struct err *err) FP_MUST_CHECK;
 json_t *domain_ask_end(struct session *session, struct str question, int64_t wait_ms,
                        struct err *err);
+/* What machines have said of the host beside these words, an object of the caller's: identity ->
+ * list of sentences (base/phrase.h); older machines have none. */
+json_t *domain_ask_said(struct session *session, struct str host, struct err *err);
 /* Several questions at once: an array of such objects, in their order. */
 json_t *domain_ask_all(struct session *session, size_t count, const struct str *questions,
                        struct err *err);

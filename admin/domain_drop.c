@@ -47,14 +47,14 @@ static bool confirmed(const struct domain_hosts *hosts, const struct domain_opti
 static int carry_out(struct session *session, struct domain_hosts *hosts,
                      const struct domain_options *options)
 {
-    struct buf said;
+    struct said said;
     struct give give = {.session = session, .said = &said};
     struct err err;
 
-    buf_init(&said, SAID_BYTES);
+    said_init(&said, SAID_BYTES);
     bool good = give_domain_drop(&give, hosts, options, &err);
-    int code = words_result(options->json, buf_str(&said), good ? NULL : &err);
-    buf_clear(&said);
+    int code = words_result(options->json, buf_str(&said.text), good ? NULL : &err);
+    said_clear(&said);
     return code;
 }
 

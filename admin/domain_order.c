@@ -52,19 +52,19 @@ static int show_waiting(struct session *session, struct domain_hosts *hosts)
 int domain_pause(struct session *session, const struct domain_options *options)
 {
     struct domain_hosts hosts;
-    struct buf said;
+    struct said said;
     struct give give = {.session = session, .said = &said};
     struct err err;
     int code = FP_EXIT_USAGE;
 
-    buf_init(&said, SAID_BYTES);
+    said_init(&said, SAID_BYTES);
     if (domain_resolve(&hosts, session, options)) {
         bool good = give_domain_pause(&give, &hosts, options, &err);
-        code = words_result(options->json, buf_str(&said), good ? NULL : &err);
+        code = words_result(options->json, buf_str(&said.text), good ? NULL : &err);
         if (good && !options->json)
             code = show_waiting(session, &hosts);
     }
-    buf_clear(&said);
+    said_clear(&said);
     domain_hosts_clear(&hosts);
     return code;
 }
@@ -72,16 +72,16 @@ int domain_pause(struct session *session, const struct domain_options *options)
 int domain_resume(struct session *session, const struct domain_options *options)
 {
     struct domain_hosts hosts;
-    struct buf said;
+    struct said said;
     struct give give = {.session = session, .said = &said};
     struct err err;
 
     if (!domain_hosts_init(&hosts, options->domain))
         return not_a_domain(options->domain);
-    buf_init(&said, SAID_BYTES);
+    said_init(&said, SAID_BYTES);
     bool good = give_domain_resume(&give, &hosts, &err);
-    int code = words_result(options->json, buf_str(&said), good ? NULL : &err);
-    buf_clear(&said);
+    int code = words_result(options->json, buf_str(&said.text), good ? NULL : &err);
+    said_clear(&said);
     domain_hosts_clear(&hosts);
     return code;
 }
@@ -89,7 +89,7 @@ int domain_resume(struct session *session, const struct domain_options *options)
 int domain_limit(struct session *session, const struct domain_options *o)
 {
     struct domain_hosts hosts;
-    struct buf said;
+    struct said said;
     struct give give = {.session = session, .said = &said};
     struct err err;
 
@@ -98,10 +98,10 @@ int domain_limit(struct session *session, const struct domain_options *o)
         return words_unknown("domain", "limit without a limit");
     if (!domain_hosts_init(&hosts, o->domain))
         return not_a_domain(o->domain);
-    buf_init(&said, SAID_BYTES);
+    said_init(&said, SAID_BYTES);
     bool good = give_domain_limit(&give, &hosts, o, &err);
-    int code = words_result(o->json, buf_str(&said), good ? NULL : &err);
-    buf_clear(&said);
+    int code = words_result(o->json, buf_str(&said.text), good ? NULL : &err);
+    said_clear(&said);
     domain_hosts_clear(&hosts);
     return code;
 }
@@ -109,7 +109,7 @@ int domain_limit(struct session *session, const struct domain_options *o)
 int domain_try(struct session *session, const struct domain_options *options)
 {
     struct domain_hosts hosts;
-    struct buf said;
+    struct said said;
     struct give give = {.session = session, .said = &said};
     struct err err;
 
@@ -117,10 +117,10 @@ int domain_try(struct session *session, const struct domain_options *options)
         domain_hosts_clear(&hosts);
         return not_a_domain(options->domain);
     }
-    buf_init(&said, SAID_BYTES);
+    said_init(&said, SAID_BYTES);
     bool good = give_domain_try(&give, hosts.domain, &err);
-    int code = words_result(options->json, buf_str(&said), good ? NULL : &err);
-    buf_clear(&said);
+    int code = words_result(options->json, buf_str(&said.text), good ? NULL : &err);
+    said_clear(&said);
     domain_hosts_clear(&hosts);
     return code;
 }

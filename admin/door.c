@@ -7,10 +7,11 @@
 
 #include "admin/permission.h"
 #include "admin/tokens.h"
+#include "admin/words.h"
 #include "base/log.h"
 #include "base/secret.h"
 
-enum { LOGIN_COOKIE_S = 600, REDIRECT_MAX_BYTES = 8192 };
+enum { LOGIN_COOKIE_S = 600, REDIRECT_MAX_BYTES = 8192, SAID_BYTES = 4096 };
 
 /* Of a login with Mastodon that is under way: "STATE.VERIFIER". */
 static const char login_suffix[] = "-login";
@@ -20,14 +21,19 @@ static void answer_text(struct answer *answer, json_t *body)
     answer->reply = (struct api_reply){.status = 200, .body = body};
 }
 
-static void answer_done(struct answer *answer, const char *text)
+static void answer_done(struct answer *answer, enum phrase done)
 {
-    answer_text(answer, json_pack("{s:b, s:s}", "ok", 1, "text", text));
+    struct said said;
+
+    said_init(&said, SAID_BYTES);
+    said_add(&said, "", done, SAYS_NOTHING);
+    answer_text(answer, words_json_done(&said));
+    said_clear(&said);
 }
 
 static void answer_away(struct answer *answer)
 {
-    answer_problem(answer, 503, "Redis does not answer: try again in some seconds");
+    answer_problem(answer, 503, PHRASE_GATE_REDIS_AWAY);
 }
 
 /* Answers when it isn't a session that asks: programs don't sign out, nor make tokens. */
@@ -36,7 +42,7 @@ static bool is_session(const struct asked *asked, struct answer *answer)
     if (asked->caller->kind == CALLER_COOKIE && asked->entry->verdict == GATE_IN &&
         gate_has_login(asked->gate))
         return true;
-    answer_problem(answer, 403, "this needs a session: sign in to the page");
+    answer_problem(answer, 403, PHRASE_DOOR_SESSION);
     return false;
 }
 
@@ -49,7 +55,7 @@ static void answer_me(struct desk *desk, const struct asked *asked, struct answe
     (void)desk;
 
     if (!in && entry->status == 503) {
-        answer_problem(answer, 503, entry->detail);
+        answer_problem(answer, 503, entry->why);
         return;
     }
     const char *right = entry->right == API_ACT ? "act" : "read";
@@ -94,24 +100,24 @@ static void answer_login(struct desk *desk, const struct asked *asked, struct an
     const char *hash = asked->gate->config->admin_password_hash;
 
     if (!asked->gate->with_password) {
-        answer_problem(answer, 403, "no password is configured: run `fedpush password`");
+        answer_problem(answer, 403, PHRASE_DOOR_NO_PASSWORD);
         return;
     }
     if (!str_starts_with(asked->content_type, STR("application/json"))) {
-        answer_problem(answer, 415, "send application/json");
+        answer_problem(answer, 415, PHRASE_DOOR_TYPE);
         return;
     }
     char *password = password_of(asked->request.body);
     if (password == NULL) {
-        answer_problem(answer, 400, "send {\"password\": \"…\"}");
+        answer_problem(answer, 400, PHRASE_DOOR_SEND_PASSWORD);
         return;
     }
     bool right = crypto_pwhash_str_verify(hash, password, strlen(password)) == 0;
     secret_free(password);
     if (!right)
-        answer_problem(answer, 401, "the password is wrong");
+        answer_problem(answer, 401, PHRASE_DOOR_WRONG);
     else if (start(desk, asked, &login, asked->caller->by_url, answer))
-        answer_done(answer, "signed in");
+        answer_done(answer, PHRASE_DOOR_SIGNED_IN);
     else
         answer_away(answer);
 }
@@ -136,7 +142,7 @@ static void answer_logout(struct desk *desk, const struct asked *asked, struct a
     gate_put_cookie(asked->gate, asked->caller->by_url, "", STR_NULL, 0, true, &answer->fields);
     log_event(LOG_LEVEL_INFO, everywhere ? "signed out everywhere" : "signed out",
               LOG_TEXT("who", asked->entry->who));
-    answer_done(answer, everywhere ? "signed out everywhere" : "signed out");
+    answer_done(answer, everywhere ? PHRASE_DOOR_SIGNED_OUT_ALL : PHRASE_DOOR_SIGNED_OUT);
 }
 
 /* ---- with Mastodon ---- */
@@ -148,10 +154,7 @@ void door_send_to_mastodon(const struct gate *gate, struct web_exchange *exchang
     struct buf fields;
 
     if (!gate->with_oauth) {
-        web_problem(exchange, 403,
-                    "no login with Mastodon is configured: set "
-                    "FEDPUSH_ADMIN_OAUTH_ID and FEDPUSH_ADMIN_OAUTH_SECRET",
-                    STR_NULL);
+        web_problem(exchange, 403, PHRASE_DOOR_NO_MASTODON, STR_NULL);
         return;
     }
     pass_make(state);
@@ -220,7 +223,7 @@ static void answer_callback(struct desk *desk, const struct asked *asked, struct
     struct buf code;
 
     if (!asked->gate->with_oauth) {
-        answer_problem(answer, 403, "no login with Mastodon is configured");
+        answer_problem(answer, 403, PHRASE_DOOR_NO_MASTODON);
         return;
     }
     buf_init(&code, 2048);
@@ -250,7 +253,7 @@ static void answer_tokens(struct desk *desk, const struct asked *asked, struct a
 
 static void answer_error(struct answer *answer, const struct err *err)
 {
-    answer_problem(answer, err->code == FP_INVALID ? 422 : 503, err->message);
+    answer_err(answer, err->code == FP_INVALID ? 422 : 503, err);
 }
 
 /* {"name": "...", "full": bool} */
@@ -275,7 +278,7 @@ static void answer_token_new(struct desk *desk, const struct asked *asked, struc
     if (!is_session(asked, answer))
         return;
     if (!parse_wish(asked->request.body, &object, &name, &full)) {
-        answer_problem(answer, 422, "send {\"name\": \"…\", \"full\": true or false}");
+        answer_problem(answer, 422, PHRASE_DOOR_SEND_TOKEN);
     } else if (!token_create(&desk->session, name, full ? API_ACT : API_READ,
                              asked->entry->login.account, text, &err)) {
         answer_error(answer, &err);
@@ -302,7 +305,7 @@ static void answer_token_revoke(struct desk *desk, const struct asked *asked, st
     }
     log_event(LOG_LEVEL_INFO, "token revoked", LOG_STR("name", name),
               LOG_TEXT("by", asked->entry->who));
-    answer_done(answer, "revoked");
+    answer_done(answer, PHRASE_DOOR_REVOKED);
 }
 
 /* ---- routes ---- */

@@ -28,7 +28,7 @@ static void step(struct errand *errand)
     if (e->entry.verdict == GATE_ASK) {
         e->entry.verdict = GATE_OUT;
         e->entry.status = 503;
-        e->entry.detail = "too much is being asked at once: try again in some seconds";
+        e->entry.why = PHRASE_ASK_TOO_MUCH;
     }
     e->done(e);
 }

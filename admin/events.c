@@ -74,7 +74,7 @@ static void on_entered(struct entrance *entrance)
     } else if (stream->open) {
         web_stream_end(stream->exchange); /* the browser asks again, and is told why */
     } else {
-        web_problem(stream->exchange, entry->status, entry->detail, STR_NULL);
+        web_problem(stream->exchange, entry->status, entry->why, STR_NULL);
         stream_free(stream);
     }
 }

@@ -205,24 +205,49 @@ static void set_policy(const struct view *view, const struct domain_table *table
                   "http", policy.http2 ? "2" : "1.1", "signature", schemes[policy.scheme]));
 }
 
-static void set_words(const struct view *view, json_t *answers)
+/* One sentence of a machine: its words, and beside them code and values. */
+static void add_sentence(json_t *list, const char *identity, const json_t *sentence)
 {
+    const char *text = json_string_value(json_object_get(sentence, "text"));
+
+    if (text != NULL)
+        json_array_append_new(list, json_pack("{s:o, s:o, s:O*, s:O*}", "machine",
+                                              figures_text(str_of(identity)), "text",
+                                              figures_text(str_of(text)), "code",
+                                              json_object_get(sentence, "code"), "params",
+                                              json_object_get(sentence, "params")));
+}
+
+/* Of an older machine: words alone. */
+static void add_words(json_t *list, const char *identity, struct str rest)
+{
+    while (rest.len > 0) {
+        size_t end = str_find(rest, '\n');
+        json_array_append_new(list,
+                              json_pack("{s:o, s:o}", "machine", figures_text(str_of(identity)),
+                                        "text", figures_text((struct str){rest.ptr, end})));
+        rest = str_slice(rest, end + 1);
+    }
+}
+
+static bool set_words(const struct view *view, json_t *answers, struct err *err)
+{
+    json_t *said = domain_ask_said(&view->desk->session, domain_table_name(view->host), err);
     json_t *list = json_array();
     const char *identity;
     json_t *words;
 
     json_object_foreach(answers, identity, words)
     {
-        struct str rest = str_of(json_string_value(words));
-        while (rest.len > 0) {
-            size_t end = str_find(rest, '\n');
-            json_array_append_new(list,
-                                  json_pack("{s:o, s:o}", "machine", figures_text(str_of(identity)),
-                                            "text", figures_text((struct str){rest.ptr, end})));
-            rest = str_slice(rest, end + 1);
-        }
+        const json_t *sentences = json_object_get(said, identity);
+        for (size_t i = 0; i < json_array_size(sentences); i++)
+            add_sentence(list, identity, json_array_get(sentences, i));
+        if (json_array_size(sentences) == 0)
+            add_words(list, identity, str_of(json_string_value(words)));
     }
     json_object_set_new(view->root, "words", list);
+    json_decref(said);
+    return said != NULL;
 }
 
 static json_t *item_of(const struct desk *desk, const struct domain_table *table, struct str host,
@@ -256,9 +281,9 @@ static bool fill(struct view *view, struct err *err)
     answers = domain_ask_end(&view->desk->session, domain_table_name(view->host), ANSWERS_MS, err);
     if (answers == NULL)
         return false;
-    set_words(view, answers);
+    bool good = set_words(view, answers, err);
     json_decref(answers);
-    return true;
+    return good;
 }
 
 json_t *figures_domain(struct desk *desk, struct str host, struct err *err)
@@ -269,7 +294,7 @@ json_t *figures_domain(struct desk *desk, struct str host, struct err *err)
 
     if (!policy_name_is_valid(domain_table_name(host)) || host.ptr[0] == '*' ||
         host.ptr[0] == '@') {
-        err_set(err, FP_INVALID, "a host is asked for, like example.org");
+        err_say(err, FP_INVALID, PHRASE_ASK_HOST, SAYS_NOTHING);
         return NULL;
     }
     if (!domain_ask_begin(&desk->session, domain_table_name(host), false, err))

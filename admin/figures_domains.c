@@ -7,21 +7,26 @@
 #include "admin/figures_value.h"
 #include "admin/follower_counts.h"
 #include "admin/orders.h"
+#include "admin/words.h"
 
 /* --- one item --- */
 
-static json_t *policy_of(const struct domain_table *table, struct str host)
+/* The orders about it: as words, and as sentences. */
+static void set_policy(json_t *item, const struct domain_table *table, struct str host)
 {
     const struct policy policy = domain_table_policy(table, host, NULL);
-    struct buf words;
+    struct said said;
 
-    if (policy_is_empty(&policy))
-        return json_null();
-    buf_init(&words, 1024);
-    orders_put_words(&words, &policy, domain_table_now_s(table));
-    json_t *text = figures_text(buf_str(&words));
-    buf_clear(&words);
-    return text;
+    if (policy_is_empty(&policy)) {
+        json_object_set_new(item, "policy", json_null());
+        json_object_set_new(item, "policy_says", json_null());
+        return;
+    }
+    said_init(&said, ORDERS_WORDS_BYTES);
+    orders_say(&said, &policy, domain_table_now_s(table));
+    json_object_set_new(item, "policy", figures_text(buf_str(&said.text)));
+    json_object_set_new(item, "policy_says", words_json_said(&said));
+    said_clear(&said);
 }
 
 static struct domain_counts day_of(const struct domain_row *row)
@@ -47,7 +52,7 @@ json_t *figures_domain_item(const struct desk *desk, const struct domain_table *
     const struct domain_counts day = day_of(row);
     struct str host = str_of(row->host);
     json_t *item = json_pack(
-        "{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "host",
+        "{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "host",
         figures_text(host), "state", domain_state_names[row->state], "delivered",
         (json_int_t)day.delivered, "retried", (json_int_t)day.retried, "rejected",
         (json_int_t)day.rejected, "exhausted", (json_int_t)day.exhausted, "total_delivered",
@@ -57,9 +62,9 @@ json_t *figures_domain_item(const struct desk *desk, const struct domain_table *
         "failing_since", figures_time(row->failing_since_s), "last_status",
         figures_count_or_null(row->last_status), "last_error",
         figures_text_or_null(row->last_error), "followers",
-        figures_count_or_null(follower_counts_of(desk->followers, host)), "policy",
-        policy_of(table, host));
+        figures_count_or_null(follower_counts_of(desk->followers, host)));
 
+    set_policy(item, table, host);
     figures_set_percentiles(item, &day.latency);
     return item;
 }
@@ -227,17 +232,14 @@ static bool check_filter(const struct figures_filter *filter, const struct colum
                          struct err *err)
 {
     if (column == NULL)
-        err_set(err, FP_INVALID,
-                "sort: host, state, delivered, failed, success_rate, p95_ms, last_success_at, "
-                "failing_since or followers");
+        err_say(err, FP_INVALID, PHRASE_ASK_SORT, SAYS_NOTHING);
     else if (filter->order.len > 0 && !str_equal(filter->order, STR("asc")) &&
              !str_equal(filter->order, STR("desc")))
-        err_set(err, FP_INVALID, "order: asc or desc");
+        err_say(err, FP_INVALID, PHRASE_ASK_ORDER, SAYS_NOTHING);
     else if (filter->state.len > 0 && !is_state(filter->state))
-        err_set(err, FP_INVALID,
-                "state: healthy, failing, open, paused, limited, unavailable or idle");
+        err_say(err, FP_INVALID, PHRASE_ASK_STATE, SAYS_NOTHING);
     else if (filter->limit < 1 || filter->limit > FIGURES_MAX_LIMIT || filter->offset < 0)
-        err_set(err, FP_INVALID, "limit: 1 to %d; offset: 0 or more", FIGURES_MAX_LIMIT);
+        err_say(err, FP_INVALID, PHRASE_ASK_LIMIT, SAYS(SAY_NUMBER("most", FIGURES_MAX_LIMIT)));
     else
         return true;
     return false;

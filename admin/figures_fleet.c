@@ -326,8 +326,10 @@ static void on_alerts(void *arg, const redisReply *reply)
         json_t *since = json_object_get(alert, "since");
         json_t *words = json_object_get(alert, "text");
         if (json_is_number(since) && json_is_string(words))
-            json_array_append_new(list, json_pack("{s:o, s:O, s:O}", "id", figures_text(id),
-                                                  "since", since, "text", words));
+            json_array_append_new(list, json_pack("{s:o, s:O, s:O, s:O*, s:O*}", "id",
+                                                  figures_text(id), "since", since, "text", words,
+                                                  "code", json_object_get(alert, "code"), "params",
+                                                  json_object_get(alert, "params")));
         json_decref(alert);
     }
 }

@@ -187,7 +187,7 @@ json_t *figures_series(struct desk *desk, struct str span_name, struct str host,
     json_t *root = NULL;
 
     if (span == NULL) {
-        err_set(err, FP_INVALID, "span: 1h, 24h, 7d or 30d");
+        err_say(err, FP_INVALID, PHRASE_ASK_SPAN, SAYS_NOTHING);
         return NULL;
     }
     postgres = desk_postgres(desk, POSTGRES_ROLE_FEDPUSH, err);

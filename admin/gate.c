@@ -90,7 +90,7 @@ static void read_caller(const struct gate *gate, const struct web_request *reque
     }
 }
 
-const char *gate_look(const struct gate *gate, const struct web_request *request,
+enum phrase gate_look(const struct gate *gate, const struct web_request *request,
                       struct caller *caller, int *status)
 {
     struct visitor visitor;
@@ -100,31 +100,29 @@ const char *gate_look(const struct gate *gate, const struct web_request *request
     read_caller(gate, request, &visitor, caller);
     if (!gate_has_login(gate) && !visitor.loopback) {
         *status = 403;
-        return "without a login the page is for this machine only: run `fedpush password`, and set "
-               "FEDPUSH_ADMIN_PASSWORD_HASH";
+        return PHRASE_GATE_LOCAL_ONLY;
     }
     /* No browser adds a bearer token by itself: what follows is about browsers. */
     if (caller->kind == CALLER_BEARER)
-        return NULL;
+        return PHRASE_NONE;
     if (!visitor.our_host) {
         *status = 421;
-        return "this server goes by another name: open it as localhost with the port that it "
-               "listens on, or set FEDPUSH_ADMIN_URL to the address in your browser";
+        return PHRASE_GATE_OTHER_NAME;
     }
     if (caller->changes && !visitor_is_same_origin(&gate->rules, request->head)) {
         *status = 403;
-        return "this came from another site: open the page by the address in FEDPUSH_ADMIN_URL";
+        return PHRASE_GATE_OTHER_SITE;
     }
-    return NULL;
+    return PHRASE_NONE;
 }
 
 /* ---- in a clerk's thread ---- */
 
-static void shut_out(struct entry *entry, int status, const char *detail)
+static void shut_out(struct entry *entry, int status, enum phrase why)
 {
     entry->verdict = GATE_OUT;
     entry->status = status;
-    entry->detail = detail;
+    entry->why = why;
 }
 
 static void let_in(struct entry *entry, enum api_right right, const char *who)
@@ -133,8 +131,6 @@ static void let_in(struct entry *entry, enum api_right right, const char *who)
     entry->right = right;
     snprintf(entry->who, sizeof(entry->who), "%s", who);
 }
-
-static const char redis_away[] = "Redis does not answer: try again in some seconds";
 
 /* Whom Mastodon has let in it must let in again each minute. False: the verdict is there. */
 static bool still_may(const struct gate *gate, int64_t account, int64_t asked_us, bool asked,
@@ -149,8 +145,7 @@ static bool still_may(const struct gate *gate, int64_t account, int64_t asked_us
     if (!asked)
         entry->verdict = GATE_ASK;
     else if (age_s >= LOGIN_UNASKED_S)
-        shut_out(entry, 503,
-                 "PostgreSQL can't be asked whether you still may: sign in by password");
+        shut_out(entry, 503, PHRASE_GATE_NOT_ASKED);
     return asked && age_s < LOGIN_UNASKED_S;
 }
 
@@ -163,9 +158,9 @@ static void enter_by_token(const struct gate *gate, struct desk *desk, const str
     bool found;
 
     if (!token_find(&desk->session, str_of(caller->hash), &entry->token, &found, &err)) {
-        shut_out(entry, 503, redis_away);
+        shut_out(entry, 503, PHRASE_GATE_REDIS_AWAY);
     } else if (!found) {
-        shut_out(entry, 401, "there is no such token: make one by `fedpush token create NAME`");
+        shut_out(entry, 401, PHRASE_GATE_NO_TOKEN);
     } else if (still_may(gate, token->account, token->asked_us, asked, entry)) {
         snprintf(who, sizeof(who), "token %s", token->name);
         let_in(entry, token->right, who);
@@ -179,19 +174,19 @@ static void enter_by_cookie(const struct gate *gate, struct desk *desk, const st
     bool found;
 
     if (!login_find(desk, str_of(caller->hash), touch, &entry->login, &found, &err)) {
-        shut_out(entry, 503, redis_away);
+        shut_out(entry, 503, PHRASE_GATE_REDIS_AWAY);
         return;
     }
     /* A way in that is no longer configured is closed to who has come by it. */
     bool open = entry->login.account != 0 ? gate->with_oauth : gate->with_password;
     if (!found || !open) {
-        shut_out(entry, 401, "sign in: the session has ended");
+        shut_out(entry, 401, PHRASE_GATE_ENDED);
         return;
     }
     if (!still_may(gate, entry->login.account, entry->login.asked_us, asked, entry))
         return;
     if (caller->changes && !pass_equal(str_of(caller->csrf), str_of(entry->login.csrf))) {
-        shut_out(entry, 403, "the request lacks X-Fedpush-CSRF: load the page again");
+        shut_out(entry, 403, PHRASE_GATE_CSRF);
     } else {
         let_in(entry, API_ACT, entry->login.who);
         snprintf(entry->csrf, sizeof(entry->csrf), "%s", entry->login.csrf);
@@ -209,13 +204,10 @@ void gate_enter(const struct gate *gate, struct desk *desk, const struct caller 
     else if (caller->kind == CALLER_COOKIE)
         enter_by_cookie(gate, desk, caller, asked, touch, entry);
     else
-        shut_out(entry, 401, "sign in");
+        shut_out(entry, 401, PHRASE_GATE_SIGN_IN);
     if (entry->verdict == GATE_IN && entry->right < wanted)
         shut_out(entry, 403,
-                 caller->kind == CALLER_BEARER
-                     ? "this token may read only"
-                     : "the page is read-only until a login is configured: run "
-                       "`fedpush password`, and set FEDPUSH_ADMIN_PASSWORD_HASH");
+                 caller->kind == CALLER_BEARER ? PHRASE_GATE_TOKEN_READS : PHRASE_GATE_READ_ONLY);
 }
 
 /* Writes down what Mastodon has said. */

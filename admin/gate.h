@@ -54,7 +54,7 @@ enum gate_verdict {
 struct entry {
     enum gate_verdict verdict;
     int status; /* GATE_OUT: what to answer, with a reason and its remedy */
-    const char *detail;
+    enum phrase why;
     enum api_right right;
     char who[LOGIN_WHO_BYTES];
     char csrf[PASS_TEXT_BYTES]; /* a session's; else "" */
@@ -68,8 +68,9 @@ const char *
 gate_ways_in(const struct gate *gate); /* "none", "password", "oauth", "password oauth" */
 
 /* On the loop, before anything waits: what the request shows, and whether connection and header
- * alone shut it out. *status is 0 when they don't; else the reason is returned. */
-const char *gate_look(const struct gate *gate, const struct web_request *request,
+ * alone shut it out. *status is 0 when they don't; else the reason is returned, one without
+ * values. */
+enum phrase gate_look(const struct gate *gate, const struct web_request *request,
                       struct caller *caller, int *status);
 /* In a clerk's thread. `asked`: gate_ask has been called; `touch`: it counts as use of a session.
  */

@@ -1,6 +1,6 @@
 /*
  * Orders of admins, carried out: for the commands and for the API. Each writes its entry of the
- * audit, and appends what it has done to `said`, a line each. False with err filled: FP_INVALID,
+ * audit, and adds what it has done to `said`, a line each. False with err filled: FP_INVALID,
  * what was asked can't be; else it may be tried again.
  */
 #ifndef FEDPUSH_ADMIN_GIVE_H
@@ -11,8 +11,14 @@
 struct give {
     struct session *session;
     const char *who; /* NULL: the person at this terminal */
-    struct buf *said;
+    struct said *said;
 };
+
+/* The next line. */
+static inline void give_say(struct give *give, enum phrase phrase, struct says says)
+{
+    said_add(give->said, "\n", phrase, says);
+}
 
 /* `machine`: its host name or identity; NULL: the fleet. `span_s` 0: until it is taken back. */
 bool give_pause(struct give *give, const char *machine, int64_t span_s,

@@ -55,7 +55,7 @@ bool give_domain_pause(struct give *give, struct domain_hosts *hosts,
     orders.who = give->who;
     good = good && order_pause(&orders, hosts, options, err);
     for (size_t i = 0; good && i < hosts->count; i++)
-        buf_printf(give->said, "paused: %s\n", hosts->names[i]);
+        give_say(give, PHRASE_GIVE_PAUSED, SAYS(SAY_TEXT("host", hosts->names[i])));
     orders_close(&orders);
     return good;
 }
@@ -124,10 +124,10 @@ static bool release_jobs(struct give *give, struct domain_hosts *hosts, int64_t 
     bool good = waiting_look_at(&waiting, WAITING_SCHEDULE, &total, err) &&
                 waiting_look_at(&waiting, WAITING_RETRY, &total, err);
 
-    if (good)
-        buf_printf(give->said, "%lld %s due now\n", (long long)release.released,
-                   release.released == 1 ? "job that was put off is"
-                                         : "jobs that were put off are");
+    if (good && release.released == 1)
+        give_say(give, PHRASE_GIVE_DUE_ONE, SAYS_NOTHING);
+    else if (good)
+        give_say(give, PHRASE_GIVE_DUE, SAYS(SAY_NUMBER("jobs", release.released)));
     waiting_clear(&waiting);
     return good;
 }
@@ -154,7 +154,7 @@ static void warn_paused(struct give *give, const struct orders *orders,
         const struct policy now = orders_get(orders, str_of(entry->name));
         if (now.paused && str_starts_with(str_of(entry->name), STR("*.")) &&
             policy_name_is_below(hosts->domain, str_slice(str_of(entry->name), 2)))
-            buf_printf(give->said, "still paused by %s\n", entry->name);
+            give_say(give, PHRASE_GIVE_STILL_PAUSED, SAYS(SAY_TEXT("name", entry->name)));
     }
 }
 
@@ -170,10 +170,10 @@ static bool order_resume(struct give *give, struct orders *orders, struct domain
         policy.paused_until_s = policy.drop_s = 0;
         policy.of[0] = '\0';
         orders_set(orders, str_of(hosts->names[i]), &policy);
-        buf_printf(give->said, "resumed: %s\n", hosts->names[i]);
+        give_say(give, PHRASE_GIVE_RESUMED, SAYS(SAY_TEXT("host", hosts->names[i])));
     }
     if (orders->count == 0)
-        buf_printf(give->said, "nothing of %.*s was paused\n", STR_ARG(hosts->domain));
+        give_say(give, PHRASE_GIVE_NOT_PAUSED, SAYS(SAY_STR("domain", hosts->domain)));
     else if (!orders_write(orders, "domain resume", str_of(hosts->names[0]), "", err))
         return false;
     warn_paused(give, orders, hosts);
@@ -203,8 +203,11 @@ static bool set_proxy(struct policy *policy, const char *proxy, const struct con
     }
     if (!policy_proxy_is_valid(str_of(proxy)) ||
         proxy_name_place(str_of(config->proxy_names), str_of(proxy)) == 0) {
-        err_set(err, FP_INVALID, "domain limit: FEDPUSH_PROXIES has no proxy of that name: %s",
-                config->proxy_names[0] != '\0' ? config->proxy_names : "it is empty");
+        if (config->proxy_names[0] == '\0')
+            err_say(err, FP_INVALID, PHRASE_ORDER_NO_PROXY, SAYS_NOTHING);
+        else
+            err_say(err, FP_INVALID, PHRASE_ORDER_PROXY,
+                    SAYS(SAY_TEXT("proxies", config->proxy_names)));
         return false;
     }
     snprintf(policy->proxy, sizeof(policy->proxy), "%s", proxy);
@@ -245,17 +248,18 @@ static bool limit(struct give *give, struct orders *orders, struct str name,
                   const struct domain_options *options, struct err *err)
 {
     struct policy policy = policy_so_far(orders, name);
-    struct buf words;
+    struct said limits;
 
     if (!change(&policy, options, orders, err))
         return false;
     orders_set(orders, name, &policy);
-    buf_init(&words, 1024);
-    orders_put_words(&words, &policy, orders->now_s);
-    bool good = orders_write(orders, "domain limit", name, buf_cstr(&words), err);
+    said_init(&limits, ORDERS_WORDS_BYTES);
+    orders_say(&limits, &policy, orders->now_s);
+    bool good = orders_write(orders, "domain limit", name, buf_cstr(&limits.text), err);
     if (good)
-        buf_printf(give->said, "%.*s: %s\n", STR_ARG(name), buf_cstr(&words));
-    buf_clear(&words);
+        give_say(give, PHRASE_GIVE_LIMITED,
+                 SAYS(SAY_STR("domain", name), SAY_SAID("limits", &limits)));
+    said_clear(&limits);
     return good;
 }
 

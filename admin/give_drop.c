@@ -160,12 +160,11 @@ static bool note_end(struct drop *drop, int64_t held, int64_t left, struct err *
         good && orders_write(&orders, "domain dropped", str_of(drop->hosts->names[0]), detail, err);
 
     if (good)
-        buf_printf(drop->give->said, "dropped: %s\n", detail);
+        give_say(
+            drop->give, PHRASE_GIVE_DROPPED,
+            SAYS(SAY_NUMBER("removed", drop->dropped), SAY_NUMBER("by_machines", held - left)));
     if (left > 0)
-        buf_printf(drop->give->said,
-                   "%lld are in flight, or held by machines that don't answer: what comes back "
-                   "within an hour is dropped, too\n",
-                   (long long)left);
+        give_say(drop->give, PHRASE_GIVE_DROP_LEFT, SAYS(SAY_NUMBER("jobs", left)));
     orders_close(&orders);
     free(detail);
     return good;

@@ -35,7 +35,7 @@ static bool machine_exists(struct orders *orders, const char *machine, struct er
     if (!session_command(orders->session, orders->redis, 4, words, on_identities, &search, err))
         return false;
     if (!search.found)
-        err_set(err, FP_INVALID, "--machine: no fedpush of that name: `fedpush status` lists them");
+        err_say(err, FP_INVALID, PHRASE_ORDER_UNKNOWN_MACHINE, SAYS_NOTHING);
     return search.found;
 }
 
@@ -74,12 +74,13 @@ static bool order(struct give *give, const char *machine, bool paused, int64_t s
         good = (machine != NULL || note_pauser(&orders, give, paused, err)) &&
                orders_write(&orders, paused ? "pause" : "resume", str_of(name), "", err);
     }
-    if (good)
-        buf_printf(give->said, "%s %s within two seconds\n",
-                   machine != NULL ? machine : "the fleet", paused ? "pauses" : "goes on");
+    if (good && machine == NULL)
+        give_say(give, paused ? PHRASE_GIVE_FLEET_PAUSES : PHRASE_GIVE_FLEET_GOES_ON, SAYS_NOTHING);
+    else if (good)
+        give_say(give, paused ? PHRASE_GIVE_MACHINE_PAUSES : PHRASE_GIVE_MACHINE_GOES_ON,
+                 SAYS(SAY_TEXT("machine", machine)));
     if (good && paused)
-        buf_put_str(give->said, STR("what is in flight ends, what is held goes back to its queue "
-                                    "after ten seconds\n"));
+        give_say(give, PHRASE_GIVE_PAUSING, SAYS_NOTHING);
     orders_close(&orders);
     free(name);
     return good;
@@ -134,7 +135,7 @@ static bool find_live(struct drained *drained, struct orders *orders, struct err
 
     free(since);
     if (good && drained->count == 0) {
-        err_set(err, FP_INVALID, "no live fedpush of that name: `fedpush status` lists them");
+        err_say(err, FP_INVALID, PHRASE_ORDER_NO_LIVE_MACHINE, SAYS_NOTHING);
         return false;
     }
     return good;
@@ -148,10 +149,7 @@ static bool drain(struct give *give, struct orders *orders, const char *identity
     bool good = session_command(give->session, orders->redis, 5, words, NULL, NULL, err);
 
     if (good)
-        buf_printf(give->said,
-                   "%s: told to drain: it ends what is on the wire, returns the rest, "
-                   "and ends\n",
-                   identity);
+        give_say(give, PHRASE_GIVE_DRAINING, SAYS(SAY_TEXT("machine", identity)));
     free(seconds);
     free(key);
     return good;

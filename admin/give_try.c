@@ -115,21 +115,15 @@ static bool send_try(struct attempt *attempt, struct redis *redis, struct err *e
 
 static void say(const struct attempt *attempt)
 {
-    struct buf *said = attempt->give->said;
+    struct says host = SAYS(SAY_TEXT("host", attempt->authority));
 
     if (attempt->probing)
-        buf_printf(said, "%s is being tried this moment\n", attempt->authority);
+        give_say(attempt->give, PHRASE_GIVE_TRY_PROBING, host);
     else if (attempt->due)
-        buf_printf(said, "%s: one job that waited is due now%s\n", attempt->authority,
-                   attempt->open ? ", as the probe of its open circuit" : "");
-    else if (attempt->open)
-        buf_printf(said,
-                   "%s: the next job is the probe of its open circuit; none waits in retry "
-                   "or schedule\n",
-                   attempt->authority);
+        give_say(attempt->give, attempt->open ? PHRASE_GIVE_TRY_PROBE : PHRASE_GIVE_TRY_DUE, host);
     else
-        buf_printf(said, "nothing of %s waits for its time: what comes is sent at once\n",
-                   attempt->authority);
+        give_say(attempt->give, attempt->open ? PHRASE_GIVE_TRY_NEXT : PHRASE_GIVE_TRY_NOTHING,
+                 host);
 }
 
 /* A try would not be made while it is paused. */
@@ -139,9 +133,9 @@ static bool may_try(const struct orders *orders, struct str host, struct err *er
     const struct policy fleet = orders_get(orders, POLICY_FLEET);
 
     if (fleet.paused)
-        err_set(err, FP_INVALID, "the fleet is paused: resume it first");
+        err_say(err, FP_INVALID, PHRASE_ORDER_FLEET_PAUSED, SAYS_NOTHING);
     else if (entry != NULL && policy_at(&entry->policy, orders->now_s).paused)
-        err_set(err, FP_INVALID, "%s is paused: resume it first", entry->name);
+        err_say(err, FP_INVALID, PHRASE_ORDER_PAUSED, SAYS(SAY_TEXT("name", entry->name)));
     else
         return true;
     return false;

@@ -60,7 +60,7 @@ static bool write_login(struct desk *desk, struct str hash, const struct login *
     bool good = false;
 
     if (text == NULL || span_s(login, now_us) <= 0) {
-        err_set(err, FP_INVALID, "this session has ended");
+        err_say(err, FP_INVALID, PHRASE_DOOR_SESSION_ENDED, SAYS_NOTHING);
     } else {
         const struct str words[] = {STR("SET"), str_of(key),     str_of(text),
                                     STR("EX"),  str_of(seconds), STR("XX")};

@@ -127,7 +127,7 @@ static void advance(struct metrics_page *page)
     if (!renew(&page->domains))
         page->impatient = true;
     while (busy && page->waiting_count > 0)
-        web_problem(page->waiting[--page->waiting_count], 503, "too much is being asked at once",
+        web_problem(page->waiting[--page->waiting_count], 503, PHRASE_ASK_TOO_MUCH,
                     STR("Retry-After: 5\r\n"));
     if (!page->fleet.asking && (!page->domains.asking || page->impatient))
         answer_all(page);

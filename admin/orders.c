@@ -174,7 +174,8 @@ bool orders_write(struct orders *orders, const char *action, struct str name, co
     bool written = false;
 
     if (policy_book_count(orders->book) + orders->count > POLICIES_MAX) {
-        err_set(err, FP_TOO_LARGE, "there are %d policies already: take some back", POLICIES_MAX);
+        err_say(err, FP_TOO_LARGE, PHRASE_ORDER_TOO_MANY,
+                SAYS(SAY_NUMBER("policies", POLICIES_MAX)));
         return false;
     }
     randombytes_buf(random, sizeof(random));
@@ -184,10 +185,9 @@ bool orders_write(struct orders *orders, const char *action, struct str name, co
     bool good = send_changes(orders, str_of(id), buf_str(&audit), &written, err);
     buf_clear(&audit);
     if (good && !written)
-        err_set(err, FP_UNAVAILABLE,
-                "somebody else has just given orders about the same domain%s: look at `fedpush "
-                "domain list`, and try again",
-                orders->unknown > 0 ? ", or a newer fedpush has" : "");
+        err_say(err, FP_UNAVAILABLE,
+                orders->unknown > 0 ? PHRASE_ORDER_CONFLICT_NEWER : PHRASE_ORDER_CONFLICT,
+                SAYS_NOTHING);
     return good && written;
 }
 
@@ -214,60 +214,54 @@ bool orders_parse_span(const char *text, int64_t *seconds)
     return true;
 }
 
-static void put_part(struct buf *out, const char **separator, const char *text)
+static void say(struct said *said, enum phrase phrase, struct says says)
 {
-    buf_printf(out, "%s%s", *separator, text);
-    *separator = ", ";
+    said_add(said, ", ", phrase, says);
 }
 
-static void put_end(struct buf *out, int64_t until_s, int64_t now_s)
+static void say_limits(struct said *said, const struct policy *policy, int64_t now_s)
 {
-    if (until_s == 0)
-        return;
-    buf_put_str(out, STR(" for "));
-    words_put_age(out, (double)(until_s - now_s));
-    buf_put_str(out, STR(" more"));
-}
-
-static void put_limits(struct buf *out, const char **separator, const struct policy *policy)
-{
-    if (policy->window != 0) {
-        put_part(out, separator, "at most ");
-        buf_printf(out, "%u at once", policy->window);
-    }
-    if (policy->rate != 0) {
-        put_part(out, separator, "at most ");
-        buf_printf(out, "%u a minute", policy->rate);
-    }
-    if (policy->proxy[0] != '\0') {
-        put_part(out, separator, "by proxy ");
-        buf_printf(out, "%s", policy->proxy);
-    }
+    if (policy->window != 0)
+        say(said, PHRASE_POLICY_WINDOW, SAYS(SAY_NUMBER("deliveries", policy->window)));
+    if (policy->rate != 0)
+        say(said, PHRASE_POLICY_RATE, SAYS(SAY_NUMBER("deliveries", policy->rate)));
+    if (policy->proxy[0] != '\0')
+        say(said, PHRASE_POLICY_PROXY, SAYS(SAY_TEXT("proxy", policy->proxy)));
     if (policy->http2)
-        put_part(out, separator, "HTTP/2");
-    if (policy->scheme != POLICY_SCHEME_AUTO)
-        put_part(out, separator,
-                 policy->scheme == POLICY_SCHEME_CAVAGE ? "signed after draft-cavage only"
-                                                        : "signed after RFC 9421 only");
+        say(said, PHRASE_POLICY_HTTP2, SAYS_NOTHING);
+    if (policy->scheme == POLICY_SCHEME_CAVAGE)
+        say(said, PHRASE_POLICY_CAVAGE, SAYS_NOTHING);
+    else if (policy->scheme != POLICY_SCHEME_AUTO)
+        say(said, PHRASE_POLICY_RFC9421, SAYS_NOTHING);
+    if (policy->limits_until_s != 0)
+        say(said, PHRASE_POLICY_LIMITS_FOR,
+            SAYS(SAY_NUMBER("left_s", policy->limits_until_s - now_s)));
+}
+
+void orders_say(struct said *said, const struct policy *policy, int64_t now_s)
+{
+    const struct policy now = policy_at(policy, now_s);
+
+    if (policy_is_empty(&now)) {
+        say(said, PHRASE_POLICY_NONE, SAYS_NOTHING);
+        return;
+    }
+    if (now.paused && now.paused_until_s == 0)
+        say(said, PHRASE_POLICY_PAUSED, SAYS_NOTHING);
+    else if (now.paused)
+        say(said, PHRASE_POLICY_PAUSED_FOR, SAYS(SAY_NUMBER("left_s", now.paused_until_s - now_s)));
+    if (now.drop_s != 0)
+        say(said, PHRASE_POLICY_DROP,
+            SAYS(SAY_NUMBER("left_s", now.drop_s + POLICY_DROP_S - now_s)));
+    say_limits(said, &now, now_s);
 }
 
 void orders_put_words(struct buf *out, const struct policy *policy, int64_t now_s)
 {
-    const struct policy now = policy_at(policy, now_s);
-    const char *separator = "";
+    struct said said;
 
-    if (policy_is_empty(&now)) {
-        buf_put_str(out, STR("no policy"));
-        return;
-    }
-    if (now.paused) {
-        put_part(out, &separator, "paused");
-        put_end(out, now.paused_until_s, now_s);
-    }
-    if (now.drop_s != 0) {
-        put_part(out, &separator, "jobs made before the last `drop` are dropped");
-        put_end(out, now.drop_s + POLICY_DROP_S, now_s);
-    }
-    put_limits(out, &separator, &now);
-    put_end(out, now.limits_until_s, now_s);
+    said_init(&said, ORDERS_WORDS_BYTES);
+    orders_say(&said, policy, now_s);
+    buf_put_str(out, buf_str(&said.text));
+    said_clear(&said);
 }

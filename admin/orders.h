@@ -9,7 +9,7 @@
 #include "admin/session.h"
 #include "base/policy.h"
 
-enum { ORDERS_MAX_CHANGES = 2000 };
+enum { ORDERS_MAX_CHANGES = 2000, ORDERS_WORDS_BYTES = 16384 };
 
 struct orders {
     struct session *session;
@@ -42,7 +42,9 @@ bool orders_write(struct orders *orders, const char *action, struct str name, co
 void orders_put_who(struct buf *out, const char *who);
 /* "90", "90s", "15m", "24h", "7d": seconds, up to a year. */
 bool orders_parse_span(const char *text, int64_t *seconds) FP_MUST_CHECK;
-/* "paused for 5 min more, at most 2 at once, …", or "no policy". Appends. */
+/* "paused for 5 min more, at most 2 at once, …", or "no policy". */
+void orders_say(struct said *said, const struct policy *policy, int64_t now_s);
+/* Its text. Appends. */
 void orders_put_words(struct buf *out, const struct policy *policy, int64_t now_s);
 
 #endif

@@ -21,13 +21,13 @@ struct options {
 
 static int carry_out(struct session *session, const struct options *options)
 {
-    struct buf said;
+    struct said said;
     struct give give = {.session = session, .said = &said};
     struct err err;
     char host[256] = "";
     bool good = false;
 
-    buf_init(&said, SAID_BYTES);
+    said_init(&said, SAID_BYTES);
     (void)gethostname(host, sizeof(host) - 1);
     switch (options->order) {
     case ORDER_PAUSE:
@@ -40,8 +40,8 @@ static int carry_out(struct session *session, const struct options *options)
         good = give_drain(&give, options->machine != NULL ? options->machine : host, &err);
         break;
     }
-    int code = words_result(options->json, buf_str(&said), good ? NULL : &err);
-    buf_clear(&said);
+    int code = words_result(options->json, buf_str(&said.text), good ? NULL : &err);
+    said_clear(&said);
     return code == FP_EXIT_USAGE ? FP_EXIT_UNAVAILABLE : code; /* such a machine may come back */
 }
 

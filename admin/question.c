@@ -39,15 +39,22 @@ static void question_free(struct question *question)
 
 void question_too_busy(struct web_exchange *exchange)
 {
-    web_problem(exchange, 503, "too much is being asked at once: try again in some seconds",
-                STR("Retry-After: 5\r\n"));
+    web_problem(exchange, 503, PHRASE_ASK_TOO_MUCH, STR("Retry-After: 5\r\n"));
 }
 
-void answer_problem(struct answer *answer, int status, const char *detail)
+void answer_err(struct answer *answer, int status, const struct err *why)
 {
     answer->reply = (struct api_reply){.status = status};
     buf_reset(&answer->text);
-    web_problem_put(&answer->text, status, detail);
+    web_problem_put(&answer->text, status, why);
+}
+
+void answer_problem(struct answer *answer, int status, enum phrase why)
+{
+    struct err err;
+
+    err_say(&err, FP_INVALID, why, SAYS_NOTHING);
+    answer_err(answer, status, &err);
 }
 
 /* ---- in the clerk's thread ---- */
@@ -118,7 +125,7 @@ static void on_answered(struct errand *errand)
         reply.content_type =
             status >= 400 ? STR("application/problem+json") : STR("application/json");
     if (answer->text.overflow)
-        web_problem(question->exchange, 500, "the answer is too long: ask for less", STR_NULL);
+        web_problem(question->exchange, 500, PHRASE_ASK_TOO_LONG, STR_NULL);
     else
         web_reply(question->exchange, &reply);
     question_free(question);
@@ -130,7 +137,7 @@ static void on_entered(struct entrance *entrance)
     const struct entry *entry = &entrance->entry;
 
     if (entry->verdict != GATE_IN && !question->route.anonymous) {
-        web_problem(question->exchange, entry->status, entry->detail, STR_NULL);
+        web_problem(question->exchange, entry->status, entry->why, STR_NULL);
         question_free(question);
         return;
     }
@@ -156,8 +163,7 @@ static bool may_try(struct gate *gate, struct web_exchange *exchange, const stru
     if (wait_ms == 0)
         return true;
     char *field = mem_printf("Retry-After: %lld\r\n", (long long)((wait_ms + 999) / 1000));
-    web_problem(exchange, 429, "too many attempts: wait as long as Retry-After says",
-                str_of(field));
+    web_problem(exchange, 429, PHRASE_GATE_ATTEMPTS, str_of(field));
     free(field);
     return false;
 }
@@ -205,7 +211,7 @@ static bool may_ask(struct gate *gate, struct web_exchange *exchange, const stru
         return true;
     /* The gate has not looked where this comes from, as no browser adds a token by itself. */
     if (caller->kind == CALLER_BEARER) {
-        web_problem(exchange, 403, "who has a token need not sign in", STR_NULL);
+        web_problem(exchange, 403, PHRASE_GATE_HAS_TOKEN, STR_NULL);
         return false;
     }
     /* Who comes back from Mastodon without having been sent there is no attempt: any site can make

@@ -37,8 +37,9 @@ struct route {
 void question_put(struct gate *gate, struct clerk *const *clerks, struct web_exchange *exchange,
                   const struct web_request *request, struct str path, const struct caller *caller,
                   const struct route *route);
-/* Fills the answer with problem details (RFC 9457). */
-void answer_problem(struct answer *answer, int status, const char *detail);
+/* Fills the answer with problem details (RFC 9457); `why` has no values. */
+void answer_problem(struct answer *answer, int status, enum phrase why);
+void answer_err(struct answer *answer, int status, const struct err *why);
 /* 503, for what there was no room for. */
 void question_too_busy(struct web_exchange *exchange);
 

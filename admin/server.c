@@ -113,7 +113,7 @@ static void on_scraper_entered(struct entrance *entrance)
     const struct entry *entry = &entrance->entry;
 
     if (entry->verdict != GATE_IN)
-        web_problem(scrape->exchange, entry->status, entry->detail, STR_NULL);
+        web_problem(scrape->exchange, entry->status, entry->why, STR_NULL);
     else if (!metrics_page_add(scrape->page, scrape->exchange))
         question_too_busy(scrape->exchange);
     free(scrape);
@@ -145,9 +145,7 @@ static void answer_api(struct desk *desk, const struct asked *asked, struct answ
 
 static void no_such_route(struct web_exchange *exchange, int status)
 {
-    web_problem(exchange, status,
-                status == 405 ? "this path has other methods: see /api/v1/openapi.json"
-                              : "there is nothing here: see /api/v1/openapi.json",
+    web_problem(exchange, status, status == 405 ? PHRASE_ASK_METHOD : PHRASE_ASK_NOTHING_HERE,
                 STR_NULL);
 }
 
@@ -189,7 +187,7 @@ static void page(struct web_exchange *exchange, struct str path)
         asset_find(str_equal(path, STR("/")) ? STR("index.html") : str_slice(path, 1));
 
     if (asset == NULL) {
-        web_problem(exchange, 404, "there is no such page", STR_NULL);
+        web_problem(exchange, 404, PHRASE_ASK_NO_PAGE, STR_NULL);
         return;
     }
     const struct web_reply reply = {.status = 200,
@@ -230,17 +228,17 @@ static void on_request(void *arg, struct web_exchange *exchange, const struct we
     struct caller caller;
     int status;
 
-    const char *detail = gate_look(&s->gate, request, &caller, &status);
+    enum phrase why = gate_look(&s->gate, request, &caller, &status);
     if (!caller.changes && health(s, exchange, path))
         return;
     if (status != 0)
-        web_problem(exchange, status, detail, STR_NULL);
+        web_problem(exchange, status, why, STR_NULL);
     else if (!caller.changes && str_equal(path, STR("/api/v1/openapi.json")))
         page(exchange, STR("/openapi.json"));
     else if (str_starts_with(path, base) && path.len > base.len && path.ptr[base.len] == '/')
         api(s, exchange, request, &caller, str_slice(path, base.len));
     else if (caller.changes)
-        web_problem(exchange, 405, "only GET and HEAD are for pages", STR("Allow: GET, HEAD\r\n"));
+        web_problem(exchange, 405, PHRASE_ASK_PAGE_METHOD, STR("Allow: GET, HEAD\r\n"));
     else if (str_equal(path, STR("/metrics")))
         metrics(s, exchange, &caller);
     else if (s->gate.rules.prefix[0] != '\0' && str_equal(path, str_of(s->gate.rules.prefix)))

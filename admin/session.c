@@ -142,9 +142,14 @@ struct redis *session_redis(struct session *session, enum redis_role role, struc
         return session->redis[role];
     buf_init(&where, 1024);
     redis_describe(session->redis[role], &where);
-    err_set(err, FP_UNAVAILABLE, "Redis (%s, %s): %s", redis_names[role], buf_cstr(&where),
-            session->redis_problem[0] != '\0' ? session->redis_problem
-                                              : "no connection within 6 s");
+    const char *problem = session->redis_problem;
+    if (problem[0] != '\0')
+        err_say(err, FP_UNAVAILABLE, PHRASE_REDIS_AWAY,
+                SAYS(SAY_TEXT("role", redis_names[role]), SAY_STR("address", buf_str(&where)),
+                     SAY_TEXT("reason", problem)));
+    else
+        err_say(err, FP_UNAVAILABLE, PHRASE_REDIS_SILENT,
+                SAYS(SAY_TEXT("role", redis_names[role]), SAY_STR("address", buf_str(&where))));
     buf_clear(&where);
     return NULL;
 }
@@ -207,8 +212,12 @@ struct postgres *session_postgres(struct session *session, enum postgres_role ro
             return *postgres;
     }
     const char *problem = postgres_problem(*postgres);
-    err_set(err, FP_UNAVAILABLE, "PostgreSQL (%s): %s", postgres_names[role],
-            problem[0] != '\0' ? problem : "no answer within 6 s");
+    if (problem[0] != '\0')
+        err_say(err, FP_UNAVAILABLE, PHRASE_POSTGRES_AWAY,
+                SAYS(SAY_TEXT("role", postgres_names[role]), SAY_TEXT("reason", problem)));
+    else
+        err_say(err, FP_UNAVAILABLE, PHRASE_POSTGRES_SILENT,
+                SAYS(SAY_TEXT("role", postgres_names[role])));
     postgres_destroy(*postgres); /* it would try again and again, and answer later */
     *postgres = NULL;
     return NULL;
@@ -228,9 +237,11 @@ static void on_reply(void *arg, enum redis_status status, const redisReply *repl
 
     if (good && command->fn != NULL)
         command->fn(command->arg, reply);
+    else if (status == REDIS_LOST)
+        err_say(command->err, FP_UNAVAILABLE, PHRASE_REDIS_LOST, SAYS_NOTHING);
     else if (!good)
-        err_set(command->err, FP_UNAVAILABLE, "Redis: %s",
-                status == REDIS_LOST ? "connection lost" : reply->str);
+        err_say(command->err, FP_UNAVAILABLE, PHRASE_REDIS_REFUSED,
+                SAYS(SAY_TEXT("reason", reply->str)));
     finish(command->session, good);
 }
 
@@ -245,7 +256,7 @@ bool session_command(struct session *session, struct redis *redis, size_t word_c
         /* The callback's frame ends here: the connection must not call it later. */
         redis_reconnect(redis, "no answer");
         session_wait(session, ANSWER_MS);
-        err_set(err, FP_UNAVAILABLE, "Redis: no answer within 20 s");
+        err_say(err, FP_UNAVAILABLE, PHRASE_REDIS_SLOW, SAYS_NOTHING);
         return false;
     }
     return session->good;
@@ -286,9 +297,9 @@ static void on_rows(void *arg, enum postgres_status status, PGresult *result, co
     if (status == POSTGRES_OK && query->fn != NULL)
         query->fn(query->arg, result);
     else if (status != POSTGRES_OK)
-        err_set(query->err,
+        err_say(query->err,
                 state != NULL && strcmp(state, "42501") == 0 ? FP_DENIED : FP_UNAVAILABLE,
-                "PostgreSQL: %s", message);
+                PHRASE_POSTGRES_REFUSED, SAYS(SAY_TEXT("reason", message)));
     finish(query->session, status == POSTGRES_OK);
 }
 

@@ -143,8 +143,7 @@ bool token_create(struct session *session, struct str name, enum api_right right
     char hash[PASS_HASH_BYTES];
 
     if (!is_name(name)) {
-        err_set(err, FP_INVALID,
-                "a token's name has 1 to 64 letters, digits, dots, dashes and underscores");
+        err_say(err, FP_INVALID, PHRASE_TOKEN_NAME, SAYS_NOTHING);
         return false;
     }
     json_t *all = read_all(session, err);
@@ -153,10 +152,12 @@ bool token_create(struct session *session, struct str name, enum api_right right
     bool taken = hash_of(all, name) != NULL;
     bool full = json_array_size(all) >= TOKENS_MAX;
     json_decref(all);
-    if (taken || full) {
-        err_set(err, FP_INVALID,
-                taken ? "there is a token of that name: revoke it first"
-                      : "there are 100 tokens: revoke one first");
+    if (taken) {
+        err_say(err, FP_INVALID, PHRASE_TOKEN_TAKEN, SAYS_NOTHING);
+        return false;
+    }
+    if (full) {
+        err_say(err, FP_INVALID, PHRASE_TOKEN_FULL, SAYS(SAY_NUMBER("tokens", TOKENS_MAX)));
         return false;
     }
     memcpy(token.name, name.ptr, name.len);
@@ -192,7 +193,7 @@ bool token_revoke(struct session *session, struct str name, struct err *err)
     if (hash != NULL)
         good = token_end(session, str_of(hash), err);
     else
-        err_set(err, FP_INVALID, "there is no token of that name");
+        err_say(err, FP_INVALID, PHRASE_TOKEN_UNKNOWN, SAYS_NOTHING);
     json_decref(all);
     return good;
 }

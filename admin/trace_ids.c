@@ -66,9 +66,7 @@ enum fp_err trace_ids_init(struct trace_ids *ids, struct str text, struct err *e
 {
     *ids = (struct trace_ids){.count = 0};
     if (!is_fit(text))
-        return err_set(err, FP_INVALID,
-                       "trace: not the address of an activity or a post: give its id, like "
-                       "https://example.social/users/alice/statuses/1");
+        return err_say(err, FP_INVALID, PHRASE_ASK_ACTIVITY, SAYS_NOTHING);
     struct str origin = origin_of(text);
     if (is_page(str_slice(text, origin.len), &ids->username, &ids->number)) {
         add_post(ids, mem_printf("%.*s/users/%.*s/statuses/%.*s", STR_ARG(origin),

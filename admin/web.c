@@ -180,12 +180,14 @@ void web_reply(struct web_exchange *c, const struct web_reply *reply)
         start_writing(c, reply);
 }
 
-void web_problem(struct web_exchange *c, int status, const char *detail, struct str fields)
+void web_problem(struct web_exchange *c, int status, enum phrase why, struct str fields)
 {
     struct buf body;
+    struct err err;
 
     buf_init(&body, 4096);
-    web_problem_put(&body, status, detail);
+    err_say(&err, FP_INVALID, why, SAYS_NOTHING);
+    web_problem_put(&body, status, &err);
     const struct web_reply reply = {.status = status,
                                     .content_type = STR("application/problem+json"),
                                     .body = buf_str(&body),
@@ -195,10 +197,10 @@ void web_problem(struct web_exchange *c, int status, const char *detail, struct 
 }
 
 /* What never becomes a request of the handler's. */
-static void refuse(struct web_exchange *c, int status, const char *detail)
+static void refuse(struct web_exchange *c, int status, enum phrase why)
 {
     c->last = true;
-    web_problem(c, status, detail, STR_NULL);
+    web_problem(c, status, why, STR_NULL);
 }
 
 bool web_stream(struct web_exchange *c, web_gone_fn *gone, void *arg)
@@ -236,19 +238,19 @@ void web_stream_send(struct web_exchange *c, struct str bytes)
 
 /* ---- requests ---- */
 
-static const char *why_refused(int status)
+static enum phrase why_refused(int status)
 {
     switch (status) {
     case 413:
-        return "a body may have 64 KiB";
+        return PHRASE_WEB_BODY;
     case 431:
-        return "the head of a request may have 16 KiB and 100 fields";
+        return PHRASE_WEB_HEAD;
     case 501:
-        return "send the body with Content-Length";
+        return PHRASE_WEB_LENGTH;
     case 505:
-        return "use HTTP/1.1";
+        return PHRASE_WEB_VERSION;
     default:
-        return "this is no HTTP/1.1 request";
+        return PHRASE_WEB_REQUEST;
     }
 }
 
@@ -299,7 +301,7 @@ static void hand_over(struct web_exchange *c)
     loop_timer_clear(c->limit);
     c->last = !c->head.keep_alive;
     if (!web_target_parse(c->head.target, &c->path, &request.query)) {
-        refuse(c, 400, "there is no such path");
+        refuse(c, 400, PHRASE_WEB_PATH);
         return;
     }
     request.path = web_path_without(buf_str(&c->path), c->web->options.prefix);
@@ -376,7 +378,7 @@ static void on_limit(void *arg)
     struct web_exchange *c = arg;
 
     if (c->begun && (c->state == WEB_HEAD || c->state == WEB_BODY))
-        refuse(c, 408, "a request must be complete within 10 seconds");
+        refuse(c, 408, PHRASE_WEB_SLOW);
     else
         connection_free(c);
 }

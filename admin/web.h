@@ -21,6 +21,7 @@
 
 #include "admin/web_head.h"
 #include "base/listen.h"
+#include "base/phrase.h"
 
 enum {
     WEB_MAX_CONNECTIONS = 256,
@@ -87,8 +88,8 @@ void web_destroy(struct web *web); /* closes all connections; exchanges are gone
 /* Everything is copied. A HEAD's body is left out, and a request whose If-None-Match names the ETag
  * is answered by 304. */
 void web_reply(struct web_exchange *exchange, const struct web_reply *reply);
-/* A problem of RFC 9457; `detail`: one line with the remedy. */
-void web_problem(struct web_exchange *exchange, int status, const char *detail, struct str fields);
+/* A problem of RFC 9457; `why`: one without values, that names the remedy. */
+void web_problem(struct web_exchange *exchange, int status, enum phrase why, struct str fields);
 
 /* Answers by an event stream. `gone` is called once, when the other side has left or doesn't read;
  * the stream is no more then. False: that has happened already. */

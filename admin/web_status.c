@@ -44,16 +44,23 @@ const char *web_status_text(int status)
     return "Status";
 }
 
-json_t *web_problem_json(int status, const char *detail)
+json_t *web_problem_json(int status, const struct err *why)
 {
-    return json_pack("{s:s, s:s, s:i, s:o}", "type", "about:blank", "title",
+    struct err other;
+
+    if (why->phrase == PHRASE_NONE) {
+        err_say(&other, why->code, PHRASE_ASK_OTHER, SAYS(SAY_TEXT("reason", why->message)));
+        why = &other;
+    }
+    return json_pack("{s:s, s:s, s:i, s:o, s:s, s:o}", "type", "about:blank", "title",
                      web_status_text(status), "status", status, "detail",
-                     words_json(str_of(detail)));
+                     words_json(str_of(why->message)), "code", phrase_code(why->phrase), "params",
+                     json_loads(why->params, 0, NULL));
 }
 
-void web_problem_put(struct buf *out, int status, const char *detail)
+void web_problem_put(struct buf *out, int status, const struct err *why)
 {
-    json_t *problem = web_problem_json(status, detail);
+    json_t *problem = web_problem_json(status, why);
     char *text = json_dumps(problem, JSON_COMPACT);
 
     if (text == NULL)

@@ -145,16 +145,19 @@ void words_put_cell(struct buf *out, struct str text, size_t columns)
         buf_put_char(out, ' ');
 }
 
-void words_put_age(struct buf *out, double seconds)
+json_t *words_json_said(const struct said *said)
 {
-    if (seconds < 0)
-        seconds = 0;
-    if (seconds < 120)
-        buf_printf(out, "%.0f s", seconds);
-    else if (seconds < 7200)
-        buf_printf(out, "%.0f min", seconds / 60);
-    else if (seconds < 172800)
-        buf_printf(out, "%.0f h", seconds / 3600);
-    else
-        buf_printf(out, "%.0f d", seconds / 86400);
+    struct buf text;
+
+    buf_init(&text, said->objects.len + 3);
+    said_put_list(said, &text);
+    json_t *list = json_loadb(text.ptr, text.len, 0, NULL);
+    buf_clear(&text);
+    return list;
+}
+
+json_t *words_json_done(const struct said *said)
+{
+    return json_pack("{s:b, s:o, s:o}", "ok", 1, "text", words_json_lines(buf_str(&said->text)),
+                     "says", words_json_said(said));
 }

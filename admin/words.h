@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "base/str.h"
+#include "base/phrase.h"
 
 struct json_t; /* jansson's, which doesn't go together with base/json.h */
 
@@ -30,9 +30,16 @@ int words_result(bool as_json, struct str said, const struct err *err);
 /* Text that strangers wrote as a string of JSON; *a new reference*. */
 struct json_t *words_json(struct str text);
 struct json_t *words_json_lines(struct str text); /* the same, but that its lines stay lines */
+/* *A new reference*: the sentences as a list of objects (base/phrase.h). */
+struct json_t *words_json_said(const struct said *said);
+/* What has been done, for the API: {ok, text, says}. */
+struct json_t *words_json_done(const struct said *said);
 /* Appends `text` as escape_put does for a terminal, cut or filled with blanks to `columns`. */
 void words_put_cell(struct buf *out, struct str text, size_t columns);
 /* "3 s", "4 min", "2 h", "5 d". Appends. */
-void words_put_age(struct buf *out, double seconds);
+static inline void words_put_age(struct buf *out, double seconds)
+{
+    phrase_put_age(out, seconds);
+}
 
 #endif

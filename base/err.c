@@ -10,7 +10,30 @@ enum fp_err err_set(struct err *err, enum fp_err code, const char *format, ...)
     va_list args;
     va_start(args, format);
     err->code = code;
+    err->phrase = PHRASE_NONE;
     vsnprintf(err->message, sizeof(err->message), format, args);
     va_end(args);
+    return code;
+}
+
+enum fp_err err_say(struct err *err, enum fp_err code, enum phrase phrase, struct says says)
+{
+    enum { COLUMNS = 400 };
+    struct buf text;
+    struct buf params;
+
+    if (err == NULL)
+        return code;
+    buf_init(&text, PHRASE_TEXT_BYTES);
+    buf_init(&params, sizeof(err->params) - 1);
+    phrase_put_text(&text, phrase, says);
+    phrase_put_params(&params, says, COLUMNS);
+    err->code = code;
+    snprintf(err->message, sizeof(err->message), "%s", buf_cstr(&text));
+    /* Values that don't fit leave the line alone. */
+    err->phrase = params.overflow ? PHRASE_NONE : phrase;
+    snprintf(err->params, sizeof(err->params), "%s", buf_cstr(&params));
+    buf_clear(&params);
+    buf_clear(&text);
     return code;
 }

@@ -5,7 +5,7 @@
 #ifndef FEDPUSH_BASE_ERR_H
 #define FEDPUSH_BASE_ERR_H
 
-#include "base/attr.h"
+#include "base/phrase.h"
 
 enum fp_err {
     FP_OK = 0,
@@ -19,10 +19,16 @@ enum fp_err {
 struct err {
     enum fp_err code;
     char message[512]; /* one line, for people; never key material, tokens or payloads */
+    /* The same for programs, where the API may answer it: the sentence, and its values as an object
+     * of JSON. PHRASE_NONE: there is only the line. */
+    enum phrase phrase;
+    char params[1024];
 };
 
 /* Fills *err and returns code, so that callers can `return err_set(…)`. err may be NULL. */
 enum fp_err err_set(struct err *err, enum fp_err code, const char *format, ...) FP_PRINTF(3, 4);
+/* The same with a sentence: for whatever the API may answer. */
+enum fp_err err_say(struct err *err, enum fp_err code, enum phrase phrase, struct says says);
 
 /* Exit codes after sysexits(3). */
 enum fp_exit {

@@ -107,6 +107,11 @@ char *keys_answers(const struct keys *keys, struct str host)
     return mem_printf("%sfedpush:answers:%.*s", keys->prefix, STR_ARG(host));
 }
 
+char *keys_said(const struct keys *keys, struct str host)
+{
+    return mem_printf("%sfedpush:said:%.*s", keys->prefix, STR_ARG(host));
+}
+
 char *keys_queue(const struct keys *keys, struct str queue_name)
 {
     return mem_printf("%squeue:%.*s", keys->prefix, STR_ARG(queue_name));

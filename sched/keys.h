@@ -26,6 +26,7 @@
  * fedpush:questions   set: hosts, or "trace URI" of activities, that an admin asks about, for ten
  *                     seconds
  * fedpush:answers:QUESTION  hash: identity -> words, for half a minute (questions.h)
+ * fedpush:said:HOST   hash: identity -> the same words of a host as JSON, for as long
  * fedpush:machines    hash: identity -> what that machine says of itself (machine_report.h)
  * fedpush:drain:ID    string, for a minute: an admin wants this machine to drain and end
  * fedpush:probe:HOST  string: the token of the probe that is under way; expires
@@ -90,6 +91,7 @@ char *keys_held(const struct keys *keys, struct str identity);
 char *keys_session(const struct keys *keys, struct str hash);
 char *keys_drain(const struct keys *keys, struct str identity);
 char *keys_answers(const struct keys *keys, struct str host);
+char *keys_said(const struct keys *keys, struct str host);
 char *keys_queue(const struct keys *keys, struct str queue_name);
 char *keys_prefixed(const struct keys *keys, struct str name);
 

@@ -31,6 +31,7 @@
 #ifndef FEDPUSH_SCHED_LANE_H
 #define FEDPUSH_SCHED_LANE_H
 
+#include "base/phrase.h"
 #include "sched/away.h"
 #include "sched/circuit.h"
 #include "sched/claim.h"
@@ -225,8 +226,9 @@ bool lanes_is_good(const struct lanes *lanes, const struct lane *lane, int64_t n
 bool lanes_suspicious(struct lanes *lanes, int64_t now_ms);
 enum doubt lanes_doubt(struct lanes *lanes, int64_t started_ms, int64_t failed_ms, int64_t now_ms);
 
-/* Why what waits for this host is or isn't being sent now, in words for an admin. lane_words.c */
-void lanes_explain(struct lanes *lanes, const struct lane *lane, struct buf *out, int64_t now_ms);
+/* Adds a line: why what waits for this host is or isn't being sent now, for an admin.
+ * lane_words.c */
+void lanes_explain(struct lanes *lanes, const struct lane *lane, struct said *out, int64_t now_ms);
 
 unsigned lanes_waiting(const struct lanes *lanes); /* claims in lanes, low ones apart */
 unsigned lanes_low_waiting(const struct lanes *lanes);

@@ -28,22 +28,18 @@ static bool is_of_host(struct str authority, struct str host)
            (authority.len == host.len || authority.ptr[host.len] == ':');
 }
 
-static void put_answer(const struct questions *q, struct str host, struct buf *out)
+static void explain(const struct questions *q, struct str host, struct said *out)
 {
     int64_t now_ms = clock_mono_ms(q->o.clock);
-    const char *between = "";
     size_t at = 0;
     struct lane *lane;
 
     while ((lane = lanes_each(q->o.lanes, &at)) != NULL) {
-        if (!is_of_host(lane->host, host))
-            continue;
-        buf_printf(out, "%s%.*s: ", between, STR_ARG(lane->host));
-        lanes_explain(q->o.lanes, lane, out, now_ms);
-        between = "\n";
+        if (is_of_host(lane->host, host))
+            lanes_explain(q->o.lanes, lane, out, now_ms);
     }
-    if (between[0] == '\0')
-        buf_put_str(out, STR("nothing of it is here, and nothing holds it back"));
+    if (out->text.len == 0)
+        said_add(out, "", PHRASE_LANE_NONE, SAYS_NOTHING);
 }
 
 /* --- where an activity is --- */
@@ -100,25 +96,48 @@ static void put_trace(struct questions *q, struct str id, struct buf *out)
 
 /* --- questions and orders --- */
 
-static void answer(struct questions *q, struct str question)
+/* Takes the key. */
+static void write_answer(struct questions *q, char *key, struct str words)
 {
-    char *key = keys_answers(q->o.keys, question);
     char *seconds = mem_printf("%d", QUESTIONS_ANSWER_S);
-    struct buf words;
-
-    buf_init(&words, ANSWER_BYTES);
-    if (str_starts_with(question, STR("trace ")))
-        put_trace(q, str_slice(question, strlen("trace ")), &words);
-    else
-        put_answer(q, question, &words);
     const struct str set[] = {STR("HSET"), str_of(key), membership_identity(q->o.membership),
-                              buf_str(&words)};
+                              words};
     const struct str expire[] = {STR("EXPIRE"), str_of(key), str_of(seconds)};
+
     redis_send(q->o.redis, NULL, NULL, 4, set);
     redis_send(q->o.redis, NULL, NULL, 3, expire);
-    buf_clear(&words);
     free(seconds);
     free(key);
+}
+
+/* The sentences first: who sees the words finds them, too. */
+static void answer_host(struct questions *q, struct str host)
+{
+    struct said said;
+    struct buf list;
+
+    said_init(&said, ANSWER_BYTES);
+    buf_init(&list, ANSWER_BYTES + 2);
+    explain(q, host, &said);
+    said_put_list(&said, &list);
+    write_answer(q, keys_said(q->o.keys, host), buf_str(&list));
+    write_answer(q, keys_answers(q->o.keys, host), buf_str(&said.text));
+    buf_clear(&list);
+    said_clear(&said);
+}
+
+static void answer(struct questions *q, struct str question)
+{
+    struct buf words;
+
+    if (!str_starts_with(question, STR("trace "))) {
+        answer_host(q, question);
+        return;
+    }
+    buf_init(&words, ANSWER_BYTES);
+    put_trace(q, str_slice(question, strlen("trace ")), &words);
+    write_answer(q, keys_answers(q->o.keys, question), buf_str(&words));
+    buf_clear(&words);
 }
 
 static void on_questions(void *arg, enum redis_status status, const redisReply *reply)

@@ -2,13 +2,14 @@
  * What admins ask about a host, and what this machine answers: `fedpush domain show` puts the host
  * into fedpush:questions, for ten seconds, and each machine looks there once a second and writes
  * why the host's deliveries are or aren't being sent into the hash fedpush:answers:HOST, under its
- * identity, for half a minute. The question "trace URI" is about an activity: the answer has a line
- * "OUTCOME STATUS UNIX_MS INBOX" for each inbox, OUTCOME being in_flight (since then), waiting
- * (made then), or of the latest attempt delivered, retried, rejected or exhausted; STATUS is 0
- * without an answer. What is held comes first, then what was last attempted (recent.h), the newest
- * first; at most QUESTIONS_LINES of them, then "more N". Losing any of it loses an answer. Where it
- * looks, the order to drain this machine stands, too: fedpush:drain:IDENTITY, which is taken away
- * and followed once.
+ * identity, for half a minute; fedpush:said:HOST has the same as a list of sentences
+ * (base/phrase.h), which older machines don't write and older readers don't miss. The question
+ * "trace URI" is about an activity: the answer has a line "OUTCOME STATUS UNIX_MS INBOX" for each
+ * inbox, OUTCOME being in_flight (since then), waiting (made then), or of the latest attempt
+ * delivered, retried, rejected or exhausted; STATUS is 0 without an answer. What is held comes
+ * first, then what was last attempted (recent.h), the newest first; at most QUESTIONS_LINES of
+ * them, then "more N". Losing any of it loses an answer. Where it looks, the order to drain this
+ * machine stands, too: fedpush:drain:IDENTITY, which is taken away and followed once.
  */
 #ifndef FEDPUSH_SCHED_QUESTIONS_H
 #define FEDPUSH_SCHED_QUESTIONS_H

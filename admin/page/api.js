@@ -1,5 +1,6 @@
 // The server's API, relative to where the page itself came from (it may live under a prefix).
-import { t } from "./i18n.js";
+import { has, t } from "./i18n.js";
+import { words } from "./said.js";
 
 const BASE = new URL("api/v1/", document.baseURI);
 
@@ -30,10 +31,11 @@ function headers(method) {
 async function problem(answer) {
   const said = await answer.json().catch(() => ({}));
   if (answer.status === 401) dispatchEvent(new Event("fedpush:signed-out"));
+  const title = `status.${answer.status}`;
   return new Problem(
     answer.status,
-    said.title || t("problem.status", { status: String(answer.status) }),
-    said.detail || "",
+    has(title) ? t(title) : said.title || t("problem.status", { status: String(answer.status) }),
+    said.detail ? words({ ...said, text: said.detail }) : "",
   );
 }
 

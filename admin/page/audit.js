@@ -2,7 +2,7 @@
 import { get } from "./api.js";
 import { h } from "./dom.js";
 import { time, UNKNOWN } from "./format.js";
-import { t } from "./i18n.js";
+import { has, t } from "./i18n.js";
 import { empty, loading, problemBox } from "./notice.js";
 
 // "*" is the fleet, "@NAME" a machine, "*.HOST" all hosts below one.
@@ -13,13 +13,19 @@ function target(domain) {
   return h("a", { href: `#/domains/${encodeURIComponent(domain)}` }, domain);
 }
 
+// A verb that this page doesn't know is shown as the command has it.
+function action(one) {
+  const key = `did.${one.action.replaceAll(" ", "_")}`;
+  return has(key) ? t(key) : h("code", null, one.action);
+}
+
 function row(one, with_domain) {
   return h(
     "tr",
     null,
     h("td", null, time(one.at)),
     h("td", null, one.who),
-    h("td", null, h("code", null, one.action)),
+    h("td", null, action(one)),
     with_domain ? h("td", { class: "long" }, target(one.domain)) : null,
     h("td", { class: "long" }, one.detail),
   );

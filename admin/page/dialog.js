@@ -58,7 +58,7 @@ export function spanOf(control) {
 
 /*
  * Asks, does, and tells what was done. `act` runs while the dialog is open: what it throws is shown there,
- * and [words, detail] that it gives are the notice. `ready` says whether the button may be pressed.
+ * and [words, lines] that it gives are the notice. `ready` says whether the button may be pressed.
  */
 export function ask({ title, body, label, danger, ready, act }) {
   const id = `dialog-${++number}`;

@@ -7,6 +7,7 @@ import { parts, t } from "./i18n.js";
 import { empty, loading, problemBox, say, toast } from "./notice.js";
 import { dropDomain, limitDomain, pauseDomain, readOnlyReason, resumeDomain, tryDomain } from "./orders.js";
 import { plots } from "./plots.js";
+import { saying } from "./said.js";
 import { section } from "./section.js";
 import { state } from "./states.js";
 
@@ -65,7 +66,7 @@ function why(domain) {
               "li",
               null,
               h("span", { class: "muted", title: one.machine }, `${one.machine.split(":")[0]}: `),
-              h("span", { lang: "en" }, one.text),
+              saying(one),
             ),
           ),
         ),

@@ -35,7 +35,8 @@ function phoneState(item) {
 }
 
 function small(item) {
-  const words = item.policy ?? (item.state === "healthy" || item.state === "idle" ? null : item.last_error);
+  const policy = item.policy_says ? joined(item.policy_says) : item.policy;
+  const words = policy ?? (item.state === "healthy" || item.state === "idle" ? null : item.last_error);
   return words ? h("span", { class: "under", title: words }, words) : null;
 }
 

@@ -60,3 +60,10 @@ export function t(key, values) {
 export function has(key) {
   return key in messages;
 }
+
+// Whether there is such a message, and a value for each of its holes.
+export function fits(key, values) {
+  if (!has(key)) return false;
+  const texts = typeof messages[key] === "object" ? Object.values(messages[key]) : [messages[key]];
+  return texts.every(text => [...text.matchAll(/\{(\w+)\}/g)].every(found => found[1] in values));
+}

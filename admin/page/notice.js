@@ -47,17 +47,17 @@ export function say(subject, words) {
 // ---- shown for some seconds ----
 
 const SHOWN_MS = 8000;
+const SHOWN_LINES = 8;
 
-// `detail`: what the server says it did, in its own words, a line each.
-export function toast(words, detail = "") {
+// `lines`: what the server says it did.
+export function toast(words, lines = []) {
+  const more = lines.length - SHOWN_LINES;
+  const under = more > 1 ? [...lines.slice(0, SHOWN_LINES), t("toast.more", { n: more })] : lines;
   const shown = h(
     "div",
     { class: "toast" },
     h("p", null, words),
-    detail
-      .split("\n")
-      .filter(Boolean)
-      .map(line => h("p", { class: "under" }, line)),
+    under.map(line => h("p", { class: "under" }, line)),
   );
   document.getElementById("toasts").append(shown);
   say("toast", words);

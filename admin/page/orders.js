@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { number } from "./format.js";
 import { t } from "./i18n.js";
 import { ask, checkbox, field, select, spanOf, spanSelect } from "./dialog.js";
+import { lines } from "./said.js";
 
 export function readOnlyReason() {
   if (mayAct()) return null;
@@ -23,14 +24,14 @@ export function pauseEverything() {
     danger: true,
     act: async () => {
       const reply = await post("pause", { machine: null, for_s: spanOf(span) });
-      return [t("pause.all.done"), reply.text];
+      return [t("pause.all.done"), lines(reply)];
     },
   });
 }
 
 export async function resumeEverything() {
   const reply = await post("resume", { machine: null });
-  return [t("resume.all.done"), reply.text];
+  return [t("resume.all.done"), lines(reply)];
 }
 
 export function pauseMachine(machine) {
@@ -41,14 +42,14 @@ export function pauseMachine(machine) {
     label: t("pause.confirm"),
     act: async () => {
       const reply = await post("pause", { machine: machine.identity, for_s: spanOf(span) });
-      return [t("pause.machine.done"), reply.text];
+      return [t("pause.machine.done"), lines(reply)];
     },
   });
 }
 
 export async function resumeMachine(machine) {
   const reply = await post("resume", { machine: machine.identity });
-  return [t("resume.machine.done"), reply.text];
+  return [t("resume.machine.done"), lines(reply)];
 }
 
 export function drainMachine(machine) {
@@ -59,7 +60,7 @@ export function drainMachine(machine) {
     danger: true,
     act: async () => {
       const reply = await post(`machines/${encodeURIComponent(machine.identity)}/drain`, { confirm: machine.identity });
-      return [t("drain.done"), reply.text];
+      return [t("drain.done"), lines(reply)];
     },
   });
 }
@@ -74,19 +75,19 @@ export function pauseDomain(host, done) {
     act: async () => {
       const reply = await post(domainPath(host, "pause"), { for_s: spanOf(span), now: now.control.checked });
       done();
-      return [t("pause.domain.done", { host }), reply.text];
+      return [t("pause.domain.done", { host }), lines(reply)];
     },
   });
 }
 
 export async function resumeDomain(host) {
   const reply = await post(domainPath(host, "resume"), {});
-  return [t("resume.domain.done", { host }), reply.text];
+  return [t("resume.domain.done", { host }), lines(reply)];
 }
 
 export async function tryDomain(host) {
   const reply = await post(domainPath(host, "try"), {});
-  return [t("try.done", { host }), reply.text];
+  return [t("try.done", { host }), lines(reply)];
 }
 
 // What each limit is told to be when there shall be none.
@@ -159,7 +160,7 @@ export function limitDomain(host, policy, done) {
         clear.control.checked ? { clear: true } : { ...wanted(), for_s: spanOf(span) },
       );
       done();
-      return [clear.control.checked ? t("limit.cleared", { host }) : t("limit.done", { host }), reply.text];
+      return [clear.control.checked ? t("limit.cleared", { host }) : t("limit.done", { host }), lines(reply)];
     },
   });
 }
@@ -183,7 +184,7 @@ export function dropDomain(host, count, done) {
     act: async () => {
       const reply = await post(domainPath(host, "drop"), { confirm: typed.value.trim() });
       done();
-      return [t("drop.done", { host }), reply.text];
+      return [t("drop.done", { host }), lines(reply)];
     },
   });
 }

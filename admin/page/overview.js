@@ -6,6 +6,7 @@ import { live, onLive } from "./live.js";
 import { empty, say } from "./notice.js";
 import { pauseEverything, readOnlyReason } from "./orders.js";
 import { plots } from "./plots.js";
+import { saying, words } from "./said.js";
 import { section } from "./section.js";
 import { POINTS, sparkline } from "./spark.js";
 import { machineState, state } from "./states.js";
@@ -104,7 +105,7 @@ function alerts(seen) {
         h(
           "span",
           null,
-          alert.text,
+          saying(alert),
           " ",
           h("span", { class: "muted" }, parts("alerts.since", { time: time(alert.since) })),
         ),
@@ -213,7 +214,7 @@ function alertSpeaker() {
   let before = null;
   return list => {
     const ids = list.map(alert => alert.id).join();
-    const text = list.map(alert => alert.text).join(". ");
+    const text = list.map(words).join(" ");
     if (before !== null && ids !== before)
       say("alerts", list.length === 0 ? t("alerts.over") : t("alerts.spoken", { n: list.length, text }));
     before = ids;

@@ -138,6 +138,8 @@ export class Mock {
     this.alerts = [];
     this.machines = ["mx1", "mx2"];
     this.suspicious = [];
+    this.why = {}; // what the first machine says of a domain, with its code
+    this.done = { text: "done" }; // what an order answers
     this.failing = new Map(); // path prefix -> problem
     this.streams = new Set();
     this.requests = 0;
@@ -293,6 +295,7 @@ export class Mock {
       : {
           ...item,
           state: policy === null ? "healthy" : policy.paused ? "paused" : "limited",
+          policy_says: policy?.paused ? [{ text: "paused", code: "policy.paused", params: {} }] : null,
           policy: policy === null ? null : policy.paused ? "paused by admin" : "limited by admin",
         };
   }
@@ -323,6 +326,7 @@ export class Mock {
               : failing
                 ? "circuit open, the next try is in 4 min 10 s"
                 : "2 in flight, window 4 of 32, nothing waits",
+          ...this.why,
         },
         { machine: "mx2:4211:9f3ac17be2d0", text: "knows nothing of it" },
       ],
@@ -458,16 +462,17 @@ export class Mock {
     response.end(response.statusCode === 304 ? undefined : text);
   }
 
-  problem(response, status, title, detail) {
+  // `said`: code and params.
+  problem(response, status, title, detail, said = {}) {
     response.statusCode = status;
     response.setHeader("Content-Type", "application/problem+json");
-    response.end(JSON.stringify({ type: "about:blank", title, status, detail }));
+    response.end(JSON.stringify({ type: "about:blank", title, status, detail, ...said }));
   }
 
   async api(request, response, path, query) {
     const parts = path.split("/").map(decodeURIComponent);
     for (const [start, told] of this.failing)
-      if (path.startsWith(start)) return this.problem(response, told.status, told.title, told.detail);
+      if (path.startsWith(start)) return this.problem(response, told.status, told.title, told.detail, told.said);
     if (request.method !== "GET") return this.act(request, response, path, parts);
     if (path === "me") return this.send(request, response, this.me);
     if (this.me.right === null) return this.problem(response, 401, "Unauthorized", "sign in");
@@ -531,7 +536,7 @@ export class Mock {
       this.tokens.push({ name: body.name, right: body.full ? "act" : "read", created_at: now() });
       return this.send(request, response, { ok: true, name: body.name, token: "fp_0123456789abcdef" });
     } else if (parts[0] === "tokens") this.tokens = this.tokens.filter(token => token.name !== parts[1]);
-    return this.send(request, response, { ok: true, text: "done" });
+    return this.send(request, response, { ok: true, ...this.done });
   }
 }
 

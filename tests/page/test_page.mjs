@@ -462,6 +462,65 @@ shown("jobs are told by class and domain, the audit page by page", {}, async ({ 
   await page.close_well();
 });
 
+shown("what the server says itself is said in the page's language", {}, async ({ mock, url, at }) => {
+  const page = await open(browser, url, { locale: "ja-JP", expected: [422] });
+  mock.alerts = [
+    {
+      id: "queue-age",
+      since: Date.now() / 1000,
+      text: "queue push: the oldest of 1234 jobs has waited for 5 min (limit: 2 min): fedpush status",
+      code: "alert.queue_age",
+      params: { jobs: 1234, age_s: 300, limit_s: 120 },
+    },
+    { id: "new", since: Date.now() / 1000, text: "of a newer server", code: "alert.of_tomorrow", params: {} },
+    { id: "other", since: Date.now() / 1000, text: "with other values", code: "alert.keys", params: { jobs: 1 } },
+    { id: "old", since: Date.now() / 1000, text: "of an older machine" },
+  ];
+  mock.suspicious = ["mx2"];
+  mock.why = {
+    text: "mastodon.example: it failed 3 times in a row: the next try is due in 8 s; 5 waiting, …",
+    code: "lane.words",
+    params: {
+      host: "mastodon.example",
+      reason: [{ text: "it failed …", code: "lane.spaced", params: { failures: 3, wait_s: 8 } }],
+      waiting: 5,
+      in_flight: 0,
+      window: 1,
+      mean_ms: 120,
+    },
+  };
+  mock.done = {
+    text: "the fleet pauses within two seconds",
+    says: [{ text: "the fleet pauses within two seconds", code: "give.fleet_pauses", params: {} }],
+  };
+  await at(page, "#/");
+  await page.getByText("最も古いジョブが 5 分待機しています（上限: 2 分）").waitFor();
+  await page.getByText("mx2 は自身の異常を疑っています").first().waitFor();
+  for (const words of ["of a newer server", "with other values", "of an older machine"])
+    assert.equal(await page.getByText(words).getAttribute("lang"), "en");
+  await at(page, "#/domains/mastodon.example");
+  await page
+    .getByText(/mastodon\.example: 3 回連続で失敗しました。次の試行は 8 秒後です（待機中 5、.*1 件あたり 120 \S+）/)
+    .waitFor();
+  await page.getByText("knows nothing of it").waitFor();
+  mock.failing.set("domains/mastodon.example/try", {
+    status: 422,
+    title: "Unprocessable Content",
+    detail: "mastodon.example is paused: resume it first",
+    said: { code: "order.paused", params: { name: "mastodon.example" } },
+  });
+  await page.getByRole("button", { name: "今すぐ試す" }).click();
+  await page.getByText("mastodon.example は一時停止中です。先に再開してください。").waitFor();
+  await page.getByText("この内容では実行できません").waitFor();
+  await at(page, "#/audit");
+  await page.getByText("ドメインの一時停止").first().waitFor();
+  await at(page, "#/");
+  await page.getByRole("button", { name: "すべて一時停止" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "すべて一時停止" }).click();
+  await page.getByText("2 秒以内に全マシンが一時停止します。").waitFor();
+  await page.close_well();
+});
+
 shown("language and theme are chosen by the browser, switched and kept", {}, async ({ url, at }) => {
   const page = await open(browser, url, { locale: "ja-JP", colorScheme: "dark" });
   await at(page, "#/");

@@ -40,7 +40,9 @@ static void see(enum alert_rule rule, const char *subject, enum alert_grade grad
 
     *look = (struct alert_look){.rule = rule, .grade = grade};
     snprintf(look->id, sizeof(look->id), "%s%s", alert_rule_name(rule), subject);
-    snprintf(look->text, sizeof(look->text), "text %zu", looks.count);
+    snprintf(look->words.text, sizeof(look->words.text), "text %zu", looks.count);
+    snprintf(look->words.code, sizeof(look->words.code), "alert.text");
+    snprintf(look->words.params, sizeof(look->words.params), "{\"n\":%zu}", looks.count);
 }
 
 /* What was seen goes on for so long, looked at each five seconds. */
@@ -120,7 +122,7 @@ static void of_two_looks_at_one_subject_the_worse_counts(void **state)
     see(ALERT_KEYS, " mx1", ALERT_GOOD);
     pass(120);
     assert_true(fires("keys mx1"));
-    assert_string_equal(book.alerts[0]->text, "text 2");
+    assert_string_equal(book.alerts[0]->words.text, "text 2");
 }
 
 static void between_good_and_bad_nothing_changes(void **state)
@@ -247,7 +249,9 @@ static void an_all_clear_survives_a_restart(void **state)
     see_nothing_for(90);
     assert_int_equal(tell(), 1);
     assert_int_equal(news[0].kind, ALERT_NEWS_OVER);
-    assert_string_equal(news[0].alert->text, "text 1");
+    assert_string_equal(news[0].alert->words.text, "text 1");
+    assert_string_equal(news[0].alert->words.code, "alert.text");
+    assert_string_equal(news[0].alert->words.params, "{\"n\":1}");
     kept = alert_to_json(book.alerts[0]);
     alert_book_clear(&book);
     assert_true(alert_book_restore(&book, STR("handoff default"), kept));
@@ -257,6 +261,24 @@ static void an_all_clear_survives_a_restart(void **state)
     assert_int_equal(tell(), 0);
     see_for(ALERT_HANDOFF, " default", ALERT_BAD, 60);
     assert_true(book.alerts[0]->again);
+}
+
+/* What an older machine has written has words alone, and so it is written again. */
+static void words_alone_are_kept(void **state)
+{
+    json_t *kept = json_pack("{s:i, s:b, s:f, s:s}", "v", 1, "firing", 1, "since", now_s, "text",
+                             "words of old");
+    (void)state;
+
+    assert_true(alert_book_restore(&book, STR("ledger"), kept));
+    json_decref(kept);
+    assert_string_equal(book.alerts[0]->words.text, "words of old");
+    assert_string_equal(book.alerts[0]->words.code, "");
+    kept = alert_to_json(book.alerts[0]);
+    assert_string_equal(json_string_value(json_object_get(kept, "text")), "words of old");
+    assert_string_equal(json_string_value(json_object_get(kept, "code")), "");
+    assert_int_equal(json_object_size(json_object_get(kept, "params")), 0);
+    json_decref(kept);
 }
 
 static void a_clock_that_is_set_back_fires_nothing_early(void **state)
@@ -335,6 +357,7 @@ int main(void)
         TEST(what_goes_on_is_told_again_after_four_hours),
         TEST(what_comes_and_goes_is_told_twice_in_four_hours),
         TEST(an_all_clear_survives_a_restart),
+        TEST(words_alone_are_kept),
         TEST(a_clock_that_is_set_back_fires_nothing_early),
         TEST(the_book_is_bounded),
         TEST(twenty_mails_an_hour),

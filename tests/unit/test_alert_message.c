@@ -28,7 +28,7 @@ static void give(size_t i, enum alert_news_kind kind, const char *text)
 {
     alerts[i] = (struct alert){.rule = ALERT_LEDGER, .since_s = 1764399000, .turned_s = 1764399600};
     snprintf(alerts[i].id, sizeof(alerts[i].id), "ledger");
-    snprintf(alerts[i].text, sizeof(alerts[i].text), "%s", text);
+    snprintf(alerts[i].words.text, sizeof(alerts[i].words.text), "%s", text);
     news[i] = (struct alert_news){kind, &alerts[i]};
 }
 

@@ -88,9 +88,9 @@ static void each_rule_has_a_limit(void **state)
         look_at(cases[i].overview);
         const struct alert_look *look = found(cases[i].id);
         if (look == NULL || look->grade != cases[i].grade)
-            fail_msg("%s: %s", cases[i].overview, look == NULL ? "no look" : look->text);
+            fail_msg("%s: %s", cases[i].overview, look == NULL ? "no look" : look->words.text);
         assert_true(looks.looked == 1U << look->rule);
-        assert_true(look->text[0] != '\0');
+        assert_true(look->words.text[0] != '\0');
         assert_int_equal(alert_rule_of(str_of(look->id)), look->rule);
     }
 }
@@ -126,14 +126,18 @@ static void the_text_names_the_remedy(void **state)
     (void)state;
 
     look_at("{\"queues\": [{\"name\": \"push\", \"length\": 1234, \"oldest_age_s\": 400}]}");
-    assert_string_equal(looks.list[0].text, "queue push: the oldest of 1234 jobs has waited for 7 "
-                                            "min (limit: 5 min): fedpush status");
+    assert_string_equal(looks.list[0].words.text,
+                        "queue push: the oldest of 1234 jobs has waited for 7 "
+                        "min (limit: 5 min): fedpush status");
     look_at("{\"paused\": {\"until\": null},"
             " \"queues\": [{\"name\": \"push\", \"length\": 1, \"oldest_age_s\": 400}]}");
-    assert_non_null(strstr(looks.list[0].text, ": all is paused: fedpush resume"));
+    assert_non_null(strstr(looks.list[0].words.text, ": all is paused: fedpush resume"));
+    assert_string_equal(looks.list[0].words.code, "alert.queue_paused");
+    assert_string_equal(looks.list[0].words.params, "{\"jobs\":1,\"age_s\":400,\"limit_s\":300}");
     look_at("{\"handoff\": [{\"queue\": \"default\", \"length\": 3, \"consumers\": 0}]}");
-    assert_string_equal(looks.list[0].text, "queue default: no live Sidekiq process serves it (3 "
-                                            "jobs wait): start one with -q default");
+    assert_string_equal(looks.list[0].words.text,
+                        "queue default: no live Sidekiq process serves it (3 "
+                        "jobs wait): start one with -q default");
 }
 
 #define ITEM(host, state, followers, since)                                                        \
@@ -163,8 +167,9 @@ static void a_domain_counts_by_its_followers(void **state)
             fail_msg("%s", cases[i].page);
     }
     look_at_domains(ITEM("a.example", "open", "120", "200"), 2000);
-    assert_string_equal(looks.list[0].text, "domain a.example has failed for 30 min; 120 accounts "
-                                            "there follow accounts here; last error: refused");
+    assert_string_equal(looks.list[0].words.text,
+                        "domain a.example has failed for 30 min; 120 accounts "
+                        "there follow accounts here; last error: refused");
 }
 
 static void what_strangers_wrote_stays_one_line_of_text(void **state)
@@ -183,7 +188,7 @@ static void what_strangers_wrote_stays_one_line_of_text(void **state)
              long_name);
     look_at_domains(page, 2000);
     json_t *id = json_string(looks.list[0].id);
-    json_t *text = json_string(looks.list[0].text);
+    json_t *text = json_string(looks.list[0].words.text);
     assert_non_null(id); /* valid UTF-8: cut at a character */
     assert_non_null(text);
     json_decref(id);
