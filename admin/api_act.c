@@ -59,10 +59,15 @@ static bool find_hosts(struct act *act, struct err *err)
 /* With those that Mastodon's table knows: without PostgreSQL, the others. */
 static void ask_hosts(struct act *act)
 {
+    struct said reason;
+
     domain_hosts_ask(&act->hosts, act->give.session);
-    if (act->hosts.problem[0] != '\0')
-        said_add(&act->said, "\n", PHRASE_GIVE_LEFT_OUT,
-                 SAYS(SAY_TEXT("reason", act->hosts.problem)));
+    if (act->hosts.problem.code == FP_OK)
+        return;
+    said_init(&reason, SAID_BYTES);
+    err_add_said(&act->hosts.problem, &reason);
+    give_say(&act->give, PHRASE_GIVE_LEFT_OUT, SAYS(SAY_SAID("reason", &reason)));
+    said_clear(&reason);
 }
 
 json_t *api_pause_domain(struct desk *desk, const struct api_request *request, struct str name,

@@ -75,15 +75,15 @@ static void on_rows(void *arg, PGresult *result)
 void domain_hosts_ask(struct domain_hosts *hosts, struct session *session)
 {
     const struct str parameters[] = {hosts->domain};
-    struct err err;
+    struct err *err = &hosts->problem;
     struct postgres *postgres;
 
     if (hosts->below_only)
         return;
-    postgres = session_postgres(session, POSTGRES_ROLE_MASTODON, &err);
-    if (postgres == NULL ||
-        !session_query(session, postgres, inbox_sql, 1, parameters, on_rows, hosts, &err))
-        snprintf(hosts->problem, sizeof(hosts->problem), "%.280s", err.message);
+    postgres = session_postgres(session, POSTGRES_ROLE_MASTODON, err);
+    if (postgres != NULL &&
+        session_query(session, postgres, inbox_sql, 1, parameters, on_rows, hosts, err))
+        *err = (struct err){.code = FP_OK};
 }
 
 bool domain_hosts_mean(const struct domain_hosts *hosts, struct str host)

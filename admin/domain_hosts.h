@@ -15,7 +15,7 @@ struct domain_hosts {
     bool below_only;   /* "*.domain" was given */
     size_t count;
     char *names[DOMAIN_HOSTS_MAX]; /* as in base/policy.h; no name twice */
-    char problem[300];             /* why Mastodon's table wasn't read, or "" */
+    struct err problem;            /* why Mastodon's table wasn't read; FP_OK: it was */
 };
 
 /* "example.org", "*.example.org", "@user@example.org"; no database is asked. False: neither. */

@@ -24,10 +24,10 @@ bool domain_resolve(struct domain_hosts *hosts, struct session *session,
         return false;
     }
     domain_hosts_ask(hosts, session);
-    if (hosts->problem[0] != '\0')
+    if (hosts->problem.code != FP_OK)
         words_print(stderr,
                     "fedpush: domain: hosts that only Mastodon's table knows are left out: %s",
-                    hosts->problem);
+                    hosts->problem.message);
     return true;
 }
 

@@ -6,6 +6,8 @@
 #include "admin/figures.h"
 #include "admin/figures_audit.h"
 #include "admin/figures_value.h"
+#include "admin/orders.h"
+#include "admin/words.h"
 
 enum { AUDIT_LINES = 5, MAX_WAITING = 1000 };
 
@@ -21,11 +23,41 @@ static const char audit_sql[] =
     " WHERE ($1::bigint = 0 OR at < to_timestamp($1::bigint / 1000000.0)) AND"
     " ($2::text = '' OR domain = $2 OR domain = '*.' || $2) ORDER BY at DESC, id LIMIT $3::bigint";
 
+static bool is_action(const json_t *action, const char *name)
+{
+    const char *text = json_string_value(action);
+    return text != NULL && strcmp(text, name) == 0;
+}
+
+/* The detail of what was ordered, as sentences; null: names, or what another version wrote. */
+static json_t *says_of(const json_t *action, const json_t *detail)
+{
+    static const char between[] = ", ";
+    bool limits = is_action(action, "domain limit");
+    bool good = limits || is_action(action, "domain dropped");
+    struct str rest = str_of(json_string_value(detail));
+    struct said said;
+
+    said_init(&said, ORDERS_WORDS_BYTES);
+    good = good && rest.len > 0;
+    while (good && rest.len > 0) {
+        const char *comma = limits ? strstr(rest.ptr, between) : NULL;
+        struct str part = {rest.ptr, comma != NULL ? (size_t)(comma - rest.ptr) : rest.len};
+        good = said_read(&said, between, limits ? "policy" : "drop", part);
+        rest = str_slice(rest, part.len + strlen(between));
+    }
+    json_t *list = good ? words_json_said(&said) : json_null();
+    said_clear(&said);
+    return list;
+}
+
 static json_t *item_of(json_t *id, double at_s, json_t *who, json_t *action, json_t *domain,
                        json_t *detail)
 {
-    return json_pack("{s:o, s:f, s:o, s:o, s:o, s:o}", "id", id, "at", at_s, "who", who, "action",
-                     action, "domain", domain, "detail", detail);
+    json_t *says = says_of(action, detail);
+
+    return json_pack("{s:o, s:f, s:o, s:o, s:o, s:o, s:o}", "id", id, "at", at_s, "who", who,
+                     "action", action, "domain", domain, "detail", detail, "says", says);
 }
 
 static bool has(const json_t *items, const char *id)

@@ -5,9 +5,10 @@
 #include "admin/balance.h"
 #include "admin/figures.h"
 #include "admin/figures_value.h"
+#include "admin/words.h"
 #include "base/policy.h"
 
-enum { REPORT_OLD_S = 30, MAX_ALERTS = 200 };
+enum { REPORT_OLD_S = 30, MAX_ALERTS = 200, PROBLEM_BYTES = 4096 };
 
 struct fleet {
     struct desk *desk;
@@ -21,6 +22,18 @@ struct fleet {
 
 /* --- what machines say --- */
 
+/* What is wrong with its PostgreSQL, as sentences; null: nothing, or in words of others. */
+static void set_postgres_says(json_t *report)
+{
+    const char *problem = json_string_value(json_object_get(report, "postgres"));
+    struct said said;
+
+    said_init(&said, PROBLEM_BYTES);
+    bool own = problem != NULL && said_read_reason(&said, str_of(problem));
+    json_object_set_new(report, "postgres_says", own ? words_json_said(&said) : json_null());
+    said_clear(&said);
+}
+
 static void on_reports(void *arg, const redisReply *reply)
 {
     struct fleet *f = arg;
@@ -31,10 +44,12 @@ static void on_reports(void *arg, const redisReply *reply)
         json_t *report =
             json_loadb(text.ptr != NULL ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, NULL);
         double at = json_number_value(json_object_get(report, "at"));
-        if (json_is_object(report) && f->survey.redis_now_s - at <= REPORT_OLD_S)
+        if (json_is_object(report) && f->survey.redis_now_s - at <= REPORT_OLD_S) {
+            set_postgres_says(report);
             json_object_setn_new(f->reports, identity.ptr, identity.len, report);
-        else
+        } else {
             json_decref(report);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ enum {
     LOOK_MS = 500,
     TOMBSTONE_BYTES = 16,
     LIST_JOBS = 100, /* of one script */
+    SAID_BYTES = 1024,
 };
 
 struct drop {
@@ -151,22 +152,22 @@ static bool order_drop(struct orders *orders, struct drop *drop,
 static bool note_end(struct drop *drop, int64_t held, int64_t left, struct err *err)
 {
     struct orders orders;
-    char *detail = mem_printf("%lld removed from queues, retry and schedule, %lld by machines",
-                              (long long)drop->dropped, (long long)(held - left));
+    struct said removed;
     bool good = orders_open(&orders, drop->session, err);
 
+    said_init(&removed, SAID_BYTES);
+    said_add(&removed, "", PHRASE_DROP_REMOVED,
+             SAYS(SAY_NUMBER("removed", drop->dropped), SAY_NUMBER("by_machines", held - left)));
     orders.who = drop->give->who;
-    good =
-        good && orders_write(&orders, "domain dropped", str_of(drop->hosts->names[0]), detail, err);
+    good = good && orders_write(&orders, "domain dropped", str_of(drop->hosts->names[0]),
+                                buf_cstr(&removed.text), err);
 
     if (good)
-        give_say(
-            drop->give, PHRASE_GIVE_DROPPED,
-            SAYS(SAY_NUMBER("removed", drop->dropped), SAY_NUMBER("by_machines", held - left)));
+        give_say(drop->give, PHRASE_GIVE_DROPPED, SAYS(SAY_SAID("jobs", &removed)));
     if (left > 0)
         give_say(drop->give, PHRASE_GIVE_DROP_LEFT, SAYS(SAY_NUMBER("jobs", left)));
     orders_close(&orders);
-    free(detail);
+    said_clear(&removed);
     return good;
 }
 

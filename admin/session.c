@@ -8,7 +8,7 @@
 #include "admin/words.h"
 #include "base/loop.h"
 
-enum { CONNECT_MS = 6000, ANSWER_MS = 20000, LOOK_MS = 50 };
+enum { CONNECT_MS = 6000, ANSWER_MS = 20000, LOOK_MS = 50, REASON_BYTES = 4096 };
 
 static const char *url_of(const struct config *config, enum redis_role role)
 {
@@ -123,10 +123,28 @@ static struct redis *make_redis(struct session *session, enum redis_role role)
                         &handlers, &session->slots[role]);
 }
 
-struct redis *session_redis(struct session *session, enum redis_role role, struct err *err)
+static void say_redis_away(const struct session *session, enum redis_role role, struct err *err)
 {
+    const char *problem = session->redis_problem;
+    struct said own;
     struct buf where;
 
+    said_init(&own, REASON_BYTES);
+    buf_init(&where, REASON_BYTES);
+    redis_describe(session->redis[role], &where);
+    if (problem[0] != '\0')
+        err_say(err, FP_UNAVAILABLE, PHRASE_REDIS_AWAY,
+                SAYS(SAY_TEXT("role", redis_names[role]), SAY_STR("address", buf_str(&where)),
+                     SAY_REASON("reason", &own, problem)));
+    else
+        err_say(err, FP_UNAVAILABLE, PHRASE_REDIS_SILENT,
+                SAYS(SAY_TEXT("role", redis_names[role]), SAY_STR("address", buf_str(&where))));
+    buf_clear(&where);
+    said_clear(&own);
+}
+
+struct redis *session_redis(struct session *session, enum redis_role role, struct err *err)
+{
     if (session->redis[role] == NULL)
         session->redis[role] = make_redis(session, role);
     else
@@ -140,17 +158,7 @@ struct redis *session_redis(struct session *session, enum redis_role role, struc
     }
     if (redis_is_ready(session->redis[role]))
         return session->redis[role];
-    buf_init(&where, 1024);
-    redis_describe(session->redis[role], &where);
-    const char *problem = session->redis_problem;
-    if (problem[0] != '\0')
-        err_say(err, FP_UNAVAILABLE, PHRASE_REDIS_AWAY,
-                SAYS(SAY_TEXT("role", redis_names[role]), SAY_STR("address", buf_str(&where)),
-                     SAY_TEXT("reason", problem)));
-    else
-        err_say(err, FP_UNAVAILABLE, PHRASE_REDIS_SILENT,
-                SAYS(SAY_TEXT("role", redis_names[role]), SAY_STR("address", buf_str(&where))));
-    buf_clear(&where);
+    say_redis_away(session, role, err);
     return NULL;
 }
 
@@ -198,6 +206,22 @@ static bool try_postgres(struct session *session, enum postgres_role role)
     return session->done && session->good;
 }
 
+static void say_postgres_away(const struct postgres *postgres, enum postgres_role role,
+                              struct err *err)
+{
+    const char *problem = postgres_problem(postgres);
+    struct said own;
+
+    said_init(&own, REASON_BYTES);
+    if (problem[0] != '\0')
+        err_say(err, FP_UNAVAILABLE, PHRASE_POSTGRES_AWAY,
+                SAYS(SAY_TEXT("role", postgres_names[role]), SAY_REASON("reason", &own, problem)));
+    else
+        err_say(err, FP_UNAVAILABLE, PHRASE_POSTGRES_SILENT,
+                SAYS(SAY_TEXT("role", postgres_names[role])));
+    said_clear(&own);
+}
+
 struct postgres *session_postgres(struct session *session, enum postgres_role role, struct err *err)
 {
     struct postgres **postgres = &session->postgres[role];
@@ -211,13 +235,7 @@ struct postgres *session_postgres(struct session *session, enum postgres_role ro
         if (try_postgres(session, role))
             return *postgres;
     }
-    const char *problem = postgres_problem(*postgres);
-    if (problem[0] != '\0')
-        err_say(err, FP_UNAVAILABLE, PHRASE_POSTGRES_AWAY,
-                SAYS(SAY_TEXT("role", postgres_names[role]), SAY_TEXT("reason", problem)));
-    else
-        err_say(err, FP_UNAVAILABLE, PHRASE_POSTGRES_SILENT,
-                SAYS(SAY_TEXT("role", postgres_names[role])));
+    say_postgres_away(*postgres, role, err);
     postgres_destroy(*postgres); /* it would try again and again, and answer later */
     *postgres = NULL;
     return NULL;

@@ -37,3 +37,11 @@ enum fp_err err_say(struct err *err, enum fp_err code, enum phrase phrase, struc
     buf_clear(&text);
     return code;
 }
+
+void err_add_said(const struct err *err, struct said *said)
+{
+    if (err->phrase != PHRASE_NONE)
+        said_add_made(said, "", err->phrase, str_of(err->message), str_of(err->params));
+    else
+        said_add(said, "", PHRASE_ASK_OTHER, SAYS(SAY_TEXT("reason", err->message)));
+}

@@ -22,13 +22,15 @@ struct err {
     /* The same for programs, where the API may answer it: the sentence, and its values as an object
      * of JSON. PHRASE_NONE: there is only the line. */
     enum phrase phrase;
-    char params[1024];
+    char params[2048];
 };
 
 /* Fills *err and returns code, so that callers can `return err_set(…)`. err may be NULL. */
 enum fp_err err_set(struct err *err, enum fp_err code, const char *format, ...) FP_PRINTF(3, 4);
 /* The same with a sentence: for whatever the API may answer. */
 enum fp_err err_say(struct err *err, enum fp_err code, enum phrase phrase, struct says says);
+/* Adds its sentence, or its line as a reason. */
+void err_add_said(const struct err *err, struct said *said);
 
 /* Exit codes after sysexits(3). */
 enum fp_exit {

@@ -30,7 +30,7 @@ struct said {
 };
 
 struct say {
-    const char *name;
+    struct str name;
     enum { SAY_TYPE_TEXT = 0, SAY_TYPE_NUMBER, SAY_TYPE_SAID } type;
     struct str text;
     double number;
@@ -42,11 +42,13 @@ struct says {
     size_t count;
 };
 
-#define SAY_STR(name, slice) ((struct say){(name), SAY_TYPE_TEXT, (slice), 0, NULL})
-#define SAY_TEXT(name, cstr) ((struct say){(name), SAY_TYPE_TEXT, str_of(cstr), 0, NULL})
+#define SAY_STR(name, slice) ((struct say){STR(name), SAY_TYPE_TEXT, (slice), 0, NULL})
+#define SAY_TEXT(name, cstr) ((struct say){STR(name), SAY_TYPE_TEXT, str_of(cstr), 0, NULL})
 #define SAY_NUMBER(name, value)                                                                    \
-    ((struct say){(name), SAY_TYPE_NUMBER, STR_NULL, (double)(value), NULL})
-#define SAY_SAID(name, sentences) ((struct say){(name), SAY_TYPE_SAID, STR_NULL, 0, (sentences)})
+    ((struct say){STR(name), SAY_TYPE_NUMBER, STR_NULL, (double)(value), NULL})
+#define SAY_SAID(name, sentences) ((struct say){STR(name), SAY_TYPE_SAID, STR_NULL, 0, (sentences)})
+/* A reason in words alone: `own` gets what it is as a sentence, when it is one of ours. */
+#define SAY_REASON(name, own, cstr) (say_reason(STR(name), (own), (cstr)))
 /* SAYS(SAY_TEXT("host", host), SAY_NUMBER("wait_s", 3)): what the holes of the English text name.
  */
 #define SAYS(...)                                                                                  \
@@ -71,6 +73,18 @@ void said_init(struct said *said, size_t max_bytes);
 void said_clear(struct said *said);
 /* `separator` stands between its text and what is there already. */
 void said_add(struct said *said, const char *separator, enum phrase phrase, struct says says);
+/* Reads what is written down as text alone: adds the phrase of the group ("policy": those whose
+ * codes begin so) that the text is, with its values. False: it is none, perhaps another version's.
+ */
+bool said_read(struct said *said, const char *separator, const char *group,
+               struct str text) FP_MUST_CHECK;
+/* The same of the group "reason"; its values are text, codes of errors among them. */
+bool said_read_reason(struct said *said, struct str text) FP_MUST_CHECK;
+/* SAY_REASON's. `own` is initialized, and borrowed. */
+struct say say_reason(struct str name, struct said *own, const char *text);
+/* Adds one whose text and values (an object of JSON) are made already. */
+void said_add_made(struct said *said, const char *separator, enum phrase phrase, struct str text,
+                   struct str params);
 /* Appends the list, with its brackets. */
 void said_put_list(const struct said *said, struct buf *out);
 

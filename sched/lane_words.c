@@ -2,10 +2,11 @@
 
 enum { REASON_BYTES = 2048 };
 
-static double seconds_until(int64_t at_ms, int64_t now_ms)
+/* Whole seconds, rounded up. */
+static int64_t seconds_until(int64_t at_ms, int64_t now_ms)
 {
     int64_t left_ms = at_ms > now_ms ? at_ms - now_ms : 0;
-    return (double)((left_ms + 999) / 1000);
+    return (left_ms + 999) / 1000;
 }
 
 static void say(struct said *out, enum phrase phrase, struct says says)
@@ -22,7 +23,8 @@ static void say_open(const struct lanes *lanes, const struct lane *lane, struct 
                      int64_t now_ms)
 {
     int64_t unix_ms = now_ms + lanes->unix_offset_ms;
-    const struct say open_s = SAY_NUMBER("open_s", (unix_ms - lane->circuit.opened_ms) / 1000);
+    int64_t seconds = (unix_ms - lane->circuit.opened_ms) / 1000;
+    const struct say open_s = SAY_NUMBER("open_s", seconds);
 
     if (lane->circuit.state == CIRCUIT_PROBING || lane->probe != LANE_PROBE_NONE)
         say(out, PHRASE_LANE_PROBING, SAYS(open_s));
@@ -73,8 +75,7 @@ static enum phrase reason_of(const struct lanes *lanes, const struct lane *lane,
     return rate_next_ms(&lanes->rate, now_ms) > now_ms ? PHRASE_LANE_MAX_RATE : PHRASE_LANE_TURN;
 }
 
-static void say_reason(struct lanes *lanes, const struct lane *lane, struct said *out,
-                       int64_t now_ms)
+static void say_why(struct lanes *lanes, const struct lane *lane, struct said *out, int64_t now_ms)
 {
     if (lane->limits.paused)
         say_plainly(out, PHRASE_LANE_PAUSED);
@@ -91,7 +92,7 @@ void lanes_explain(struct lanes *lanes, const struct lane *lane, struct said *ou
     struct said reason;
 
     said_init(&reason, REASON_BYTES);
-    say_reason(lanes, lane, &reason, now_ms);
+    say_why(lanes, lane, &reason, now_ms);
     said_add(out, "\n", PHRASE_LANE_WORDS,
              SAYS(SAY_STR("host", lane->host), SAY_SAID("reason", &reason),
                   SAY_NUMBER("waiting", lane->waiting + lane->low_waiting),

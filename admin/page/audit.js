@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { time, UNKNOWN } from "./format.js";
 import { has, t } from "./i18n.js";
 import { empty, loading, problemBox } from "./notice.js";
+import { joined } from "./said.js";
 
 // "*" is the fleet, "@NAME" a machine, "*.HOST" all hosts below one.
 function target(domain) {
@@ -27,7 +28,7 @@ function row(one, with_domain) {
     h("td", null, one.who),
     h("td", null, action(one)),
     with_domain ? h("td", { class: "long" }, target(one.domain)) : null,
-    h("td", { class: "long" }, one.detail),
+    h("td", { class: "long" }, one.says ? joined(one.says) : one.detail),
   );
 }
 

@@ -5,6 +5,7 @@ import { t } from "./i18n.js";
 import { live } from "./live.js";
 import { empty, loading, problemBox, toast } from "./notice.js";
 import { drainMachine, pauseMachine, readOnlyReason, resumeMachine } from "./orders.js";
+import { joined } from "./said.js";
 import { machineState, state } from "./states.js";
 
 function fact(name, words) {
@@ -67,7 +68,10 @@ function warnings(machine) {
   if (!machine.alive) said.push(t("machine.warn.dead", { age: duration(machine.beat_age_s), held: machine.held }));
   else if (report === null) said.push(t("machine.warn.silent"));
   if (report?.suspicious) said.push(t("machine.warn.suspicious"));
-  if (report?.postgres) said.push(t("machine.warn.postgres", { problem: report.postgres }));
+  if (report?.postgres) {
+    const problem = report.postgres_says ? joined(report.postgres_says) : report.postgres;
+    said.push(t("machine.warn.postgres", { problem }));
+  }
   if (machine.alive && !machine.listed) said.push(t("machine.warn.unlisted"));
   return said.map(words => h("p", { class: "warning" }, words));
 }

@@ -82,6 +82,7 @@ def test_an_admin_watches_pauses_and_resumes(world, machines, visitor):
     visitor.do("pause")
     wait_for(lambda: stands_still(world, host), 60, f"nothing goes to {host}")
     visitor.do("shown_delivered", count=received(world, host))
+    visitor.do("in_japanese", host=host)
     paused_at = received(world, host)
     visitor.do("resume")
     wait_for(lambda: received(world, host) > paused_at, 60, f"{host} is delivered to again")

@@ -138,6 +138,7 @@ export class Mock {
     this.alerts = [];
     this.machines = ["mx1", "mx2"];
     this.suspicious = [];
+    this.trouble = {}; // what each machine reports besides
     this.why = {}; // what the first machine says of a domain, with its code
     this.done = { text: "done" }; // what an order answers
     this.failing = new Map(); // path prefix -> problem
@@ -217,6 +218,7 @@ export class Mock {
           ...report(host, at),
           in_flight: 15 + Math.round(roll() * 10),
           suspicious: this.suspicious.includes(host),
+          ...this.trouble,
         },
       })),
       ledger: { claimed: 18331200, outcomes: { delivered: 18273645 }, held: 212, missing: 0 },
@@ -385,7 +387,8 @@ export class Mock {
         who: n % 3 ? "admin" : "@alice",
         action: ["domain pause", "domain resume", "domain limit", "domain drop"][n % 4],
         domain: n % 5 === 4 ? "*" : (this.domains[n % this.domains.length]?.host ?? "gone.example"),
-        detail: n % 4 === 2 ? "rate 30/m" : "",
+        detail: n % 4 === 2 ? "at most 30 a minute" : "",
+        says: n % 4 === 2 ? [{ text: "at most 30 a minute", code: "policy.rate", params: { deliveries: 30 } }] : null,
       })),
       next: 50,
     };

@@ -489,6 +489,10 @@ shown("what the server says itself is said in the page's language", {}, async ({
       mean_ms: 120,
     },
   };
+  mock.trouble = {
+    postgres: "the server closed the connection",
+    postgres_says: [{ text: "the server closed the connection", code: "reason.pg_closed", params: {} }],
+  };
   mock.done = {
     text: "the fleet pauses within two seconds",
     says: [{ text: "the fleet pauses within two seconds", code: "give.fleet_pauses", params: {} }],
@@ -513,7 +517,10 @@ shown("what the server says itself is said in the page's language", {}, async ({
   await page.getByText("mastodon.example は一時停止中です。先に再開してください。").waitFor();
   await page.getByText("この内容では実行できません").waitFor();
   await at(page, "#/audit");
-  await page.getByText("ドメインの一時停止").first().waitFor();
+  await page.getByRole("cell", { name: "ドメインの制限", exact: true }).first().waitFor();
+  await page.getByRole("cell", { name: "毎分 30 件まで", exact: true }).first().waitFor();
+  await at(page, "#/machines");
+  await page.getByText("PostgreSQL: サーバーが接続を閉じました。").first().waitFor();
   await at(page, "#/");
   await page.getByRole("button", { name: "すべて一時停止" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "すべて一時停止" }).click();

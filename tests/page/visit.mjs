@@ -27,7 +27,7 @@ async function shoot(name) {
 const steps = {
   async sign_in({ at, password }) {
     url = at;
-    page = await open(browser, url, { expected: [401, 503, "gone"] });
+    page = await open(browser, url, { expected: [401, 422, 503, "gone"] });
     await page.goto(url);
     await page.getByLabel("Password").fill(password);
     await page.keyboard.press("Enter");
@@ -111,6 +111,20 @@ const steps = {
       .evaluateAll(facts =>
         Object.fromEntries(facts.map(fact => ["dt", "dd"].map(part => fact.querySelector(part).textContent))),
       );
+  },
+
+  // While the host is paused: why nothing is sent, what was ordered, and why it can't be tried.
+  async in_japanese({ host }) {
+    await action("日本語").click();
+    await until(async () => (await page.locator(".why").textContent()).includes("管理者が一時停止しています"), "why");
+    await page.getByRole("cell", { name: "ドメインの一時停止", exact: true }).first().waitFor();
+    await action("今すぐ試す").click();
+    await page.getByText(`${host} は一時停止中です。先に再開してください。`).waitFor();
+    await view("#/domains");
+    await page.getByText("一時停止中（残り").first().waitFor();
+    await action("English").click();
+    await page.goBack();
+    await badge("paused");
   },
 
   async resume() {

@@ -185,6 +185,108 @@ static void what_strangers_wrote_is_a_harmless_value(void **state)
     said_clear(&said);
 }
 
+static void what_was_written_is_read_again(void **state)
+{
+    static const struct {
+        const char *group, *text, *code, *params; /* code NULL: none of them */
+    } cases[] = {
+        {"policy", "at most 30 a minute", "policy.rate", "{\"deliveries\":30}"},
+        {"policy", "at most 30 at once", "policy.window", "{\"deliveries\":30}"},
+        {"policy", "by proxy tor", "policy.proxy", "{\"proxy\":\"tor\"}"},
+        {"policy", "HTTP/2", "policy.http2", "{}"},
+        {"policy", "paused for 5 min more", "policy.paused_for", "{\"left_s\":300}"},
+        {"policy", "these limits for 7 d more", "policy.limits_for", "{\"left_s\":604800}"},
+        {"drop", "12 removed from queues, retry and schedule, 0 by machines", "drop.removed",
+         "{\"removed\":12,\"by_machines\":0}"},
+        {"policy", "paused for a while more", NULL, NULL},
+        {"policy", "at most  a minute", NULL, NULL},
+        {"policy", "HTTP/2 for 5 min more", NULL, NULL},
+        {"policy", "HTTP/", NULL, NULL},
+        {"policy", "nothing waits", NULL, NULL}, /* another group's */
+        {"polic", "HTTP/2", NULL, NULL},
+        {"policy", "", NULL, NULL},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct said said;
+        said_init(&said, TEXT_BYTES);
+        bool known = said_read(&said, "", cases[i].group, str_of(cases[i].text));
+        if (known != (cases[i].code != NULL))
+            fail_msg("\"%s\" is read wrongly", cases[i].text);
+        if (known) {
+            char *list = mem_printf("[{\"text\":\"%s\",\"code\":\"%s\",\"params\":%s}]",
+                                    cases[i].text, cases[i].code, cases[i].params);
+            assert_says(&said, cases[i].text, list);
+            free(list);
+        }
+        said_clear(&said);
+    }
+}
+
+static void a_reason_has_its_message_and_its_remedy(void **state)
+{
+    static const struct {
+        const char *text, *code, *params;
+    } cases[] = {
+        {"closed by the server", "reason.closed", "{}"},
+        {"no entry for x: y (SQLSTATE 28000): allow this user, database and address in "
+         "pg_hba.conf, and check DB_USER",
+         "reason.pg_hba", "{\"message\":\"no entry for x: y\",\"state\":\"28000\"}"},
+        {"a: b: check host and port, and that the server runs", "reason.pg_runs",
+         "{\"message\":\"a: b\"}"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *list = mem_printf("[{\"text\":\"%s\",\"code\":\"%s\",\"params\":%s}]", cases[i].text,
+                                cases[i].code, cases[i].params);
+        struct said said;
+        said_init(&said, TEXT_BYTES);
+        assert_true(said_read_reason(&said, str_of(cases[i].text)));
+        assert_says(&said, cases[i].text, list);
+        said_clear(&said);
+        free(list);
+    }
+}
+
+static void a_reason_is_one_of_ours_or_text(void **state)
+{
+    struct said own;
+    struct err err;
+    (void)state;
+
+    said_init(&own, TEXT_BYTES);
+    err_say(&err, FP_UNAVAILABLE, PHRASE_POSTGRES_AWAY,
+            SAYS(SAY_TEXT("role", "keys"), SAY_REASON("reason", &own, "not connected yet")));
+    assert_string_equal(err.message, "PostgreSQL (keys): not connected yet");
+    assert_string_equal(err.params, "{\"role\":\"keys\",\"reason\":[{\"text\":\"not connected "
+                                    "yet\",\"code\":\"reason.pg_not_yet\",\"params\":{}}]}");
+    said_clear(&own);
+    err_say(&err, FP_UNAVAILABLE, PHRASE_POSTGRES_AWAY,
+            SAYS(SAY_TEXT("role", "keys"), SAY_REASON("reason", &own, "Connection refused")));
+    assert_string_equal(err.params, "{\"role\":\"keys\",\"reason\":\"Connection refused\"}");
+    said_clear(&own);
+}
+
+static void an_error_is_said_within_another_sentence(void **state)
+{
+    struct said said;
+    struct err err;
+    (void)state;
+
+    said_init(&said, TEXT_BYTES);
+    err_say(&err, FP_INVALID, PHRASE_ORDER_PAUSED, SAYS(SAY_TEXT("name", "a.example")));
+    err_add_said(&err, &said);
+    err_set(&err, FP_SYSTEM, "plain");
+    err_add_said(&err, &said);
+    assert_says(&said, "a.example is paused: resume it firstplain",
+                "[{\"text\":\"a.example is paused: resume it first\",\"code\":\"order.paused\","
+                "\"params\":{\"name\":\"a.example\"}},{\"text\":\"plain\",\"code\":\"ask.other\","
+                "\"params\":{\"reason\":\"plain\"}}]");
+    said_clear(&said);
+}
+
 static void what_does_not_fit_is_left_out_whole(void **state)
 {
     struct said said;
@@ -246,6 +348,10 @@ int main(void)
         cmocka_unit_test(a_value_may_be_sentences),
         cmocka_unit_test(a_brace_may_be_one),
         cmocka_unit_test(what_strangers_wrote_is_a_harmless_value),
+        cmocka_unit_test(what_was_written_is_read_again),
+        cmocka_unit_test(a_reason_has_its_message_and_its_remedy),
+        cmocka_unit_test(a_reason_is_one_of_ours_or_text),
+        cmocka_unit_test(an_error_is_said_within_another_sentence),
         cmocka_unit_test(what_does_not_fit_is_left_out_whole),
         cmocka_unit_test(an_error_may_be_a_sentence),
         cmocka_unit_test(an_error_is_bounded),
