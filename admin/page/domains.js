@@ -5,6 +5,7 @@ import { t } from "./i18n.js";
 import { empty, problemBox, say } from "./notice.js";
 import { Pages } from "./pages.js";
 import { windowed } from "./rows.js";
+import { joined } from "./said.js";
 import { DOMAIN_STATES, shape, state, tone } from "./states.js";
 
 const AGAIN_MS = 10000;

@@ -519,6 +519,9 @@ shown("what the server says itself is said in the page's language", {}, async ({
   await at(page, "#/audit");
   await page.getByRole("cell", { name: "ドメインの制限", exact: true }).first().waitFor();
   await page.getByRole("cell", { name: "毎分 30 件まで", exact: true }).first().waitFor();
+  mock.policies.set("mastodon.example", { paused: true });
+  await at(page, "#/domains");
+  await page.locator(".under", { hasText: /^一時停止中$/ }).first().waitFor();
   await at(page, "#/machines");
   await page.getByText("PostgreSQL: サーバーが接続を閉じました。").first().waitFor();
   await at(page, "#/");
