@@ -14,6 +14,7 @@ import { machines } from "./machines.js";
 import { loading, problemBox, say, toast } from "./notice.js";
 import { resumeEverything } from "./orders.js";
 import { overview } from "./overview.js";
+import { person } from "./said.js";
 import { settings } from "./settings.js";
 
 const VIEWS = { "": overview, domains, domain, machines, jobs, audit, settings };
@@ -149,7 +150,7 @@ function pauseBanner(paused) {
     },
     t("paused.resume"),
   );
-  const who = paused.by ? ` ${t("paused.by", { who: paused.by })}` : "";
+  const who = paused.by ? ` ${t("paused.by", { who: person(paused.by) })}` : "";
   const until = paused.until ? [" ", ...parts("paused.until", { time: time(paused.until) })] : [];
   return h(
     "section",

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { time, UNKNOWN } from "./format.js";
 import { has, t } from "./i18n.js";
 import { empty, loading, problemBox } from "./notice.js";
-import { joined } from "./said.js";
+import { joined, person } from "./said.js";
 
 // "*" is the fleet, "@NAME" a machine, "*.HOST" all hosts below one.
 function target(domain) {
@@ -25,7 +25,7 @@ function row(one, with_domain) {
     "tr",
     null,
     h("td", null, time(one.at)),
-    h("td", null, one.who),
+    h("td", null, person(one.who)),
     h("td", null, action(one)),
     with_domain ? h("td", { class: "long" }, target(one.domain)) : null,
     h("td", { class: "long" }, one.says ? joined(one.says) : one.detail),

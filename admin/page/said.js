@@ -41,3 +41,9 @@ export function saying(said) {
 export function lines(reply) {
   return Array.isArray(reply.says) ? reply.says.map(words) : reply.text.split("\n").filter(Boolean);
 }
+
+// Who ordered something; "token NAME" is the server's word for a program.
+export function person(who) {
+  const token = "token ";
+  return who.startsWith(token) ? t("who.token", { name: who.slice(token.length) }) : who;
+}
