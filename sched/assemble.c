@@ -154,6 +154,7 @@ static void make_history(struct scheduler *s)
         retention_create(p->base, &p->clock, &p->rng, s->postgres_fedpush, p->config.history_days);
     s->recent = recent_create();
     s->outcome_log = outcome_log_create(p->config.log_deliveries);
+    s->host_log = host_log_create(clock_mono_ms(&p->clock));
     s->backlog = backlog_create(&p->clock, s->redis, &s->keys);
 }
 

@@ -206,6 +206,7 @@ static void record(struct scheduler *s, const struct claim *claim,
     };
     counts_add(&s->counts, &event, clock_mono_ms(&s->process.clock));
     health_record(s->health, &event);
+    host_log_add(s->host_log, &event);
     history_record(s->history, &event);
     recent_add(s->recent, recent_activity(s->recent, claim->job.body), &event);
 }

@@ -202,6 +202,7 @@ void drain_step(struct scheduler *s)
         s->flushing = 2;
         announce_sample(s);
         outcome_log_flush(s->outcome_log, clock_mono_ms(&s->process.clock));
+        host_log_flush(s->host_log, clock_mono_ms(&s->process.clock));
         health_flush(s->health, FLUSH_MS, on_flushed, s);
         history_flush(s->history, FLUSH_MS, on_flushed, s);
         break;

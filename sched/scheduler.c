@@ -418,6 +418,7 @@ static void on_tick(void *arg)
         send_ready(s); /* without Redis it works on, so to say: it waits for it */
     record_history(s);
     outcome_log_tick(s->outcome_log, clock_mono_ms(&s->process.clock));
+    host_log_tick(s->host_log, clock_mono_ms(&s->process.clock));
     if (s->ticks % SWEEP_TICKS == 0)
         lanes_sweep(s->lanes, clock_mono_ms(&s->process.clock));
     if (membership_state(s->membership) != MEMBER_PRESENT)

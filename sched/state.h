@@ -24,6 +24,7 @@
 #include "sched/intake.h"
 #include "sched/lane.h"
 #include "sched/observer.h"
+#include "sched/host_log.h"
 #include "sched/outcome_log.h"
 #include "sched/policies.h"
 #include "sched/poller.h"
@@ -121,6 +122,7 @@ struct scheduler {
     uint64_t handed_off; /* of holdings, as of the last sample */
     struct recent *recent;
     struct outcome_log *outcome_log;
+    struct host_log *host_log;
     struct counts counts;
     struct footprint *footprint;
     int64_t started_ms;      /* Unix */
