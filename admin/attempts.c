@@ -3,7 +3,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { PREFIX_BYTES = 8 };
+enum { IPV4_BYTES = 4, PREFIX_BYTES = 8 };
+
+size_t attempts_address_bytes(int family)
+{
+    if (family == AF_INET)
+        return IPV4_BYTES;
+    return family == AF_INET6 ? PREFIX_BYTES : 0;
+}
 
 void attempts_init(struct attempts *attempts, int64_t now_ms)
 {
@@ -12,8 +19,8 @@ void attempts_init(struct attempts *attempts, int64_t now_ms)
 
 static bool is_of(const struct attempts_entry *entry, int family, const unsigned char *address)
 {
-    size_t len = family == AF_INET6 ? PREFIX_BYTES : sizeof(entry->address);
-    return entry->used && entry->family == family && memcmp(entry->address, address, len) == 0;
+    return entry->used && entry->family == family &&
+           memcmp(entry->address, address, attempts_address_bytes(family)) == 0;
 }
 
 static bool yields_before(const struct attempts_entry *a, const struct attempts_entry *b)

@@ -1,6 +1,9 @@
 /*
- * How often a password may be tried: by address, slower with each wrong one, and in total. Pure:
- * times come in. An IPv6 address is its /64, which one visitor has to himself.
+ * How often a password may be tried: by address, slower with each wrong one, and in total. An IPv6
+ * address is its /64, which one visitor has to himself.
+ *
+ * What counts is the fleet's count (attempts_store.h). This one is the machine's own, for while
+ * Redis doesn't answer. Pure: times come in.
  */
 #ifndef FEDPUSH_ADMIN_ATTEMPTS_H
 #define FEDPUSH_ADMIN_ATTEMPTS_H
@@ -35,6 +38,8 @@ struct attempts {
     struct attempts_entry entries[ATTEMPTS_ADDRESSES];
 };
 
+/* How many bytes of an address are the visitor's own; 0: all of that family are one. */
+size_t attempts_address_bytes(int family);
 /* All times are monotonic milliseconds. */
 void attempts_init(struct attempts *attempts, int64_t now_ms);
 /* 0: go on; it counts as wrong until attempts_right. Otherwise how long to wait before the next. */

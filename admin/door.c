@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/attempts_store.h"
 #include "admin/permission.h"
 #include "admin/tokens.h"
 #include "admin/words.h"
@@ -90,6 +91,9 @@ static bool start(struct desk *desk, const struct asked *asked, struct login *lo
     gate_put_cookie(asked->gate, by_url, "", str_of(token), LOGIN_LONGEST_S, true, &answer->fields);
     sodium_memzero(token, sizeof(token));
     answer->signed_in = true;
+    if (!attempts_store_right(&desk->session, asked->caller->family, asked->caller->address, &err))
+        log_event(LOG_LEVEL_WARN, "an attempt that was right counts as a wrong one",
+                  LOG_TEXT("reason", err.message));
     log_event(LOG_LEVEL_INFO, "signed in", LOG_TEXT("who", login->who));
     return true;
 }

@@ -23,7 +23,7 @@ struct gate {
     struct clock clock;
     bool with_password;
     bool with_oauth;
-    struct attempts attempts;        /* the loop's */
+    struct attempts attempts;        /* while Redis doesn't answer; the loop's */
     LIST_HEAD(, question) questions; /* under way; the loop's */
     int64_t away_until_ms;           /* the clerk's that asks */
 };

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/attempts_store.h"
 #include "admin/web_status.h"
+#include "base/log.h"
 #include "base/secret.h"
 
 enum { ANSWER_MAX_BYTES = 32 * 1024 * 1024, FIELDS_MAX_BYTES = 8192, ETAG_BYTES = 16 };
@@ -21,6 +23,10 @@ struct question {
     char *method, *path, *query, *body, *login_cookie, *content_type;
     struct answer answer;
     char etag[2 * ETAG_BYTES + 3];
+    bool attempt;    /* it counts as one */
+    bool counted;    /* by the fleet, which says wait_ms; else `problem` is why not */
+    int64_t wait_ms; /* 0: go on */
+    struct err problem;
 };
 
 static void question_free(struct question *question)
@@ -77,6 +83,15 @@ static void make_etag(struct question *question)
     question->etag[0] = question->etag[sizeof(question->etag) - 2] = '"';
 }
 
+static void count(struct errand *errand, struct desk *desk)
+{
+    struct question *question = (struct question *)errand;
+    const struct caller *caller = &question->entrance.caller;
+
+    question->counted = attempts_store_begin(&desk->session, caller->family, caller->address,
+                                             &question->wait_ms, &question->problem);
+}
+
 /* The text is made here, too: that of ten thousand domains takes a while. */
 static void run(struct errand *errand, struct desk *desk)
 {
@@ -131,6 +146,49 @@ static void on_answered(struct errand *errand)
     question_free(question);
 }
 
+static void submit(struct question *question, enum clerk_name clerk, const struct errand *errand)
+{
+    question->entrance.errand = *errand;
+    if (clerk_submit(question->entrance.clerks[clerk], &question->entrance.errand))
+        return;
+    question_too_busy(question->exchange);
+    question_free(question);
+}
+
+static void have_answered(struct question *question)
+{
+    submit(question, question->route.clerk, &(struct errand){.run = run, .done = on_answered});
+}
+
+static void count_ourselves(struct question *question)
+{
+    const struct caller *caller = &question->entrance.caller;
+    struct gate *gate = question->entrance.gate;
+
+    question->wait_ms = attempts_begin(&gate->attempts, caller->family, caller->address,
+                                       clock_mono_ms(&gate->clock));
+    if (question->wait_ms == 0)
+        log_event(LOG_LEVEL_WARN, "an attempt to sign in is counted by this machine alone",
+                  LOG_TEXT("reason", question->problem.message));
+}
+
+static void on_counted(struct errand *errand)
+{
+    struct question *question = (struct question *)errand;
+
+    if (!question->counted)
+        count_ourselves(question);
+    if (question->wait_ms == 0) {
+        have_answered(question);
+        return;
+    }
+    char *field =
+        mem_printf("Retry-After: %lld\r\n", (long long)((question->wait_ms + 999) / 1000));
+    web_problem(question->exchange, 429, PHRASE_GATE_ATTEMPTS, str_of(field));
+    free(field);
+    question_free(question);
+}
+
 static void on_entered(struct entrance *entrance)
 {
     struct question *question = (struct question *)entrance;
@@ -141,11 +199,10 @@ static void on_entered(struct entrance *entrance)
         question_free(question);
         return;
     }
-    entrance->errand = (struct errand){.run = run, .done = on_answered};
-    if (clerk_submit(entrance->clerks[question->route.clerk], &entrance->errand))
-        return;
-    question_too_busy(question->exchange);
-    question_free(question);
+    if (question->attempt)
+        submit(question, CLERK_STATE, &(struct errand){.run = count, .done = on_counted});
+    else
+        have_answered(question);
 }
 
 /* HEAD is answered as GET; what sends it leaves the body out. */
@@ -153,19 +210,6 @@ static struct str method_of(const struct web_request *request)
 {
     bool head = str_equal(request->head->method, STR("HEAD"));
     return head ? STR("GET") : request->head->method;
-}
-
-static bool may_try(struct gate *gate, struct web_exchange *exchange, const struct caller *caller)
-{
-    int64_t wait_ms = attempts_begin(&gate->attempts, caller->family, caller->address,
-                                     clock_mono_ms(&gate->clock));
-
-    if (wait_ms == 0)
-        return true;
-    char *field = mem_printf("Retry-After: %lld\r\n", (long long)((wait_ms + 999) / 1000));
-    web_problem(exchange, 429, PHRASE_GATE_ATTEMPTS, str_of(field));
-    free(field);
-    return false;
 }
 
 static bool is_same_caller(const struct caller *a, const struct caller *b)
@@ -199,24 +243,27 @@ static bool asks_too_much(const struct gate *gate, const struct caller *caller,
     return all >= MAX_AT_ONCE || (is_scan(route) && scans >= MAX_SCANS_AT_ONCE);
 }
 
-/* False: it is answered. `sent`: this browser was sent to Mastodon to sign in. */
-static bool may_ask(struct gate *gate, struct web_exchange *exchange, const struct caller *caller,
-                    const struct route *route, bool sent)
+/* False: it is answered. */
+static bool may_ask(const struct gate *gate, struct web_exchange *exchange,
+                    const struct caller *caller, const struct route *route)
 {
     if (asks_too_much(gate, caller, route)) {
         question_too_busy(exchange);
         return false;
     }
-    if (!route->limited)
-        return true;
     /* The gate has not looked where this comes from, as no browser adds a token by itself. */
-    if (caller->kind == CALLER_BEARER) {
+    if (route->limited && caller->kind == CALLER_BEARER) {
         web_problem(exchange, 403, PHRASE_GATE_HAS_TOKEN, STR_NULL);
         return false;
     }
-    /* Who comes back from Mastodon without having been sent there is no attempt: any site can make
-     * a browser do that, and would use up its owner's. */
-    return (!caller->changes && !sent) || may_try(gate, exchange, caller);
+    return true;
+}
+
+/* Who comes back from Mastodon without having been sent there is none: any site can make a browser
+ * do that, and would use up its owner's. */
+static bool is_attempt(const struct caller *caller, const struct route *route, bool sent)
+{
+    return route->limited && (caller->changes || sent);
 }
 
 void question_put(struct gate *gate, struct clerk *const *clerks, struct web_exchange *exchange,
@@ -225,7 +272,7 @@ void question_put(struct gate *gate, struct clerk *const *clerks, struct web_exc
 {
     struct str login_cookie = gate_cookie(request->head, "-login");
 
-    if (!may_ask(gate, exchange, caller, route, login_cookie.len > 0))
+    if (!may_ask(gate, exchange, caller, route))
         return;
     struct question *question = mem_alloc(sizeof(*question));
     *question = (struct question){.entrance = {.gate = gate,
@@ -236,6 +283,7 @@ void question_put(struct gate *gate, struct clerk *const *clerks, struct web_exc
                                                .done = on_entered},
                                   .exchange = exchange,
                                   .route = *route,
+                                  .attempt = is_attempt(caller, route, login_cookie.len > 0),
                                   .method = str_dup(method_of(request)),
                                   .path = str_dup(path),
                                   .query = str_dup(request->query),

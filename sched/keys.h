@@ -5,7 +5,7 @@
  * fedpush:identities  sorted set: identity -> Redis TIME of its last beat in seconds; <= 0: it is
  *                     condemned, its claims are being recovered
  * fedpush:claimed:ID  hash: field "seq" the counter, fields "1", "2", ... the claims:
- * "ORIGIN\nJOB", JOB the job's own bytes, ORIGIN "q" (popped from queue:push), "p" (from
+ *                     "ORIGIN\nJOB", JOB the job's own bytes, ORIGIN "q" (of queue:push), "p" (of
  *                     queue:pull), or "r<score>" / "s<score>" (a due entry of `retry` / `schedule`)
  * fedpush:wait:ID     list: jobs that BLMOVE took from queue:push, or that other machines have put
  *                     there, since this one has older ones of the same sender and inbox; the next
@@ -15,8 +15,7 @@
  *                     left out)
  * fedpush:ledger:ID   hash: "claimed" and each word of ledger.h -> how many claims; when the
  *                     identity ends it is added to fedpush:ledger
- * fedpush:recoveries  hash: jid -> "<count> <unix seconds>", with " alone" behind it while it runs
- * alone
+ * fedpush:recoveries  hash: jid -> "<count> <unix seconds>", with " alone" behind it while it is so
  * fedpush:schemes     sorted set: "rfc9421 ORIGIN", "cavage ORIGIN" or "vain ORIGIN" -> Redis TIME
  *                     at which a second knock showed it
  * fedpush:circuits    sorted set: host -> Redis TIME, in microseconds, of the last change of its
@@ -34,19 +33,25 @@
  *                     "HOST called" -> the same of those that were called back
  * fedpush:pulses      hash: identity -> "SAID SUSPICIOUS WANTED HELD LATER": Redis TIME in
  *                     microseconds of its last pulse, 1 when it takes no jobs or suspects itself,
- * else 0, and of FEDPUSH_MAX_RATE what it wants, what it holds for three seconds, and what after
- * these fedpush:booked:HOST sorted set: "r<score>" or "s<score>", where in `retry` or `schedule` a
- * job of the host is booked -> that score, for three days fedpush:pairs       hash: sender and
- * inbox (pair.h) -> "CREATED SCORE ...", in microseconds, of its booked jobs, in the order in which
- * they are to come back fedpush:policies   hash: name -> "VERSION TEXT" (base/policy.h), ":version"
- * -> that of the latest change: Redis TIME in microseconds fedpush:pauser      string: who has
- * paused the fleet, for the page fedpush:audit       hash: id -> what an admin did, a line each:
- * version, who, action, name, detail; waits here until it stands in PostgreSQL fedpush:session:HASH
- * string: who is signed in to the page (admin/logins.h), by the SHA-256 of the cookie's token;
- * expires fedpush:logouts     hash: who -> Redis TIME in microseconds of "log out everywhere": what
- * was signed in before counts no more fedpush:tokens      hash: SHA-256 of a token of the API ->
- * whose it is (admin/tokens.h) fedpush:alerter, fedpush:alerts, fedpush:alerts:over  of the admin
- * processes (admin/alert_store.h)
+ *                     else 0, and of FEDPUSH_MAX_RATE what it wants, what it holds for three
+ *                     seconds, and what after these
+ * fedpush:booked:HOST sorted set: "r<score>" or "s<score>", where in `retry` or `schedule` a job of
+ *                     the host is booked -> that score, for three days
+ * fedpush:pairs       hash: sender and inbox (pair.h) -> "CREATED SCORE ...", in microseconds, of
+ *                     its booked jobs, in the order in which they are to come back
+ * fedpush:policies   hash: name -> "VERSION TEXT" (base/policy.h), ":version" -> that of the latest
+ *                     change: Redis TIME in microseconds
+ * fedpush:pauser      string: who has paused the fleet, for the page
+ * fedpush:audit       hash: id -> what an admin did, a line each: version, who, action, name,
+ *                     detail; waits here until it stands in PostgreSQL
+ * fedpush:session:HASH  string: who is signed in to the page (admin/logins.h), by the SHA-256 of
+ *                     the cookie's token; expires
+ * fedpush:logouts     hash: who -> Redis TIME in microseconds of "log out everywhere": what was
+ *                     signed in before counts no more
+ * fedpush:tokens      hash: SHA-256 of a token of the API -> whose it is (admin/tokens.h)
+ * fedpush:attempts, fedpush:attempts:ADDRESS  of the admin processes (admin/attempts_store.h)
+ * fedpush:alerter, fedpush:alerts, fedpush:alerts:over  of the admin processes
+ *                     (admin/alert_store.h)
  */
 #ifndef FEDPUSH_SCHED_KEYS_H
 #define FEDPUSH_SCHED_KEYS_H

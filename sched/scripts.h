@@ -21,5 +21,6 @@ extern const char script_policies[];
 extern const char script_policies_merge[];
 extern const char script_policies_write[];
 extern const char script_try[];
+extern const char script_attempts[];
 
 #endif

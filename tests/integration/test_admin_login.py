@@ -139,6 +139,27 @@ def test_passwords_are_not_guessed_at_speed(pages, password):  # noqa: F811
     assert "guess" not in machine.log() and PASSWORD not in machine.log()
 
 
+def test_a_second_machine_is_no_more_attempts(pages, password, world):  # noqa: F811
+    _, first = pages(**password)
+    machine, second = pages(**password)
+    answers = [page.login(f"guess {i}") for i in range(10) for page in (first, second)]
+    statuses = [answer.status for answer in answers]
+    assert statuses[:5] == [401] * 5 and 429 in statuses, statuses
+    assert int(world.redis_client.hget("fedpush:attempts:7f000001", "wrong")) == statuses.count(401)
+    stranger = Page(second.port, source="127.0.0.2")
+    assert stranger.login().status == 200  # which is counted by itself
+    # While Redis is away, or refuses to count, each machine counts for itself.
+    with world.redis.away():
+        assert second.login("guess").status == 401
+    wait_for(lambda: stranger.login().status == 200, 60, "Redis is back")
+    world.redis_client.delete("fedpush:attempts")
+    world.redis_client.hset("fedpush:attempts", "of a", "wrong kind")
+    alone = Page(second.port, source="127.0.0.3")
+    statuses = [alone.login(f"guess {i}").status for i in range(9)]
+    assert statuses[:5] == [401] * 5 and 429 in statuses, statuses
+    assert "an attempt to sign in is counted by this machine alone" in machine.log()
+
+
 def test_the_password_works_without_postgresql(machines, password):
     port = free_port()
     machines(ready=False, setup=False, FEDPUSH_WORKERS=1, FEDPUSH_ADMIN_LISTEN=f"127.0.0.1:{port}",
