@@ -314,15 +314,18 @@ static void set_server(json_t *root, const struct fleet *f)
 static void set_names(json_t *root, const struct fleet *f)
 {
     const struct config *config = f->desk->session.config;
-    struct incumbent_version sidekiq;
     const char *mastodon = NULL;
+    struct buf sidekiq;
 
     for (size_t i = 0; i < f->survey.identity_count && mastodon == NULL; i++)
         mastodon = json_string_value(json_object_get(report_of(f, i), "mastodon"));
-    incumbent_decide(&f->survey.sidekiq, &sidekiq);
+    buf_init(&sidekiq, 512);
+    survey_put_sidekiq(&f->survey, &sidekiq);
     json_object_set_new(root, "mastodon",
                         figures_text_or_null(mastodon != NULL ? mastodon : config->mastodon.text));
-    json_object_set_new(root, "sidekiq", figures_text(str_of(sidekiq.text)));
+    json_object_set_new(root, "sidekiq",
+                        figures_text((struct str){sidekiq.ptr, str_find(buf_str(&sidekiq), ',')}));
+    buf_clear(&sidekiq);
     json_object_set_new(root, "version", json_string(FEDPUSH_VERSION));
     json_object_set_new(root, "domain", figures_text_or_null(config->web_domain));
 }

@@ -47,6 +47,16 @@ static void show_machines(struct report *report, const struct survey *s)
                                           : "nobody serves push; systemctl start fedpush");
 }
 
+static void show_sidekiq(struct report *report, const struct survey *s)
+{
+    struct buf found;
+
+    buf_init(&found, 512);
+    survey_put_sidekiq(s, &found);
+    report_line(report, GRADE_OK, "Sidekiq", "%s", buf_cstr(&found));
+    buf_clear(&found);
+}
+
 /* What waits in `pull` may wait: no age of it is a warning. */
 static void show_queue(struct report *report, const char *name, int64_t length, double age_s,
                        bool may_wait)
@@ -214,7 +224,7 @@ static void show_all(struct report *report, struct session *session, json_t *roo
         status_json_survey(root, survey, redis, session->config);
         show_redis(report, redis);
         show_machines(report, survey);
-        survey_report_sidekiq(report, survey);
+        show_sidekiq(report, survey);
         show_queues(report, survey, session->config);
         show_policies(report, session);
         show_balances(report, session, survey, root);

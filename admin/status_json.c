@@ -42,15 +42,14 @@ static json_t *machines_of(const struct survey *survey)
 
 static json_t *sidekiq_of(const struct survey *survey)
 {
-    struct incumbent_version version;
     struct buf found;
 
-    incumbent_decide(&survey->sidekiq, &version);
     buf_init(&found, 512);
-    incumbent_describe(&survey->sidekiq, &found);
-    struct str how = str_slice(buf_str(&found), str_find(buf_str(&found), ',') + 2);
-    json_t *sidekiq = json_pack("{s:o, s:o}", "version", words_json(str_of(version.text)), "found",
-                                words_json(how));
+    survey_put_sidekiq(survey, &found);
+    size_t comma = str_find(buf_str(&found), ',');
+    json_t *sidekiq =
+        json_pack("{s:o, s:o}", "version", words_json((struct str){found.ptr, comma}), "found",
+                  words_json(str_trim(str_slice(buf_str(&found), comma + 1))));
     buf_clear(&found);
     return sidekiq;
 }

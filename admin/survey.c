@@ -249,6 +249,38 @@ static void count_consumer(struct taking *t, struct str identity, struct str inf
     t->survey->push_consumers += consumer_serves(info, STR("push"));
 }
 
+static void note_said(struct survey *s, struct str report)
+{
+    struct json *json = json_create();
+    struct json_value root;
+    const char *reason;
+    struct buf said;
+
+    buf_init(&said, sizeof(s->sidekiq_said) - 1);
+    if (json_parse(json, report, &root, &reason) && root.type == JSON_OBJECT &&
+        json_to_text(json_member(json, root, STR("sidekiq")), &said))
+        snprintf(s->sidekiq_said, sizeof(s->sidekiq_said), "%s", buf_cstr(&said));
+    buf_clear(&said);
+    json_destroy(json);
+}
+
+/* Of the first machine that says it: those of older versions don't. */
+static bool take_said(struct taking *t)
+{
+    struct survey *s = t->survey;
+
+    for (size_t i = 0; i < s->identity_count && s->sidekiq_said[0] == '\0'; i++) {
+        const struct str report[] = {STR("HGET"), str_of(t->session->keys.machines),
+                                     str_of(s->identities[i].name)};
+        if (!survey_is_alive(&s->identities[i]))
+            continue;
+        if (!ask(t, on_text, 3, report))
+            return false;
+        note_said(s, buf_str(&t->text));
+    }
+    return true;
+}
+
 /* A process whose hash is gone (60 s without a beat) is no consumer. */
 static bool take_processes(struct taking *t)
 {
@@ -321,17 +353,15 @@ bool survey_take(struct survey *survey, struct session *session, struct err *err
         return false;
     buf_init(&t.text, 16 * 1024 * 1024);
     good = take_identities(&t) && take_queues(&t) && take_circuits(&t) && take_processes(&t) &&
-           take_server(&t);
+           take_said(&t) && take_server(&t);
     buf_clear(&t.text);
     return good;
 }
 
-void survey_report_sidekiq(struct report *report, const struct survey *survey)
+void survey_put_sidekiq(const struct survey *survey, struct buf *out)
 {
-    struct buf found;
-
-    buf_init(&found, 512);
-    incumbent_describe(&survey->sidekiq, &found);
-    report_line(report, GRADE_OK, "Sidekiq", "%s", buf_cstr(&found));
-    buf_clear(&found);
+    if (survey->sidekiq_said[0] != '\0')
+        buf_put_str(out, str_of(survey->sidekiq_said));
+    else
+        incumbent_describe(&survey->sidekiq, out);
 }

@@ -5,7 +5,6 @@
 #ifndef FEDPUSH_ADMIN_SURVEY_H
 #define FEDPUSH_ADMIN_SURVEY_H
 
-#include "admin/report.h"
 #include "admin/session.h"
 #include "sched/incumbent.h"
 
@@ -37,8 +36,9 @@ struct survey {
     int64_t handoff_pull_length;
     int64_t handoff_pull_consumers;
     int64_t push_consumers;            /* the same for `push` */
-    struct incumbent_evidence sidekiq; /* which one runs */
-    char policy[64];                   /* maxmemory_policy */
+    struct incumbent_evidence sidekiq; /* which one a machine that starts now would find */
+    char sidekiq_said[256]; /* which one the machines say that they found; "": none does */
+    char policy[64];        /* maxmemory_policy */
     char redis_version[32];
     int64_t used_bytes; /* of Redis' memory; -1: unknown */
     int64_t max_bytes;  /* 0: no limit */
@@ -46,7 +46,8 @@ struct survey {
 
 /* False with err filled when Redis doesn't answer. */
 bool survey_take(struct survey *survey, struct session *session, struct err *err) FP_MUST_CHECK;
-/* One line about the Sidekiq that runs. */
-void survey_report_sidekiq(struct report *report, const struct survey *survey);
+/* Appends which Sidekiq runs, and how that is known: "8.0.9, seen in vm:1234". As the machines use
+ * it; while none lives, as one would. */
+void survey_put_sidekiq(const struct survey *survey, struct buf *out);
 
 #endif

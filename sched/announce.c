@@ -49,6 +49,7 @@ static void gather(struct scheduler *s, struct machine_report *report)
     *report = (struct machine_report){
         .at_ms = lanes_unix_ms(s->lanes, now_ms),
         .mastodon = config->mastodon.text,
+        .sidekiq = incumbent_said(s->incumbent),
         .state = state_of(s),
         .suspicious = s->suspicious,
         .started_ms = s->started_ms,

@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "base/log.h"
 
-enum { MAX_PROCESSES = 500, MAX_MAJOR = 999 };
+enum { MAX_PROCESSES = 500, MAX_MAJOR = 999, SAID_BYTES = 256 };
 
 /* The ones that Mastodon has, where only the form of a job is known. */
 static const char last_of_6[] = "6.5.12";
@@ -180,6 +180,7 @@ struct incumbent {
     struct incumbent_evidence evidence;
     struct incumbent_evidence fresh; /* of the look under way */
     struct incumbent_version version;
+    struct buf said;  /* why it is that one */
     unsigned pending; /* answers awaited */
     bool lost;        /* one of them will not come: nothing is concluded */
 };
@@ -193,12 +194,20 @@ struct incumbent *incumbent_create(struct redis *redis, const struct keys *keys,
     incumbent->keys = keys;
     incumbent_evidence_init(&incumbent->evidence, configured, set);
     incumbent->version = incumbent->evidence.configured;
+    buf_init(&incumbent->said, SAID_BYTES);
+    incumbent_describe(&incumbent->evidence, &incumbent->said);
     return incumbent;
 }
 
 void incumbent_destroy(struct incumbent *incumbent)
 {
+    buf_clear(&incumbent->said);
     free(incumbent);
+}
+
+struct str incumbent_said(const struct incumbent *incumbent)
+{
+    return buf_str(&incumbent->said);
 }
 
 const struct incumbent_version *incumbent_version(const struct incumbent *incumbent)
@@ -220,18 +229,17 @@ void incumbent_saw_job(struct incumbent *incumbent, bool integer_ms)
 static void conclude(struct incumbent *incumbent)
 {
     struct incumbent_version version;
-    struct buf why;
 
     if (incumbent->fresh.process_seen) /* it says more than jobs that may be older */
         incumbent->evidence = incumbent->fresh;
     incumbent_decide(&incumbent->evidence, &version);
+    buf_reset(&incumbent->said);
+    incumbent_describe(&incumbent->evidence, &incumbent->said);
     if (strcmp(version.text, incumbent->version.text) == 0)
         return;
     incumbent->version = version;
-    buf_init(&why, 256);
-    incumbent_describe(&incumbent->evidence, &why);
-    log_event(LOG_LEVEL_INFO, "another Sidekiq runs here", LOG_STR("version", buf_str(&why)));
-    buf_clear(&why);
+    log_event(LOG_LEVEL_INFO, "another Sidekiq runs here",
+              LOG_STR("version", incumbent_said(incumbent)));
 }
 
 static void answered(struct incumbent *incumbent, enum redis_status status)

@@ -61,5 +61,7 @@ void incumbent_look(struct incumbent *incumbent);
 void incumbent_saw_job(struct incumbent *incumbent, bool integer_ms);
 /* Lives as long as the incumbent and follows what is found. */
 const struct incumbent_version *incumbent_version(const struct incumbent *incumbent);
+/* The same with how it is known, as incumbent_describe; until the next look. */
+struct str incumbent_said(const struct incumbent *incumbent);
 
 #endif

@@ -57,6 +57,7 @@ void machine_report_put(struct buf *out, const struct machine_report *r)
     put_text(out, "host", r->host);
     put_text(out, "version", STR(FEDPUSH_VERSION));
     put_text(out, "mastodon", str_of(r->mastodon));
+    put_text(out, "sidekiq", r->sidekiq);
     put_text(out, "state", str_of(r->state));
     buf_printf(out, ",\"suspicious\":%s,\"started_at\":%" PRId64 ".%03d",
                r->suspicious ? "true" : "false", r->started_ms / 1000, (int)(r->started_ms % 1000));

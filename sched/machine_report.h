@@ -4,7 +4,8 @@
  * identity isn't in fedpush:identities.
  *
  *   {"v":1,"at":Unix seconds by Redis' clock,"host":name,"version":fedpush's,"mastodon":"4.5.15",
- *    "state":"starting"|"running"|"quiet"|"paused"|"fenced"|"draining","suspicious":false,
+ *    "sidekiq":"8.1.6, seen in
+ * vm:1234","state":"starting"|"running"|"quiet"|"paused"|"fenced"|"draining","suspicious":false,
  *    "started_at":Unix seconds,"workers":2,
  *    "in_flight":jobs with the workers,"slots":how many they may have,"held":claims,
  *    "waiting":of these, in lanes,"lookahead":how many claims there may be,"lanes":hosts,
@@ -27,6 +28,7 @@ struct machine_report {
     int64_t at_ms; /* Unix, by Redis' clock */
     struct str host;
     const char *mastodon;
+    struct str sidekiq; /* which one runs here, and how that is known (incumbent.h) */
     const char *state;
     bool suspicious;
     int64_t started_ms; /* Unix */

@@ -42,6 +42,12 @@ def shown_version(world, machine):
     return info and json.loads(info)["version"]
 
 
+def said(world, machine):
+    """Which Sidekiq the machine goes by, in its own words."""
+    report = world.redis_client.hget("fedpush:machines", machine.identity())
+    return report and json.loads(report)["sidekiq"]
+
+
 def fail_one(world, number, eight):
     """Pushes a job that fails; returns failed_at."""
     push_as(world, number, "status503-1", eight)
@@ -51,8 +57,16 @@ def fail_one(world, number, eight):
 def test_the_sidekiq_that_runs_is_found_and_followed(world, machines):
     """Nothing else being known, jobs tell it; then processes do, however it changes under a running fedpush."""
     machine = machines()
+    wait_for(lambda: said(world, machine), 30, "it says which one it found")
+    machine.pause()
+    for number in (1, 11):  # Redis may give one to a BLMOVE that waits
+        push_as(world, number, "ok-1", eight=False)
+    # What it goes by is shown, not what one that starts now would: a job from before waits.
     assert "Sidekiq      8.1.6, by Mastodon's version" in fedpush(world, "status").stdout
-    push_as(world, 1, "ok-1", eight=False)
+    assert "Sidekiq      7.3.9, by the form of its jobs" in fedpush(world, "check").stdout
+    found = json.loads(fedpush(world, "status", "--json").stdout)["sidekiq"]
+    assert found == {"version": "8.1.6", "found": "by Mastodon's version; no Sidekiq is running"}
+    machine.resume()
     wait_for(lambda: "7.3.9, by the form of its jobs" in machine.log(), 60, "an old job is noticed")
     assert isinstance(fail_one(world, 2, eight=False), float)
     ruby_process(world, "ruby:1:aaaaaaaaaaaa", "8.0.9")
@@ -61,6 +75,7 @@ def test_the_sidekiq_that_runs_is_found_and_followed(world, machines):
     ruby_process(world, "ruby:2:bbbbbbbbbbbb", "7.3.9")
     wait_for(lambda: "7.3.9, seen in ruby:2" in machine.log(), 60, "a rollback is noticed")
     assert isinstance(fail_one(world, 4, eight=True), float)
+    wait_for(lambda: said(world, machine) == "7.3.9, seen in ruby:2", 30, "it says so")
     for command in ("status", "check"):
         assert "Sidekiq      7.3.9, seen in ruby:2\n" in fedpush(world, command).stdout
     wait_for(lambda: shown_version(world, machine) == "7.3.9", 30, "it shows the same version as its own")

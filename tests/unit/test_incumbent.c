@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 #include <sodium.h>
@@ -198,6 +199,8 @@ static void expect_version(struct fixture *f, int major, const char *text)
 {
     assert_int_equal(incumbent_version(f->incumbent)->major, major);
     assert_string_equal(incumbent_version(f->incumbent)->text, text);
+    struct str said = incumbent_said(f->incumbent);
+    assert_true(str_starts_with(said, str_of(text)) && said.ptr[strlen(text)] == ',');
 }
 
 static void an_upgrade_and_a_rollback_are_followed(void **state)
@@ -237,6 +240,8 @@ static void jobs_count_until_a_process_is_seen(void **state)
     store_expect(&f->store, NULL, "HSET vm:2:bb info %s", INFO("200.5", "7.3.9"));
     look(f);
     expect_version(f, 7, "7.3.9"); /* jobs may be older than it */
+    incumbent_saw_job(f->incumbent, true);
+    expect_version(f, 7, "7.3.9"); /* and what isn't concluded isn't said */
     look(f);
     expect_version(f, 7, "7.3.9");
 }

@@ -45,6 +45,7 @@ static void every_member_has_its_place(void **state)
     const struct machine_report report = {.at_ms = 1764400000007,
                                           .host = STR("mx1"),
                                           .mastodon = "4.5.15",
+                                          .sidekiq = STR("8.1.6, seen in vm:1"),
                                           .state = "running",
                                           .suspicious = true,
                                           .started_ms = 1764300000500,
@@ -75,6 +76,7 @@ static void every_member_has_its_place(void **state)
     assert_text(root, "host", "mx1");
     assert_text(root, "version", FEDPUSH_VERSION);
     assert_text(root, "mastodon", "4.5.15");
+    assert_text(root, "sidekiq", "8.1.6, seen in vm:1");
     assert_text(root, "state", "running");
     assert_true(json_is_true(json_object_get(root, "suspicious")));
     assert_number(root, "started_at", 1764300000.5);
