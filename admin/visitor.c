@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "admin/forwarded.h"
 #include "base/listen.h"
 #include "base/url.h"
 
@@ -170,37 +171,21 @@ static bool is_forwarded(const struct web_head *head)
     return false;
 }
 
-/* The last word of a list, taken off it. */
-static struct str take_last(struct str *list)
-{
-    size_t start = list->len;
-
-    while (start > 0 && list->ptr[start - 1] != ',')
-        start--;
-    struct str word = str_trim(str_slice(*list, start));
-    list->len = start > 0 ? start - 1 : 0;
-    return word;
-}
-
 /* Each proxy appends who came to it: the first address from the right that isn't a proxy of ours is
  * the visitor, and what stands left of it is what he says himself. */
 static void follow_proxies(struct visitor *visitor, const struct visit_rules *rules,
                            const struct web_head *head)
 {
-    for (size_t i = head->field_count; i > 0; i--) {
-        struct str list = head->fields[i - 1].value;
-        if (!str_equal_nocase(head->fields[i - 1].name, STR("X-Forwarded-For")))
-            continue;
-        while (list.len > 0) {
-            struct visitor next = *visitor;
-            memset(next.address, 0, sizeof(next.address));
-            if (!network_parse_address(take_last(&list), &next.family, next.address))
-                return;
-            network_unmap(&next.family, next.address);
-            *visitor = next;
-            if (!is_trusted(rules, next.family, next.address))
-                return;
-        }
+    struct forwarded forwarded;
+    unsigned char address[16];
+    int family;
+
+    forwarded_begin(&forwarded, head);
+    while (forwarded_next(&forwarded, &family, address)) {
+        visitor->family = family;
+        memcpy(visitor->address, address, sizeof(visitor->address));
+        if (!is_trusted(rules, family, address))
+            return;
     }
 }
 

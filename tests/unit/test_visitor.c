@@ -152,7 +152,26 @@ static void trusted_proxies_tell_who_came_to_them(void **state)
         {"10.1.1.1", "X-Forwarded-For: nonsense\r\n", "10.1.1.1"},
         {"10.1.1.1", "X-Forwarded-For: 192.0.2.9, nonsense\r\n", "10.1.1.1"},
         {"10.1.1.1", "X-Forwarded-For:\r\n", "10.1.1.1"},
-        {"10.1.1.1", "Forwarded: for=192.0.2.7\r\n", "10.1.1.1"},
+        {"10.1.1.1", "X-Forwarded-For: 192.0.2.9, 192.0.2.7:4711\r\n", "192.0.2.7"},
+        {"10.1.1.1", "X-Forwarded-For: 192.0.2.7:4711, 10.2.2.2:80\r\n", "192.0.2.7"},
+        {"10.1.1.1", "X-Forwarded-For: [2001:db8::7]:443\r\n", "2001:db8::7"},
+        {"10.1.1.1", "X-Forwarded-For: [2001:db8::7]\r\n", "2001:db8::7"},
+        {"10.1.1.1", "X-Forwarded-For: \"[2001:db8::7]:443\"\r\n", "2001:db8::7"},
+        {"10.1.1.1", "X-Forwarded-For: [::ffff:192.0.2.7]:443\r\n", "192.0.2.7"},
+        {"10.1.1.1", "Forwarded: for=192.0.2.7\r\n", "192.0.2.7"},
+        {"10.1.1.1", "Forwarded: proto=https; For=\"192.0.2.7:4711\" ;by=10.1.1.1\r\n",
+         "192.0.2.7"},
+        {"10.1.1.1", "Forwarded: for=192.0.2.9, for=\"[2001:db8::7]:443\";proto=https\r\n",
+         "2001:db8::7"},
+        {"10.1.1.1", "Forwarded: for=\"[2001:db8::7]:_port\", for=10.2.2.2\r\n", "2001:db8::7"},
+        {"10.1.1.1", "Forwarded: for=192.0.2.7\r\nForwarded: for=10.2.2.2\r\n", "192.0.2.7"},
+        {"10.1.1.1", "Forwarded: for=unknown\r\n", "10.1.1.1"},
+        {"10.1.1.1", "Forwarded: for=_hidden, for=10.2.2.2\r\n", "10.2.2.2"},
+        {"10.1.1.1", "Forwarded: proto=https\r\n", "10.1.1.1"},
+        /* What proxies say by both counts as the usual one has it. */
+        {"10.1.1.1", "Forwarded: for=192.0.2.9\r\nX-Forwarded-For: 192.0.2.7\r\n", "192.0.2.7"},
+        {"10.1.1.1", "Forwarded: for=192.0.2.9\r\nX-Forwarded-For: unknown\r\n", "10.1.1.1"},
+        {"192.0.2.1", "Forwarded: for=192.0.2.7\r\n", "192.0.2.1"},
         {"192.0.2.1", "X-Forwarded-For: 192.0.2.7\r\n", "192.0.2.1"}, /* nobody's proxy */
     };
     (void)state;
