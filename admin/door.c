@@ -261,36 +261,34 @@ static void answer_error(struct answer *answer, const struct err *err)
 }
 
 /* {"name": "...", "full": bool} */
-static bool parse_wish(struct str body, json_t **object, struct str *name, bool *full)
+static bool parse_wish(struct str body, json_t **object, struct token_wish *wish)
 {
     *object = json_loadb(body.ptr, body.len, 0, NULL);
-    const json_t *given = json_object_get(*object, "full");
-    *name = str_of(json_string_value(json_object_get(*object, "name")));
-    *full = json_is_true(given);
-    return name->len > 0 && (given == NULL || json_is_boolean(given)) &&
-           json_object_size(*object) == (given == NULL ? 1 : 2);
+    const json_t *full = json_object_get(*object, "full");
+    wish->name = str_of(json_string_value(json_object_get(*object, "name")));
+    wish->right = json_is_true(full) ? API_ACT : API_READ;
+    return wish->name.len > 0 && (full == NULL || json_is_boolean(full)) &&
+           json_object_size(*object) == (full == NULL ? 1 : 2);
 }
 
 static void answer_token_new(struct desk *desk, const struct asked *asked, struct answer *answer)
 {
+    struct token_wish wish = {.account = asked->entry->login.account, .who = asked->entry->who};
     char text[TOKEN_TEXT_BYTES];
     json_t *object = NULL;
-    struct str name;
     struct err err;
-    bool full;
 
     if (!is_session(asked, answer))
         return;
-    if (!parse_wish(asked->request.body, &object, &name, &full)) {
+    if (!parse_wish(asked->request.body, &object, &wish)) {
         answer_problem(answer, 422, PHRASE_DOOR_SEND_TOKEN);
-    } else if (!token_create(&desk->session, name, full ? API_ACT : API_READ,
-                             asked->entry->login.account, text, &err)) {
+    } else if (!token_create(&desk->session, &wish, text, &err)) {
         answer_error(answer, &err);
     } else {
-        log_event(LOG_LEVEL_INFO, "token made", LOG_STR("name", name),
+        log_event(LOG_LEVEL_INFO, "token made", LOG_STR("name", wish.name),
                   LOG_TEXT("by", asked->entry->who));
-        answer_text(answer, json_pack("{s:b, s:s%, s:s}", "ok", 1, "name", name.ptr, name.len,
-                                      "token", text));
+        answer_text(answer, json_pack("{s:b, s:s%, s:s}", "ok", 1, "name", wish.name.ptr,
+                                      wish.name.len, "token", text));
         sodium_memzero(text, sizeof(text));
     }
     json_decref(object);

@@ -21,10 +21,11 @@ static int fail(const struct err *err)
 
 static int create(struct session *session, const char *name, bool full, bool json)
 {
+    const struct token_wish wish = {.name = str_of(name), .right = full ? API_ACT : API_READ};
     char text[TOKEN_TEXT_BYTES];
     struct err err;
 
-    if (!token_create(session, str_of(name), full ? API_ACT : API_READ, 0, text, &err))
+    if (!token_create(session, &wish, text, &err))
         return fail(&err);
     if (json)
         words_ask("{\"name\": \"%s\", \"right\": \"%s\", \"token\": \"", name,
@@ -57,13 +58,14 @@ static void print_token(const json_t *token)
 {
     time_t created = (time_t)json_integer_value(json_object_get(token, "created_at"));
     bool full = strcmp(json_string_value(json_object_get(token, "right")), "act") == 0;
+    const char *made_by = json_string_value(json_object_get(token, "made_by"));
     struct tm parts;
     char date[32] = "";
 
     if (gmtime_r(&created, &parts) != NULL)
         strftime(date, sizeof(date), "%Y-%m-%d %H:%M:%S", &parts);
-    words_print(stdout, "%-32s %-5s %s", json_string_value(json_object_get(token, "name")),
-                full ? "full" : "read", date);
+    words_print(stdout, "%-32s %-5s %-19s %s", json_string_value(json_object_get(token, "name")),
+                full ? "full" : "read", date, made_by != NULL ? made_by : "?");
 }
 
 static int list(struct session *session, bool json)
@@ -80,7 +82,7 @@ static int list(struct session *session, bool json)
     } else if (json_array_size(tokens) == 0) {
         words_print(stdout, "there is no token: fedpush token create NAME");
     } else {
-        words_print(stdout, "%-32s %-5s %s", "NAME", "RIGHT", "CREATED (UTC)");
+        words_print(stdout, "%-32s %-5s %-19s %s", "NAME", "RIGHT", "CREATED (UTC)", "MADE BY");
         json_array_foreach(tokens, i, token)
         {
             print_token(token);

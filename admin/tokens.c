@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/orders.h"
+
 /* Two machines may make one at the same moment. */
 enum { SHOWN = 2 * TOKENS_MAX };
 
@@ -45,7 +47,9 @@ static bool parse(struct str text, struct token *token)
                                 .created_s = created_s,
                                 .account = account,
                                 .asked_us = asked_us};
+        const char *made_by = json_string_value(json_object_get(object, "made_by"));
         snprintf(token->name, sizeof(token->name), "%s", name);
+        snprintf(token->made_by, sizeof(token->made_by), "%s", made_by != NULL ? made_by : "");
     }
     json_decref(object);
     return good;
@@ -53,9 +57,10 @@ static bool parse(struct str text, struct token *token)
 
 static json_t *token_json(const struct token *token)
 {
-    return json_pack("{s:s, s:s, s:I}", "name", token->name, "right",
+    return json_pack("{s:s, s:s, s:I, s:s?}", "name", token->name, "right",
                      token->right == API_ACT ? "act" : "read", "created_at",
-                     (json_int_t)token->created_s);
+                     (json_int_t)token->created_s, "made_by",
+                     token->made_by[0] != '\0' ? token->made_by : NULL);
 }
 
 static bool command(struct session *session, size_t count, const struct str *words, reply_fn *fn,
@@ -133,15 +138,10 @@ static bool write_token(struct session *session, const struct token *token, stru
     return good;
 }
 
-bool token_create(struct session *session, struct str name, enum api_right right, int64_t account,
-                  char text[TOKEN_TEXT_BYTES], struct err *err)
+/* False with err filled: the name is wrong or taken, there are too many, or Redis doesn't answer.
+ */
+static bool may_be_made(struct session *session, struct str name, struct err *err)
 {
-    int64_t now_us = clock_wall_us(&session->clock);
-    struct token token = {
-        .right = right, .created_s = now_us / 1000000, .account = account, .asked_us = now_us};
-    char pass[PASS_TEXT_BYTES];
-    char hash[PASS_HASH_BYTES];
-
     if (!is_name(name)) {
         err_say(err, FP_INVALID, PHRASE_TOKEN_NAME, SAYS_NOTHING);
         return false;
@@ -152,15 +152,32 @@ bool token_create(struct session *session, struct str name, enum api_right right
     bool taken = hash_of(all, name) != NULL;
     bool full = json_array_size(all) >= TOKENS_MAX;
     json_decref(all);
-    if (taken) {
+    if (taken)
         err_say(err, FP_INVALID, PHRASE_TOKEN_TAKEN, SAYS_NOTHING);
-        return false;
-    }
-    if (full) {
+    else if (full)
         err_say(err, FP_INVALID, PHRASE_TOKEN_FULL, SAYS(SAY_NUMBER("tokens", TOKENS_MAX)));
+    return !taken && !full;
+}
+
+bool token_create(struct session *session, const struct token_wish *wish,
+                  char text[TOKEN_TEXT_BYTES], struct err *err)
+{
+    int64_t now_us = clock_wall_us(&session->clock);
+    struct token token = {.right = wish->right,
+                          .created_s = now_us / 1000000,
+                          .account = wish->account,
+                          .asked_us = now_us};
+    char pass[PASS_TEXT_BYTES];
+    char hash[PASS_HASH_BYTES];
+    struct buf who;
+
+    if (!may_be_made(session, wish->name, err))
         return false;
-    }
-    memcpy(token.name, name.ptr, name.len);
+    memcpy(token.name, wish->name.ptr, wish->name.len);
+    buf_init(&who, sizeof(token.made_by) - 1);
+    orders_put_who(&who, wish->who);
+    snprintf(token.made_by, sizeof(token.made_by), "%s", buf_cstr(&who));
+    buf_clear(&who);
     pass_make(pass);
     snprintf(text, TOKEN_TEXT_BYTES, "fp_%s", pass);
     pass_hash(str_of(text), hash);

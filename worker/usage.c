@@ -182,6 +182,7 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "  create NAME [--full] [--json]\n"
          "      one that may read, or with --full do all that the page can\n"
          "  list [--json]\n"
+         "      each with its right and who made it\n"
          "  revoke NAME [--json]\n"
          "      at once, on all machines\n"},
     [COMMAND_COMPLETION] = {"completion", "bash|zsh|fish", "print what completes a command line",

@@ -2,7 +2,7 @@
 import { get, mayAct, post, session } from "./api.js";
 import { ask, checkbox, field, select } from "./dialog.js";
 import { h } from "./dom.js";
-import { time, wantsAbsolute } from "./format.js";
+import { time, UNKNOWN, wantsAbsolute } from "./format.js";
 import { language, LANGUAGES, t } from "./i18n.js";
 import { empty, loading, problemBox, toast } from "./notice.js";
 import { readOnlyReason } from "./orders.js";
@@ -94,7 +94,7 @@ function tokenTable(items, again) {
         h(
           "tr",
           null,
-          ["name", "right", "created_at"].map(name => h("th", { scope: "col" }, t(`tokens.${name}`))),
+          ["name", "right", "created_at", "made_by"].map(name => h("th", { scope: "col" }, t(`tokens.${name}`))),
           h("th", { scope: "col" }, h("span", { class: "unseen" }, t("tokens.revoke"))),
         ),
       ),
@@ -108,6 +108,7 @@ function tokenTable(items, again) {
             h("th", { scope: "row" }, token.name),
             h("td", null, state("right", token.right)),
             h("td", null, time(token.created_at)),
+            h("td", null, token.made_by ?? UNKNOWN),
             h(
               "td",
               { class: "end" },

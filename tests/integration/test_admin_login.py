@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import pwd
 import re
 import socket
 import subprocess
@@ -184,9 +185,18 @@ def test_tokens_read_or_act_and_are_revoked_at_once(pages, password, world):  # 
     page.login()
     full = page.ask(TOKENS, "POST", {"name": "deploy", "full": True}).json()["token"]
     listed = page.ask(TOKENS).json()["items"]
-    assert [(token["name"], token["right"]) for token in listed] == [("deploy", "act"), ("prometheus", "read")]
+    me = f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
+    assert [(token["name"], token["right"], token["made_by"]) for token in listed] == [
+        ("deploy", "act", "admin"), ("prometheus", "read", me)]
     assert json.loads(fedpush(world, "token", "list", "--json").stdout) == listed
-    assert "prometheus" in fedpush(world, "token", "list").stdout
+    shown = fedpush(world, "token", "list").stdout.splitlines()
+    assert [line.split()[0] for line in shown] == ["NAME", "deploy", "prometheus"]
+    assert shown[1].endswith(" admin") and shown[2].endswith(f" {me}")
+    (key, told), *_ = world.redis_client.hgetall("fedpush:tokens").items()  # one that an older fedpush made
+    told = json.loads(told)
+    world.redis_client.hset("fedpush:tokens", key, json.dumps({k: v for k, v in told.items() if k != "made_by"}))
+    old, = [item for item in page.ask(TOKENS).json()["items"] if item["made_by"] is None]
+    assert old["name"] == told["name"] and " ?\n" in fedpush(world, "token", "list").stdout
     assert page.ask(TOKENS, "POST", {"name": "a b"}).status == 422
     assert page.ask(TOKENS, "POST", {"name": "x", "more": 1}).status == 422
 
@@ -279,6 +289,7 @@ def test_admins_sign_in_with_their_account(mastodon, world):
     assert read_by(page, token) == 200
     (text,) = world.redis_client.hvals("fedpush:tokens")
     assert time.time() - json.loads(text)["asked_us"] / 1000000 < 30
+    assert [item["made_by"] for item in page.ask(TOKENS).json()["items"]] == ["@alice"]
     assert page.ask(f"{TOKENS}/first", "DELETE").status == 200
     world.query("ALTER TABLE users RENAME TO away")  # PostgreSQL can't say
     try:

@@ -134,7 +134,7 @@ export class Mock {
     this.paused = null;
     this.policies = new Map();
     this.asked = []; // "POST domains/x/pause {...}"
-    this.tokens = [{ name: "grafana", right: "read", created_at: now() - 9 * DAY_S }];
+    this.tokens = [{ name: "grafana", right: "read", created_at: now() - 9 * DAY_S, made_by: "@alice" }];
     this.alerts = [];
     this.machines = ["mx1", "mx2"];
     this.suspicious = [];
@@ -536,7 +536,7 @@ export class Mock {
         parts[2] === "pause" ? { paused: true, ...body } : parts[2] === "limit" && !body.clear ? body : null,
       );
     else if (path === "tokens") {
-      this.tokens.push({ name: body.name, right: body.full ? "act" : "read", created_at: now() });
+      this.tokens.push({ name: body.name, right: body.full ? "act" : "read", created_at: now(), made_by: "admin" });
       return this.send(request, response, { ok: true, name: body.name, token: "fp_0123456789abcdef" });
     } else if (parts[0] === "tokens") this.tokens = this.tokens.filter(token => token.name !== parts[1]);
     return this.send(request, response, { ok: true, ...this.done });
