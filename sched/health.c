@@ -8,6 +8,7 @@
 #include "base/table.h"
 #include "base/utf8.h"
 #include "sched/batch.h"
+#include "sched/flush.h"
 
 enum {
     FLUSH_MS = 1000,
@@ -32,16 +33,13 @@ struct tally {
 enum target { TARGET_INBOX = 0, TARGET_HOST, TARGETS };
 
 struct health {
-    struct event_base *base;
     const struct clock *clock;
     struct postgres *postgres;
     struct table *pending[TARGETS]; /* name -> struct tally */
     struct batch *writing;
     enum target target; /* of it */
     struct loop_timer *timer;
-    struct loop_timer *flush_timer;
-    loop_fn *flushed;
-    void *flushed_arg;
+    struct flush flush;
     int64_t complained_ms;
     bool pushed_out; /* inboxes were only counted to their host: said once */
 };
@@ -236,16 +234,6 @@ static struct batch *take_batch(struct health *h, enum target target)
     return batch;
 }
 
-static void end_flush(struct health *h)
-{
-    loop_fn *fn = h->flushed;
-
-    h->flushed = NULL;
-    loop_timer_clear(h->flush_timer);
-    if (fn != NULL)
-        loop_defer(h->base, fn, h->flushed_arg);
-}
-
 static void on_written(void *arg, struct batch *batch, enum postgres_status status,
                        PGresult *result, const char *message);
 
@@ -262,7 +250,7 @@ static void write_next(struct health *h)
         }
     }
     h->pushed_out = false;
-    end_flush(h);
+    flush_end(&h->flush);
 }
 
 /* What could not be written joins what has come since. */
@@ -317,7 +305,7 @@ static void on_written(void *arg, struct batch *batch, enum postgres_status stat
     }
     loop_timer_set(h->timer, FLUSH_MS);
     if (status == POSTGRES_ERROR) /* of no use before somebody acted; a lost one may come back */
-        end_flush(h);
+        flush_end(&h->flush);
 }
 
 static void on_timer(void *arg)
@@ -325,16 +313,9 @@ static void on_timer(void *arg)
     write_next(arg);
 }
 
-static void on_flush_late(void *arg)
-{
-    end_flush(arg);
-}
-
 void health_flush(struct health *h, int64_t deadline_ms, loop_fn *done, void *arg)
 {
-    h->flushed = done;
-    h->flushed_arg = arg;
-    loop_timer_set(h->flush_timer, deadline_ms);
+    flush_begin(&h->flush, deadline_ms, done, arg);
     write_next(h);
 }
 
@@ -380,13 +361,12 @@ struct health *health_create(struct event_base *base, const struct clock *clock,
 {
     struct health *h = mem_alloc(sizeof(*h));
 
-    h->base = base;
     h->clock = clock;
     h->postgres = postgres;
     for (int target = 0; target < TARGETS; target++)
         h->pending[target] = table_create();
     h->timer = loop_timer_create(base, on_timer, h);
-    h->flush_timer = loop_timer_create(base, on_flush_late, h);
+    flush_init(&h->flush, base);
     return h;
 }
 
@@ -403,6 +383,6 @@ void health_destroy(struct health *h)
     }
     batch_destroy(h->writing);
     loop_timer_destroy(h->timer);
-    loop_timer_destroy(h->flush_timer);
+    flush_clear(&h->flush);
     free(h);
 }

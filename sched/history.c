@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/table.h"
+#include "sched/flush.h"
 #include "sched/history_inside.h"
 
 enum {
@@ -38,7 +39,6 @@ struct open_sums {
 };
 
 struct history {
-    struct event_base *base;
     const struct clock *clock;
     struct postgres *postgres;
     char *machine;
@@ -51,9 +51,7 @@ struct history {
     enum history_table table; /* of it */
     enum history_table turn;  /* whose it is next */
     struct loop_timer *timer;
-    struct loop_timer *flush_timer;
-    loop_fn *flushed; /* not NULL: everything is written now */
-    void *flushed_arg;
+    struct flush flush; /* awaited: everything is written now */
     int64_t complained_ms;
     int64_t overflow_ms; /* said; 0: never */
 };
@@ -290,7 +288,7 @@ static bool is_due(struct history *h, enum history_table table, int64_t now_ms)
 {
     size_t count = count_of(h, table);
 
-    return count > 0 && (h->flushed != NULL || count >= BATCH_MAX_ROWS ||
+    return count > 0 && (flush_is_awaited(&h->flush) || count >= BATCH_MAX_ROWS ||
                          now_ms - *written_ms(h, table) >= HISTORY_EACH_MS);
 }
 
@@ -323,16 +321,6 @@ static struct batch *take_batch(struct history *h, enum history_table table)
     return batch;
 }
 
-static void end_flush(struct history *h)
-{
-    loop_fn *fn = h->flushed;
-
-    h->flushed = NULL;
-    loop_timer_clear(h->flush_timer);
-    if (fn != NULL)
-        loop_defer(h->base, fn, h->flushed_arg);
-}
-
 static void on_written(void *arg, struct batch *batch, enum postgres_status status,
                        PGresult *result, const char *message);
 
@@ -354,7 +342,7 @@ static void write_next(struct history *h)
         batch_write(h->writing, on_written, h);
         return;
     }
-    end_flush(h);
+    flush_end(&h->flush);
 }
 
 static void keep(struct history *h, enum history_table table, struct history_row *row)
@@ -387,10 +375,10 @@ static void on_written(void *arg, struct batch *batch, enum postgres_status stat
     }
     batch_destroy(batch);
     wake(h);
-    if (status == POSTGRES_OK && h->flushed != NULL)
+    if (status == POSTGRES_OK && flush_is_awaited(&h->flush))
         write_next(h);
     else if (status == POSTGRES_ERROR) /* of no use before somebody acted */
-        end_flush(h);
+        flush_end(&h->flush);
 }
 
 static void on_timer(void *arg)
@@ -402,16 +390,9 @@ static void on_timer(void *arg)
         wake(h);
 }
 
-static void on_flush_late(void *arg)
-{
-    end_flush(arg);
-}
-
 void history_flush(struct history *h, int64_t deadline_ms, loop_fn *done, void *arg)
 {
-    h->flushed = done;
-    h->flushed_arg = arg;
-    loop_timer_set(h->flush_timer, deadline_ms);
+    flush_begin(&h->flush, deadline_ms, done, arg);
     write_next(h);
 }
 
@@ -422,7 +403,6 @@ struct history *history_create(struct event_base *base, const struct clock *cloc
 {
     struct history *h = mem_alloc(sizeof(*h));
 
-    h->base = base;
     h->clock = clock;
     h->postgres = postgres;
     h->machine = str_dup(machine);
@@ -433,7 +413,7 @@ struct history *history_create(struct event_base *base, const struct clock *cloc
         history_sums_clear(&h->open[table].sums);
     }
     h->timer = loop_timer_create(base, on_timer, h);
-    h->flush_timer = loop_timer_create(base, on_flush_late, h);
+    flush_init(&h->flush, base);
     return h;
 }
 
@@ -458,7 +438,7 @@ void history_destroy(struct history *h)
     }
     table_destroy(h->errors);
     loop_timer_destroy(h->timer);
-    loop_timer_destroy(h->flush_timer);
+    flush_clear(&h->flush);
     free(h->machine);
     free(h);
 }

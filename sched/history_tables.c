@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sched/history_inside.h"
+#include "sched/history_sql.h"
 
 struct history_row *history_row_create(int64_t from_s, struct str name)
 {
@@ -153,22 +154,13 @@ static void put_error(struct buf *arrays, const void *row)
 
 /* --- statements --- */
 
-#define ONE(i) "t.latency[" #i "] + excluded.latency[" #i "]"
-#define SIX(a, b, c, d, e, f) ONE(a) "," ONE(b) "," ONE(c) "," ONE(d) "," ONE(e) "," ONE(f)
-#define ADD_LATENCY                                                                                \
-    "latency = ARRAY[" SIX(1, 2, 3, 4, 5, 6) "," SIX(7, 8, 9, 10, 11, 12) "," SIX(                 \
-        13, 14, 15, 16, 17, 18) "," SIX(19, 20, 21, 22, 23, 24) "]"
-#define ADD_SUMS                                                                                   \
-    "delivered = t.delivered + excluded.delivered, retried = t.retried + excluded.retried,"        \
-    " rejected = t.rejected + excluded.rejected, exhausted = t.exhausted + excluded.exhausted,"    \
-    " sent_bytes = t.sent_bytes + excluded.sent_bytes, " ADD_LATENCY
 static const char write_hosts[] =
     "INSERT INTO fedpush.domain_hourly AS t"
     " (host, hour, delivered, retried, rejected, exhausted, sent_bytes, latency)"
     " SELECT n, to_timestamp(w), d, r, j, x, b, l::bigint[]"
     " FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"
     " $6::bigint[], $7::bigint[], $8::text[]) AS u(n, w, d, r, j, x, b, l)"
-    " ON CONFLICT (host, hour) DO UPDATE SET " ADD_SUMS;
+    " ON CONFLICT (host, hour) DO UPDATE SET " HISTORY_ADD_SUMS;
 #define WRITE_FLEET(table, time)                                                                   \
     "INSERT INTO fedpush." table " AS t"                                                           \
     " (machine, " time ", delivered, retried, rejected, exhausted, sent_bytes, latency,"           \
@@ -177,7 +169,7 @@ static const char write_hosts[] =
     " FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"             \
     " $6::bigint[], $7::bigint[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[],"         \
     " $12::bigint[], $13::bigint[]) AS u(n, w, d, r, j, x, b, l, ho, q, a, f, o)"                  \
-    " ON CONFLICT (" time ", machine) DO UPDATE SET " ADD_SUMS                                     \
+    " ON CONFLICT (" time ", machine) DO UPDATE SET " HISTORY_ADD_SUMS                             \
     ", handed_off = t.handed_off + excluded.handed_off,"                                           \
     " queue_length = GREATEST(t.queue_length, excluded.queue_length),"                             \
     " oldest_age_ms = GREATEST(t.oldest_age_ms, excluded.oldest_age_ms),"                          \

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "sched/history_sql.h"
 
 enum {
     EACH_MS = 3600000,
@@ -34,9 +35,7 @@ struct retention {
     " $1::integer > 0 RETURNING 1) SELECT count(*) FROM gone"
 #define DAYS "make_interval(days => $1)"
 #define SUM(i) "sum(latency[" #i "])"
-#define SIX(a, b, c, d, e, f) SUM(a) "," SUM(b) "," SUM(c) "," SUM(d) "," SUM(e) "," SUM(f)
-#define ONE(i) "t.latency[" #i "] + excluded.latency[" #i "]"
-#define ADD(a, b, c, d, e, f) ONE(a) "," ONE(b) "," ONE(c) "," ONE(d) "," ONE(e) "," ONE(f)
+#define SUM_LATENCY HISTORY_LATENCY(SUM)
 
 /* The hours of a host that are older than eight days become one row, or join what is there. The
  * first hour has the key that the day's row gets: it comes first, so that it is gone by then. */
@@ -51,23 +50,9 @@ struct retention {
     " (host, hour, hours, delivered, retried, rejected, exhausted, sent_bytes, latency)"           \
     " SELECT host, date_trunc('day', hour AT TIME ZONE 'UTC') AT TIME ZONE 'UTC', 24,"             \
     " sum(delivered), sum(retried), sum(rejected), sum(exhausted), sum(sent_bytes),"               \
-    " ARRAY[" SIX(1, 2, 3, 4, 5, 6) "," SIX(7, 8, 9, 10, 11, 12) "," SIX(                          \
-        13, 14, 15, 16, 17,                                                                        \
-        18) "," SIX(19, 20, 21, 22, 23,                                                            \
-                    24) "]::bigint[]"                                                              \
-                        " FROM gone GROUP BY 1, 2 ORDER BY 1, 2"                                   \
-                        " ON CONFLICT (host, hour) DO UPDATE SET hours = 24,"                      \
-                        " delivered = t.delivered + excluded.delivered, retried = t.retried + "    \
-                        "excluded.retried,"                                                        \
-                        " rejected = t.rejected + excluded.rejected, exhausted = t.exhausted + "   \
-                        "excluded.exhausted,"                                                      \
-                        " sent_bytes = t.sent_bytes + excluded.sent_bytes,"                        \
-                        " latency = ARRAY[" ADD(1, 2, 3, 4, 5, 6) "," ADD(                         \
-                            7, 8, 9, 10, 11,                                                       \
-                            12) "," ADD(13, 14, 15, 16, 17,                                        \
-                                        18) "," ADD(19, 20, 21, 22, 23,                            \
-                                                    24) "])"                                       \
-                                                        " SELECT count(*) FROM gone"
+    " " SUM_LATENCY "::bigint[] FROM gone GROUP BY 1, 2 ORDER BY 1, 2"                             \
+    " ON CONFLICT (host, hour) DO UPDATE SET hours = 24, " HISTORY_ADD_SUMS                        \
+    ") SELECT count(*) FROM gone"
 
 static const char *const steps[] = {
     REMOVE("fleet_minutely", "minute", "interval '48 hours'"),
