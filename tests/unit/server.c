@@ -298,6 +298,11 @@ void server_wait(struct event_base *base, const bool *condition)
         fail_msg("waited %d ms for nothing", SERVER_WAIT_MS);
 }
 
+void server_done(void *condition)
+{
+    *(bool *)condition = true;
+}
+
 void server_run(struct event_base *base, int ms)
 {
     const struct timeval limit = {ms / 1000, ms % 1000 * 1000};

@@ -33,6 +33,8 @@ char *server_sql_value(const struct server *server, const char *sql);
 
 /* Runs the loop until *condition; fails the test after SERVER_WAIT_MS. */
 void server_wait(struct event_base *base, const bool *condition);
+/* As a loop_fn: sets the condition that server_wait waits for. */
+void server_done(void *condition);
 /* Runs the loop for so long, for what must not happen. */
 void server_run(struct event_base *base, int ms);
 

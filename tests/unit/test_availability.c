@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "capture.h"
 #include "sched/availability.h"
 #include "server.h"
 
@@ -127,11 +127,6 @@ static void on_answered(void *arg)
     answered = true;
 }
 
-static void set_true(void *arg)
-{
-    *(bool *)arg = true;
-}
-
 static void nothing(void *arg)
 {
     (void)arg;
@@ -192,7 +187,7 @@ static void track_all(const struct tracker_event *events, size_t count)
 {
     bool done = false;
 
-    availability_track(availability, events, count, set_true, &done);
+    availability_track(availability, events, count, server_done, &done);
     assert_false(done);
     server_wait(base, &done);
 }
@@ -414,7 +409,7 @@ static void nobody_waits_longer_than_a_second(void **state)
     wait_for_sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", "1");
     struct clock real = clock_system();
     int64_t before = clock_mono_ms(&real);
-    availability_track(availability, &event, 1, set_true, &done);
+    availability_track(availability, &event, 1, server_done, &done);
     server_wait(base, &done);
     int64_t waited_ms = clock_mono_ms(&real) - before;
     assert_true(waited_ms >= TRACKER_WAIT_MS - 50 && waited_ms < 7500);
@@ -467,28 +462,6 @@ static void the_cache_key_goes_as_rails_does_it(void **state)
     }
 }
 
-/* What the log gets while `fn` runs. */
-static int count_lines(void (*fn)(void), const char *text)
-{
-    char line[2048];
-    int count = 0;
-    FILE *file = tmpfile();
-    int before = dup(STDERR_FILENO);
-
-    assert_non_null(file);
-    dup2(fileno(file), STDERR_FILENO);
-    log_set_level(LOG_LEVEL_WARN);
-    fn();
-    log_set_level(LOG_LEVEL_ERROR);
-    dup2(before, STDERR_FILENO);
-    close(before);
-    rewind(file);
-    while (fgets(line, sizeof(line), file) != NULL)
-        count += strstr(line, text) != NULL;
-    fclose(file);
-    return count;
-}
-
 static void read_and_track_in_vain(void)
 {
     assert_false(is_unavailable("down.test"));
@@ -506,10 +479,10 @@ static void missing_rights_are_named_and_deliveries_go_on(void **state)
     close_all();
     open_as("limited", "", &v4_5);
     add_row("down.test");
-    assert_int_equal(count_lines(read_and_track_in_vain,
-                                 "GRANT SELECT, INSERT, DELETE ON public.unavailable_domains TO "
-                                 "\\\"limited\\\"; GRANT USAGE ON SEQUENCE "
-                                 "public.unavailable_domains_id_seq TO \\\"limited\\\""),
+    assert_int_equal(capture_count(read_and_track_in_vain,
+                                   "GRANT SELECT, INSERT, DELETE ON public.unavailable_domains TO "
+                                   "\\\"limited\\\"; GRANT USAGE ON SEQUENCE "
+                                   "public.unavailable_domains_id_seq TO \\\"limited\\\""),
                      1);
     assert_rows("down.test");
     server_sql(&postgres_server,

@@ -1,25 +1,20 @@
 /* Against a real PostgreSQL: what is counted, what survives its absence, what is dropped. */
 #include <setjmp.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "base/log.h"
+#include "capture.h"
+#include "database.h"
 #include "sched/health.h"
-#include "sched/schema.h"
-#include "server.h"
 
 enum { DEADLINE_MS = 60 * 1000 };
 
-static struct server server;
-static struct event_base *base;
+static struct database db;
 static struct postgres *postgres;
 static struct health *health;
 static int64_t now_ms = 1000;
@@ -38,27 +33,12 @@ static int64_t read_wall(void *arg)
 
 static const struct clock test_clock = {read_mono, read_wall, NULL};
 
-static struct postgres *connect_as(const char *user)
-{
-    char conninfo[256];
-    snprintf(conninfo, sizeof(conninfo), "host=%s dbname=fedpush_test user=%s", server.socket,
-             user);
-    return postgres_create(
-        base, NULL,
-        &(struct postgres_options){.conninfo = str_of(conninfo), .name = "test", .writes = true});
-}
-
-static void set_true(void *arg)
-{
-    *(bool *)arg = true;
-}
-
 static void flush(struct health *h)
 {
     bool done = false;
-    health_flush(h, DEADLINE_MS, set_true, &done);
+    health_flush(h, DEADLINE_MS, server_done, &done);
     assert_false(done);
-    server_wait(base, &done);
+    server_wait(db.base, &done);
 }
 
 static void record(const char *host, const char *inbox, enum health_result result, uint16_t status,
@@ -76,13 +56,6 @@ static void record(const char *host, const char *inbox, enum health_result resul
                               .wall_us = (1700000000 + second) * 1000000});
 }
 
-static void assert_sql(const char *sql, const char *expected)
-{
-    char *value = server_sql_value(&server, sql);
-    assert_string_equal(value, expected);
-    free(value);
-}
-
 static void outcomes_are_counted_per_inbox_and_host(void **state)
 {
     (void)state;
@@ -96,18 +69,21 @@ static void outcomes_are_counted_per_inbox_and_host(void **state)
     assert_int_equal(health_pending(health), 0);
     record("a.test", "https://a.test/1", HEALTH_DELIVERED, 200, 5);
     flush(health);
-    assert_sql("SELECT concat_ws(' ', host, delivered, retried, rejected, exhausted, total_ms,"
-               " sent_bytes, last_status, last_transport_failure, extract(epoch FROM "
-               "last_attempt_at)::bigint - 1700000000) FROM fedpush.inbox_health"
-               " WHERE inbox_url = 'https://a.test/1'",
-               "a.test 2 1 0 0 30 300 200 f 5");
-    assert_sql("SELECT concat_ws(' ', delivered, retried, rejected, exhausted, last_error,"
-               " last_transport_failure, last_status IS NULL) FROM fedpush.inbox_health"
-               " WHERE inbox_url = 'https://a.test/2'",
-               "0 0 1 1 went wrong t t");
-    assert_sql("SELECT concat_ws(' ', delivered, retried, rejected, exhausted, total_ms,"
-               " sent_bytes) FROM fedpush.domain_health WHERE host = 'a.test'",
-               "2 1 1 1 50 500");
+    database_expect(&db,
+                    "SELECT concat_ws(' ', host, delivered, retried, rejected, exhausted, total_ms,"
+                    " sent_bytes, last_status, last_transport_failure, extract(epoch FROM "
+                    "last_attempt_at)::bigint - 1700000000) FROM fedpush.inbox_health"
+                    " WHERE inbox_url = 'https://a.test/1'",
+                    "a.test 2 1 0 0 30 300 200 f 5");
+    database_expect(&db,
+                    "SELECT concat_ws(' ', delivered, retried, rejected, exhausted, last_error,"
+                    " last_transport_failure, last_status IS NULL) FROM fedpush.inbox_health"
+                    " WHERE inbox_url = 'https://a.test/2'",
+                    "0 0 1 1 went wrong t t");
+    database_expect(&db,
+                    "SELECT concat_ws(' ', delivered, retried, rejected, exhausted, total_ms,"
+                    " sent_bytes) FROM fedpush.domain_health WHERE host = 'a.test'",
+                    "2 1 1 1 50 500");
 }
 
 static void a_streak_of_failures_goes_on_until_a_success(void **state)
@@ -119,17 +95,17 @@ static void a_streak_of_failures_goes_on_until_a_success(void **state)
     record("b.test", "https://b.test/", HEALTH_RETRIED, 500, 1);
     record("b.test", "https://b.test/", HEALTH_RETRIED, 500, 2);
     flush(health);
-    assert_sql(sql, "2 1");
+    database_expect(&db, sql, "2 1");
     record("b.test", "https://b.test/", HEALTH_RETRIED, 500, 3);
     flush(health);
-    assert_sql(sql, "3 1");
+    database_expect(&db, sql, "3 1");
     record("b.test", "https://b.test/", HEALTH_DELIVERED, 200, 4);
     record("b.test", "https://b.test/", HEALTH_RETRIED, 500, 5);
     flush(health);
-    assert_sql(sql, "1 5");
+    database_expect(&db, sql, "1 5");
     record("b.test", "https://b.test/", HEALTH_DELIVERED, 200, 6);
     flush(health);
-    assert_sql(sql, "0");
+    database_expect(&db, sql, "0");
 }
 
 static void any_bytes_of_an_error_are_recorded(void **state)
@@ -146,9 +122,10 @@ static void any_bytes_of_an_error_are_recorded(void **state)
                                  .wall_us = 1};
     health_record(health, &event);
     flush(health);
-    assert_sql("SELECT octet_length(last_error) BETWEEN 290 AND 300 AND last_error LIKE "
-               "E'a\\uFFFDb\\uFFFD\"\\\\\\\\{xx%' FROM fedpush.inbox_health",
-               "t");
+    database_expect(&db,
+                    "SELECT octet_length(last_error) BETWEEN 290 AND 300 AND last_error LIKE "
+                    "E'a\\uFFFDb\\uFFFD\"\\\\\\\\{xx%' FROM fedpush.inbox_health",
+                    "t");
 }
 
 static void a_refused_row_takes_no_other_with_it(void **state)
@@ -156,15 +133,15 @@ static void a_refused_row_takes_no_other_with_it(void **state)
     char inbox[64];
     (void)state;
 
-    server_sql(&server, "ALTER TABLE fedpush.inbox_health ADD CHECK (inbox_url !~ '/bad')");
+    server_sql(&db.server, "ALTER TABLE fedpush.inbox_health ADD CHECK (inbox_url !~ '/bad')");
     for (int i = 0; i < 600; i++) {
         snprintf(inbox, sizeof(inbox), "https://d.test/%s%d", i % 100 == 7 ? "bad" : "", i);
         record("d.test", inbox, HEALTH_DELIVERED, 200, 1);
     }
     flush(health);
     assert_int_equal(health_pending(health), 0);
-    assert_sql("SELECT count(*) FROM fedpush.inbox_health", "594");
-    assert_sql("SELECT delivered FROM fedpush.domain_health", "600");
+    database_expect(&db, "SELECT count(*) FROM fedpush.inbox_health", "594");
+    database_expect(&db, "SELECT delivered FROM fedpush.domain_health", "600");
 }
 
 static void nothing_is_lost_while_postgres_is_away(void **state)
@@ -174,22 +151,24 @@ static void nothing_is_lost_while_postgres_is_away(void **state)
 
     record("e.test", "https://e.test/", HEALTH_DELIVERED, 200, 1);
     flush(health);
-    server_pause_postgres(&server);
+    server_pause_postgres(&db.server);
     record("e.test", "https://e.test/", HEALTH_RETRIED, 500, 2);
-    health_flush(health, 300, set_true, &done);
-    server_wait(base, &done);
+    health_flush(health, 300, server_done, &done);
+    server_wait(db.base, &done);
     record("e.test", "https://e.test/", HEALTH_RETRIED, 500, 3);
     record("f.test", "https://f.test/", HEALTH_DELIVERED, 200, 4);
-    server_resume_postgres(&server);
+    server_resume_postgres(&db.server);
     flush(health);
     for (int i = 0; health_pending(health) > 0 && i < 50; i++)
         flush(health);
-    assert_sql("SELECT concat_ws(' ', delivered, retried, consecutive_failures, extract(epoch FROM "
-               "failing_since)::bigint - 1700000000, extract(epoch FROM "
-               "last_success_at)::bigint - 1700000000, last_error) FROM fedpush.inbox_health"
-               " WHERE host = 'e.test'",
-               "1 2 2 2 1 went wrong");
-    assert_sql("SELECT sum(delivered + retried) FROM fedpush.domain_health", "4");
+    database_expect(
+        &db,
+        "SELECT concat_ws(' ', delivered, retried, consecutive_failures, extract(epoch FROM "
+        "failing_since)::bigint - 1700000000, extract(epoch FROM "
+        "last_success_at)::bigint - 1700000000, last_error) FROM fedpush.inbox_health"
+        " WHERE host = 'e.test'",
+        "1 2 2 2 1 went wrong");
+    database_expect(&db, "SELECT sum(delivered + retried) FROM fedpush.domain_health", "4");
 }
 
 static void what_failed_joins_what_came_since(void **state)
@@ -197,47 +176,28 @@ static void what_failed_joins_what_came_since(void **state)
     bool done = false;
     (void)state;
 
-    server_sql(&server, "ALTER SCHEMA fedpush RENAME TO elsewhere");
+    server_sql(&db.server, "ALTER SCHEMA fedpush RENAME TO elsewhere");
     record("j.test", "https://j.test/", HEALTH_DELIVERED, 200, 1);
     record("j.test", "https://j.test/", HEALTH_RETRIED, 500, 2);
     record("k.test", "https://k.test/", HEALTH_RETRIED, 0, 2);
-    health_flush(health, DEADLINE_MS, set_true, &done);
+    health_flush(health, DEADLINE_MS, server_done, &done);
     record("j.test", "https://j.test/", HEALTH_RETRIED, 502, 3);
     record("k.test", "https://k.test/", HEALTH_DELIVERED, 200, 4);
-    server_wait(base, &done); /* refused */
-    server_sql(&server, "ALTER SCHEMA elsewhere RENAME TO fedpush");
+    server_wait(db.base, &done); /* refused */
+    server_sql(&db.server, "ALTER SCHEMA elsewhere RENAME TO fedpush");
     flush(health);
-    assert_sql("SELECT concat_ws(' ', delivered, retried, total_ms, sent_bytes, last_status,"
-               " consecutive_failures, extract(epoch FROM failing_since)::bigint - 1700000000,"
-               " extract(epoch FROM last_success_at)::bigint - 1700000000)"
-               " FROM fedpush.inbox_health WHERE host = 'j.test'",
-               "1 2 30 300 502 2 2 1");
-    assert_sql("SELECT concat_ws(' ', delivered, retried, consecutive_failures, last_error,"
-               " last_transport_failure, extract(epoch FROM last_failure_at)::bigint - 1700000000)"
-               " FROM fedpush.inbox_health WHERE host = 'k.test'",
-               "1 1 0 went wrong f 2");
-}
-
-/* What the log gets while `fn` runs. */
-static int count_lines(void (*fn)(void), const char *text)
-{
-    char line[2048];
-    int count = 0;
-    FILE *file = tmpfile();
-    int before = dup(STDERR_FILENO);
-
-    assert_non_null(file);
-    dup2(fileno(file), STDERR_FILENO);
-    log_set_level(LOG_LEVEL_WARN);
-    fn();
-    log_set_level(LOG_LEVEL_ERROR);
-    dup2(before, STDERR_FILENO);
-    close(before);
-    rewind(file);
-    while (fgets(line, sizeof(line), file) != NULL)
-        count += strstr(line, text) != NULL;
-    fclose(file);
-    return count;
+    database_expect(&db,
+                    "SELECT concat_ws(' ', delivered, retried, total_ms, sent_bytes, last_status,"
+                    " consecutive_failures, extract(epoch FROM failing_since)::bigint - 1700000000,"
+                    " extract(epoch FROM last_success_at)::bigint - 1700000000)"
+                    " FROM fedpush.inbox_health WHERE host = 'j.test'",
+                    "1 2 30 300 502 2 2 1");
+    database_expect(
+        &db,
+        "SELECT concat_ws(' ', delivered, retried, consecutive_failures, last_error,"
+        " last_transport_failure, extract(epoch FROM last_failure_at)::bigint - 1700000000)"
+        " FROM fedpush.inbox_health WHERE host = 'k.test'",
+        "1 1 0 went wrong f 2");
 }
 
 static void fail_to_write(void)
@@ -245,8 +205,8 @@ static void fail_to_write(void)
     record("g.test", "https://g.test/", HEALTH_DELIVERED, 200, 1);
     for (int i = 0; i < 3; i++) {
         bool done = false;
-        health_flush(health, 400, set_true, &done);
-        server_wait(base, &done);
+        health_flush(health, 400, server_done, &done);
+        server_wait(db.base, &done);
     }
 }
 
@@ -254,14 +214,14 @@ static void a_missing_schema_is_complained_of_once_a_minute(void **state)
 {
     (void)state;
 
-    server_sql(&server, "ALTER SCHEMA fedpush RENAME TO elsewhere");
-    assert_int_equal(count_lines(fail_to_write, "fedpush setup"), 1);
-    assert_int_equal(count_lines(fail_to_write, "fedpush setup"), 0);
+    server_sql(&db.server, "ALTER SCHEMA fedpush RENAME TO elsewhere");
+    assert_int_equal(capture_count(fail_to_write, "fedpush setup"), 1);
+    assert_int_equal(capture_count(fail_to_write, "fedpush setup"), 0);
     now_ms += 61 * 1000;
-    assert_int_equal(count_lines(fail_to_write, "fedpush setup"), 1);
-    server_sql(&server, "ALTER SCHEMA elsewhere RENAME TO fedpush");
+    assert_int_equal(capture_count(fail_to_write, "fedpush setup"), 1);
+    server_sql(&db.server, "ALTER SCHEMA elsewhere RENAME TO fedpush");
     flush(health);
-    assert_sql("SELECT delivered FROM fedpush.domain_health WHERE host = 'g.test'", "3");
+    database_expect(&db, "SELECT delivered FROM fedpush.domain_health WHERE host = 'g.test'", "3");
 }
 
 static void missing_rights_are_named(void **state)
@@ -270,14 +230,15 @@ static void missing_rights_are_named(void **state)
 
     health_destroy(health);
     postgres_destroy(postgres);
-    postgres = connect_as("runner");
-    health = health_create(base, &test_clock, postgres);
-    assert_int_equal(count_lines(fail_to_write, "GRANT USAGE ON SCHEMA fedpush TO \\\"runner\\\""),
-                     1);
-    server_sql(&server, "GRANT USAGE ON SCHEMA fedpush TO \"runner\"; GRANT SELECT, INSERT, UPDATE "
-                        "ON ALL TABLES IN SCHEMA fedpush TO \"runner\"");
+    postgres = database_connect(&db, "runner");
+    health = health_create(db.base, &test_clock, postgres);
+    assert_int_equal(
+        capture_count(fail_to_write, "GRANT USAGE ON SCHEMA fedpush TO \\\"runner\\\""), 1);
+    server_sql(&db.server,
+               "GRANT USAGE ON SCHEMA fedpush TO \"runner\"; GRANT SELECT, INSERT, UPDATE "
+               "ON ALL TABLES IN SCHEMA fedpush TO \"runner\"");
     flush(health);
-    assert_sql("SELECT delivered FROM fedpush.domain_health WHERE host = 'g.test'", "1");
+    database_expect(&db, "SELECT delivered FROM fedpush.domain_health WHERE host = 'g.test'", "1");
 }
 
 static void past_the_bound_new_inboxes_count_to_their_host(void **state)
@@ -294,15 +255,16 @@ static void past_the_bound_new_inboxes_count_to_their_host(void **state)
     assert_int_equal(health_pending(health), BOUND);
     flush(health);
     assert_int_equal(health_pending(health), 0);
-    assert_sql("SELECT count(*) || ' ' || sum(delivered) FROM fedpush.inbox_health", "50000 50001");
-    assert_sql("SELECT delivered FROM fedpush.domain_health", "50003");
+    database_expect(&db, "SELECT count(*) || ' ' || sum(delivered) FROM fedpush.inbox_health",
+                    "50000 50001");
+    database_expect(&db, "SELECT delivered FROM fedpush.domain_health", "50003");
 }
 
 static void two_machines_write_the_same_rows(void **state)
 {
     enum { ROUNDS = 5, HOSTS = 300 };
-    struct postgres *other_postgres = connect_as("postgres");
-    struct health *other = health_create(base, &test_clock, other_postgres);
+    struct postgres *other_postgres = database_connect(&db, "postgres");
+    struct health *other = health_create(db.base, &test_clock, other_postgres);
     char host[64];
     (void)state;
 
@@ -315,14 +277,15 @@ static void two_machines_write_the_same_rows(void **state)
             health_record(health, &event);
             health_record(other, &event);
         }
-        health_flush(health, DEADLINE_MS, set_true, &done[0]);
-        health_flush(other, DEADLINE_MS, set_true, &done[1]);
-        server_wait(base, &done[0]);
-        server_wait(base, &done[1]);
+        health_flush(health, DEADLINE_MS, server_done, &done[0]);
+        health_flush(other, DEADLINE_MS, server_done, &done[1]);
+        server_wait(db.base, &done[0]);
+        server_wait(db.base, &done[1]);
     }
-    assert_sql("SELECT min(delivered) || ' ' || max(delivered) || ' ' || count(*)"
-               " FROM fedpush.domain_health",
-               "10 10 300");
+    database_expect(&db,
+                    "SELECT min(delivered) || ' ' || max(delivered) || ' ' || count(*)"
+                    " FROM fedpush.domain_health",
+                    "10 10 300");
     postgres_destroy(other_postgres);
     health_destroy(other);
 }
@@ -333,9 +296,9 @@ static void it_is_written_without_being_asked(void **state)
 
     record("i.test", "https://i.test/", HEALTH_DELIVERED, 200, 1);
     for (int i = 0; health_pending(health) > 0 && i < SERVER_WAIT_MS / 20; i++)
-        server_run(base, 20);
+        server_run(db.base, 20);
     flush(health);
-    assert_sql("SELECT delivered FROM fedpush.domain_health", "1");
+    database_expect(&db, "SELECT delivered FROM fedpush.domain_health", "1");
 }
 
 struct history {
@@ -371,7 +334,7 @@ static void history_tells_whom_to_suspect(void **state)
     flush(health);
     health_load(health, DEADLINE_MS, on_host, on_history, &history);
     assert_false(history.done);
-    server_wait(base, &history.done);
+    server_wait(db.base, &history.done);
     assert_string_equal(history.text, "sick.test gone.test? good.test never.test?- ");
 }
 
@@ -380,30 +343,20 @@ static void a_start_without_history_goes_on(void **state)
     struct history history = {.done = false};
     (void)state;
 
-    server_sql(&server, "DROP TABLE fedpush.domain_health");
+    server_sql(&db.server, "DROP TABLE fedpush.domain_health");
     health_load(health, DEADLINE_MS, on_host, on_history, &history);
-    server_wait(base, &history.done);
+    server_wait(db.base, &history.done);
     assert_string_equal(history.text, "");
-}
-
-static void on_schema(void *arg, enum fp_err code, const char *message, int version)
-{
-    (void)version;
-    if (code != FP_OK)
-        fail_msg("%s", message);
-    *(bool *)arg = true;
 }
 
 static int prepare(void **state)
 {
-    bool done = false;
     (void)state;
 
-    server_sql(&server, "DROP SCHEMA IF EXISTS fedpush CASCADE");
-    postgres = connect_as("postgres");
-    schema_setup(postgres, on_schema, &done);
-    server_wait(base, &done);
-    health = health_create(base, &test_clock, postgres);
+    server_sql(&db.server, "DROP SCHEMA IF EXISTS fedpush CASCADE");
+    postgres = database_connect(&db, "postgres");
+    database_set_up(&db, postgres);
+    health = health_create(db.base, &test_clock, postgres);
     return 0;
 }
 
@@ -418,20 +371,15 @@ static int finish(void **state)
 static int start(void **state)
 {
     (void)state;
-    if (sodium_init() < 0)
-        return -1;
-    log_open("test", LOG_LEVEL_ERROR);
-    base = loop_create();
-    server_start_postgres(&server);
-    server_sql(&server, "CREATE ROLE runner LOGIN");
+    database_start(&db);
+    server_sql(&db.server, "CREATE ROLE runner LOGIN");
     return 0;
 }
 
 static int stop(void **state)
 {
     (void)state;
-    server_stop(&server);
-    event_base_free(base);
+    database_stop(&db);
     return 0;
 }
 

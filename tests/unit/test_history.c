@@ -1,25 +1,20 @@
 /* Against a real PostgreSQL: what the history counts, what survives its absence, what is dropped.
  */
 #include <setjmp.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-#include "base/log.h"
+#include "database.h"
 #include "sched/history.h"
-#include "sched/schema.h"
-#include "server.h"
 
 enum { DEADLINE_MS = 60 * 1000, HOUR_S = 1700002800 /* a full hour, in UTC */ };
 
-static struct server server;
-static struct event_base *base;
+static struct database db;
 static struct postgres *postgres;
 static struct history *history;
 static int64_t now_ms = 1000;
@@ -39,27 +34,12 @@ static int64_t read_wall(void *arg)
 
 static const struct clock test_clock = {read_mono, read_wall, NULL};
 
-static struct postgres *connect_as_owner(void)
-{
-    char conninfo[256];
-    snprintf(conninfo, sizeof(conninfo), "host=%s dbname=fedpush_test user=postgres",
-             server.socket);
-    return postgres_create(
-        base, NULL,
-        &(struct postgres_options){.conninfo = str_of(conninfo), .name = "test", .writes = true});
-}
-
-static void set_true(void *arg)
-{
-    *(bool *)arg = true;
-}
-
 static void flush(struct history *h)
 {
     bool done = false;
-    history_flush(h, DEADLINE_MS, set_true, &done);
+    history_flush(h, DEADLINE_MS, server_done, &done);
     assert_false(done);
-    server_wait(base, &done);
+    server_wait(db.base, &done);
 }
 
 static void record(struct history *h, const char *host, enum health_result result, uint16_t status,
@@ -73,13 +53,6 @@ static void record(struct history *h, const char *host, enum health_result resul
                                              .sent_bytes = 100,
                                              .error = str_of(error),
                                              .wall_us = wall_s * 1000000});
-}
-
-static void assert_sql(const char *sql, const char *expected)
-{
-    char *value = server_sql_value(&server, sql);
-    assert_string_equal(value, expected);
-    free(value);
 }
 
 #define HOURS                                                                                      \
@@ -103,8 +76,9 @@ static void attempts_are_added_up_by_host_and_hour(void **state)
     assert_int_equal(history_pending(history), 0);
     record(history, "a.test", HEALTH_DELIVERED, 202, 7, "");
     flush(history);
-    assert_sql(HOURS, "a.test 0 1 1 1 1 0 300 1 2 0|a.test 3600 1 2 0 0 0 200 0 2 0|"
-                      "b.test 0 1 0 0 0 1 100 0 0 1");
+    database_expect(&db, HOURS,
+                    "a.test 0 1 1 1 1 0 300 1 2 0|a.test 3600 1 2 0 0 0 200 0 2 0|"
+                    "b.test 0 1 0 0 0 1 100 0 0 1");
 }
 
 #define FLEET(table, time)                                                                         \
@@ -127,9 +101,9 @@ static void the_machine_has_its_minutes_and_hours(void **state)
     history_sample(history, (const int64_t[]){40, 2000, 8, 0}, 0);
     record(history, "a.test", HEALTH_RETRIED, 500, 1, "");
     flush(history);
-    assert_sql(FLEET("fleet_minutely", "minute"),
-               "mx1 0 2 0 2 200 2 unknown 7 1|mx1 60 0 1 3 100 1 50 2000 8 2");
-    assert_sql(FLEET("fleet_hourly", "hour"), "mx1 0 2 1 5 300 3 50 2000 8 2");
+    database_expect(&db, FLEET("fleet_minutely", "minute"),
+                    "mx1 0 2 0 2 200 2 unknown 7 1|mx1 60 0 1 3 100 1 50 2000 8 2");
+    database_expect(&db, FLEET("fleet_hourly", "hour"), "mx1 0 2 1 5 300 3 50 2000 8 2");
 }
 
 #define ERRORS                                                                                     \
@@ -150,8 +124,9 @@ static void errors_are_told_apart_and_counted(void **state)
     wall_s += 5;
     record(history, "a.test", HEALTH_EXHAUSTED, 503, 1, "");
     flush(history);
-    assert_sql(ERRORS, "a.test returned code 410 410 1 0 0|a.test returned code 503 503 3 0 5|"
-                       "b.test a\xef\xbf\xbd\x01{\"\\ 1 0 0");
+    database_expect(&db, ERRORS,
+                    "a.test returned code 410 410 1 0 0|a.test returned code 503 503 3 0 5|"
+                    "b.test a\xef\xbf\xbd\x01{\"\\ 1 0 0");
 }
 
 static void the_latest_errors_of_a_host_take_the_place_of_the_oldest(void **state)
@@ -167,19 +142,21 @@ static void the_latest_errors_of_a_host_take_the_place_of_the_oldest(void **stat
     }
     record(history, "b.test", HEALTH_RETRIED, 0, 1, "other");
     flush(history);
-    assert_sql("SELECT count(*) || ' ' || string_agg(error, ',' ORDER BY error) FILTER (WHERE "
-               "error IN ('error 00', 'error 10', 'error 11', 'error 29')) FROM "
-               "fedpush.domain_error WHERE host = 'a.test'",
-               "20 error 00,error 11,error 29");
+    database_expect(&db,
+                    "SELECT count(*) || ' ' || string_agg(error, ',' ORDER BY error) FILTER (WHERE "
+                    "error IN ('error 00', 'error 10', 'error 11', 'error 29')) FROM "
+                    "fedpush.domain_error WHERE host = 'a.test'",
+                    "20 error 00,error 11,error 29");
     for (int i = 50; i < 53; i++) { /* in another one */
         snprintf(text, sizeof(text), "error %02d", i);
         record(history, "a.test", HEALTH_RETRIED, 0, 1, text);
     }
     flush(history);
-    assert_sql("SELECT count(*) || ' ' || min(error) FILTER (WHERE error > 'error 00') FROM "
-               "fedpush.domain_error WHERE host = 'a.test'",
-               "20 error 14");
-    assert_sql("SELECT count(*) FROM fedpush.domain_error WHERE host = 'b.test'", "1");
+    database_expect(&db,
+                    "SELECT count(*) || ' ' || min(error) FILTER (WHERE error > 'error 00') FROM "
+                    "fedpush.domain_error WHERE host = 'a.test'",
+                    "20 error 14");
+    database_expect(&db, "SELECT count(*) FROM fedpush.domain_error WHERE host = 'b.test'", "1");
 }
 
 static void nothing_is_lost_while_postgres_is_away(void **state)
@@ -189,23 +166,26 @@ static void nothing_is_lost_while_postgres_is_away(void **state)
 
     record(history, "a.test", HEALTH_DELIVERED, 202, 1, "");
     flush(history);
-    server_pause_postgres(&server);
+    server_pause_postgres(&db.server);
     record(history, "a.test", HEALTH_RETRIED, 503, 1, "");
-    history_flush(history, 300, set_true, &done);
-    server_wait(base, &done);
+    history_flush(history, 300, server_done, &done);
+    server_wait(db.base, &done);
     record(history, "a.test", HEALTH_RETRIED, 503, 1, "");
     wall_s += 3600;
     record(history, "a.test", HEALTH_DELIVERED, 202, 1, "");
-    server_resume_postgres(&server);
+    server_resume_postgres(&db.server);
     for (int i = 0; history_pending(history) > 0 && i < 50; i++)
         flush(history);
-    assert_sql("SELECT string_agg(concat_ws(' ', delivered, retried, latency[2]), '|' ORDER BY "
-               "hour) FROM fedpush.domain_hourly",
-               "1 2 3|1 0 1");
-    assert_sql("SELECT string_agg(concat_ws(' ', delivered, retried), '|' ORDER BY hour) FROM "
-               "fedpush.fleet_hourly",
-               "1 2|1 0");
-    assert_sql("SELECT count FROM fedpush.domain_error", "2");
+    database_expect(
+        &db,
+        "SELECT string_agg(concat_ws(' ', delivered, retried, latency[2]), '|' ORDER BY "
+        "hour) FROM fedpush.domain_hourly",
+        "1 2 3|1 0 1");
+    database_expect(&db,
+                    "SELECT string_agg(concat_ws(' ', delivered, retried), '|' ORDER BY hour) FROM "
+                    "fedpush.fleet_hourly",
+                    "1 2|1 0");
+    database_expect(&db, "SELECT count FROM fedpush.domain_error", "2");
 }
 
 static void a_refused_row_takes_no_other_with_it(void **state)
@@ -213,15 +193,15 @@ static void a_refused_row_takes_no_other_with_it(void **state)
     char host[32];
     (void)state;
 
-    server_sql(&server, "ALTER TABLE fedpush.domain_hourly ADD CHECK (host !~ '^bad')");
+    server_sql(&db.server, "ALTER TABLE fedpush.domain_hourly ADD CHECK (host !~ '^bad')");
     for (int i = 0; i < 300; i++) {
         snprintf(host, sizeof(host), "%s%d.test", i % 100 == 7 ? "bad" : "good", i);
         record(history, host, HEALTH_DELIVERED, 202, 1, "");
     }
     flush(history);
     assert_int_equal(history_pending(history), 0);
-    assert_sql("SELECT sum(delivered) FROM fedpush.domain_hourly", "297");
-    assert_sql("SELECT sum(delivered) FROM fedpush.fleet_minutely", "300");
+    database_expect(&db, "SELECT sum(delivered) FROM fedpush.domain_hourly", "297");
+    database_expect(&db, "SELECT sum(delivered) FROM fedpush.fleet_minutely", "300");
 }
 
 static void past_the_bound_the_oldest_hour_goes(void **state)
@@ -238,10 +218,12 @@ static void past_the_bound_the_oldest_hour_goes(void **state)
     record(history, "0.test", HEALTH_DELIVERED, 202, 1, "");
     assert_int_equal(history_pending(history), HISTORY_MAX_HOSTS + 2 + 2);
     flush(history);
-    assert_sql("SELECT count(*) || ' ' || sum(delivered) || ' ' || count(*) FILTER (WHERE host = "
-               "'first.test') FROM fedpush.domain_hourly",
-               "50000 50001 0");
-    assert_sql("SELECT sum(delivered) FROM fedpush.fleet_hourly", "50002");
+    database_expect(
+        &db,
+        "SELECT count(*) || ' ' || sum(delivered) || ' ' || count(*) FILTER (WHERE host = "
+        "'first.test') FROM fedpush.domain_hourly",
+        "50000 50001 0");
+    database_expect(&db, "SELECT sum(delivered) FROM fedpush.fleet_hourly", "50002");
 }
 
 static void errors_are_bounded_too(void **state)
@@ -254,17 +236,17 @@ static void errors_are_bounded_too(void **state)
         record(history, host, HEALTH_RETRIED, 500, 1, "");
     }
     flush(history);
-    assert_sql("SELECT count(*) FROM fedpush.domain_error", "4096");
+    database_expect(&db, "SELECT count(*) FROM fedpush.domain_error", "4096");
     record(history, "late.test", HEALTH_RETRIED, 500, 1, "");
     flush(history);
-    assert_sql("SELECT count(*) FROM fedpush.domain_error", "4097");
+    database_expect(&db, "SELECT count(*) FROM fedpush.domain_error", "4097");
 }
 
 static void two_machines_write_the_same_rows(void **state)
 {
     enum { ROUNDS = 5, HOSTS = 200 };
-    struct postgres *other_postgres = connect_as_owner();
-    struct history *other = history_create(base, &test_clock, other_postgres, STR("mx2"));
+    struct postgres *other_postgres = database_connect(&db, "postgres");
+    struct history *other = history_create(db.base, &test_clock, other_postgres, STR("mx2"));
     char host[32];
     (void)state;
 
@@ -275,18 +257,20 @@ static void two_machines_write_the_same_rows(void **state)
             record(history, host, HEALTH_RETRIED, 500, 1, "");
             record(other, host, HEALTH_RETRIED, 0, 1, "went wrong");
         }
-        history_flush(history, DEADLINE_MS, set_true, &done[0]);
-        history_flush(other, DEADLINE_MS, set_true, &done[1]);
-        server_wait(base, &done[0]);
-        server_wait(base, &done[1]);
+        history_flush(history, DEADLINE_MS, server_done, &done[0]);
+        history_flush(other, DEADLINE_MS, server_done, &done[1]);
+        server_wait(db.base, &done[0]);
+        server_wait(db.base, &done[1]);
     }
-    assert_sql("SELECT min(retried) || ' ' || max(retried) || ' ' || count(*)"
-               " FROM fedpush.domain_hourly",
-               "10 10 200");
-    assert_sql("SELECT string_agg(machine || ' ' || retried, '|' ORDER BY machine) FROM "
-               "fedpush.fleet_hourly",
-               "mx1 1000|mx2 1000");
-    assert_sql("SELECT min(count) || ' ' || count(*) FROM fedpush.domain_error", "5 400");
+    database_expect(&db,
+                    "SELECT min(retried) || ' ' || max(retried) || ' ' || count(*)"
+                    " FROM fedpush.domain_hourly",
+                    "10 10 200");
+    database_expect(&db,
+                    "SELECT string_agg(machine || ' ' || retried, '|' ORDER BY machine) FROM "
+                    "fedpush.fleet_hourly",
+                    "mx1 1000|mx2 1000");
+    database_expect(&db, "SELECT min(count) || ' ' || count(*) FROM fedpush.domain_error", "5 400");
     postgres_destroy(other_postgres);
     history_destroy(other);
 }
@@ -300,32 +284,22 @@ static void it_is_written_without_being_asked(void **state)
     pending = history_pending(history);
     now_ms += HISTORY_EACH_MS;
     for (int i = 0; history_pending(history) == pending && i < 300; i++)
-        server_run(base, 100);
-    assert_sql("SELECT retried FROM fedpush.domain_hourly", "1");
+        server_run(db.base, 100);
+    database_expect(&db, "SELECT retried FROM fedpush.domain_hourly", "1");
     /* What comes within the next five seconds waits for them to be over. */
     record(history, "a.test", HEALTH_RETRIED, 500, 1, "");
-    server_run(base, 1500);
+    server_run(db.base, 1500);
     assert_true(history_pending(history) > 0);
-    assert_sql("SELECT retried FROM fedpush.domain_hourly", "1");
-}
-
-static void on_schema(void *arg, enum fp_err code, const char *message, int version)
-{
-    (void)version;
-    if (code != FP_OK)
-        fail_msg("%s", message);
-    *(bool *)arg = true;
+    database_expect(&db, "SELECT retried FROM fedpush.domain_hourly", "1");
 }
 
 static int start(void **state)
 {
-    bool done = false;
     (void)state;
 
-    postgres = connect_as_owner();
-    schema_setup(postgres, on_schema, &done);
-    server_wait(base, &done);
-    history = history_create(base, &test_clock, postgres, STR("mx1"));
+    postgres = database_connect(&db, "postgres");
+    database_set_up(&db, postgres);
+    history = history_create(db.base, &test_clock, postgres, STR("mx1"));
     wall_s = HOUR_S;
     return 0;
 }
@@ -335,26 +309,21 @@ static int end(void **state)
     (void)state;
     postgres_destroy(postgres);
     history_destroy(history);
-    server_sql(&server, "DROP SCHEMA fedpush CASCADE");
+    server_sql(&db.server, "DROP SCHEMA fedpush CASCADE");
     return 0;
 }
 
 static int start_all(void **state)
 {
     (void)state;
-    if (sodium_init() < 0)
-        return -1;
-    log_open("test", LOG_LEVEL_ERROR);
-    base = loop_create();
-    server_start_postgres(&server);
+    database_start(&db);
     return 0;
 }
 
 static int end_all(void **state)
 {
     (void)state;
-    server_stop(&server);
-    event_base_free(base);
+    database_stop(&db);
     return 0;
 }
 

@@ -1,5 +1,4 @@
 #include <setjmp.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,15 +8,12 @@
 
 #include <cmocka.h>
 
-#include "base/log.h"
-#include "base/loop.h"
 #include "base/postgres.h"
-#include "server.h"
+#include "database.h"
 
 enum { DEADLINE_MS = 10 * 1000 };
 
-static struct server server;
-static struct event_base *base;
+static struct database db;
 
 struct answer {
     bool done;
@@ -45,7 +41,7 @@ static struct postgres *connect_to(const char *host, const char *rest, bool writ
 {
     char conninfo[256];
     snprintf(conninfo, sizeof(conninfo), "host=%s %s", host, rest);
-    return postgres_create(base, NULL,
+    return postgres_create(db.base, NULL,
                            &(struct postgres_options){.conninfo = str_of(conninfo),
                                                       .name = "test",
                                                       .writes = writes,
@@ -56,7 +52,7 @@ static struct postgres *connect_to(const char *host, const char *rest, bool writ
 
 static struct postgres *connect_plainly(void)
 {
-    return connect_to(server.socket, SUPERUSER, true, false);
+    return connect_to(db.server.socket, SUPERUSER, true, false);
 }
 
 static struct answer ask(struct postgres *pg, const char *sql, size_t count,
@@ -65,7 +61,7 @@ static struct answer ask(struct postgres *pg, const char *sql, size_t count,
     struct answer answer = {.done = false};
     postgres_query(pg, on_answer, &answer, DEADLINE_MS, sql, count, params);
     assert_false(answer.done);
-    server_wait(base, &answer.done);
+    server_wait(db.base, &answer.done);
     assert_int_equal(answer.calls, 1);
     return answer;
 }
@@ -76,7 +72,7 @@ static void wait_for_problem(struct postgres *pg, const char *text)
     for (int i = 0; i < SERVER_WAIT_MS / 20; i++) {
         if (strstr(postgres_problem(pg), text) != NULL)
             return;
-        server_run(base, 20);
+        server_run(db.base, 20);
     }
     fail_msg("\"%s\" is not about \"%s\"", postgres_problem(pg), text);
 }
@@ -205,7 +201,7 @@ static struct rows stream(struct postgres *pg, const char *sql)
     struct rows rows = {.count = 0};
 
     postgres_stream(pg, on_row, on_rows_done, &rows, DEADLINE_MS, sql, 0, NULL);
-    server_wait(base, &rows.answer.done);
+    server_wait(db.base, &rows.answer.done);
     assert_int_equal(rows.answer.calls, 1);
     return rows;
 }
@@ -240,10 +236,10 @@ static void a_full_queue_refuses_from_the_loop(void **state)
     for (int i = 0; i < ASKED; i++)
         postgres_query(pg, on_answer, &answers[i], 500, "SELECT 1", 0, NULL);
     assert_false(answers[FITS].done);
-    server_wait(base, &answers[FITS].done);
+    server_wait(db.base, &answers[FITS].done);
     assert_int_equal(answers[FITS].status, POSTGRES_LOST);
     assert_false(answers[0].done);
-    server_wait(base, &answers[FITS - 1].done);
+    server_wait(db.base, &answers[FITS - 1].done);
     for (int i = 0; i < ASKED; i++) {
         assert_int_equal(answers[i].calls, 1);
         assert_int_equal(answers[i].status, POSTGRES_LOST);
@@ -262,7 +258,7 @@ static void statements_run_in_the_order_they_came(void **state)
                    NULL);
     postgres_query(pg, NULL, NULL, DEADLINE_MS, "INSERT INTO seen VALUES (1)", 0, NULL);
     postgres_query(pg, on_answer, &answers[1], DEADLINE_MS, "SELECT sum(n) FROM seen", 0, NULL);
-    server_wait(base, &answers[1].done);
+    server_wait(db.base, &answers[1].done);
     assert_string_equal(answers[1].value, "1");
     assert_true(answers[0].done);
     postgres_destroy(pg);
@@ -279,8 +275,8 @@ static void a_terminated_session_is_lost_and_replaced(void **state)
     answer = ask(pg, "SELECT 'again'", 0, NULL);
     assert_string_equal(answer.value, "again");
     /* and while no statement runs */
-    server_sql(&server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                        " WHERE application_name = 'fedpush'");
+    server_sql(&db.server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                           " WHERE application_name = 'fedpush'");
     wait_for_problem(pg, "closed");
     answer = ask(pg, "SELECT 'again'", 0, NULL);
     assert_string_equal(answer.value, "again");
@@ -297,14 +293,14 @@ static void a_crashed_server_is_waited_for(void **state)
     ask(pg, "SELECT 1", 0, NULL);
     postgres_query(pg, on_answer, &running, DEADLINE_MS, "SELECT pg_sleep(60)", 0, NULL);
     postgres_query(pg, on_answer, &waiting, DEADLINE_MS, "SELECT 'back'", 0, NULL);
-    server_run(base, 50);
-    server_pause_postgres(&server);
-    server_wait(base, &running.done);
+    server_run(db.base, 50);
+    server_pause_postgres(&db.server);
+    server_wait(db.base, &running.done);
     assert_int_equal(running.status, POSTGRES_LOST);
     wait_for_problem(pg, "No such file");
     assert_false(waiting.done);
-    server_resume_postgres(&server);
-    server_wait(base, &waiting.done);
+    server_resume_postgres(&db.server);
+    server_wait(db.base, &waiting.done);
     assert_string_equal(waiting.value, "back");
     postgres_destroy(pg);
 }
@@ -336,9 +332,9 @@ static void problems_name_the_remedy_and_no_secret(void **state)
     };
     (void)state;
 
-    server_sql(&server, "CREATE ROLE locked LOGIN PASSWORD 'open sesame'");
+    server_sql(&db.server, "CREATE ROLE locked LOGIN PASSWORD 'open sesame'");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct postgres *pg = connect_to(server.socket, cases[i].conninfo, false, false);
+        struct postgres *pg = connect_to(db.server.socket, cases[i].conninfo, false, false);
         wait_for_problem(pg, cases[i].expected);
         assert_null(strstr(postgres_problem(pg), "hunter2"));
         assert_false(postgres_is_ready(pg));
@@ -351,15 +347,15 @@ static void a_read_only_session_is_refused_until_it_writes(void **state)
     struct postgres *pg;
     (void)state;
 
-    server_sql(&server, "ALTER DATABASE fedpush_test SET default_transaction_read_only = on");
+    server_sql(&db.server, "ALTER DATABASE fedpush_test SET default_transaction_read_only = on");
     pg = connect_plainly();
     wait_for_problem(pg, "primary");
     assert_false(postgres_is_ready(pg));
-    struct postgres *reader = connect_to(server.socket, SUPERUSER, false, false);
+    struct postgres *reader = connect_to(db.server.socket, SUPERUSER, false, false);
     assert_int_equal(ask(reader, "SELECT 1", 0, NULL).status, POSTGRES_OK);
     postgres_destroy(reader);
-    server_sql(&server, "SET TRANSACTION READ WRITE;"
-                        "ALTER DATABASE fedpush_test RESET default_transaction_read_only");
+    server_sql(&db.server, "SET TRANSACTION READ WRITE;"
+                           "ALTER DATABASE fedpush_test RESET default_transaction_read_only");
     assert_int_equal(ask(pg, "CREATE TABLE written ()", 0, NULL).status, POSTGRES_OK);
     /* SQLSTATE 25006: the server became a standby under this session */
     struct answer answer = ask(pg, "SET TRANSACTION READ ONLY; CREATE TABLE written2 ()", 0, NULL);
@@ -372,7 +368,7 @@ static void a_read_only_session_is_refused_until_it_writes(void **state)
 static void hosts_are_tried_in_order(void **state)
 {
     char hosts[160];
-    snprintf(hosts, sizeof(hosts), "/nonexistent,%s", server.socket);
+    snprintf(hosts, sizeof(hosts), "/nonexistent,%s", db.server.socket);
     struct postgres *pg = connect_to(hosts, SUPERUSER, true, false);
     (void)state;
 
@@ -385,7 +381,7 @@ static void names_are_resolved_without_blocking(void **state)
     struct err err;
     /* No resolver listens there: what isn't in /etc/hosts has no answer. */
     struct dns *dns = dns_create(
-        base,
+        db.base,
         &(struct dns_options){.servers = STR("127.0.0.1:1"), .hosts_file = true, .timeout_ms = 500},
         &err);
     char conninfo[256];
@@ -393,21 +389,21 @@ static void names_are_resolved_without_blocking(void **state)
 
     assert_non_null(dns);
     snprintf(conninfo, sizeof(conninfo), "host=nowhere.invalid,localhost,%s port=1,1,5432 %s",
-             server.socket, SUPERUSER);
+             db.server.socket, SUPERUSER);
     struct postgres_options options = {.conninfo = str_of(conninfo), .name = "test"};
-    struct postgres *pg = postgres_create(base, dns, &options);
+    struct postgres *pg = postgres_create(db.base, dns, &options);
     assert_int_equal(ask(pg, "SELECT 1", 0, NULL).status, POSTGRES_OK);
     postgres_destroy(pg);
     options.conninfo = STR("host=nowhere.invalid user=postgres");
-    pg = postgres_create(base, dns, &options);
+    pg = postgres_create(db.base, dns, &options);
     wait_for_problem(pg, "\"nowhere.invalid\" can't be resolved");
     postgres_destroy(pg);
     options.conninfo = STR("host=localhost port=1 user=postgres");
-    pg = postgres_create(base, dns, &options);
+    pg = postgres_create(db.base, dns, &options);
     wait_for_problem(pg, "port 1 failed");
     postgres_destroy(pg);
-    pg = postgres_create(base, dns, &options); /* and one that goes while it asks */
-    server_run(base, 1);
+    pg = postgres_create(db.base, dns, &options); /* and one that goes while it asks */
+    server_run(db.base, 1);
     postgres_destroy(pg);
     dns_destroy(dns);
 }
@@ -479,10 +475,10 @@ static void fetch_secret(struct postgres *pg)
                    "SELECT 17, (SELECT string_agg(md5(n::text || clock_timestamp()::text), '')"
                    " FROM generate_series(1, 60) AS n)",
                    0, NULL);
-    server_wait(base, &done);
+    server_wait(db.base, &done);
     for (int i = 0; i < 100 && !postgres_is_ready(pg); i++)
-        server_run(base, 10);
-    server_run(base, 200); /* the statement behind it overwrites the buffer */
+        server_run(db.base, 10);
+    server_run(db.base, 200); /* the statement behind it overwrites the buffer */
 }
 
 static void secret_results_leave_no_copy(void **state)
@@ -493,7 +489,7 @@ static void secret_results_leave_no_copy(void **state)
     fetch_secret(plain);
     assert_int_not_equal(secrets_in_memory(), 0); /* the search does find what is not wiped */
     postgres_destroy(plain);
-    struct postgres *pg = connect_to(server.socket, SUPERUSER, false, true);
+    struct postgres *pg = connect_to(db.server.socket, SUPERUSER, false, true);
     for (int i = 0; i < 3; i++) {
         fetch_secret(pg);
         assert_int_equal(secrets_in_memory(), 0);
@@ -505,19 +501,14 @@ static void secret_results_leave_no_copy(void **state)
 static int start(void **state)
 {
     (void)state;
-    if (sodium_init() < 0)
-        return -1;
-    log_open("test", LOG_LEVEL_ERROR);
-    base = loop_create();
-    server_start_postgres(&server);
+    database_start(&db);
     return 0;
 }
 
 static int stop(void **state)
 {
     (void)state;
-    server_stop(&server);
-    event_base_free(base);
+    database_stop(&db);
     return 0;
 }
 

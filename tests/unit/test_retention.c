@@ -1,6 +1,5 @@
 /* Against a real PostgreSQL: what of the history is kept, and what becomes of the rest. */
 #include <setjmp.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,36 +8,21 @@
 
 #include <cmocka.h>
 
-#include "base/log.h"
+#include "database.h"
 #include "sched/retention.h"
-#include "sched/schema.h"
-#include "server.h"
 
-static struct server server;
-static struct event_base *base;
+static struct database db;
 static struct postgres *postgres;
 static struct retention *retention;
 static struct clock test_clock;
 static struct rng rng;
 
-static void set_true(void *arg)
-{
-    *(bool *)arg = true;
-}
-
 static void run(void)
 {
     bool done = false;
 
-    retention_run(retention, set_true, &done);
-    server_wait(base, &done);
-}
-
-static void assert_sql(const char *sql, const char *expected)
-{
-    char *value = server_sql_value(&server, sql);
-    assert_string_equal(value, expected);
-    free(value);
+    retention_run(retention, server_done, &done);
+    server_wait(db.base, &done);
 }
 
 /* A full day in UTC, so long ago that it is rolled up. */
@@ -55,7 +39,7 @@ static void add_hours(const char *host, const char *from, const char *count)
         " latency) SELECT '%s', " DAY " + make_interval(hours => i), i, 1, 10,"
         " array_fill(2::bigint, ARRAY[24]) FROM generate_series(%s, %s) i",
         host, from, count);
-    server_sql(&server, sql);
+    server_sql(&db.server, sql);
     free(sql);
 }
 
@@ -67,38 +51,42 @@ static void old_hours_become_a_day(void **state)
     add_hours("b.test", "3", "5");
     add_hours("b.test", "24", "25"); /* of the first day that is kept as it is */
     run();
-    assert_sql(ROWS, "a.test 0 24 276 24 240 48 48|b.test 0 24 12 3 30 6 6|"
-                     "b.test 24 1 24 1 10 2 2|b.test 25 1 25 1 10 2 2");
+    database_expect(&db, ROWS,
+                    "a.test 0 24 276 24 240 48 48|b.test 0 24 12 3 30 6 6|"
+                    "b.test 24 1 24 1 10 2 2|b.test 25 1 25 1 10 2 2");
     add_hours("a.test", "7", "8"); /* a machine was long without PostgreSQL */
     run();
     run();
-    assert_sql("SELECT concat_ws(' ', hours, delivered, latency[24]) FROM fedpush.domain_hourly "
-               "WHERE host = 'a.test'",
-               "24 291 52");
+    database_expect(
+        &db,
+        "SELECT concat_ws(' ', hours, delivered, latency[24]) FROM fedpush.domain_hourly "
+        "WHERE host = 'a.test'",
+        "24 291 52");
 }
 
 static void many_rows_take_several_turns(void **state)
 {
     (void)state;
 
-    server_sql(&server, "INSERT INTO fedpush.domain_hourly (host, hour, delivered)"
-                        " SELECT 'h' || h, " DAY " + make_interval(hours => i), 1"
-                        " FROM generate_series(0, 23) i, generate_series(1, 200) h;"
-                        "INSERT INTO fedpush.fleet_minutely (minute, machine)"
-                        " SELECT now() - interval '49 hours' - make_interval(mins => i), 'mx1'"
-                        " FROM generate_series(1, 5000) i");
+    server_sql(&db.server, "INSERT INTO fedpush.domain_hourly (host, hour, delivered)"
+                           " SELECT 'h' || h, " DAY " + make_interval(hours => i), 1"
+                           " FROM generate_series(0, 23) i, generate_series(1, 200) h;"
+                           "INSERT INTO fedpush.fleet_minutely (minute, machine)"
+                           " SELECT now() - interval '49 hours' - make_interval(mins => i), 'mx1'"
+                           " FROM generate_series(1, 5000) i");
     run();
-    assert_sql("SELECT count(*) || ' ' || min(delivered) || ' ' || max(delivered) || ' ' || "
-               "min(hours) FROM fedpush.domain_hourly",
-               "200 24 24 24");
-    assert_sql("SELECT count(*) FROM fedpush.fleet_minutely", "0");
+    database_expect(&db,
+                    "SELECT count(*) || ' ' || min(delivered) || ' ' || max(delivered) || ' ' || "
+                    "min(hours) FROM fedpush.domain_hourly",
+                    "200 24 24 24");
+    database_expect(&db, "SELECT count(*) FROM fedpush.fleet_minutely", "0");
 }
 
 static void each_kind_of_row_has_its_age(void **state)
 {
     (void)state;
 
-    server_sql(&server,
+    server_sql(&db.server,
                "INSERT INTO fedpush.fleet_minutely (minute, machine) SELECT now() - "
                "make_interval(hours => i), 'mx1' FROM unnest(ARRAY[47, 49]) i;"
                "INSERT INTO fedpush.fleet_hourly (hour, machine) SELECT now() - "
@@ -109,22 +97,28 @@ static void each_kind_of_row_has_its_age(void **state)
                " i, now() - interval '99 days', now() - make_interval(days => i)"
                " FROM unnest(ARRAY[29, 31]) i");
     run();
-    assert_sql("SELECT count(*) || ' ' || min(extract(epoch FROM now() - minute)::bigint / 3600) "
-               "FROM fedpush.fleet_minutely",
-               "1 47");
-    assert_sql("SELECT count(*) || ' ' || min(extract(epoch FROM now() - hour)::bigint / 86400) "
-               "FROM fedpush.fleet_hourly",
-               "1 29");
-    assert_sql("SELECT count(*) || ' ' || min(extract(epoch FROM now() - hour)::bigint / 86400) "
-               "FROM fedpush.domain_hourly",
-               "1 29");
-    assert_sql("SELECT string_agg(error, ',') FROM fedpush.domain_error", "29");
+    database_expect(
+        &db,
+        "SELECT count(*) || ' ' || min(extract(epoch FROM now() - minute)::bigint / 3600) "
+        "FROM fedpush.fleet_minutely",
+        "1 47");
+    database_expect(
+        &db,
+        "SELECT count(*) || ' ' || min(extract(epoch FROM now() - hour)::bigint / 86400) "
+        "FROM fedpush.fleet_hourly",
+        "1 29");
+    database_expect(
+        &db,
+        "SELECT count(*) || ' ' || min(extract(epoch FROM now() - hour)::bigint / 86400) "
+        "FROM fedpush.domain_hourly",
+        "1 29");
+    database_expect(&db, "SELECT string_agg(error, ',') FROM fedpush.domain_error", "29");
 }
 
 static void nobody_is_waited_for(void **state)
 {
     PGconn *other;
-    char *conninfo = mem_printf("host=%s dbname=fedpush_test user=postgres", server.socket);
+    char *conninfo = mem_printf("host=%s dbname=fedpush_test user=postgres", db.server.socket);
     (void)state;
 
     add_hours("a.test", "0", "1");
@@ -135,18 +129,21 @@ static void nobody_is_waited_for(void **state)
     PQclear(PQexec(other, "BEGIN; UPDATE fedpush.domain_hourly SET delivered = 100 WHERE host = "
                           "'a.test'"));
     run();
-    assert_sql("SELECT string_agg(host || ' ' || hours, ',' ORDER BY host, hour) FROM "
-               "fedpush.domain_hourly",
-               "a.test 1,a.test 1,b.test 24");
+    database_expect(&db,
+                    "SELECT string_agg(host || ' ' || hours, ',' ORDER BY host, hour) FROM "
+                    "fedpush.domain_hourly",
+                    "a.test 1,a.test 1,b.test 24");
     /* And another machine is at it just now. */
     PQclear(PQexec(other, "COMMIT; BEGIN; SELECT pg_advisory_xact_lock(8316293742)"));
     run();
-    assert_sql("SELECT count(*) FROM fedpush.domain_hourly", "3");
+    database_expect(&db, "SELECT count(*) FROM fedpush.domain_hourly", "3");
     PQclear(PQexec(other, "COMMIT"));
     run();
-    assert_sql("SELECT string_agg(host || ' ' || hours || ' ' || delivered, ',' ORDER BY host) "
-               "FROM fedpush.domain_hourly",
-               "a.test 24 200,b.test 24 1");
+    database_expect(
+        &db,
+        "SELECT string_agg(host || ' ' || hours || ' ' || delivered, ',' ORDER BY host) "
+        "FROM fedpush.domain_hourly",
+        "a.test 24 200,b.test 24 1");
     PQfinish(other);
 }
 
@@ -157,24 +154,16 @@ static void it_begins_by_itself(void **state)
     add_hours("a.test", "0", "1");
     /* Within the first minutes: the clock is the test's, and it goes fast. */
     for (int i = 0; i < 100; i++) {
-        char *rows = server_sql_value(&server, "SELECT count(*) FROM fedpush.domain_hourly");
+        char *rows = server_sql_value(&db.server, "SELECT count(*) FROM fedpush.domain_hourly");
         bool rolled_up = rows[0] == '1';
         free(rows);
         if (rolled_up)
             return;
         *(int64_t *)test_clock.arg += 10000;
         retention_tick(retention);
-        server_run(base, 100);
+        server_run(db.base, 100);
     }
     fail();
-}
-
-static void on_schema(void *arg, enum fp_err code, const char *message, int version)
-{
-    (void)version;
-    if (code != FP_OK)
-        fail_msg("%s", message);
-    *(bool *)arg = true;
 }
 
 static int64_t mono_ms(void *arg)
@@ -185,18 +174,12 @@ static int64_t mono_ms(void *arg)
 static int start(void **state)
 {
     static int64_t now_ms = 1000;
-    char *conninfo = mem_printf("host=%s dbname=fedpush_test user=postgres", server.socket);
-    bool done = false;
     (void)state;
 
     test_clock = (struct clock){.mono_ms = mono_ms, .arg = &now_ms};
-    postgres = postgres_create(
-        base, NULL,
-        &(struct postgres_options){.conninfo = str_of(conninfo), .name = "test", .writes = true});
-    free(conninfo);
-    schema_setup(postgres, on_schema, &done);
-    server_wait(base, &done);
-    retention = retention_create(base, &test_clock, &rng, postgres, 30);
+    postgres = database_connect(&db, "postgres");
+    database_set_up(&db, postgres);
+    retention = retention_create(db.base, &test_clock, &rng, postgres, 30);
     return 0;
 }
 
@@ -205,27 +188,22 @@ static int end(void **state)
     (void)state;
     postgres_destroy(postgres);
     retention_destroy(retention);
-    server_sql(&server, "DROP SCHEMA fedpush CASCADE");
+    server_sql(&db.server, "DROP SCHEMA fedpush CASCADE");
     return 0;
 }
 
 static int start_all(void **state)
 {
     (void)state;
-    if (sodium_init() < 0)
-        return -1;
-    log_open("test", LOG_LEVEL_ERROR);
+    database_start(&db);
     rng = rng_system();
-    base = loop_create();
-    server_start_postgres(&server);
     return 0;
 }
 
 static int end_all(void **state)
 {
     (void)state;
-    server_stop(&server);
-    event_base_free(base);
+    database_stop(&db);
     return 0;
 }
 

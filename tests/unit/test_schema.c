@@ -1,6 +1,5 @@
 /* Against a real PostgreSQL: what `fedpush setup` makes, and with which rights. */
 #include <setjmp.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,13 +9,10 @@
 
 #include <cmocka.h>
 
-#include "base/log.h"
-#include "base/loop.h"
+#include "database.h"
 #include "sched/schema.h"
-#include "server.h"
 
-static struct server server;
-static struct event_base *base;
+static struct database db;
 
 struct answer {
     bool done;
@@ -37,25 +33,15 @@ static void on_answer(void *arg, enum fp_err code, const char *message, int vers
     snprintf(answer->message, sizeof(answer->message), "%s", message);
 }
 
-static struct postgres *connect_as(const char *user)
-{
-    char conninfo[256];
-    snprintf(conninfo, sizeof(conninfo), "host=%s dbname=fedpush_test user='%s'", server.socket,
-             user);
-    return postgres_create(
-        base, NULL,
-        &(struct postgres_options){.conninfo = str_of(conninfo), .name = "test", .writes = true});
-}
-
 static struct answer run_as(const char *user,
                             void (*function)(struct postgres *, schema_fn *, void *))
 {
-    struct postgres *postgres = connect_as(user);
+    struct postgres *postgres = database_connect(&db, user);
     struct answer answer = {.done = false};
 
     function(postgres, on_answer, &answer);
     assert_false(answer.done);
-    server_wait(base, &answer.done);
+    server_wait(db.base, &answer.done);
     postgres_destroy(postgres);
     assert_int_equal(answer.calls, 1);
     return answer;
@@ -66,14 +52,14 @@ static void obey(const char *message)
 {
     const char *grant = strstr(message, "GRANT");
     assert_non_null(grant);
-    server_sql(&server, grant);
+    server_sql(&db.server, grant);
 }
 
 static int forget_schema(void **state)
 {
     (void)state;
-    server_sql(&server, "DROP SCHEMA IF EXISTS fedpush CASCADE;"
-                        "REVOKE CREATE ON DATABASE fedpush_test FROM \"Maker one\"");
+    server_sql(&db.server, "DROP SCHEMA IF EXISTS fedpush CASCADE;"
+                           "REVOKE CREATE ON DATABASE fedpush_test FROM \"Maker one\"");
     return 0;
 }
 
@@ -104,13 +90,13 @@ static void create_on_the_database_is_all_that_setup_needs(void **state)
     assert_int_equal(answer.code, FP_OK);
     assert_int_equal(answer.version, SCHEMA_VERSION);
     char *tables = server_sql_value(
-        &server, "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables"
-                 " WHERE schemaname = 'fedpush' AND tableowner = 'Maker one'");
+        &db.server, "SELECT string_agg(tablename, ' ' ORDER BY tablename) FROM pg_tables"
+                    " WHERE schemaname = 'fedpush' AND tableowner = 'Maker one'");
     assert_string_equal(tables, "audit domain_error domain_health domain_hourly domain_policy "
                                 "fleet_hourly fleet_minutely inbox_health schema_version");
     free(tables);
     char *versions =
-        server_sql_value(&server, "SELECT count(*) = max(version) FROM fedpush.schema_version");
+        server_sql_value(&db.server, "SELECT count(*) = max(version) FROM fedpush.schema_version");
     assert_string_equal(versions, "t");
     free(versions);
 }
@@ -119,7 +105,7 @@ static void the_owner_of_the_schema_needs_no_right_on_the_database(void **state)
 {
     (void)state;
 
-    server_sql(&server, "CREATE SCHEMA fedpush AUTHORIZATION \"Maker one\"");
+    server_sql(&db.server, "CREATE SCHEMA fedpush AUTHORIZATION \"Maker one\"");
     assert_int_equal(run_as("Maker one", schema_setup).code, FP_OK);
 }
 
@@ -127,7 +113,7 @@ static void a_schema_of_somebody_else_is_named_as_such(void **state)
 {
     (void)state;
 
-    server_sql(&server, "CREATE SCHEMA fedpush");
+    server_sql(&db.server, "CREATE SCHEMA fedpush");
     struct answer answer = run_as("Maker one", schema_setup);
     assert_int_equal(answer.code, FP_DENIED);
     assert_non_null(strstr(answer.message, "CREATE ON SCHEMA fedpush TO \"Maker one\""));
@@ -156,7 +142,7 @@ static void the_grants_of_a_check_are_enough(void **state)
     obey(answer.message);
     assert_int_equal(run_as("runner", schema_check).code, FP_OK);
     for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
-        server_sql(&server, missing[i]);
+        server_sql(&db.server, missing[i]);
         answer = run_as("runner", schema_check);
         assert_int_equal(answer.code, FP_DENIED);
         assert_non_null(strstr(answer.message, "TO runner"));
@@ -171,18 +157,19 @@ static void an_older_schema_is_upgraded_and_keeps_what_it_has(void **state)
     (void)state;
 
     assert_int_equal(run_as("postgres", schema_setup).code, FP_OK);
-    server_sql(&server, "DROP TABLE fedpush.domain_hourly, fedpush.fleet_minutely,"
-                        " fedpush.fleet_hourly, fedpush.domain_error;"
-                        "DELETE FROM fedpush.schema_version WHERE version > 2;"
-                        "INSERT INTO fedpush.domain_health (host, delivered) VALUES ('a.test', 7)");
+    server_sql(&db.server,
+               "DROP TABLE fedpush.domain_hourly, fedpush.fleet_minutely,"
+               " fedpush.fleet_hourly, fedpush.domain_error;"
+               "DELETE FROM fedpush.schema_version WHERE version > 2;"
+               "INSERT INTO fedpush.domain_health (host, delivered) VALUES ('a.test', 7)");
     struct answer answer = run_as("postgres", schema_check);
     assert_int_equal(answer.code, FP_UNAVAILABLE);
     assert_int_equal(answer.version, 2);
     assert_int_equal(run_as("postgres", schema_setup).code, FP_OK);
     assert_int_equal(run_as("postgres", schema_check).version, SCHEMA_VERSION);
     char *rows = server_sql_value(
-        &server, "SELECT delivered || ' ' || (SELECT count(*) FROM fedpush.domain_hourly) FROM "
-                 "fedpush.domain_health");
+        &db.server, "SELECT delivered || ' ' || (SELECT count(*) FROM fedpush.domain_hourly) FROM "
+                    "fedpush.domain_health");
     assert_string_equal(rows, "7 0");
     free(rows);
 }
@@ -192,7 +179,7 @@ static void a_newer_schema_is_left_alone(void **state)
     (void)state;
 
     assert_int_equal(run_as("postgres", schema_setup).code, FP_OK);
-    server_sql(&server, "INSERT INTO fedpush.schema_version (version) VALUES (1000)");
+    server_sql(&db.server, "INSERT INTO fedpush.schema_version (version) VALUES (1000)");
     struct answer answer = run_as("postgres", schema_setup);
     assert_int_equal(answer.code, FP_INVALID);
     assert_int_equal(answer.version, 1000);
@@ -206,11 +193,11 @@ static void two_machines_may_set_up_at_once(void **state)
     (void)state;
 
     for (int i = 0; i < 2; i++) {
-        postgres[i] = connect_as("postgres");
+        postgres[i] = database_connect(&db, "postgres");
         schema_setup(postgres[i], on_answer, &answers[i]);
     }
     for (int i = 0; i < 2; i++) {
-        server_wait(base, &answers[i].done);
+        server_wait(db.base, &answers[i].done);
         assert_int_equal(answers[i].code, FP_OK);
         postgres_destroy(postgres[i]);
     }
@@ -221,11 +208,11 @@ static void a_failed_setup_leaves_nothing(void **state)
     (void)state;
 
     /* A view can have no index. */
-    server_sql(&server, "CREATE SCHEMA fedpush; CREATE TABLE fedpush.domain_health (wrong int);"
-                        "CREATE VIEW fedpush.inbox_health AS SELECT 1 AS one");
+    server_sql(&db.server, "CREATE SCHEMA fedpush; CREATE TABLE fedpush.domain_health (wrong int);"
+                           "CREATE VIEW fedpush.inbox_health AS SELECT 1 AS one");
     struct answer answer = run_as("postgres", schema_setup);
     assert_int_equal(answer.code, FP_SYSTEM);
-    char *exists = server_sql_value(&server, "SELECT to_regclass('fedpush.schema_version')");
+    char *exists = server_sql_value(&db.server, "SELECT to_regclass('fedpush.schema_version')");
     assert_string_equal(exists, "");
     free(exists);
 }
@@ -233,20 +220,15 @@ static void a_failed_setup_leaves_nothing(void **state)
 static int start(void **state)
 {
     (void)state;
-    if (sodium_init() < 0)
-        return -1;
-    log_open("test", LOG_LEVEL_ERROR);
-    base = loop_create();
-    server_start_postgres(&server);
-    server_sql(&server, "CREATE ROLE \"Maker one\" LOGIN; CREATE ROLE runner LOGIN");
+    database_start(&db);
+    server_sql(&db.server, "CREATE ROLE \"Maker one\" LOGIN; CREATE ROLE runner LOGIN");
     return 0;
 }
 
 static int stop(void **state)
 {
     (void)state;
-    server_stop(&server);
-    event_base_free(base);
+    database_stop(&db);
     return 0;
 }
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 #include <sodium.h>
@@ -13,6 +12,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/table.h"
+#include "capture.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -212,24 +212,6 @@ static void iteration_meets_each_entry_once_even_when_removing(void **state)
     assert_int_equal(met, ENTRIES);
     assert_int_equal(table_count(table), ENTRIES - (ENTRIES + 2) / 3);
     table_destroy(table);
-}
-
-/* What `write` puts on standard error, in a file of its own. */
-static void capture_log(struct buf *out, void (*write)(void))
-{
-    FILE *file = tmpfile();
-    int before = dup(STDERR_FILENO);
-    char bytes[8192];
-
-    assert_non_null(file);
-    assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
-    write();
-    assert_true(dup2(before, STDERR_FILENO) >= 0);
-    close(before);
-    rewind(file);
-    for (size_t n; (n = fread(bytes, 1, sizeof(bytes), file)) > 0;)
-        buf_put(out, bytes, n);
-    fclose(file);
 }
 
 static void write_hostile_line(void)
