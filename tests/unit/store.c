@@ -4,6 +4,8 @@
 #include <event2/bufferevent.h>
 #include <event2/listener.h>
 #include <setjmp.h>
+#include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +107,8 @@ void store_start(struct store *store)
 {
     struct err err;
 
+    assert_true(sodium_init() >= 0);
+    signal(SIGPIPE, SIG_IGN);
     *store = (struct store){.base = loop_create()};
     server_start_redis(&store->server);
     store->dns = dns_create(store->base, &(struct dns_options){.timeout_ms = 1000}, &err);
@@ -130,6 +134,46 @@ void store_stop(struct store *store)
     redis_endpoint_clear(&store->endpoint);
     event_base_free(store->base);
     server_stop(&store->server);
+}
+
+static void on_ready(void *arg)
+{
+    ((struct store *)arg)->ready = true;
+}
+
+static void on_lost(void *arg, const char *reason)
+{
+    (void)arg;
+    (void)reason;
+}
+
+void store_connect(struct store *store)
+{
+    static const struct redis_handlers handlers = {on_ready, on_lost};
+
+    store->redis =
+        redis_create(store->base, store->dns, &store->endpoint, "test", &handlers, store);
+    server_wait(store->base, &store->ready);
+}
+
+static void on_answer(void *arg, enum redis_status status, const redisReply *reply)
+{
+    bool *answered = arg;
+
+    assert_int_equal(status, REDIS_REPLIED);
+    assert_non_null(reply);
+    *answered = true;
+}
+
+void store_settle(struct store *store, struct redis *redis, unsigned rounds)
+{
+    const struct str ping[] = {STR("PING")};
+
+    for (unsigned i = 0; i < rounds; i++) {
+        bool answered = false;
+        redis_send(redis, on_answer, &answered, 1, ping);
+        server_wait(store->base, &answered);
+    }
 }
 
 void store_lose_answer(struct store *store)

@@ -1,24 +1,20 @@
 /* What waits in the queue, against a real Redis. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
-#include <sodium.h>
 
 #include "sched/backlog.h"
 #include "store.h"
 
 struct fixture {
     struct store store;
-    struct redis *redis;
     struct clock clock;
     int64_t now_ms;
     struct backlog *backlog;
-    bool ready;
 };
 
 static int64_t mono_ms(void *arg)
@@ -31,31 +27,15 @@ static int64_t wall_us(void *arg)
     return (INT64_C(1700000000000) + *(int64_t *)arg) * 1000;
 }
 
-static void on_ready(void *arg)
-{
-    ((struct fixture *)arg)->ready = true;
-}
-
-static void on_lost(void *arg, const char *reason)
-{
-    (void)arg;
-    (void)reason;
-}
-
 static int start(void **state)
 {
-    static const struct redis_handlers handlers = {on_ready, on_lost};
     struct fixture *f = mem_alloc(sizeof(*f));
 
-    signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0)
-        return 1;
     store_start(&f->store);
     f->now_ms = 100000;
     f->clock = (struct clock){mono_ms, wall_us, &f->now_ms};
-    f->redis = redis_create(f->store.base, f->store.dns, &f->store.endpoint, "test", &handlers, f);
-    f->backlog = backlog_create(&f->clock, f->redis, &f->store.keys);
-    server_wait(f->store.base, &f->ready);
+    store_connect(&f->store);
+    f->backlog = backlog_create(&f->clock, f->store.redis, &f->store.keys);
     *state = f;
     return 0;
 }
@@ -64,7 +44,7 @@ static int end(void **state)
 {
     struct fixture *f = *state;
 
-    redis_destroy(f->redis);
+    redis_destroy(f->store.redis);
     backlog_destroy(f->backlog);
     store_stop(&f->store);
     free(f);
@@ -76,8 +56,7 @@ static void look(struct fixture *f)
 {
     f->now_ms += BACKLOG_EACH_MS;
     backlog_tick(f->backlog);
-    while (redis_outstanding(f->redis) > 0)
-        server_run(f->store.base, 10);
+    store_settle(&f->store, f->store.redis, 1);
 }
 
 static void nothing_is_known_before_the_first_look(void **state)
@@ -118,7 +97,7 @@ static void the_job_that_is_served_next_is_the_oldest(void **state)
         assert_int_equal(backlog_oldest_ms(f->backlog), rows[i].age_ms);
         store_expect(&f->store, NULL, "RPOP queue:push");
         backlog_destroy(f->backlog);
-        f->backlog = backlog_create(&f->clock, f->redis, &f->store.keys);
+        f->backlog = backlog_create(&f->clock, f->store.redis, &f->store.keys);
     }
 }
 

@@ -2,7 +2,6 @@
  * test's. */
 #include <inttypes.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +9,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <sodium.h>
 
 #include "sched/fleet.h"
 #include "sched/share.h"
@@ -162,9 +160,6 @@ static int start(void **state)
 {
     struct fixture *f = mem_alloc(sizeof(*f));
 
-    signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0)
-        return 1;
     store_start(&f->store);
     f->now_ms = START_MS;
     f->clock = (struct clock){mono_ms, wall_us, &f->now_ms};

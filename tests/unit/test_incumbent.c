@@ -1,6 +1,5 @@
 /* Which Sidekiq runs: from processes, jobs and settings, and how soon a change is followed. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,7 +7,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <sodium.h>
 
 #include "sched/incumbent.h"
 #include "store.h"
@@ -130,35 +128,16 @@ static void jobs_speak_where_no_process_does(void **state)
 
 struct fixture {
     struct store store;
-    struct redis *redis;
     struct incumbent *incumbent;
-    bool ready;
-    bool answered;
 };
-
-static void on_ready(void *arg)
-{
-    ((struct fixture *)arg)->ready = true;
-}
-
-static void on_lost(void *arg, const char *reason)
-{
-    (void)arg;
-    (void)reason;
-}
 
 static int start(void **state)
 {
-    static const struct redis_handlers handlers = {on_ready, on_lost};
     struct fixture *f = mem_alloc(sizeof(*f));
 
-    signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0)
-        return 1;
     store_start(&f->store);
-    f->redis = redis_create(f->store.base, f->store.dns, &f->store.endpoint, "test", &handlers, f);
-    f->incumbent = incumbent_create(f->redis, &f->store.keys, "6.5.12", false);
-    server_wait(f->store.base, &f->ready);
+    store_connect(&f->store);
+    f->incumbent = incumbent_create(f->store.redis, &f->store.keys, "6.5.12", false);
     *state = f;
     return 0;
 }
@@ -167,32 +146,18 @@ static int end(void **state)
 {
     struct fixture *f = *state;
 
-    redis_destroy(f->redis);
+    redis_destroy(f->store.redis);
     incumbent_destroy(f->incumbent);
     store_stop(&f->store);
     free(f);
     return 0;
 }
 
-static void on_answer(void *arg, enum redis_status status, const redisReply *reply)
-{
-    struct fixture *f = arg;
-    (void)status;
-    (void)reply;
-    f->answered = true;
-}
-
 /* Two rounds: the names, and what is known of each. */
 static void look(struct fixture *f)
 {
-    const struct str ping[] = {STR("PING")};
-
     incumbent_look(f->incumbent);
-    for (unsigned i = 0; i < 2; i++) {
-        f->answered = false;
-        redis_send(f->redis, on_answer, f, 1, ping);
-        server_wait(f->store.base, &f->answered);
-    }
+    store_settle(&f->store, f->store.redis, 2);
 }
 
 static void expect_version(struct fixture *f, int major, const char *text)
@@ -251,10 +216,10 @@ static void a_lost_answer_changes_nothing(void **state)
     struct fixture *f = *state;
 
     incumbent_saw_job(f->incumbent, true);
-    f->ready = false;
+    f->store.ready = false;
     store_lose_answer(&f->store);
     incumbent_look(f->incumbent);
-    server_wait(f->store.base, &f->ready);
+    server_wait(f->store.base, &f->store.ready);
     expect_version(f, 6, "6.5.12");
     look(f);
     expect_version(f, 8, "8.0.9");

@@ -1,13 +1,11 @@
 /* The Metrics page's keys and numbers, as each version of Sidekiq reads them, in a real Redis. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
-#include <sodium.h>
 
 #include "sched/metrics.h"
 #include "store.h"
@@ -20,13 +18,10 @@ enum { PADDED_S = 1793689509, PLAIN_S = 1795419299 /* 2026-11-23 07:34:59 */ };
 
 struct fixture {
     struct store store;
-    struct redis *redis;
     struct clock clock;
     int64_t wall_s;
     struct incumbent_version sidekiq;
     struct metrics *metrics;
-    bool ready;
-    bool answered;
 };
 
 static int64_t wall_us(void *arg)
@@ -34,31 +29,15 @@ static int64_t wall_us(void *arg)
     return *(int64_t *)arg * 1000000;
 }
 
-static void on_ready(void *arg)
-{
-    ((struct fixture *)arg)->ready = true;
-}
-
-static void on_lost(void *arg, const char *reason)
-{
-    (void)arg;
-    (void)reason;
-}
-
 static int start(void **state)
 {
-    static const struct redis_handlers handlers = {on_ready, on_lost};
     struct fixture *f = mem_alloc(sizeof(*f));
 
-    signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0)
-        return 1;
     store_start(&f->store);
     f->wall_s = PADDED_S;
     f->clock = (struct clock){NULL, wall_us, &f->wall_s};
-    f->redis = redis_create(f->store.base, f->store.dns, &f->store.endpoint, "test", &handlers, f);
-    f->metrics = metrics_create(&f->clock, f->redis, &f->store.keys, &f->sidekiq);
-    server_wait(f->store.base, &f->ready);
+    store_connect(&f->store);
+    f->metrics = metrics_create(&f->clock, f->store.redis, &f->store.keys, &f->sidekiq);
     *state = f;
     return 0;
 }
@@ -67,19 +46,11 @@ static int end(void **state)
 {
     struct fixture *f = *state;
 
-    redis_destroy(f->redis);
+    redis_destroy(f->store.redis);
     metrics_destroy(f->metrics);
     store_stop(&f->store);
     free(f);
     return 0;
-}
-
-static void on_answer(void *arg, enum redis_status status, const redisReply *reply)
-{
-    struct fixture *f = arg;
-    (void)status;
-    (void)reply;
-    f->answered = true;
 }
 
 static void use(struct fixture *f, const char *version)
@@ -89,12 +60,8 @@ static void use(struct fixture *f, const char *version)
 
 static void flush(struct fixture *f)
 {
-    const struct str ping[] = {STR("PING")};
-
     metrics_flush(f->metrics);
-    f->answered = false;
-    redis_send(f->redis, on_answer, f, 1, ping);
-    server_wait(f->store.base, &f->answered);
+    store_settle(&f->store, f->store.redis, 1);
 }
 
 static void count_some(struct fixture *f)

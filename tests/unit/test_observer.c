@@ -1,16 +1,13 @@
 /* Looking after the claims of others, against a real Redis, with a clock of the test's choice. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #include <cmocka.h>
-#include <sodium.h>
 
 #include "sched/observer.h"
 #include "sched/script.h"
@@ -26,7 +23,6 @@ struct fixture {
     bool joined;
     bool returned;
     bool gone;
-    bool answered;
     char gone_identity[64];
 };
 
@@ -88,9 +84,6 @@ static int start(void **state)
     static const struct redis_handlers handlers = {on_ready, on_lost};
     struct fixture *f = mem_alloc(sizeof(*f));
 
-    signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0)
-        return 1;
     store_start(&f->store);
     f->now_ms = 1000000;
     f->clock = (struct clock){mono_ms, wall_us, &f->now_ms};
@@ -143,26 +136,13 @@ static void expect_recovered(struct fixture *f, const char *identity)
     store_expect(&f->store, "1", "LLEN queue:push");
 }
 
-static void on_answer(void *arg, enum redis_status status, const redisReply *reply)
-{
-    struct fixture *f = arg;
-    (void)reply;
-    f->answered = status == REDIS_REPLIED;
-}
-
 /* Moves the clock on and looks. What was sent by then, and what follows from it in two more
  * rounds, is over when it returns. */
 static void look_after(struct fixture *f, int64_t ms)
 {
-    const struct str ping[] = {STR("PING")};
-
     f->now_ms += ms;
     observer_tick(f->observer);
-    for (unsigned i = 0; i < 3; i++) {
-        f->answered = false;
-        redis_send(f->redis, on_answer, f, 1, ping);
-        server_wait(f->store.base, &f->answered);
-    }
+    store_settle(&f->store, f->redis, 3);
 }
 
 static void join(struct fixture *f)
@@ -227,7 +207,7 @@ static void test_a_lost_connection_starts_over(void **state)
     look_after(f, 20000);
     store_lose_answer(&f->store);
     const struct str ping[] = {STR("PING")};
-    redis_send(f->redis, on_answer, f, 1, ping);
+    redis_send(f->redis, NULL, NULL, 1, ping);
     for (int waits = 0; f->joined; waits++) {
         assert_true(waits < 1000);
         server_run(f->store.base, 10);

@@ -1,7 +1,6 @@
 /* Two machines' copies of the policies, with a real Redis and a real PostgreSQL; the clock is the
  * test's. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,7 +8,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <sodium.h>
 
 #include "sched/policies.h"
 #include "sched/schema.h"
@@ -111,9 +109,6 @@ static int start_all(void **state)
     struct fixture *f = mem_alloc(sizeof(*f));
     bool done = false;
 
-    signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0)
-        return 1;
     store_start(&f->store);
     server_start_postgres(&f->database);
     f->clock = (struct clock){mono_ms, wall_us, &f->now_ms};

@@ -1,7 +1,6 @@
 /* Being a Sidekiq process: what Redis holds after a beat, for each version, and who may register.
  */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,7 +11,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <sodium.h>
 
 #include "base/log.h"
 #include "sched/register.h"
@@ -33,7 +31,6 @@ struct fixture {
     struct incumbent_version sidekiq;
     struct registration *registration;
     bool joined;
-    bool answered;
     unsigned quiet;
     unsigned stopped;
 };
@@ -89,9 +86,6 @@ static int start(void **state)
     static const struct redis_handlers handlers = {on_ready, on_lost};
     struct fixture *f = mem_alloc(sizeof(*f));
 
-    signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0)
-        return 1;
     log_open("test", LOG_LEVEL_ERROR);
     store_start(&f->store);
     f->clock = (struct clock){mono_ms, wall_us, f};
@@ -128,24 +122,10 @@ static int end(void **state)
     return 0;
 }
 
-static void on_answer(void *arg, enum redis_status status, const redisReply *reply)
-{
-    struct fixture *f = arg;
-    (void)status;
-    (void)reply;
-    f->answered = true;
-}
-
 /* Two rounds: the beat's own, and what its first answer leads to. */
 static void finish(struct fixture *f)
 {
-    const struct str ping[] = {STR("PING")};
-
-    for (unsigned i = 0; i < 2; i++) {
-        f->answered = false;
-        redis_send(f->redis, on_answer, f, 1, ping);
-        server_wait(f->store.base, &f->answered);
-    }
+    store_settle(&f->store, f->redis, 2);
 }
 
 static void beat(struct fixture *f)

@@ -1,7 +1,6 @@
 /* What is remembered of signature schemes, and shared through a real Redis; the clock is the
  * test's. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +9,6 @@
 #include <time.h>
 
 #include <cmocka.h>
-#include <sodium.h>
 
 #include "sched/schemes.h"
 #include "store.h"
@@ -84,9 +82,6 @@ static int start(void **state)
 {
     struct fixture *f = mem_alloc(sizeof(*f));
 
-    signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0)
-        return 1;
     store_start(&f->store);
     f->now_ms = 1000000;
     f->clock = (struct clock){mono_ms, wall_us, &f->now_ms};

@@ -1,15 +1,12 @@
 /* Mastodon's delivery failure tracker, against a real PostgreSQL and a real Redis. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
-#include <sodium.h>
 
 #include "base/loop.h"
 #include "sched/availability.h"
@@ -73,9 +70,6 @@ static int start(void **state)
     struct fixture *f = mem_alloc(sizeof(*f));
     char conninfo[256];
 
-    signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0)
-        return 1;
     store_start(&f->store);
     server_start_postgres(&f->database);
     server_sql(&f->database,

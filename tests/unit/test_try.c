@@ -4,10 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
-#include <sodium.h>
 
 #include "sched/scripts.h"
 #include "store.h"
@@ -146,7 +144,5 @@ int main(void)
         cmocka_unit_test(a_closed_circuit_stays_closed),
     };
 
-    if (sodium_init() < 0)
-        return 1;
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
