@@ -72,6 +72,22 @@ int loop_timer_pending(const struct loop_timer *timer)
     return evtimer_pending(timer->event, NULL);
 }
 
+void loop_watch(struct event_base *base, struct event **event, evutil_socket_t fd, short what,
+                event_callback_fn fn, void *arg)
+{
+    loop_unwatch(event);
+    *event = event_new(base, fd, what, fn, arg);
+    if (*event == NULL || event_add(*event, NULL) != 0)
+        abort();
+}
+
+void loop_unwatch(struct event **event)
+{
+    if (*event != NULL)
+        event_free(*event);
+    *event = NULL;
+}
+
 struct deferred {
     loop_fn *fn;
     void *arg;

@@ -25,6 +25,14 @@ void loop_timer_now(struct loop_timer *timer);
 void loop_timer_clear(struct loop_timer *timer);
 int loop_timer_pending(const struct loop_timer *timer);
 
+/* Watches `fd` for EV_READ, EV_WRITE or both, once, in place of what *event watched; NULL: nothing.
+ */
+void loop_watch(struct event_base *base, struct event **event, evutil_socket_t fd, short what,
+                event_callback_fn fn, void *arg);
+/* Before the descriptor is closed, or epoll and libevent disagree about the next one of its number.
+ */
+void loop_unwatch(struct event **event);
+
 /* Runs fn(arg) once, after the callbacks that are running now. */
 void loop_defer(struct event_base *base, loop_fn *fn, void *arg);
 

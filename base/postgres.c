@@ -10,16 +10,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/postgres_dial.h"
 #include "base/postgres_fault.h"
 #include "base/postgres_statement.h"
-#include "base/postgres_target.h"
 
 enum {
     MAX_QUEUED = 256,
-    CONNECT_LIMIT_MS = 15 * 1000,
     STATEMENT_LIMIT_MS = 30 * 1000,
-    BACKOFF_MIN_MS = 250,
-    BACKOFF_MAX_MS = 10 * 1000,
     /* libpq's input buffer grows while it holds blanks only: a later realloc would leave a copy of
      * what it held in freed memory. */
     BLANK_BYTES = 128 * 1024,
@@ -27,50 +24,32 @@ enum {
 };
 
 /*
- *            ┌──────────────────────────── lost ◄───────────────────────────┐
- *            ▼                                                              │
- *   WAITING ──► RESOLVING ──► CONNECTING ──► CHECKING ──► READY ──► RUNNING ─┤
- *      ▲            │  ▲          │             │          ▲  ▲        │     │
- *      └── no more ─┘  └─ next ───┴─────────────┘          │  └────────┤     │
- *                                                          └─ BLANKING ◄────┘
+ * AWAY -> [CHECKING ->] READY -> RUNNING -> [BLANKING ->] READY
+ * `lose` leads from each of them back to AWAY, and `refuse` from CHECKING.
  */
 enum state {
-    STATE_WAITING = 0, /* for the next round over all targets */
-    STATE_RESOLVING,
-    STATE_CONNECTING,
+    STATE_AWAY = 0, /* `dial` works for a session */
     STATE_CHECKING, /* a statement of ours: may this session write? */
     STATE_READY,
     STATE_RUNNING,
     STATE_BLANKING, /* a statement of ours overwrites what the last result left in buffers */
 };
-static const char *const state_names[] = {"waiting", "resolving", "connecting", "checking",
-                                          "ready",   "running",   "blanking"};
+static const char *const state_names[] = {"away", "checking", "ready", "running", "blanking"};
 
-enum cause { CAUSE_IO = 0, CAUSE_LIMIT, CAUSE_RESOLVED };
+enum cause { CAUSE_IO = 0, CAUSE_LIMIT };
 
 struct postgres {
     struct event_base *base;
-    struct dns *dns;
     struct clock clock;
-    struct rng rng;
     char *name;
     bool writes;
     bool secret_results;
-    struct postgres_targets targets;
 
     enum state state;
-    size_t target;           /* the one being tried, or connected to */
-    struct dns_query *query; /* STATE_RESOLVING */
-    struct dns_result found; /* addresses of `target` */
-    size_t address;          /* the next one of `found` to try */
-    PGconn *conn;
+    struct postgres_dial *dial;
+    PGconn *conn; /* NULL: STATE_AWAY */
     struct event *io;
-    struct loop_timer *limit; /* of the state */
-    int64_t backoff_ms;
-    unsigned failed_rounds;
-    bool server_spoke; /* in this round: its refusal tells more than another address' silence */
-    char problem[POSTGRES_FAULT_BYTES];
-    char logged[POSTGRES_FAULT_BYTES]; /* the problem that was last written to the log */
+    struct loop_timer *limit; /* of the statement */
 
     struct statements queue;
     struct statements refused; /* by a full queue; their callbacks come from `wake` */
@@ -90,12 +69,6 @@ static void set_state(struct postgres *pg, enum state state)
     log_event(LOG_LEVEL_DEBUG, "postgres state", LOG_TEXT("database", pg->name),
               LOG_TEXT("from", state_names[pg->state]), LOG_TEXT("to", state_names[state]));
     pg->state = state;
-}
-
-static void set_problem(struct postgres *pg, const char *text)
-{
-    if (text != pg->problem)
-        snprintf(pg->problem, sizeof(pg->problem), "%s", text);
 }
 
 /* --- statements --- */
@@ -137,30 +110,18 @@ static size_t result_bytes(const PGresult *result)
     return total;
 }
 
-/* --- the connection --- */
+/* --- the session --- */
 
 static void on_io(evutil_socket_t fd, short what, void *arg);
 
-/* The event must be gone before libpq closes its socket, or epoll and libevent disagree about a
- * reused descriptor. */
-static void unwatch(struct postgres *pg)
-{
-    if (pg->io != NULL)
-        event_free(pg->io);
-    pg->io = NULL;
-}
-
 static void watch(struct postgres *pg, short what)
 {
-    unwatch(pg);
-    pg->io = event_new(pg->base, PQsocket(pg->conn), what, on_io, pg);
-    if (pg->io == NULL || event_add(pg->io, NULL) != 0)
-        abort();
+    loop_watch(pg->base, &pg->io, PQsocket(pg->conn), what, on_io, pg);
 }
 
 static void disconnect(struct postgres *pg)
 {
-    unwatch(pg);
+    loop_unwatch(&pg->io);
     loop_timer_clear(pg->limit);
     result_clear(pg);
     if (pg->conn != NULL)
@@ -168,135 +129,34 @@ static void disconnect(struct postgres *pg)
     pg->conn = NULL;
 }
 
-static void wait_for_round(struct postgres *pg)
-{
-    int64_t delay = pg->backoff_ms;
-
-    delay += (int64_t)rng_below(&pg->rng, (uint64_t)delay / 2 + 1);
-    pg->backoff_ms = pg->backoff_ms * 2 < BACKOFF_MAX_MS ? pg->backoff_ms * 2 : BACKOFF_MAX_MS;
-    if (strcmp(pg->logged, pg->problem) != 0) {
-        log_event(LOG_LEVEL_WARN, "no connection to postgres", LOG_TEXT("database", pg->name),
-                  LOG_TEXT("reason", pg->problem));
-        snprintf(pg->logged, sizeof(pg->logged), "%s", pg->problem);
-    }
-    pg->failed_rounds++;
-    pg->server_spoke = false;
-    set_state(pg, STATE_WAITING);
-    loop_timer_set(pg->limit, delay);
-}
-
-/* The connection is of no use any more: what runs ends as POSTGRES_LOST, the queue stays. */
+/* The session is of no use any more: what runs ends as POSTGRES_LOST, the queue stays. */
 static void lose(struct postgres *pg, const char *reason)
 {
     struct statement *running = pg->running;
 
     pg->running = NULL;
-    set_problem(pg, reason);
     disconnect(pg);
-    wait_for_round(pg);
+    set_state(pg, STATE_AWAY);
+    postgres_dial_again(pg->dial, reason);
     if (running != NULL)
-        conclude(pg, running, POSTGRES_LOST, NULL, pg->problem);
+        conclude(pg, running, POSTGRES_LOST, NULL, postgres_dial_problem(pg->dial));
 }
 
-static void on_notice(void *arg, const PGresult *result)
+static void refuse(struct postgres *pg, const char *reason)
 {
-    const struct postgres *pg = arg;
-    char text[POSTGRES_FAULT_BYTES];
-
-    if (!log_wants(LOG_LEVEL_DEBUG))
-        return;
-    postgres_fault_statement(text, result);
-    log_event(LOG_LEVEL_DEBUG, "postgres notice", LOG_TEXT("database", pg->name),
-              LOG_TEXT("text", text));
-}
-
-static void on_resolved(void *arg, const struct dns_result *result);
-
-/* Begins with target `pg->target`; after the last one a pause. */
-static void try_target(struct postgres *pg)
-{
-    const struct postgres_target *target = &pg->targets.items[pg->target];
-
-    pg->address = 0;
-    pg->found = (struct dns_result){.status = DNS_NO_ANSWER};
-    set_state(pg, STATE_RESOLVING);
-    if (postgres_target_wants_address(target)) {
-        loop_timer_set(pg->limit, CONNECT_LIMIT_MS);
-        pg->query = dns_lookup(pg->dns, str_of(target->host), on_resolved, pg);
-    } else {
-        loop_timer_set(pg->limit, 0);
-    }
-}
-
-static void try_next_target(struct postgres *pg)
-{
-    if (++pg->target < pg->targets.count)
-        try_target(pg);
-    else
-        wait_for_round(pg);
-}
-
-static void start_connecting(struct postgres *pg, const struct dns_address *address)
-{
-    set_state(pg, STATE_CONNECTING);
-    pg->conn = postgres_target_start(&pg->targets, pg->target, address);
-    if (pg->conn == NULL)
-        abort();
-    loop_timer_set(pg->limit, CONNECT_LIMIT_MS);
-    if (PQstatus(pg->conn) == CONNECTION_BAD || PQsocket(pg->conn) < 0) {
-        loop_timer_set(pg->limit, 0); /* fails from the loop, as every attempt does */
-        return;
-    }
-    PQsetErrorVerbosity(pg->conn, PQERRORS_VERBOSE);
-    PQsetNoticeReceiver(pg->conn, on_notice, pg);
-    watch(pg, EV_WRITE);
-}
-
-enum spoke { NOBODY_SPOKE = 0, SERVER_SPOKE };
-
-static void fail_attempt(struct postgres *pg, const char *reason, enum spoke spoke)
-{
-    if (spoke == SERVER_SPOKE || !pg->server_spoke)
-        set_problem(pg, reason);
-    pg->server_spoke = pg->server_spoke || spoke == SERVER_SPOKE;
     disconnect(pg);
-    if (pg->address < pg->found.count)
-        start_connecting(pg, &pg->found.addresses[pg->address++]);
-    else
-        try_next_target(pg);
-}
-
-static void take_addresses(struct postgres *pg)
-{
-    const struct postgres_target *target = &pg->targets.items[pg->target];
-    char text[POSTGRES_FAULT_BYTES];
-
-    if (!postgres_target_wants_address(target)) {
-        start_connecting(pg, NULL);
-    } else if (pg->found.count > 0) {
-        pg->address = 1;
-        start_connecting(pg, &pg->found.addresses[0]);
-    } else {
-        snprintf(text, sizeof(text), "host \"%.200s\" can't be resolved (%s): check DB_HOST and %s",
-                 target->host, pg->found.status == DNS_NO_NAME ? "no such name" : "no answer",
-                 "the resolver");
-        fail_attempt(pg, text, NOBODY_SPOKE);
-    }
+    set_state(pg, STATE_AWAY);
+    postgres_dial_next(pg->dial, reason);
 }
 
 static void start_next(struct postgres *pg);
 
 static void become_ready(struct postgres *pg)
 {
-    if (pg->state == STATE_CONNECTING || pg->state == STATE_CHECKING) {
+    if (pg->state == STATE_AWAY || pg->state == STATE_CHECKING) {
         log_event(LOG_LEVEL_INFO, "connected to postgres", LOG_TEXT("database", pg->name),
                   LOG_TEXT("host", PQhost(pg->conn)));
-        pg->logged[0] = '\0';
-        pg->backoff_ms = BACKOFF_MIN_MS;
-        pg->failed_rounds = 0;
-        pg->server_spoke = false;
-        pg->target = 0;
-        set_problem(pg, "");
+        postgres_dial_good(pg->dial);
     }
     set_state(pg, STATE_READY);
     loop_timer_clear(pg->limit);
@@ -359,45 +219,18 @@ static void start_own_statement(struct postgres *pg, enum state state, size_t by
         lose(pg, "connection lost while sending a statement");
 }
 
-static void finish_connecting(struct postgres *pg)
+static void on_connected(void *arg, PGconn *conn)
 {
-    unwatch(pg);
-    PQsetErrorVerbosity(pg->conn, PQERRORS_DEFAULT);
-    PQsetnonblocking(pg->conn, 1);
-    SSL *ssl = pg->secret_results ? PQsslStruct(pg->conn, "OpenSSL") : NULL;
+    struct postgres *pg = arg;
+    SSL *ssl = pg->secret_results ? PQsslStruct(conn, "OpenSSL") : NULL;
+
+    pg->conn = conn;
     if (ssl != NULL)
         SSL_set_options(ssl, SSL_OP_CLEANSE_PLAINTEXT);
     if (pg->writes || pg->secret_results)
         start_own_statement(pg, STATE_CHECKING, pg->secret_results ? BLANK_BYTES : 0);
     else
         become_ready(pg);
-}
-
-static void step_connecting(struct postgres *pg, enum cause cause)
-{
-    char text[POSTGRES_FAULT_BYTES];
-
-    if (cause == CAUSE_LIMIT && PQstatus(pg->conn) != CONNECTION_BAD) {
-        fail_attempt(pg, "no answer within 15 s: check host, port and firewall", NOBODY_SPOKE);
-        return;
-    }
-    unwatch(pg);
-    switch (PQconnectPoll(pg->conn)) {
-    case PGRES_POLLING_READING:
-        watch(pg, EV_READ);
-        return;
-    case PGRES_POLLING_WRITING:
-    case PGRES_POLLING_ACTIVE:
-        watch(pg, EV_WRITE);
-        return;
-    case PGRES_POLLING_OK:
-        finish_connecting(pg);
-        return;
-    case PGRES_POLLING_FAILED:
-        break;
-    }
-    bool spoke = postgres_fault_connect(text, pg->conn);
-    fail_attempt(pg, text, spoke ? SERVER_SPOKE : NOBODY_SPOKE);
 }
 
 /* --- results --- */
@@ -414,12 +247,10 @@ static void finish_checking(struct postgres *pg)
 
     if (!is_success(pg->result) || PQntuples(pg->result) != 1) {
         postgres_fault_statement(text, pg->result);
-        fail_attempt(pg, text, SERVER_SPOKE);
+        refuse(pg, text);
     } else if (strcmp(PQgetvalue(pg->result, 0, 0), "t") == 0) {
-        fail_attempt(pg,
-                     "the server accepts no writes (a standby, or read-only): connect to the "
-                     "primary",
-                     SERVER_SPOKE);
+        refuse(pg, "the server accepts no writes (a standby, or read-only): connect to the "
+                   "primary");
     } else {
         result_clear(pg);
         become_ready(pg);
@@ -551,19 +382,7 @@ static void step_ready(struct postgres *pg)
 static void step(struct postgres *pg, enum cause cause)
 {
     switch (pg->state) {
-    case STATE_WAITING:
-        pg->target = 0;
-        try_target(pg);
-        return;
-    case STATE_RESOLVING:
-        if (cause == CAUSE_LIMIT && pg->query != NULL) {
-            dns_cancel(pg->query);
-            pg->query = NULL;
-        }
-        take_addresses(pg);
-        return;
-    case STATE_CONNECTING:
-        step_connecting(pg, cause);
+    case STATE_AWAY:
         return;
     case STATE_READY:
         step_ready(pg);
@@ -588,17 +407,6 @@ static void on_limit(void *arg)
     step(arg, CAUSE_LIMIT);
 }
 
-static void on_resolved(void *arg, const struct dns_result *result)
-{
-    struct postgres *pg = arg;
-
-    pg->query = NULL;
-    if (result->status == DNS_CANCELLED)
-        return;
-    pg->found = *result;
-    step(pg, CAUSE_RESOLVED);
-}
-
 /* --- the queue --- */
 
 static void expire_queued(struct postgres *pg)
@@ -608,9 +416,11 @@ static void expire_queued(struct postgres *pg)
 
     statements_init(&expired);
     statements_take_expired(&pg->queue, now_ms(pg), &expired);
-    while ((statement = statements_pop(&expired)) != NULL)
+    while ((statement = statements_pop(&expired)) != NULL) {
+        const char *problem = postgres_dial_problem(pg->dial);
         conclude(pg, statement, POSTGRES_LOST, NULL,
-                 pg->problem[0] != '\0' ? pg->problem : "waited too long for its turn");
+                 problem[0] != '\0' ? problem : "waited too long for its turn");
+    }
 }
 
 static void set_wake(struct postgres *pg)
@@ -666,25 +476,15 @@ struct postgres *postgres_create(struct event_base *base, struct dns *dns,
     struct postgres *pg = mem_alloc(sizeof(*pg));
 
     pg->base = base;
-    pg->dns = dns;
     pg->clock = clock_system();
-    pg->rng = rng_system();
     pg->name = str_dup(str_of(options->name));
     pg->writes = options->writes;
     pg->secret_results = options->secret_results;
-    pg->backoff_ms = BACKOFF_MIN_MS;
     statements_init(&pg->queue);
     statements_init(&pg->refused);
     pg->limit = loop_timer_create(base, on_limit, pg);
     pg->wake = loop_timer_create(base, on_wake, pg);
-    if (postgres_targets_init(&pg->targets, options->conninfo)) {
-        set_problem(pg, "not connected yet");
-        loop_timer_set(pg->limit, 0);
-    } else {
-        set_problem(pg, "the connection string is malformed: check the database URL or DB_*");
-        log_event(LOG_LEVEL_ERROR, "no connection to postgres", LOG_TEXT("database", pg->name),
-                  LOG_TEXT("reason", pg->problem));
-    }
+    pg->dial = postgres_dial_create(base, dns, options->conninfo, pg->name, on_connected, pg);
     return pg;
 }
 
@@ -693,16 +493,14 @@ void postgres_destroy(struct postgres *pg)
     if (pg == NULL)
         return;
     assert(!pg->calling); /* use loop_defer */
-    if (pg->query != NULL)
-        dns_cancel(pg->query);
     disconnect(pg);
+    postgres_dial_destroy(pg->dial);
     if (pg->running != NULL)
         statement_destroy(pg->running);
     statements_clear(&pg->queue);
     statements_clear(&pg->refused);
     loop_timer_destroy(pg->limit);
     loop_timer_destroy(pg->wake);
-    postgres_targets_clear(&pg->targets);
     free(pg->name);
     free(pg);
 }
@@ -714,12 +512,12 @@ bool postgres_is_ready(const struct postgres *pg)
 
 const char *postgres_problem(const struct postgres *pg)
 {
-    return pg->problem;
+    return postgres_dial_problem(pg->dial);
 }
 
 unsigned postgres_failed_rounds(const struct postgres *pg)
 {
-    return pg->failed_rounds;
+    return postgres_dial_failed_rounds(pg->dial);
 }
 
 const char *postgres_user(const struct postgres *pg)
