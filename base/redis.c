@@ -1,22 +1,20 @@
 #include "base/redis.h"
 
 #include <event2/bufferevent.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/dial.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/redis_login.h"
 #include "base/redis_sentinel.h"
 #include "base/redis_wire.h"
-#include "base/tls.h"
 
 enum {
-    HANDSHAKE_TIMEOUT_MS = 5000,
     BACKOFF_MIN_MS = 100,
     BACKOFF_MAX_MS = 5000,
     STEADY_MS = 10 * 1000,   /* a master for so long: its demotion is a new one */
@@ -24,18 +22,14 @@ enum {
 };
 
 /*
- * BACKOFF -> [FINDING ->] CONNECTING -> [SECURING ->] [AUTH ->] [SELECT ->] [ROLE ->] READY
- * Each arrow is `step`; from each of them `lose` leads back to BACKOFF.
+ * BACKOFF -> [FINDING ->] ENTERING -> READY
+ * From each of them `lose` leads back to BACKOFF.
  */
 enum redis_state {
     REDIS_OFF = 0, /* destroyed */
     REDIS_BACKOFF,
-    REDIS_FINDING,    /* Sentinels are asked for the master */
-    REDIS_CONNECTING, /* resolving, too: `dial` does both */
-    REDIS_SECURING,
-    REDIS_AUTH,
-    REDIS_SELECT,
-    REDIS_ROLE, /* is it the master that the Sentinels believe it to be? */
+    REDIS_FINDING,  /* Sentinels are asked for the master */
+    REDIS_ENTERING, /* `login` connects, and is let in */
     REDIS_READY,
 };
 
@@ -57,7 +51,7 @@ struct redis {
     void *arg;
     struct clock clock;
     struct rng rng;
-    struct loop_timer *timer; /* the state's: end of the backoff, or time-out */
+    struct loop_timer *timer; /* the end of the backoff */
     int64_t backoff_ms;
     int64_t unfit_backoff_ms; /* after replies that no master gives; only a steady one resets it */
     int64_t ready_ms;         /* monotonic: since when this connection is READY */
@@ -65,12 +59,9 @@ struct redis {
     struct redis_sentinel *sentinel;
     size_t sentinel_first;    /* index of the one that answered last */
     struct redis_place found; /* the master by the Sentinels' last answer; host NULL: none yet */
-    struct dial *dial;
-    int fd;       /* connected and not yet the stream's, or -1 */
-    SSL_CTX *tls; /* NULL while its files can't be read */
-    struct bufferevent *stream;
-    redisReader *reader;
-    bool answered; /* something, on this connection */
+    SSL_CTX *tls;             /* NULL while its files can't be read */
+    struct redis_login *login;
+    struct redis_line line; /* REDIS_READY */
 
     struct command_list commands; /* sent, oldest first */
     size_t outstanding;
@@ -85,9 +76,6 @@ struct redis {
 
     unsigned entered; /* callbacks of ours that are running: freeing waits for their end */
 };
-
-static void step(struct redis *redis);
-static void lose(struct redis *redis, const char *reason);
 
 /* ---- life and callbacks ---- */
 
@@ -128,17 +116,9 @@ static void drop_connection(struct redis *redis)
 {
     redis_sentinel_destroy(redis->sentinel);
     redis->sentinel = NULL;
-    dial_destroy(redis->dial);
-    redis->dial = NULL;
-    if (redis->fd >= 0)
-        close(redis->fd);
-    redis->fd = -1;
-    if (redis->stream != NULL)
-        bufferevent_free(redis->stream);
-    redis->stream = NULL;
-    if (redis->reader != NULL)
-        redisReaderFree(redis->reader);
-    redis->reader = NULL;
+    redis_login_destroy(redis->login);
+    redis->login = NULL;
+    redis_line_close(&redis->line);
     redis->batching = false;
 }
 
@@ -215,48 +195,7 @@ static void lose(struct redis *redis, const char *reason)
     loop_timer_set(redis->timer, next_backoff(redis));
 }
 
-/* ---- the stream: plain or TLS ---- */
-
-static void on_dialed(void *arg, int fd, const char *reason)
-{
-    struct redis *redis = arg;
-
-    enter(redis);
-    dial_destroy(redis->dial);
-    redis->dial = NULL;
-    redis->fd = fd;
-    if (fd >= 0)
-        step(redis);
-    else
-        lose(redis, reason);
-    leave(redis);
-}
-
-static void handle_setup_reply(struct redis *redis, const redisReply *reply)
-{
-    bool asked_role = redis->state == REDIS_ROLE;
-    bool asked_auth = redis->state == REDIS_AUTH;
-    char class[REDIS_CLASS_BYTES];
-    char reason[128];
-
-    if (asked_role ? redis_reply_is_master(reply) : reply->type == REDIS_REPLY_STATUS) {
-        step(redis);
-        return;
-    }
-    if (asked_role && reply->type == REDIS_REPLY_ARRAY) {
-        lose(redis, "it is a replica, though the Sentinels call it the master");
-        return;
-    }
-    bool refused = reply->type == REDIS_REPLY_ERROR;
-    if (refused)
-        redis_reply_class(reply, class);
-    snprintf(reason, sizeof(reason), "%s: %s",
-             asked_auth   ? "AUTH"
-             : asked_role ? "ROLE"
-                          : "SELECT",
-             refused ? class : "unexpected reply");
-    lose(redis, reason);
-}
+/* ---- replies ---- */
 
 /* A fail-over left this server behind, or has not yet reached it. What answered before may have
  * reset the backoff, so this one has its own. */
@@ -274,7 +213,7 @@ static void lose_unfit(struct redis *redis, const redisReply *reply)
 
 static void handle_command_reply(struct redis *redis, const redisReply *reply)
 {
-    const struct bufferevent *stream = redis->stream;
+    const struct bufferevent *stream = redis->line.stream;
     struct command *command = STAILQ_FIRST(&redis->commands);
     char class[REDIS_CLASS_BYTES] = "";
     char reason[128];
@@ -292,7 +231,8 @@ static void handle_command_reply(struct redis *redis, const redisReply *reply)
     if (command->fn != NULL)
         command->fn(command->arg, REDIS_REPLIED, reply);
     free(command);
-    if (reply->type == REDIS_REPLY_ERROR && redis->stream == stream && redis_reply_is_unfit(reply))
+    if (reply->type == REDIS_REPLY_ERROR && redis->line.stream == stream &&
+        redis_reply_is_unfit(reply))
         lose_unfit(redis, reply);
 }
 
@@ -301,17 +241,14 @@ static bool handle_reply(struct redis *redis)
 {
     void *parsed = NULL;
 
-    if (redisReaderGetReply(redis->reader, &parsed) != REDIS_OK) {
+    if (redisReaderGetReply(redis->line.reader, &parsed) != REDIS_OK) {
         lose(redis, "protocol error");
         return false;
     }
     if (parsed == NULL)
         return false;
-    redis->answered = true;
-    if (redis->state == REDIS_READY)
-        handle_command_reply(redis, parsed);
-    else
-        handle_setup_reply(redis, parsed);
+    redis->line.answered = true;
+    handle_command_reply(redis, parsed);
     freeReplyObject(parsed);
     return true;
 }
@@ -321,9 +258,9 @@ static void on_read(struct bufferevent *stream, void *arg)
     struct redis *redis = arg;
 
     enter(redis);
-    redis_wire_read(redis->reader, stream, redis->tls == NULL);
+    redis_wire_read(redis->line.reader, stream, redis->tls == NULL);
     /* A callback may drop this connection; the next one can't begin before the loop turns. */
-    while (redis->stream == stream && handle_reply(redis))
+    while (redis->line.stream == stream && handle_reply(redis))
         continue;
     leave(redis);
 }
@@ -339,23 +276,17 @@ static void on_stream_event(struct bufferevent *stream, short what, void *arg)
 {
     struct redis *redis = arg;
     struct buf reason;
+    (void)stream;
 
     enter(redis);
-    if (what & BEV_EVENT_CONNECTED) {
-        step(redis);
-    } else {
-        buf_init(&reason, sizeof(redis->reason));
-        tls_describe_failure(stream, what, &reason);
-        /* With TLS 1.3 the handshake is over before the server misses it, and may say so in vain.
-         */
-        if (redis->endpoint->tls && redis->endpoint->cert_file == NULL && !redis->answered &&
-            redis->state > REDIS_SECURING)
-            buf_put_str(&reason, STR(" (if it asks for a certificate: FEDPUSH_REDIS_CERT_FILE)"));
-        lose(redis, buf_cstr(&reason));
-        buf_clear(&reason);
-    }
+    buf_init(&reason, sizeof(redis->reason));
+    redis_line_describe_loss(&redis->line, redis->endpoint, what, &reason);
+    lose(redis, buf_cstr(&reason));
+    buf_clear(&reason);
     leave(redis);
 }
+
+/* ---- the connection ---- */
 
 /* NULL, or why TLS can't be spoken. Files that are missing may come: each attempt looks. */
 static const char *prepare_tls(struct redis *redis)
@@ -367,70 +298,51 @@ static const char *prepare_tls(struct redis *redis)
     return problem;
 }
 
-/* Turns the connected socket into a stream; false: lost. */
-static bool open_stream(struct redis *redis)
+static void become_ready(struct redis *redis, struct redis_line line)
+{
+    redis->state = REDIS_READY;
+    redis->line = line;
+    bufferevent_setcb(line.stream, on_read, on_written, on_stream_event, redis);
+    bufferevent_set_max_single_read(line.stream, TURN_BYTES);
+    bufferevent_set_max_single_write(line.stream, TURN_BYTES);
+    redis->ready_ms = clock_mono_ms(&redis->clock);
+    redis->loss_logged = false;
+    log_state(redis, LOG_LEVEL_INFO, "connected to Redis", "");
+    if (redis->handlers.ready != NULL)
+        redis->handlers.ready(redis->arg);
+}
+
+static void on_login(void *arg, struct redis_line line, const char *reason)
+{
+    struct redis *redis = arg;
+
+    enter(redis);
+    redis_login_destroy(redis->login);
+    redis->login = NULL;
+    if (line.stream != NULL)
+        become_ready(redis, line);
+    else
+        lose(redis, reason);
+    leave(redis);
+}
+
+static void start_login(struct redis *redis)
 {
     const char *problem = prepare_tls(redis);
 
+    redis->state = REDIS_ENTERING;
     if (problem != NULL) {
         lose(redis, problem);
-        return false;
+        return;
     }
-    redis->stream =
-        redis->endpoint->tls
-            ? tls_stream_create(redis->base, redis->fd, redis->tls, redis->endpoint->host)
-            : bufferevent_socket_new(redis->base, redis->fd, BEV_OPT_CLOSE_ON_FREE);
-    if (redis->stream == NULL)
-        abort();
-    redis->fd = -1;
-    redis->answered = false;
-    redis->reader = redisReaderCreate();
-    if (redis->reader == NULL)
-        abort();
-    redis->reader->maxbuf = 0; /* keep the buffer instead of making a new one for each reply */
-    bufferevent_setcb(redis->stream, on_read, on_written, on_stream_event, redis);
-    bufferevent_set_max_single_read(redis->stream, TURN_BYTES);
-    bufferevent_set_max_single_write(redis->stream, TURN_BYTES);
-    bufferevent_enable(redis->stream, EV_READ | EV_WRITE);
-    return true;
-}
-
-/* ---- the state machine ---- */
-
-static enum redis_state state_after(const struct redis *redis)
-{
-    const struct redis_endpoint *endpoint = redis->endpoint;
-
-    switch (redis->state) {
-    case REDIS_BACKOFF:
-        if (endpoint->master != NULL)
-            return REDIS_FINDING;
-        /* fall through */
-    case REDIS_FINDING:
-        return REDIS_CONNECTING;
-    case REDIS_CONNECTING:
-        if (endpoint->tls)
-            return REDIS_SECURING;
-        /* fall through */
-    case REDIS_SECURING:
-        if (endpoint->password != NULL)
-            return REDIS_AUTH;
-        /* fall through */
-    case REDIS_AUTH:
-        if (endpoint->db != 0)
-            return REDIS_SELECT;
-        /* fall through */
-    case REDIS_SELECT:
-        if (endpoint->master != NULL)
-            return REDIS_ROLE;
-        /* fall through */
-    case REDIS_ROLE:
-        return REDIS_READY;
-    case REDIS_OFF:
-    case REDIS_READY:
-        break;
-    }
-    return redis->state;
+    redis->login = redis_login_create(
+        &(struct redis_login_options){.base = redis->base,
+                                      .dns = redis->dns,
+                                      .endpoint = redis->endpoint,
+                                      .master =
+                                          redis->endpoint->master != NULL ? &redis->found : NULL,
+                                      .tls = redis->tls},
+        on_login, redis);
 }
 
 static void on_found(void *arg, const struct redis_sentinel_answer *answer)
@@ -442,97 +354,13 @@ static void on_found(void *arg, const struct redis_sentinel_answer *answer)
         free(redis->found.host);
         redis->found = (struct redis_place){str_dup(str_of(answer->host)), answer->port};
         redis->sentinel_first = answer->sentinel;
-        step(redis);
         redis_sentinel_destroy(redis->sentinel);
         redis->sentinel = NULL;
+        start_login(redis);
     } else {
         lose(redis, answer->reason);
     }
     leave(redis);
-}
-
-static void start_finding(struct redis *redis)
-{
-    redis->sentinel = redis_sentinel_create(redis->base, redis->dns, redis->endpoint,
-                                            redis->sentinel_first, on_found, redis);
-}
-
-static void start_dial(struct redis *redis)
-{
-    const struct redis_endpoint *endpoint = redis->endpoint;
-    struct dial_target target = {endpoint->unix_path, endpoint->host, endpoint->port};
-
-    if (endpoint->master != NULL)
-        target = (struct dial_target){NULL, redis->found.host, redis->found.port};
-
-    redis->dial = dial_create(redis->base, redis->dns, &target, on_dialed, redis);
-}
-
-static void send_auth(struct redis *redis)
-{
-    const struct redis_endpoint *endpoint = redis->endpoint;
-    struct str words[3] = {STR("AUTH")};
-    size_t count = 1;
-
-    if (endpoint->user != NULL)
-        words[count++] = str_of(endpoint->user);
-    words[count++] = str_of(endpoint->password);
-    redis_wire_write(redis->stream, count, words);
-}
-
-static void send_select(struct redis *redis)
-{
-    char db[16];
-
-    snprintf(db, sizeof(db), "%d", redis->endpoint->db);
-    const struct str words[] = {STR("SELECT"), str_of(db)};
-    redis_wire_write(redis->stream, 2, words);
-}
-
-static void become_ready(struct redis *redis)
-{
-    loop_timer_clear(redis->timer);
-    redis->ready_ms = clock_mono_ms(&redis->clock);
-    redis->loss_logged = false;
-    log_state(redis, LOG_LEVEL_INFO, "connected to Redis", "");
-    if (redis->handlers.ready != NULL)
-        redis->handlers.ready(redis->arg);
-}
-
-/* The work of the present state succeeded: begins the next one's. */
-static void step(struct redis *redis)
-{
-    redis->state = state_after(redis);
-    if (redis->state >= REDIS_SECURING && redis->stream == NULL && !open_stream(redis))
-        return;
-    loop_timer_set(redis->timer, HANDSHAKE_TIMEOUT_MS);
-    switch (redis->state) {
-    case REDIS_FINDING:
-        loop_timer_clear(redis->timer); /* it has its own, as a dial has */
-        start_finding(redis);
-        break;
-    case REDIS_CONNECTING:
-        loop_timer_clear(redis->timer);
-        start_dial(redis);
-        break;
-    case REDIS_SECURING:
-        break; /* the stream is at it */
-    case REDIS_AUTH:
-        send_auth(redis);
-        break;
-    case REDIS_SELECT:
-        send_select(redis);
-        break;
-    case REDIS_ROLE:
-        redis_wire_write(redis->stream, 1, &STR("ROLE"));
-        break;
-    case REDIS_READY:
-        become_ready(redis);
-        break;
-    case REDIS_OFF:
-    case REDIS_BACKOFF:
-        break;
-    }
 }
 
 static void on_timer(void *arg)
@@ -540,27 +368,12 @@ static void on_timer(void *arg)
     struct redis *redis = arg;
 
     enter(redis);
-    switch (redis->state) {
-    case REDIS_BACKOFF:
-        step(redis);
-        break;
-    case REDIS_SECURING:
-        lose(redis, "time-out in the TLS handshake");
-        break;
-    case REDIS_AUTH:
-        lose(redis, "time-out waiting for AUTH");
-        break;
-    case REDIS_SELECT:
-        lose(redis, "time-out waiting for SELECT");
-        break;
-    case REDIS_ROLE:
-        lose(redis, "time-out waiting for ROLE");
-        break;
-    case REDIS_OFF:
-    case REDIS_FINDING:
-    case REDIS_CONNECTING:
-    case REDIS_READY:
-        break;
+    if (redis->endpoint->master != NULL) {
+        redis->state = REDIS_FINDING;
+        redis->sentinel = redis_sentinel_create(redis->base, redis->dns, redis->endpoint,
+                                                redis->sentinel_first, on_found, redis);
+    } else {
+        start_login(redis);
     }
     leave(redis);
 }
@@ -584,7 +397,6 @@ struct redis *redis_create(struct event_base *base, struct dns *dns,
     redis->rng = rng_system();
     redis->backoff_ms = BACKOFF_MIN_MS;
     redis->unfit_backoff_ms = BACKOFF_MIN_MS;
-    redis->fd = -1;
     (void)prepare_tls(redis); /* now, while files can be read; what is wrong is told later */
     STAILQ_INIT(&redis->commands);
     STAILQ_INIT(&redis->lost);
@@ -647,7 +459,7 @@ void redis_send(struct redis *redis, redis_fn *fn, void *arg, size_t word_count,
     if (!redis->batching)
         redis->round_trips++;
     redis->batching = true;
-    redis_wire_write(redis->stream, word_count, words);
+    redis_wire_write(redis->line.stream, word_count, words);
 }
 
 size_t redis_outstanding(const struct redis *redis)
