@@ -13,8 +13,8 @@
 enum { MAX_NAME_BYTES = 300, DEFAULT_LIMIT = 100, AUDIT_LIMIT = 500 };
 
 /* `name`: what stands for '*' in the path, hosts in lower case. NULL: err says why. */
-typedef json_t *answer_fn(struct desk *desk, const struct api_request *request, struct str name,
-                          struct err *err);
+typedef json_t *api_fn(struct desk *desk, const struct api_request *request, struct str name,
+                       struct err *err);
 
 /* --- reading --- */
 
@@ -136,12 +136,12 @@ static json_t *get_trace(struct desk *desk, const struct api_request *request, s
 
 /* --- routes --- */
 
-static const struct route {
+static const struct api_path {
     const char *method;
     const char *path; /* '*': one segment */
     enum clerk_name clerk;
     enum api_right right;
-    answer_fn *fn;
+    api_fn *fn;
 } routes[] = {
     {"GET", "/overview", CLERK_STATE, API_READ, get_overview},
     {"GET", "/machines", CLERK_STATE, API_READ, get_machines},
@@ -179,7 +179,8 @@ static bool path_is(const char *pattern, struct str path, struct str *name)
 }
 
 /* NULL: *status says whether the path or only the method is wrong. */
-static const struct route *find(struct str method, struct str path, struct str *name, int *status)
+static const struct api_path *find(struct str method, struct str path, struct str *name,
+                                   int *status)
 {
     *status = 404;
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
@@ -195,7 +196,7 @@ static const struct route *find(struct str method, struct str path, struct str *
 enum clerk_name api_route(struct str method, struct str path, enum api_right *right, int *status)
 {
     struct str name;
-    const struct route *route = find(method, path, &name, status);
+    const struct api_path *route = find(method, path, &name, status);
 
     *right = route != NULL ? route->right : API_READ;
     return route != NULL ? route->clerk : CLERKS;
@@ -203,7 +204,7 @@ enum clerk_name api_route(struct str method, struct str path, enum api_right *ri
 
 /* --- answers --- */
 
-static int status_of(enum fp_err code, const struct route *route)
+static int status_of(enum fp_err code, const struct api_path *route)
 {
     switch (code) {
     case FP_INVALID:
@@ -228,7 +229,7 @@ static void put_problem(struct api_reply *reply, int status, const struct err *w
 }
 
 /* Identities keep their capitals; a host has none. */
-static void put_name(struct buf *out, const struct route *route, struct str name)
+static void put_name(struct buf *out, const struct api_path *route, struct str name)
 {
     if (strncmp(route->path, "/domains", strlen("/domains")) == 0)
         hostname_put_lower(out, name);
@@ -242,7 +243,7 @@ void api_answer(struct desk *desk, const struct api_request *request, struct api
     struct str name;
     struct buf text;
     int status;
-    const struct route *route = find(request->method, request->path, &name, &status);
+    const struct api_path *route = find(request->method, request->path, &name, &status);
 
     *reply = (struct api_reply){.status = 200};
     if (route == NULL) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/escape.h"
+#include "base/redis.h"
 
 json_t *figures_text(struct str text)
 {
@@ -48,6 +49,12 @@ void figures_set_percentiles(json_t *object, const struct latency *latency)
     }
 }
 
+const char *figures_text_of(const json_t *object, const char *member)
+{
+    const char *text = json_string_value(json_object_get(object, member));
+    return text != NULL ? text : "";
+}
+
 json_t *figures_pg_text(const PGresult *result, int row, int column)
 {
     if (PQgetisnull(result, row, column))
@@ -81,7 +88,5 @@ double figures_pg_seconds(const PGresult *result, int row, int column)
 
 struct str figures_reply_text(const redisReply *reply)
 {
-    return reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS
-               ? (struct str){reply->str, (size_t)reply->len}
-               : STR_NULL;
+    return redis_reply_text(reply);
 }

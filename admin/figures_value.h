@@ -21,6 +21,9 @@ json_t *figures_share(int64_t part, int64_t whole); /* null of nothing */
 /* Sets p50_ms, p95_ms and p99_ms. */
 void figures_set_percentiles(json_t *object, const struct latency *latency);
 
+/* A member's text, "" when it is none. Borrowed from the object. */
+const char *figures_text_of(const json_t *object, const char *member);
+
 /* A field of a result; null stays null. */
 json_t *figures_pg_text(const PGresult *result, int row, int column);
 json_t *figures_pg_integer(const PGresult *result, int row, int column);

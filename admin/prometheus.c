@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "admin/figures_value.h"
 #include "base/escape.h"
 
 enum { BUCKETS = 24, MAX_LABEL_COLUMNS = 255 };
@@ -67,12 +68,6 @@ static bool number_of(const json_t *value, double *out)
     return true;
 }
 
-static const char *text_of(const json_t *object, const char *member)
-{
-    const char *text = json_string_value(json_object_get(object, member));
-    return text != NULL ? text : "";
-}
-
 static void put_plain(struct buf *out, const json_t *object, const struct plain *rows, size_t count)
 {
     double value = 0;
@@ -92,7 +87,7 @@ static void put_listed(struct buf *out, const json_t *list, const char *label, c
 
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *item = json_array_get(list, i);
-        const char *labels[] = {label, text_of(item, named_by), NULL};
+        const char *labels[] = {label, figures_text_of(item, named_by), NULL};
         if (!number_of(json_object_get(item, row->member), &value))
             continue;
         if (!begun)
@@ -198,7 +193,7 @@ static const json_t *report_of(const json_t *overview, struct str prefix)
         const json_t *machine = json_array_get(machines, i);
         const json_t *report = json_object_get(machine, "report");
         if (json_is_true(json_object_get(machine, "alive")) && json_is_object(report) &&
-            str_starts_with(str_of(text_of(machine, "identity")), prefix))
+            str_starts_with(str_of(figures_text_of(machine, "identity")), prefix))
             found = report;
     }
     return found;
@@ -207,10 +202,11 @@ static const json_t *report_of(const json_t *overview, struct str prefix)
 static void put_machine(struct buf *out, const json_t *overview, const json_t *report)
 {
     const json_t *counted = json_object_get(report, "totals");
-    const char *versions[] = {
-        "version", text_of(report, "version"),   "mastodon", text_of(report, "mastodon"),
-        "sidekiq", text_of(overview, "sidekiq"), NULL};
-    const char *now[] = {"state", text_of(report, "state"), NULL};
+    const char *versions[] = {"version",  figures_text_of(report, "version"),
+                              "mastodon", figures_text_of(report, "mastodon"),
+                              "sidekiq",  figures_text_of(overview, "sidekiq"),
+                              NULL};
+    const char *now[] = {"state", figures_text_of(report, "state"), NULL};
 
     put_family(out, &info);
     put_sample(out, info.name, versions, 1);
@@ -355,10 +351,10 @@ void prometheus_domains_add(struct prometheus_domains *domains, const json_t *pa
 
     for (size_t i = 0; i < json_array_size(items); i++) {
         json_t *item = json_array_get(items, i);
-        const char *is = text_of(item, "state");
+        const char *is = figures_text_of(item, "state");
         for (size_t s = 0; s < PROMETHEUS_STATES; s++)
             domains->states[s] += strcmp(is, states[s]) == 0;
-        bool has_label = strcmp(text_of(item, "host"), others_label) != 0;
+        bool has_label = strcmp(figures_text_of(item, "host"), others_label) != 0;
         if (has_label && json_array_size(domains->top) < PROMETHEUS_TOP) {
             json_array_append(domains->top, item);
             continue;
@@ -376,7 +372,8 @@ static void put_last_day(struct buf *out, const struct prometheus_domains *domai
     for (size_t i = 0; i < json_array_size(domains->top); i++) {
         const json_t *item = json_array_get(domains->top, i);
         for (size_t o = 0; o < PROMETHEUS_OUTCOMES; o++) {
-            const char *labels[] = {"domain", text_of(item, "host"), "outcome", outcomes[o], NULL};
+            const char *labels[] = {"domain", figures_text_of(item, "host"), "outcome", outcomes[o],
+                                    NULL};
             double value = 0;
             if (number_of(json_object_get(item, outcomes[o]), &value))
                 put_sample(out, last_day.name, labels, value);

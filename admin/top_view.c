@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "admin/figures_value.h"
 #include "admin/words.h"
 #include "base/escape.h"
 
@@ -90,12 +91,6 @@ static bool is_number(const json_t *object, const char *name)
     return json_is_number(json_object_get(object, name));
 }
 
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL ? text : "";
-}
-
 static void put_count(struct buf *out, const json_t *value)
 {
     double n = json_number_value(value);
@@ -143,9 +138,9 @@ static void put_head(struct screen *s, const json_t *overview)
     buf_init(&line, MAX_LINE_BYTES);
     buf_printf(&line, "%s  fedpush", s->view->clock);
     if (overview != NULL)
-        buf_printf(&line, " %s  %s  Mastodon %s  Sidekiq %s", text_of(overview, "version"),
-                   text_of(overview, "domain"), text_of(overview, "mastodon"),
-                   text_of(overview, "sidekiq"));
+        buf_printf(&line, " %s  %s  Mastodon %s  Sidekiq %s", figures_text_of(overview, "version"),
+                   figures_text_of(overview, "domain"), figures_text_of(overview, "mastodon"),
+                   figures_text_of(overview, "sidekiq"));
     if (s->view->held)
         buf_put_str(&line, STR("  [held: p goes on]"));
     put_line(s, BOLD, buf_str(&line));
@@ -181,7 +176,7 @@ static void put_warnings(struct screen *s, const json_t *overview)
     json_array_foreach(alerts, index, value)
     {
         if (index < MAX_ALERTS)
-            print_line(s, WARN, "%-*s%s", LABEL_COLUMNS, "ALERT", text_of(value, "text"));
+            print_line(s, WARN, "%-*s%s", LABEL_COLUMNS, "ALERT", figures_text_of(value, "text"));
     }
     if (json_array_size(alerts) > MAX_ALERTS)
         print_line(s, WARN, "%-*s%zu more: fedpush alert", LABEL_COLUMNS, "",
@@ -221,7 +216,7 @@ static void put_queue(struct screen *s, const json_t *queue, const char *label, 
         buf_put_str(&line, STR(", the oldest for "));
         words_put_age(&line, number(queue, "oldest_age_s"));
     } else {
-        buf_printf(&line, " in queue %s, ", text_of(queue, "queue"));
+        buf_printf(&line, " in queue %s, ", figures_text_of(queue, "queue"));
         if (alone)
             buf_put_str(&line, STR("which nobody serves"));
         else
@@ -257,8 +252,8 @@ static void put_later(struct screen *s, const json_t *overview)
 static void put_report(struct buf *line, const json_t *report)
 {
     buf_printf(line, " %s, %.0f of %.0f in flight, %.0f held, lag %.0f ms",
-               text_of(report, "state"), number(report, "in_flight"), number(report, "slots"),
-               number(report, "held"), number(report, "lag_ms"));
+               figures_text_of(report, "state"), number(report, "in_flight"),
+               number(report, "slots"), number(report, "held"), number(report, "lag_ms"));
     if (is_number(report, "cpu"))
         buf_printf(line, ", %.2f cores", number(report, "cpu"));
     if (is_number(report, "rss_bytes")) {
@@ -268,7 +263,7 @@ static void put_report(struct buf *line, const json_t *report)
     if (number(report, "keys_waiting") > 0)
         buf_printf(line, ", %.0f wait for keys", number(report, "keys_waiting"));
     if (json_is_string(json_object_get(report, "postgres")))
-        buf_printf(line, "; PostgreSQL: %s", text_of(report, "postgres"));
+        buf_printf(line, "; PostgreSQL: %s", figures_text_of(report, "postgres"));
 }
 
 static void put_machine(struct screen *s, const json_t *machine)
@@ -281,8 +276,8 @@ static void put_machine(struct screen *s, const json_t *machine)
 
     buf_init(&line, MAX_LINE_BYTES);
     buf_printf(&line, "%-*s", LABEL_COLUMNS, "machine");
-    buf_put_str(&line, str_of(json_is_object(report) ? text_of(report, "host")
-                                                     : text_of(machine, "identity")));
+    buf_put_str(&line, str_of(json_is_object(report) ? figures_text_of(report, "host")
+                                                     : figures_text_of(machine, "identity")));
     if (!alive)
         buf_printf(&line, " is dead and holds %.0f jobs: fedpush handback",
                    number(machine, "held"));
@@ -304,7 +299,7 @@ static void put_overview(struct screen *s, const json_t *overview)
     put_warnings(s, overview);
     put_flow(s, overview);
     json_array_foreach(json_object_get(overview, "queues"), index, value)
-        put_queue(s, value, text_of(value, "name"), true);
+        put_queue(s, value, figures_text_of(value, "name"), true);
     json_array_foreach(json_object_get(overview, "handoff"), index, value)
         put_queue(s, value, "hand-off", false);
     put_later(s, overview);
@@ -355,9 +350,9 @@ static void put_host(struct screen *s, const json_t *item)
 
     buf_init(&line, MAX_LINE_BYTES);
     buf_init(&cell, 64);
-    words_put_cell(&line, str_of(text_of(item, "host")), host_columns(s->view));
+    words_put_cell(&line, str_of(figures_text_of(item, "host")), host_columns(s->view));
     buf_put_char(&line, ' ');
-    words_put_cell(&line, str_of(text_of(item, "state")), 11);
+    words_put_cell(&line, str_of(figures_text_of(item, "state")), 11);
     for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
         put_count(&cell, json_object_get(item, counts[i]));
         put_right(&line, &cell, 9);
@@ -368,7 +363,7 @@ static void put_host(struct screen *s, const json_t *item)
     put_right(&line, &cell, 7);
     if (number(item, "consecutive_failures") > 0 && json_is_string(error))
         buf_printf(&line, "  %s", json_string_value(error));
-    put_line(s, style_of(text_of(item, "state")), buf_str(&line));
+    put_line(s, style_of(figures_text_of(item, "state")), buf_str(&line));
     buf_clear(&cell);
     buf_clear(&line);
 }

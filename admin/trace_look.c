@@ -115,17 +115,11 @@ static void look_at_job(struct search *s, struct str payload, double score)
 
 /* --- one step --- */
 
-static struct str text_of(const redisReply *reply)
-{
-    return reply->type == REDIS_REPLY_STRING ? (struct str){reply->str, (size_t)reply->len}
-                                             : STR_NULL;
-}
-
 static void look_at_hits(struct search *s, const redisReply *reply)
 {
     for (size_t i = 1; i + 1 < reply->elements; i += 2) {
-        struct str entry = text_of(reply->element[i]);
-        struct str score = text_of(reply->element[i + 1]);
+        struct str entry = redis_reply_text(reply->element[i]);
+        struct str score = redis_reply_text(reply->element[i + 1]);
         enum claim_origin origin;
         struct str before;
         if (s->place != TRACE_HELD)
@@ -144,7 +138,8 @@ static void on_hits(void *arg, const redisReply *reply)
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0)
         return;
     if (s->place == TRACE_HELD)
-        snprintf(s->cursor, sizeof(s->cursor), "%.*s", STR_ARG(text_of(reply->element[0])));
+        snprintf(s->cursor, sizeof(s->cursor), "%.*s",
+                 STR_ARG(redis_reply_text(reply->element[0])));
     else
         s->read = reply->element[0]->integer;
     look_at_hits(s, reply);
@@ -211,7 +206,7 @@ static void on_machines(void *arg, const redisReply *reply)
 
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
         if (list->count < MAX_MACHINES)
-            list->names[list->count++] = str_dup(text_of(reply->element[i]));
+            list->names[list->count++] = str_dup(redis_reply_text(reply->element[i]));
     }
 }
 

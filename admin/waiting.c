@@ -91,12 +91,6 @@ static void free_entries(struct waiting_piece *piece)
     piece->count = 0;
 }
 
-static struct str text_of(const redisReply *reply)
-{
-    return reply->type == REDIS_REPLY_STRING ? (struct str){reply->str, (size_t)reply->len}
-                                             : STR_NULL;
-}
-
 /* LRANGE from the consuming end: the last element is the oldest. */
 static void on_list(void *arg, const redisReply *reply)
 {
@@ -104,7 +98,7 @@ static void on_list(void *arg, const redisReply *reply)
 
     look->read = reply->type == REDIS_REPLY_ARRAY ? reply->elements : 0;
     for (size_t i = 0; i < look->read; i++) {
-        struct str entry = text_of(reply->element[i]);
+        struct str entry = redis_reply_text(reply->element[i]);
         if (count(look, entry, 0))
             add(look->piece, entry, 0, (int64_t)i - (int64_t)look->read - look->start);
     }
@@ -117,7 +111,7 @@ static void on_set(void *arg, const redisReply *reply)
 
     look->read = reply->type == REDIS_REPLY_ARRAY ? reply->elements / 2 : 0;
     for (size_t i = 0; i < look->read; i++) {
-        struct str entry = text_of(reply->element[2 * i]);
+        struct str entry = redis_reply_text(reply->element[2 * i]);
         double score = strtod(reply->element[2 * i + 1]->str, NULL);
         if (count(look, entry, score))
             add(look->piece, entry, score, 0);
@@ -187,7 +181,7 @@ static void on_claims(void *arg, const redisReply *reply)
         struct str score;
         struct str payload;
         look->seen++;
-        if (claim_value_parse(text_of(fields->element[i + 1]), &origin, &score, &payload))
+        if (claim_value_parse(redis_reply_text(fields->element[i + 1]), &origin, &score, &payload))
             (void)count(look, payload, 0);
     }
 }
@@ -222,7 +216,7 @@ static void on_identities(void *arg, const redisReply *reply)
 
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
         if (list->count < MAX_IDENTITIES)
-            list->names[list->count++] = str_dup(text_of(reply->element[i]));
+            list->names[list->count++] = str_dup(redis_reply_text(reply->element[i]));
     }
 }
 

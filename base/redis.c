@@ -380,6 +380,13 @@ static void on_timer(void *arg)
 
 /* ---- the interface ---- */
 
+struct str redis_reply_text(const redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS
+               ? (struct str){reply->str, (size_t)reply->len}
+               : STR_NULL;
+}
+
 struct redis *redis_create(struct event_base *base, struct dns *dns,
                            const struct redis_endpoint *endpoint, const char *name,
                            const struct redis_handlers *handlers, void *arg)

@@ -67,6 +67,9 @@ enum redis_status {
 /* `reply` is borrowed for the call. Called from the loop, never from inside redis_send. */
 typedef void redis_fn(void *arg, enum redis_status status, const redisReply *reply);
 
+/* The bytes of a string or status; STR_NULL for any other reply. Borrowed. */
+struct str redis_reply_text(const redisReply *reply);
+
 struct redis_handlers {
     void (*ready)(void *arg); /* each time a connection is usable (after AUTH and SELECT) */
     void (*lost)(
