@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "admin/figures_value.h"
 #include "base/escape.h"
 #include "base/utf8.h"
 
@@ -92,22 +93,6 @@ static void looked(struct alert_looks *looks, enum alert_rule rule)
     looks->looked |= 1U << rule;
 }
 
-static const char *text_of(const json_t *object, const char *member)
-{
-    const char *text = json_string_value(json_object_get(object, member));
-    return text != NULL ? text : "";
-}
-
-static bool number_of(const json_t *object, const char *member, double *out)
-{
-    const json_t *value = json_object_get(object, member);
-
-    if (!json_is_number(value))
-        return false;
-    *out = json_number_value(value);
-    return true;
-}
-
 /* What stands behind the rule's name in its id. */
 static const char *subject_of(const struct alert_look *look)
 {
@@ -126,8 +111,9 @@ static void look_at_queues(struct alert_looks *looks, const json_t *overview, in
     /* `pull` may wait: its jobs are those that nobody waits for. */
     for (size_t i = 0; i < json_array_size(queues); i++) {
         const json_t *queue = json_array_get(queues, i);
-        if (strcmp(text_of(queue, "name"), "push") != 0 ||
-            !number_of(queue, "oldest_age_s", &age_s) || !number_of(queue, "length", &length))
+        if (strcmp(figures_text_of(queue, "name"), "push") != 0 ||
+            !figures_number_of(queue, "oldest_age_s", &age_s) ||
+            !figures_number_of(queue, "length", &length))
             continue;
         looked(looks, ALERT_QUEUE_AGE);
         look = add(looks, ALERT_QUEUE_AGE, "");
@@ -149,9 +135,10 @@ static void look_at_handoff(struct alert_looks *looks, const json_t *handoff)
         looked(looks, ALERT_HANDOFF);
     for (size_t i = 0; i < json_array_size(handoff); i++) {
         const json_t *queue = json_array_get(handoff, i);
-        if (!number_of(queue, "consumers", &consumers) || !number_of(queue, "length", &length))
+        if (!figures_number_of(queue, "consumers", &consumers) ||
+            !figures_number_of(queue, "length", &length))
             continue;
-        struct alert_look *look = add(looks, ALERT_HANDOFF, text_of(queue, "queue"));
+        struct alert_look *look = add(looks, ALERT_HANDOFF, figures_text_of(queue, "queue"));
         if (look == NULL)
             return;
         look->grade = consumers > 0 ? ALERT_GOOD : ALERT_BAD;
@@ -182,9 +169,9 @@ static void look_at_keys(struct alert_looks *looks, const json_t *machines)
         looked(looks, ALERT_KEYS);
     for (size_t i = 0; i < json_array_size(machines); i++) {
         const json_t *report = json_object_get(json_array_get(machines, i), "report");
-        if (!number_of(report, "keys_waiting", &waiting))
+        if (!figures_number_of(report, "keys_waiting", &waiting))
             continue;
-        struct alert_look *look = add(looks, ALERT_KEYS, text_of(report, "host"));
+        struct alert_look *look = add(looks, ALERT_KEYS, figures_text_of(report, "host"));
         if (look == NULL)
             return;
         look->grade = waiting > 0 ? ALERT_BAD : ALERT_GOOD;
@@ -199,10 +186,10 @@ static void look_at_memory(struct alert_looks *looks, const json_t *redis, int p
     double used_bytes = 0;
     double max_bytes = 0;
 
-    if (!number_of(redis, "used_bytes", &used_bytes))
+    if (!figures_number_of(redis, "used_bytes", &used_bytes))
         return;
     looked(looks, ALERT_REDIS_MEMORY);
-    if (!number_of(redis, "max_bytes", &max_bytes) || max_bytes <= 0)
+    if (!figures_number_of(redis, "max_bytes", &max_bytes) || max_bytes <= 0)
         return; /* it has no limit */
     struct alert_look *look = add(looks, ALERT_REDIS_MEMORY, "");
     if (look == NULL)
@@ -218,7 +205,7 @@ static void look_at_dead_owners(struct alert_looks *looks, const json_t *overvie
 {
     double held = 0;
 
-    if (!number_of(overview, "held_by_dead", &held))
+    if (!figures_number_of(overview, "held_by_dead", &held))
         return;
     looked(looks, ALERT_DEAD_OWNERS);
     struct alert_look *look = add(looks, ALERT_DEAD_OWNERS, "");
@@ -232,7 +219,7 @@ static void look_at_ledger(struct alert_looks *looks, const json_t *ledger)
 {
     double missing = 0;
 
-    if (!number_of(ledger, "missing", &missing))
+    if (!figures_number_of(ledger, "missing", &missing))
         return;
     looked(looks, ALERT_LEDGER);
     struct alert_look *look = add(looks, ALERT_LEDGER, "");
@@ -257,14 +244,14 @@ void alert_rules_overview(struct alert_looks *looks, const json_t *overview,
 static void look_at_domain(struct alert_looks *looks, const json_t *item, double followers,
                            double down_s)
 {
-    struct alert_look *look = add(looks, ALERT_DOMAIN_DOWN, text_of(item, "host"));
+    struct alert_look *look = add(looks, ALERT_DOMAIN_DOWN, figures_text_of(item, "host"));
     struct buf error;
 
     if (look == NULL)
         return;
     look->grade = ALERT_BAD;
     buf_init(&error, 4096);
-    escape_put(&error, str_of(text_of(item, "last_error")), ESCAPE_TERMINAL, 100);
+    escape_put(&error, str_of(figures_text_of(item, "last_error")), ESCAPE_TERMINAL, 100);
     say(look, PHRASE_ALERT_DOMAIN_DOWN,
         SAYS(SAY_TEXT("host", subject_of(look)), SAY_NUMBER("age_s", down_s),
              SAY_NUMBER("followers", followers), SAY_STR("error", buf_str(&error))));
@@ -282,11 +269,12 @@ void alert_rules_domains(struct alert_looks *looks, const json_t *page,
         return;
     for (size_t i = 0; i < json_array_size(items); i++) {
         const json_t *item = json_array_get(items, i);
-        const char *state = text_of(item, "state");
+        const char *state = figures_text_of(item, "state");
         if (strcmp(state, "failing") != 0 && strcmp(state, "open") != 0)
             continue;
-        if (number_of(item, "followers", &followers) && followers >= limits->followers &&
-            number_of(item, "failing_since", &failing_since_s) && now_s - failing_since_s >= DOWN_S)
+        if (figures_number_of(item, "followers", &followers) && followers >= limits->followers &&
+            figures_number_of(item, "failing_since", &failing_since_s) &&
+            now_s - failing_since_s >= DOWN_S)
             look_at_domain(looks, item, followers, now_s - failing_since_s);
     }
 }

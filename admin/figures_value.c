@@ -55,6 +55,16 @@ const char *figures_text_of(const json_t *object, const char *member)
     return text != NULL ? text : "";
 }
 
+bool figures_number_of(const json_t *object, const char *member, double *out)
+{
+    const json_t *value = json_object_get(object, member);
+
+    if (!json_is_number(value))
+        return false;
+    *out = json_number_value(value);
+    return true;
+}
+
 json_t *figures_pg_text(const PGresult *result, int row, int column)
 {
     if (PQgetisnull(result, row, column))

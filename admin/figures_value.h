@@ -23,6 +23,8 @@ void figures_set_percentiles(json_t *object, const struct latency *latency);
 
 /* A member's text, "" when it is none. Borrowed from the object. */
 const char *figures_text_of(const json_t *object, const char *member);
+/* False: it is no number. */
+bool figures_number_of(const json_t *object, const char *member, double *out) FP_MUST_CHECK;
 
 /* A field of a result; null stays null. */
 json_t *figures_pg_text(const PGresult *result, int row, int column);
