@@ -214,9 +214,9 @@ int64_t store_settle_booked(struct store *store, uint32_t job, int64_t at_us, in
     count(store, 0, 1); /* ZCOUNT */
     if (host->settle_call != store->settle_calls) {
         host->settle_call = store->settle_calls;
-        /* Each host: HGET, HSET; HLEN, HSET, EXPIRE; ZREMRANGEBYSCORE, ZADD, ZREMRANGEBYRANK,
-         * EXPIRE */
-        count(store, 0, 9);
+        /* Each host: HLEN, HSET, EXPIRE; ZREMRANGEBYSCORE, ZADD, ZREMRANGEBYRANK, EXPIRE; HGET,
+         * HSET of its clock */
+        count(store, 0, share_ms > 0 ? 9 : 7);
     }
     return at_us;
 }
