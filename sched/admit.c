@@ -2,12 +2,10 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "sched/pair.h"
 #include "sched/state.h"
 
 /* Which worker waits for a lane's time is told by none but the lanes: all of them are asked. */
 enum {
-    INSTANCE_ACTOR = -99,
     FOLLOWERS_MS = 1000, /* to count them; when that takes long, the sender's other jobs pass */
 };
 
@@ -66,14 +64,6 @@ static void skip_unavailable(struct scheduler *s, struct claim *claim)
     settle_add(s->settle, claim, &what);
 }
 
-/* The machines of a fleet must agree on it. */
-static uint64_t pair_of_claim(const struct claim *claim)
-{
-    if (claim->low || claim->job.account_id == INSTANCE_ACTOR)
-        return 0;
-    return claim->hold != 0 ? claim->hold : pair_of(claim->job.account_id, claim->job.inbox_url);
-}
-
 bool admit_understand(struct scheduler *s, struct claim *claim)
 {
     struct err err;
@@ -108,7 +98,7 @@ bool admit_understand(struct scheduler *s, struct claim *claim)
             return false;
         }
         claim->has_url = true;
-        claim->pair = pair_of_claim(claim);
+        claim->pair = claim_pair_of(claim);
     }
     return true;
 }

@@ -78,6 +78,12 @@ static void make_claiming(struct scheduler *s)
     struct role_process *p = &s->process;
 
     s->membership = membership_create(p->base, &p->clock, s->redis, &s->keys, &member);
+    const struct ahead_options ahead = {.clock = &p->clock,
+                                        .keys = &s->keys,
+                                        .wanted = circuits_have_parked,
+                                        .parks_until_ms = circuits_park_until_ms,
+                                        .parked = circuits_parked,
+                                        .arg = s};
     const struct intake_options intake = {.base = p->base,
                                           .clock = &p->clock,
                                           .redis = s->redis,
@@ -85,6 +91,7 @@ static void make_claiming(struct scheduler *s)
                                           .keys = &s->keys,
                                           .membership = s->membership,
                                           .holdings = &s->holdings,
+                                          .ahead = ahead_create(&ahead),
                                           .claim_rate = p->config.claim_rate,
                                           .room = admit_room,
                                           .pull_room = s->takes_pull ? admit_pull_room : NULL,

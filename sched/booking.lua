@@ -38,22 +38,30 @@ local function chain_of(pair)
   return chain
 end
 
+-- It no longer comes when it was to come.
+local function take_out(chain, created, at)
+  for i = 1, #chain do
+    if chain[i][1] == created and math.abs(chain[i][2] - at) < 1 then return table.remove(chain, i) end
+  end
+end
+
 -- Comes behind what was created before it (when no clock says when: right behind it, so that they come back together and keep their
 -- order), and before what was created after it. Returns when, and its place in the chain.
 local function in_order(chain, created, at, clocked)
   local place = 1
   while chain[place] and chain[place][1] <= created do place = place + 1 end
-  local before, after = chain[place - 1], chain[place]
-  before = before and before[2] > now and before -- else it comes any moment
-  after = after and after[2] > now and after
+  local first, last = place - 1, place -- what comes any moment is passed over
+  while chain[first] and chain[first][2] <= now do first = first - 1 end
+  while chain[last] and chain[last][2] <= now do last = last + 1 end
+  local before, after = chain[first], chain[last]
   if before then at = math.max(clocked and at or 0, before[2] + 1000) end
   if after and at > after[2] - 1000 then at = math.floor(((before and before[2] or after[2] - 2000) + after[2]) / 2) end
   return at, place
 end
 
 -- The score of a job, and what to answer: as it says, or on the clock of its host, which all machines share. No two jobs have the
--- same one, so that release.lua finds it by that.
-local function book(zset, letter, a, seq)
+-- same one, so that release.lua finds it by that. `own`: its score until now, when it is in the set already.
+local function book(zset, letter, a, seq, own)
   local score, index, share, pair, created, name = string.match(a, '^(%S+) (%d+) (%d+) (%x+) (%d+) (.+)$')
   if not score then return a, 1 end
   if not now then
@@ -69,6 +77,7 @@ local function book(zset, letter, a, seq)
   end
   if pair ~= '0' then
     chain = chain_of(pair)
+    if own then take_out(chain, tonumber(created), math.floor(own * 1e6 + 0.5)) end
     at, place = in_order(chain, tonumber(created), at, share > 0)
   end
   for _ = 1, 100 do
@@ -111,8 +120,8 @@ local function keep(host)
   redis.pcall('EXPIRE', host.booked, KEEP_S)
 end
 
-local function add(zset, letter, a, job, seq)
-  local score, answer = book(zset, letter, a, seq)
+local function add(zset, letter, a, job, seq, own)
+  local score, answer = book(zset, letter, a, seq, own)
   redis.call('ZADD', zset, score, job)
   return answer
 end
@@ -120,4 +129,5 @@ end
 local function keep_all()
   for _, host in pairs(hosts) do keep(host) end
   if next(chains) then keep_chains() end
+  hosts, chains = {}, {}
 end

@@ -1,5 +1,6 @@
 /* What follows when a host's circuit opens, is probed, or closes. */
 #include "base/log.h"
+#include "sched/parking.h"
 #include "sched/state.h"
 
 static int64_t now_of(const struct scheduler *s)
@@ -111,4 +112,45 @@ void circuits_closed_elsewhere(void *scheduler, struct str host)
     lanes_adopt_closed(s->lanes, lane, now_of(s));
     call_back(s, lane);
     admit_dispatch(s, lane->worker);
+}
+
+bool circuits_have_parked(void *scheduler)
+{
+    return releases_any(((struct scheduler *)scheduler)->releases);
+}
+
+static bool is_available(struct scheduler *s, const struct claim *entry)
+{
+    bool unavailable;
+    return entry->job.bypass_availability ||
+           !availability_lookup(s->availability, str_of(entry->tracker_host), &unavailable) ||
+           !unavailable;
+}
+
+int64_t circuits_park_until_ms(void *scheduler, struct claim *entry, int64_t due_ms)
+{
+    struct scheduler *s = scheduler;
+    const struct lane *lane = lanes_find(s->lanes, entry->url.authority);
+    const struct parking_job parked = {.created_ms = (int64_t)(entry->job.created_at_s * 1000),
+                                       .retry_count = entry->job.retry_count,
+                                       .max_retries = entry->job.max_retries};
+    int64_t at_ms = lanes_unix_ms(s->lanes, now_of(s));
+
+    if (lane == NULL || !lanes_parks(s->lanes, lane, entry, now_of(s)) || !limits_let(s, entry) ||
+        !is_available(s, entry))
+        return 0;
+    if (at_ms < due_ms)
+        at_ms = due_ms;
+    int64_t wait_ms = parking_wait_ms(&parked, lane->circuit.opened_ms, at_ms, &s->process.rng);
+    return wait_ms < 0 ? 0 : at_ms + wait_ms;
+}
+
+void circuits_parked(void *scheduler, const struct claim *entry, int64_t back_ms)
+{
+    struct scheduler *s = scheduler;
+    int64_t back_mono_ms = back_ms - fleet_unix_offset_ms(s->fleet);
+
+    lanes_left(s->lanes, entry, back_mono_ms, now_of(s));
+    lanes_left_until(s->lanes, entry, back_mono_ms);
+    releases_want(s->releases, entry->url.authority);
 }

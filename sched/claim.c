@@ -6,7 +6,7 @@
 
 #include "sched/pair.h"
 
-enum { HEARD_MAX = 64 };
+enum { HEARD_MAX = 64, INSTANCE_ACTOR = -99 };
 
 /* The next word of a text with single spaces. */
 static struct str next_word(struct str *text)
@@ -32,6 +32,14 @@ bool claim_is_returned(const struct claim *claim)
 int64_t claim_created_us(const struct claim *claim)
 {
     return llrint(claim->job.created_at_s * 1e6);
+}
+
+/* The machines of a fleet must agree on it. */
+uint64_t claim_pair_of(const struct claim *claim)
+{
+    if (claim->low || claim->job.account_id == INSTANCE_ACTOR)
+        return 0;
+    return claim->hold != 0 ? claim->hold : pair_of(claim->job.account_id, claim->job.inbox_url);
 }
 
 struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,

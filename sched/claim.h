@@ -80,6 +80,8 @@ bool claim_is_returned(const struct claim *claim);
 int64_t claim_created_us(const struct claim *claim);
 /* "CREATED AT ...", as in fedpush:pairs. */
 void claim_hear(struct claim *claim, struct str booked);
+/* What `pair` is to be, of one that is parsed. */
+uint64_t claim_pair_of(const struct claim *claim);
 /* Copies payload. Score is text, empty for a queue. */
 struct claim *claim_create(uint64_t seq, enum claim_origin origin, struct str score,
                            struct str payload);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "sched/ahead.h"
 #include "sched/retry.h"
 #include "sched/vet.h"
 
@@ -44,6 +45,7 @@ struct request {
     enum claim_origin origin;
     unsigned max_jobs;
     size_t max_bytes;
+    struct ahead_call *ahead; /* of due.lua */
 };
 
 static void on_vetted(void *arg);
@@ -160,7 +162,7 @@ void intake_adopt(struct intake *intake, uint64_t seq, struct str value)
 }
 
 /* The answer of claim.lua (step 3) or due.lua (step 4): jobs under suspicion, then seq[, score],
- * bytes, what is booked of its pair. */
+ * bytes, what is booked of its pair; behind that, what isn't claimed (ahead.h). */
 static size_t read_answer(struct intake *intake, const redisReply *reply, enum claim_origin origin,
                           size_t *bytes)
 {
@@ -341,7 +343,11 @@ static struct request *make_request(struct intake *intake, enum claim_origin ori
                                     struct room room)
 {
     struct request *request = mem_alloc(sizeof(*request));
-    *request = (struct request){intake, intake->generation, origin, room.jobs, room.bytes};
+    *request = (struct request){.intake = intake,
+                                .generation = intake->generation,
+                                .origin = origin,
+                                .max_jobs = room.jobs,
+                                .max_bytes = room.bytes};
     return request;
 }
 
@@ -515,13 +521,17 @@ static void on_due(void *arg, enum redis_status status, const redisReply *reply)
     size_t bytes;
 
     free(arg);
-    if (request.generation != intake->generation)
+    if (request.generation != intake->generation) {
+        ahead_answered(request.ahead, NULL);
         return;
+    }
     intake->due--;
-    if (status == REDIS_REPLIED && !refused(intake, reply)) {
+    bool good = status == REDIS_REPLIED && !refused(intake, reply);
+    unsigned stayed = ahead_answered(request.ahead, good ? reply : NULL);
+    if (good) {
         size_t count = read_answer(intake, reply, request.origin, &bytes);
         intake->tokens -= (double)count;
-        bool more = count >= request.max_jobs || bytes >= request.max_bytes;
+        bool more = count + stayed >= request.max_jobs || bytes >= request.max_bytes;
         if (more && intake->o.claim_rate == 0) /* else the tick goes on */
             intake_due(intake, request.origin, half(intake->o.room(intake->o.arg)));
     }
@@ -530,7 +540,7 @@ static void on_due(void *arg, enum redis_status status, const redisReply *reply)
 
 void intake_due(struct intake *intake, enum claim_origin origin, struct room room)
 {
-    enum { LOOK_FURTHER = 200, WINDOW = 200 };
+    enum { LOOK_FURTHER = 200, WINDOW = 200, DUE_KEYS = 9 };
     char now[32];
 
     if (intake->state != INTAKE_ON || membership_state(intake->o.membership) != MEMBER_PRESENT ||
@@ -539,6 +549,9 @@ void intake_due(struct intake *intake, enum claim_origin origin, struct room roo
     room = bounded(intake, room, RATE_PART);
     if (room.jobs == 0)
         return;
+    struct request *request = make_request(intake, origin, room);
+    if (intake->o.ahead != NULL)
+        request->ahead = ahead_begin(intake->o.ahead, origin, DUE_KEYS + intake->other_count);
     struct script_call *call = script_begin(SCRIPT_DUE);
     script_key(call, intake->o.keys->identities);
     script_key(call, membership_claimed_key(intake->o.membership));
@@ -551,6 +564,7 @@ void intake_due(struct intake *intake, enum claim_origin origin, struct room roo
     script_key(call, intake->o.keys->schedule);
     for (unsigned i = 0; i < intake->other_count; i++)
         script_key(call, intake->others[i].held_key);
+    ahead_put_keys(request->ahead, call);
     script_arg(call, membership_identity(intake->o.membership));
     retry_score(now, clock_wall_us(intake->o.clock));
     script_arg(call, str_of(now));
@@ -560,8 +574,9 @@ void intake_due(struct intake *intake, enum claim_origin origin, struct room roo
     script_arg(call, origin == ORIGIN_RETRY ? STR("r") : STR("s"));
     script_arg_number(call, intake->due_turns[origin == ORIGIN_RETRY]++);
     script_arg_number(call, WINDOW);
+    ahead_put_args(request->ahead, call);
     intake->due++;
-    script_send(call, intake->o.redis, on_due, make_request(intake, origin, room));
+    script_send(call, intake->o.redis, on_due, request);
 }
 
 void intake_stop(struct intake *intake, loop_fn *done, void *arg)

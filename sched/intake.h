@@ -24,6 +24,7 @@ struct intake_options {
     const struct keys *keys;
     struct membership *membership;
     struct holdings *holdings;
+    struct ahead *ahead;            /* which due entries stay where they are; NULL: none does */
     int claim_rate;                 /* jobs a second, 0: no limit */
     struct room (*room)(void *arg); /* how much may be claimed now */
     /* The same of `pull`; NULL: that queue isn't ours. Small rooms make many claims: it answers 0

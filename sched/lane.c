@@ -22,6 +22,7 @@ enum {
     UNRESOLVED_MS = 2000,
     LONGEST_AWAITED_MS = AWAY_GRACE_MS + 2000, /* in the lane; longer in Redis */
     ORDER_LOOK = 512,
+    PROBE_NEAR_MS = 1000,
 };
 
 struct lanes *lanes_create(const struct lane_options *options)
@@ -190,6 +191,12 @@ static bool has_room(const struct lanes *lanes, const struct lane *lane, bool lo
     return !lane->suspect || unknown || lanes->shares[low].suspect_waiting < suspects;
 }
 
+/* What waits here may have to wait for one that is away: then the next one is the probe. */
+static bool is_alone(const struct lane *lane)
+{
+    return lane->in_flight == 0 && (lane->stuck || lane->waiting + lane->low_waiting == 0);
+}
+
 enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
                          const struct claim *claim, int64_t now_ms)
 {
@@ -200,10 +207,7 @@ enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
         bool won = lane->circuit.state == CIRCUIT_PROBING; /* the job it was won for may be gone */
         bool due = lane->probe == LANE_PROBE_NONE &&
                    lane->circuit.probe_ms <= lanes_unix_ms(lanes, now_ms);
-        /* What waits here may have to wait for one that is away: then this one is the probe. */
-        bool alone =
-            lane->in_flight == 0 && (lane->stuck || lane->waiting + lane->low_waiting == 0);
-        return alone && (won || due) && awaits_ms <= now_ms ? COURSE_LANE : COURSE_PARK;
+        return is_alone(lane) && (won || due) && awaits_ms <= now_ms ? COURSE_LANE : COURSE_PARK;
     }
     if (!has_room(lanes, lane, claim->low, returned, now_ms))
         return COURSE_BOOK;
@@ -213,6 +217,15 @@ enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
     if (awaits_ms > now_ms + LONGEST_AWAITED_MS)
         return COURSE_BOOK;
     return COURSE_LANE;
+}
+
+bool lanes_parks(const struct lanes *lanes, const struct lane *lane, const struct claim *claim,
+                 int64_t now_ms)
+{
+    bool near = lane->circuit.state != CIRCUIT_OPEN ||
+                lane->circuit.probe_ms <= lanes_unix_ms(lanes, now_ms) + PROBE_NEAR_MS;
+
+    return !(is_alone(lane) && near) && lanes_course(lanes, lane, claim, now_ms) == COURSE_PARK;
 }
 
 static void count_waiting(struct lanes *lanes, struct lane *lane, bool low, int change)

@@ -143,6 +143,9 @@ enum course {
 };
 enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
                          const struct claim *claim, int64_t now_ms);
+/* Whether that is COURSE_PARK, and no probe is so near that the claim might be the one for it. */
+bool lanes_parks(const struct lanes *lanes, const struct lane *lane, const struct claim *claim,
+                 int64_t now_ms);
 /* Puts a claim (CLAIM_NEW) at the end of its lane, or at its head when it comes back
  * unattempted. */
 void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool at_head,

@@ -81,6 +81,14 @@ static enum verdict_of_policy verdict_for(const struct scheduler *s, const struc
     return is_elsewhere(s, claim, policy, machine) ? POLICY_PASSES : POLICY_LETS;
 }
 
+bool limits_let(const struct scheduler *s, const struct claim *claim)
+{
+    struct policy policy;
+    struct str machine; /* whose it is to be sent counts once it can be */
+    enum verdict_of_policy verdict = verdict_for(s, claim, &policy, &machine);
+    return verdict == POLICY_LETS || verdict == POLICY_PASSES;
+}
+
 static int64_t booking_ms(struct scheduler *s, const struct policy *policy)
 {
     int64_t delay_ms = BOOK_MS;

@@ -47,6 +47,11 @@ void releases_want(struct releases *releases, struct str host)
     table_put(releases->by_host, release->host, release);
 }
 
+bool releases_any(const struct releases *releases)
+{
+    return table_count(releases->by_host) > 0;
+}
+
 static void on_released(void *arg, struct str host, unsigned moved, unsigned left)
 {
     struct releases *releases = arg;

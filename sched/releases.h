@@ -16,6 +16,7 @@ struct releases *releases_create(const struct clock *clock, struct lanes *lanes,
                                  struct fleet *fleet);
 /* Something of this host may be booked. */
 void releases_want(struct releases *releases, struct str host);
-void releases_tick(struct releases *releases); /* each second */
+bool releases_any(const struct releases *releases); /* hosts of which that was said */
+void releases_tick(struct releases *releases);      /* each second */
 
 #endif

@@ -9,6 +9,7 @@
 #define FEDPUSH_SCHED_STATE_H
 
 #include "base/role.h"
+#include "sched/ahead.h"
 #include "sched/availability.h"
 #include "sched/backlog.h"
 #include "sched/consumer.h"
@@ -221,6 +222,10 @@ void circuits_ask_probe(struct scheduler *s, struct lane *lane, const struct cla
 /* The host is known to be unavailable, or was restarted by Mastodon's admin: what its circuit said
  * is void. */
 void circuits_pardon(struct scheduler *s, struct lane *lane);
+/* ahead's handlers: what is due next, and would only be parked again. */
+bool circuits_have_parked(void *scheduler);
+int64_t circuits_park_until_ms(void *scheduler, struct claim *entry, int64_t due_ms);
+void circuits_parked(void *scheduler, const struct claim *entry, int64_t back_ms);
 
 /* conclude.c: what an attempt led to. */
 void conclude_outcome(struct scheduler *s, struct claim *claim,
@@ -252,6 +257,8 @@ void conclude_lost(struct scheduler *s, unsigned worker, struct claim *claim);
 void limits_start(struct scheduler *s);
 /* True: this claim (CLAIM_NEW, with a URL) must not wait for its host now: it has been settled. */
 bool limits_settle(struct scheduler *s, struct claim *claim);
+/* False: an order says what becomes of it, even while it only waits. */
+bool limits_let(const struct scheduler *s, const struct claim *claim);
 /* A lane that was just made follows, too. */
 void limits_follow(struct scheduler *s, struct lane *lane);
 void limits_tick(struct scheduler *s); /* each second */

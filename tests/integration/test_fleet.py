@@ -1,6 +1,7 @@
 """What one machine finds out about a host counts for the others."""
 
 import json
+import re
 import time
 
 from jobs import delivery, push, unsettled, wait_settled
@@ -29,6 +30,45 @@ def test_a_host_that_one_machine_found_dead_is_not_tried_by_another(world, machi
     wait_for(lambda: client.zcard("schedule") + client.zcard("retry") == 40, 30, "the others wait")
     assert client.zcard("retry") == tried
     assert client.zcard(f"fedpush:booked:{host}") > 0
+
+
+def ledger(world, machine, word):
+    return int(world.redis_client.hget(f"fedpush:ledger:{machine.identity()}", word) or 0)
+
+
+def make_due(client, waiting, after_s):
+    """All that waits comes due within five seconds, so many seconds from now. Returns when the first does."""
+    due_s = client.time()[0] + after_s
+    for key, jobs in waiting.items():
+        client.zadd(key, {job: due_s + i * 5 / len(jobs) for i, job in enumerate(sorted(jobs))})
+    return due_s
+
+
+def test_what_comes_due_while_its_host_is_dead_is_not_claimed(world, machine):
+    host = f"refused-2.fedi.test:{world.fediverse.port}"
+    client = world.redis_client
+    push(world.redis, [delivery(i, world.fediverse.inbox("refused-2"), account=1 + i % 3) for i in range(20)])
+    wait_for(lambda: (client.hget("fedpush:circuit", host) or b"").startswith(b"open "), 60, "the circuit opens")
+    wait_settled(world)
+    now_s, now_us = client.time()  # no probe is due while this test runs
+    client.hset("fedpush:circuit", host, f"open {now_s * 1000} {now_s * 1000 + 3600000} 3600000")
+    client.zadd("fedpush:circuits", {host: now_s * 1000000 + now_us + 1000000})
+    wait_for(lambda: re.search(r"probe is due in \d+ (min|h)", fedpush(world, "domain", "show", "refused-2.fedi.test").stdout),
+             30, "the machine hears of it")
+    waiting = {key: set(client.zrange(key, 0, -1)) for key in ("retry", "schedule")}
+    assert len(waiting["retry"]) + len(waiting["schedule"]) == 20
+    claimed = ledger(world, machine, "claimed")
+    client.delete(f"fedpush:booked:{host}")
+    due_s = make_due(client, waiting, 4)
+    wait_for(lambda: all(client.zcount(key, "-inf", due_s + 10) == 0 for key in waiting), 30, "all are put off")
+    assert {key: set(client.zrange(key, 0, -1)) for key in waiting} == waiting
+    assert client.zcard(f"fedpush:booked:{host}") == 20
+    assert ledger(world, machine, "claimed") - claimed < 10  # none, but for what a machine that is late hasn't seen before
+    world.query("INSERT INTO unavailable_domains (domain, created_at, updated_at) "
+                "VALUES ('refused-2.fedi.test', now(), now())")
+    wait_for(lambda: make_due(client, {key: client.zrange(key, 0, -1) for key in waiting if client.zcard(key)}, 3)
+             and ledger(world, machine, "skipped") == 20, 60, "what is of no use any more is skipped", every=7)
+    assert client.zcard("retry") + client.zcard("schedule") == 0
 
 
 def failed_jobs(client):

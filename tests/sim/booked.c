@@ -63,15 +63,20 @@ int64_t booked_in_order(struct booked *booked, const struct sim_job *job, int64_
     forget_past(chain, now_us);
     while (place < chain->count && chain->links[place].created_ms <= job->created_ms)
         place++;
-    if (place > 0 && chain->links[place - 1].at_us > now_us) { /* else it comes any moment */
-        int64_t behind_us = chain->links[place - 1].at_us + 1000;
+    size_t before =
+        place; /* the number of those up to there; what comes any moment is passed over */
+    size_t after = place;
+    while (before > 0 && chain->links[before - 1].at_us <= now_us)
+        before--;
+    while (after < chain->count && chain->links[after].at_us <= now_us)
+        after++;
+    if (before > 0) {
+        int64_t behind_us = chain->links[before - 1].at_us + 1000;
         at_us = clocked && at_us > behind_us ? at_us : behind_us;
     }
-    if (place < chain->count && chain->links[place].at_us > now_us &&
-        at_us > chain->links[place].at_us - 1000) {
-        int64_t after_us = chain->links[place].at_us;
-        bool behind = place > 0 && chain->links[place - 1].at_us > now_us;
-        int64_t before_us = behind ? chain->links[place - 1].at_us : after_us - 2000;
+    if (after < chain->count && at_us > chain->links[after].at_us - 1000) {
+        int64_t after_us = chain->links[after].at_us;
+        int64_t before_us = before > 0 ? chain->links[before - 1].at_us : after_us - 2000;
         at_us = (before_us + after_us) / 2;
     }
     insert(chain, place, (struct link){job->created_ms, at_us});

@@ -15,6 +15,25 @@ uint32_t machine_host_of(const struct machine *machine, const struct lane *lane)
     return (uint32_t)strtoul(lane->host.ptr + 1, NULL, 10);
 }
 
+/* What the job says of itself. */
+static struct held describe(struct machine *machine, uint32_t job, enum claim_origin origin)
+{
+    const struct sim_job *it = &machine->world->jobs.list[job];
+    struct held held = {.machine = machine, .job = job};
+
+    held.claim.origin = origin;
+    held.claim.low = it->low;
+    held.claim.moved = it->moved;
+    held.claim.pair =
+        it->low || it->account == 0 ? 0 : ((uint64_t)it->account << 32 | (it->host + 1));
+    held.claim.job.retry_count = it->retry_count;
+    held.claim.job.max_retries = it->max_retries;
+    held.claim.job.created_at_s =
+        (double)(world_unix_ms(machine->world) - world_now_ms(machine->world) + it->created_ms) /
+        1000;
+    return held;
+}
+
 static struct held *take(struct machine *machine, uint32_t job, enum claim_origin origin)
 {
     const struct sim_job *it = &machine->world->jobs.list[job];
@@ -24,18 +43,8 @@ static struct held *take(struct machine *machine, uint32_t job, enum claim_origi
         TAILQ_REMOVE(&machine->spare, held, all);
     else
         held = mem_alloc(sizeof(*held));
-    *held = (struct held){.machine = machine, .job = job};
+    *held = describe(machine, job, origin);
     held->claim.seq = ++machine->seq;
-    held->claim.origin = origin;
-    held->claim.low = it->low;
-    held->claim.moved = it->moved;
-    held->claim.pair =
-        it->low || it->account == 0 ? 0 : ((uint64_t)it->account << 32 | (it->host + 1));
-    held->claim.job.retry_count = it->retry_count;
-    held->claim.job.max_retries = it->max_retries;
-    held->claim.job.created_at_s =
-        (double)(world_unix_ms(machine->world) - world_now_ms(machine->world) + it->created_ms) /
-        1000;
     TAILQ_INSERT_TAIL(&machine->all, held, all);
     machine->held_count++;
     machine->low_count += it->low;
@@ -210,14 +219,44 @@ bool machine_wake(struct machine *machine)
     return machine->claiming;
 }
 
+/* circuits_park_until_ms. */
+static int64_t parks_until_ms(void *arg, uint32_t job, bool schedule)
+{
+    struct machine *machine = arg;
+    const struct held held = describe(machine, job, schedule ? ORIGIN_SCHEDULE : ORIGIN_RETRY);
+    struct str name = str_of(machine->world->hosts.list[machine->world->jobs.list[job].host].name);
+    const struct lane *lane = lanes_find(machine->lanes, name);
+    int64_t unix_ms = world_unix_ms(machine->world);
+
+    if (lane == NULL || !lanes_parks(machine->lanes, lane, &held.claim, machine_now_ms(machine)))
+        return 0;
+    int64_t wait_ms = machine_parking_ms(machine, &held, lane);
+    return wait_ms < 0 ? 0 : unix_ms + wait_ms;
+}
+
+/* circuits_parked. */
+static void parked(void *arg, uint32_t job, int64_t at_us)
+{
+    struct machine *machine = arg;
+    const struct held held = describe(machine, job, ORIGIN_SCHEDULE);
+    int64_t now_ms = machine_now_ms(machine);
+
+    int64_t back_ms = at_us / 1000 - world_unix_ms(machine->world) + now_ms;
+
+    lanes_left(machine->lanes, &held.claim, back_ms, now_ms);
+    lanes_left_until(machine->lanes, &held.claim, back_ms);
+    machine_releases(machine, machine->world->jobs.list[job].host);
+}
+
 void machine_due(struct machine *machine)
 {
+    const struct ahead_sim ahead = {machine->releasing_count > 0, parks_until_ms, parked, machine};
     uint32_t jobs[CLAIM_MOST];
 
     for (int schedule = 0; schedule < 2; schedule++) {
         unsigned room = room_of(machine);
         unsigned found = store_due(&machine->world->store, machine->index, schedule == 1,
-                                   world_unix_ms(machine->world), room, jobs);
+                                   world_unix_ms(machine->world), room, jobs, &ahead);
         for (unsigned i = 0; i < found; i++) {
             struct held *held =
                 take(machine, jobs[i], schedule == 1 ? ORIGIN_SCHEDULE : ORIGIN_RETRY);

@@ -98,15 +98,27 @@ static void give_up(struct machine *machine, struct held *held)
 
 /* --- circuits --- */
 
-void machine_park(struct machine *machine, struct held *held, struct lane *lane)
+static struct parking_job parking_job_of(const struct held *held)
 {
     const struct job *job = &held->claim.job;
-    const struct parking_job parked = {.created_ms = (int64_t)(job->created_at_s * 1000),
-                                       .retry_count = job->retry_count,
-                                       .max_retries = job->max_retries};
+    return (struct parking_job){.created_ms = (int64_t)(job->created_at_s * 1000),
+                                .retry_count = job->retry_count,
+                                .max_retries = job->max_retries};
+}
+
+int64_t machine_parking_ms(struct machine *machine, const struct held *held,
+                           const struct lane *lane)
+{
+    const struct parking_job parked = parking_job_of(held);
+    return parking_wait_ms(&parked, lane->circuit.opened_ms, world_unix_ms(machine->world),
+                           &machine->world->chance.rng);
+}
+
+void machine_park(struct machine *machine, struct held *held, struct lane *lane)
+{
+    const struct parking_job parked = parking_job_of(held);
     int64_t unix_ms = world_unix_ms(machine->world);
-    int64_t wait_ms =
-        parking_wait_ms(&parked, lane->circuit.opened_ms, unix_ms, &machine->world->chance.rng);
+    int64_t wait_ms = machine_parking_ms(machine, held, lane);
 
     if (wait_ms < 0)
         wait_ms = parking_last_ms(&parked, lane->circuit.opened_ms, lane->circuit.probe_ms, unix_ms,

@@ -139,30 +139,74 @@ unsigned store_claim(struct store *store, unsigned machine, bool pull, unsigned 
     return found;
 }
 
+/* In the order of its account's jobs; `clocked`: `at_us` is of its host's clock. */
+static int64_t book(struct store *store, uint32_t job, int64_t at_us, bool clocked, int64_t unix_ms)
+{
+    struct sim_job *it = &store->jobs->list[job];
+    struct store_host *host = &store->hosts[it->host];
+    bool failed = it->retry_count >= 0;
+
+    if (it->account != 0 && !it->low) {
+        at_us = booked_in_order(&host->booked, it, at_us, clocked, unix_ms * 1000);
+        count(store, 0, 1); /* HGET */
+        if (store->paired_call != store->booking_calls)
+            count(store, 0, 3); /* HLEN, HSET, EXPIRE a call */
+        store->paired_call = store->booking_calls;
+    }
+    scored_add(failed ? &store->retry : &store->schedule, store->jobs, job, at_us);
+    booked_add(&host->booked, store->jobs, job, at_us, unix_ms * 1000);
+    count(store, 0, 2); /* ZCOUNT, ZADD */
+    if (host->booking_call != store->booking_calls) {
+        host->booking_call = store->booking_calls;
+        /* Each host: ZREMRANGEBYSCORE, ZADD, ZREMRANGEBYRANK, EXPIRE; HGET, HSET of its clock */
+        count(store, 0, clocked ? 6 : 4);
+    }
+    return at_us;
+}
+
+static bool stays(struct store *store, uint32_t job, bool schedule, int64_t unix_ms,
+                  const struct ahead_sim *ahead)
+{
+    struct sim_job *it = &store->jobs->list[job];
+    int64_t until_ms = ahead->wanted ? ahead->parks_until_ms(ahead->arg, job, schedule) : 0;
+
+    if (until_ms == 0)
+        return false;
+    booked_came(&store->hosts[it->host].booked, it);
+    ahead->parked(ahead->arg, job, book(store, job, until_ms * 1000, false, unix_ms));
+    return true;
+}
+
 unsigned store_due(struct store *store, unsigned machine, bool schedule, int64_t unix_ms,
-                   unsigned most, uint32_t *jobs)
+                   unsigned most, uint32_t *jobs, const struct ahead_sim *ahead)
 {
     struct scored *set = schedule ? &store->schedule : &store->retry;
     uint32_t passed[DUE_LOOK];
     unsigned found = 0;
+    unsigned kept = 0;
     unsigned pass = 0;
     uint32_t job;
 
-    while (found < most && pass < DUE_LOOK && scored_take(set, store->jobs, unix_ms * 1000, &job)) {
-        if (holder_of(store, machine, job) != OWNER_NONE) {
+    store->booking_calls++;
+    while (found + kept < most && pass < DUE_LOOK &&
+           scored_take(set, store->jobs, unix_ms * 1000, &job)) {
+        if (stays(store, job, schedule, unix_ms, ahead)) {
+            kept++;
+        } else if (holder_of(store, machine, job) != OWNER_NONE) {
             passed[pass++] = job;
-            continue;
+        } else {
+            take(store, machine, job);
+            jobs[found++] = job;
         }
-        take(store, machine, job);
-        jobs[found++] = job;
     }
     while (pass > 0) {
         job = passed[--pass];
         scored_add(set, store->jobs, job, store->jobs->list[job].score_us);
     }
-    /* HDEL, ZSCORE, HLEN, ZRANGEBYSCORE; HINCRBY, HSET, ZREM a job; HMGET twice and once for each
-     * other machine, HSET, the ledger. */
-    count(store, 1, 4 + 3 * found + (found > 0 ? 4 + others_of(store, machine) : 0));
+    /* HDEL, ZSCORE, HLEN, ZRANGEBYSCORE, the same again for names; HINCRBY, HSET, ZREM a job; HMGET
+     * twice and once for each other machine, HSET, the ledger; TIME. */
+    count(store, 1, (ahead->wanted ? 5u : 4u) + (kept > 0));
+    count(store, 0, 3 * found + (found > 0 ? 4 + others_of(store, machine) : 0));
     return found;
 }
 
@@ -170,7 +214,7 @@ unsigned store_due(struct store *store, unsigned machine, bool schedule, int64_t
 
 void store_settle(struct store *store)
 {
-    store->settle_calls++;
+    store->booking_calls++;
     count(store, 1, 5); /* HDEL, HMGET and HDEL of pairs, the ledger, LLEN */
 }
 
@@ -193,9 +237,7 @@ void store_settle_at(struct store *store, uint32_t job, int64_t unix_us)
 int64_t store_settle_booked(struct store *store, uint32_t job, int64_t at_us, int64_t share_ms,
                             int64_t unix_ms)
 {
-    struct sim_job *it = &store->jobs->list[job];
-    struct store_host *host = &store->hosts[it->host];
-    bool paired = it->account != 0 && !it->low;
+    struct store_host *host = &store->hosts[store->jobs->list[job].host];
 
     if (share_ms > 0) {
         if (host->reserved_ms > unix_ms + HOUR_MS)
@@ -205,20 +247,9 @@ int64_t store_settle_booked(struct store *store, uint32_t job, int64_t at_us, in
         host->reserved_ms += share_ms;
         at_us = host->reserved_ms * 1000 + job % 1000;
     }
-    if (paired) {
-        at_us = booked_in_order(&host->booked, it, at_us, share_ms > 0, unix_ms * 1000);
-        count(store, 0, 1); /* HGET */
-    }
-    store_settle_at(store, job, at_us);
-    booked_add(&host->booked, store->jobs, job, at_us, unix_ms * 1000);
-    count(store, 0, 1); /* ZCOUNT */
-    if (host->settle_call != store->settle_calls) {
-        host->settle_call = store->settle_calls;
-        /* Each host: HLEN, HSET, EXPIRE; ZREMRANGEBYSCORE, ZADD, ZREMRANGEBYRANK, EXPIRE; HGET,
-         * HSET of its clock */
-        count(store, 0, share_ms > 0 ? 9 : 7);
-    }
-    return at_us;
+    owners_give(&store->owners, &store->jobs->list[job]);
+    count(store, 0, 2); /* HEXISTS, HDEL */
+    return book(store, job, at_us, share_ms > 0, unix_ms);
 }
 
 /* What waits in the machine's list since it belongs behind this job, the newest first. */

@@ -28,7 +28,7 @@ struct store_host {
     int64_t token_until_ms;
     int64_t reserved_ms; /* the end of what is booked */
     struct booked booked;
-    uint64_t settle_call; /* the last one that booked here */
+    uint64_t booking_call; /* the last one that booked here */
     /* The incumbent's breaker. */
     unsigned failures;
     int64_t failed_ms;
@@ -83,7 +83,8 @@ struct store {
     uint64_t tokens;
     uint64_t commands;
     uint64_t calls;
-    uint64_t settle_calls; /* of them */
+    uint64_t booking_calls; /* of them: settle.lua and due.lua */
+    uint64_t paired_call;   /* the last of these that booked one that has an order */
 };
 
 void store_init(struct store *store, struct jobs *jobs, uint32_t host_count);
@@ -100,9 +101,16 @@ void store_leave(struct store *store, unsigned machine);
  * What another machine has older ones of goes there. */
 unsigned store_claim(struct store *store, unsigned machine, bool pull, unsigned most,
                      uint32_t *jobs);
-/* due.lua: up to `most` of `retry` or `schedule`, but for those. */
+/* due.lua: up to `most` of `retry` or `schedule`, but for those; what would only be parked again
+ * stays there. */
+struct ahead_sim {
+    bool wanted; /* anything is parked or booked */
+    int64_t (*parks_until_ms)(void *arg, uint32_t job, bool schedule); /* 0: it is claimed */
+    void (*parked)(void *arg, uint32_t job, int64_t at_us);
+    void *arg;
+};
 unsigned store_due(struct store *store, unsigned machine, bool schedule, int64_t unix_ms,
-                   unsigned most, uint32_t *jobs);
+                   unsigned most, uint32_t *jobs, const struct ahead_sim *ahead);
 
 /* settle.lua: one call, then each claim's end. */
 void store_settle(struct store *store);

@@ -924,6 +924,33 @@ static void test_a_lost_token_leaves_the_probe_to_another(void **state)
     destroy(&f);
 }
 
+/* A job for the probe is claimed, and there would be none if all were kept away. */
+static void test_what_comes_is_parked_unless_a_probe_is_near(void **state)
+{
+    struct fixture f;
+    const struct claim arriving = {.origin = ORIGIN_SCHEDULE};
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    assert_false(lanes_parks(f.lanes, lane, &arriving, f.now_ms));
+    lanes_adopt_open(f.lanes, lane, f.now_ms, f.now_ms + 5000, 30000, f.now_ms);
+    assert_true(lanes_parks(f.lanes, lane, &arriving, f.now_ms + 3999));
+    assert_false(lanes_parks(f.lanes, lane, &arriving, f.now_ms + 4000));
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms + 4000), COURSE_PARK);
+    f.now_ms += 5000;
+    assert_false(lanes_parks(f.lanes, lane, &arriving, f.now_ms));
+    struct claim *claim = add(&f, lane); /* the probe's */
+    assert_true(lanes_parks(f.lanes, lane, &arriving, f.now_ms));
+    lanes_probe_asked(f.lanes, lane, f.now_ms);
+    lanes_probe_answered(f.lanes, lane, true, f.now_ms);
+    assert_ptr_equal(next(&f, 0), claim);
+    assert_true(lanes_parks(f.lanes, lane, &arriving, f.now_ms));
+    land_as(&f, claim, LANE_UNTRIED); /* won, and nothing to make it with */
+    assert_false(lanes_parks(f.lanes, lane, &arriving, f.now_ms));
+    destroy(&f);
+}
+
 static void test_windows_and_rate_are_the_machines_share(void **state)
 {
     struct fixture f;
@@ -1152,6 +1179,7 @@ int main(void)
         cmocka_unit_test(test_an_open_circuit_lets_one_probe_pass),
         cmocka_unit_test(test_who_waits_for_another_is_not_the_probe),
         cmocka_unit_test(test_a_lost_token_leaves_the_probe_to_another),
+        cmocka_unit_test(test_what_comes_is_parked_unless_a_probe_is_near),
         cmocka_unit_test(test_windows_and_rate_are_the_machines_share),
         cmocka_unit_test(test_a_lane_has_room_for_one_in_any_fleet),
         cmocka_unit_test(test_when_all_fail_we_suspect_ourselves),
