@@ -46,6 +46,8 @@ static size_t digits(struct str text)
 
 uint64_t pair_of_payload(struct str payload)
 {
+    if (payload.len == 0)
+        return 0;
     struct str rest = behind(behind(payload, STR("\"args\":[\"")), STR("}\","));
     struct str account = {rest.ptr, digits(rest)};
     const char *end;
