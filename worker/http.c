@@ -19,8 +19,8 @@ enum {
     ATTEMPT_MS = 55000,
     SWEEP_MS = 250,
     IDLE_S = 30,
-    CONNECTIONS_PER_SHARD = 1000,
-    MAX_SHARDS = 16,
+    CONNECTIONS_PER_SHARD = 200, /* libcurl walks them whenever a transfer ends */
+    MAX_SHARDS = 64,
     MAX_POOLED = 512,
     READ_BYTES = 4096, /* at once: answers are short */
     MAX_SOCKETS = 4,   /* as many addresses are tried */
