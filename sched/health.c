@@ -12,6 +12,7 @@
 
 enum {
     FLUSH_MS = 1000,
+    MAX_POSTPONED = 4,
     BATCH_ROWS = 500,
     MAX_INBOXES = 50000,
 };
@@ -36,6 +37,9 @@ struct health {
     const struct clock *clock;
     struct postgres *postgres;
     struct table *pending[TARGETS]; /* name -> struct tally */
+    size_t due[TARGETS];            /* of these, what the present round still has to write */
+    size_t seen;                    /* rows that were pending at the latest tick */
+    unsigned postponed;             /* ticks in a row */
     struct batch *writing;
     enum target target; /* of it */
     struct loop_timer *timer;
@@ -227,11 +231,30 @@ static struct batch *take_batch(struct health *h, enum target target)
     size_t at = 0;
     struct tally *t;
 
-    while (batch_count(batch) < BATCH_ROWS && (t = table_next(h->pending[target], &at)) != NULL) {
+    for (; batch_count(batch) < BATCH_ROWS && h->due[target] > 0; h->due[target]--) {
+        t = table_next(h->pending[target], &at);
         table_remove(h->pending[target], str_of(t->name));
         batch_add(batch, t);
     }
     return batch;
+}
+
+static size_t pending_rows(const struct health *h)
+{
+    size_t count = 0;
+
+    for (int target = 0; target < TARGETS; target++)
+        count += table_count(h->pending[target]);
+    return count;
+}
+
+/* What comes while these are written is for the next round: else each row would be a statement. */
+static void begin_round(struct health *h)
+{
+    for (int target = 0; target < TARGETS; target++)
+        h->due[target] = table_count(h->pending[target]);
+    h->seen = 0;
+    h->postponed = 0;
 }
 
 static void on_written(void *arg, struct batch *batch, enum postgres_status status,
@@ -242,7 +265,7 @@ static void write_next(struct health *h)
     if (h->writing != NULL)
         return;
     for (int target = 0; target < TARGETS; target++) {
-        if (table_count(h->pending[target]) > 0) {
+        if (h->due[target] > 0) {
             h->target = (enum target)target;
             h->writing = take_batch(h, h->target);
             batch_write(h->writing, on_written, h);
@@ -250,7 +273,10 @@ static void write_next(struct health *h)
         }
     }
     h->pushed_out = false;
-    flush_end(&h->flush);
+    if (pending_rows(h) == 0)
+        flush_end(&h->flush);
+    else if (!loop_timer_pending(h->timer))
+        loop_timer_set(h->timer, flush_is_awaited(&h->flush) ? 0 : FLUSH_MS);
 }
 
 /* What could not be written joins what has come since. */
@@ -303,19 +329,39 @@ static void on_written(void *arg, struct batch *batch, enum postgres_status stat
         write_next(h);
         return;
     }
+    memset(h->due, 0, sizeof(h->due));
     loop_timer_set(h->timer, FLUSH_MS);
     if (status == POSTGRES_ERROR) /* of no use before somebody acted; a lost one may come back */
         flush_end(&h->flush);
 }
 
+/* A post that is going out brings hundreds of new rows a second: the processor is for its
+ * deliveries, and what more comes of the same hosts costs no statement of its own. */
+static bool is_growing(struct health *h)
+{
+    size_t count = pending_rows(h);
+    bool growing = count >= h->seen + BATCH_ROWS;
+
+    h->seen = count;
+    return growing && h->postponed++ < MAX_POSTPONED;
+}
+
 static void on_timer(void *arg)
 {
-    write_next(arg);
+    struct health *h = arg;
+
+    if (!flush_is_awaited(&h->flush) && is_growing(h)) {
+        loop_timer_set(h->timer, FLUSH_MS);
+        return;
+    }
+    begin_round(h);
+    write_next(h);
 }
 
 void health_flush(struct health *h, int64_t deadline_ms, loop_fn *done, void *arg)
 {
     flush_begin(&h->flush, deadline_ms, done, arg);
+    begin_round(h);
     write_next(h);
 }
 

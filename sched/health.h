@@ -1,7 +1,8 @@
 /*
  * What is recorded about inboxes and hosts: aggregated in memory (bounded by distinct inboxes) and
- * written in batches of `unnest … ON CONFLICT DO UPDATE` about once a second. While PostgreSQL is
- * away it accumulates; no delivery ever waits for it.
+ * written in batches of `unnest … ON CONFLICT DO UPDATE` about once a second; while hundreds of new
+ * ones come each second, once they no longer do, or after five. While PostgreSQL is away it
+ * accumulates; no delivery ever waits for it.
  */
 #ifndef FEDPUSH_SCHED_HEALTH_H
 #define FEDPUSH_SCHED_HEALTH_H

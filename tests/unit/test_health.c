@@ -301,6 +301,34 @@ static void it_is_written_without_being_asked(void **state)
     database_expect(&db, "SELECT delivered FROM fedpush.domain_health", "1");
 }
 
+static int64_t real_ms(void)
+{
+    const struct clock clock = clock_system();
+    return clock_mono_ms(&clock);
+}
+
+static void rows_that_keep_coming_wait_for_each_other(void **state)
+{
+    enum { HOSTS_EACH_TURN = 200, LATEST_MS = 5000 };
+    int64_t began_ms = real_ms();
+    size_t pending = 0;
+    char host[64];
+    (void)state;
+
+    for (int i = 0; health_pending(health) == pending; i++) {
+        assert_true(real_ms() - began_ms < SERVER_WAIT_MS);
+        for (int n = 0; n < HOSTS_EACH_TURN; n++, pending++) {
+            snprintf(host, sizeof(host), "l%d-%d.test", i, n);
+            record(host, host, HEALTH_DELIVERED, 200, 1);
+        }
+        server_run(base, 100);
+    }
+    assert_true(real_ms() - began_ms >= LATEST_MS - 100);
+    flush(health);
+    assert_int_equal(health_pending(health), 0);
+    assert_sql("SELECT sum(delivered) = count(*) FROM fedpush.inbox_health", "t");
+}
+
 struct history {
     bool done;
     char text[256];
@@ -399,6 +427,7 @@ int main(void)
         TEST(past_the_bound_new_inboxes_count_to_their_host),
         TEST(two_machines_write_the_same_rows),
         TEST(it_is_written_without_being_asked),
+        TEST(rows_that_keep_coming_wait_for_each_other),
         TEST(history_tells_whom_to_suspect),
         TEST(a_start_without_history_goes_on),
     };
