@@ -12,7 +12,7 @@
 enum {
     BATCH_CLAIMS = 128,
     BATCH_BYTES = 1024 * 1024,
-    BATCH_WAIT_MS = 3,
+    BATCH_WAIT_MS = 10,
     REPLAY_MS = 1000,
     FIXED_KEYS = 14,
 };
@@ -27,7 +27,7 @@ struct settle_item {
 };
 
 /*
- * GATHERING --full or 3 ms--> EFFECTS --tracked, or a second--> UNSENT --script sent--> SENT
+ * GATHERING --full or 10 ms--> EFFECTS --tracked, or a second--> UNSENT --script sent--> SENT
  * --acknowledged--> freed SENT --lost or refused--> UNSENT (again after reconnecting, or a second)
  */
 enum batch_state { BATCH_GATHERING = 0, BATCH_EFFECTS, BATCH_UNSENT, BATCH_SENT, BATCH_FORGOTTEN };
