@@ -1,12 +1,15 @@
 #!/usr/bin/python3
 """How long one post takes to reach its healthy hosts, some of the others being dead, beside Debian's Sidekiq.
 
-    tests/bench/fanout.py [--hosts N] [--rounds N] [--rate N …] [--sender fedpush|sidekiq|bare|all] [--setting NAME=VALUE …]
+    tests/bench/fanout.py [--hosts N] [--rounds N] [--rate N …] [--sender fedpush|sidekiq|bare|all] [--prepared]
+                          [--setting NAME=VALUE …]
     tests/bench/fanout.py --behind N        N jobs for black holes in the queue, while a post a second arrives
 
 Each host has a name, and answers after a time of its own: log-normal, median 150 ms, 1 % above 2 s. Of a hundred,
 two refuse connections, two never answer one, two take 8 s and two answer 503. Time runs from the push (Sidekiq's
-client, push_bulk) until a host has read the whole request. The situations of fedpush:
+client, push_bulk) until a host has read the whole request. That client makes JSON of each job, which takes a core
+a third of a second while the senders want it, too; --prepared lets it do so before the time begins. The situations
+of fedpush:
 
     unknown   nothing is known of any host, and no address
     known     fedpush.domain_health is there from before; no address is known
@@ -104,21 +107,33 @@ class Crowd(Stage):
 class Post(Server):
     """Sidekiq's client with the jobs of one post, ready to push them."""
 
-    def __init__(self, folder, redis, inboxes):
+    def __init__(self, folder, redis, inboxes, prepared=False):
         super().__init__(folder)
+        self.prepared, self.made = prepared, False
         path = os.path.join(folder, "jobs.json")
         body = activity(1, BODY_BYTES)
         with open(path, "w") as file:
             json.dump([[body, 1, inbox] for inbox in inboxes], file)
-        self.spawn(["ruby", os.path.join(HERE, "post.rb"), redis.url, path],
+        self.spawn(["ruby", os.path.join(HERE, "post.rb"), redis.url, path] + ["prepared"] * prepared,
                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdout.readline() == b"ready\n", self.log()
 
+    def make(self):
+        """What a push does first when the jobs are to be prepared."""
+        if self.prepared and not self.made:
+            self.made = self.ask(b"make\n") == b"made\n"
+            assert self.made, self.log()
+
     def push(self):
         """The time at which it began."""
-        self.process.stdin.write(b"push\n")
+        self.make()
+        self.made = False
+        return float(self.ask(b"push\n"))
+
+    def ask(self, line):
+        self.process.stdin.write(line)
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        return self.process.stdout.readline()
 
 
 class Bare(Server):
@@ -183,8 +198,11 @@ def failures(crowd):
 
 
 def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0  # one of PostgreSQL's has ended
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -201,11 +219,16 @@ def settle(crowd):
     crowd.arrivals()
 
 
-def used(crowd, machine):
+def family_seconds(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return cpu_seconds(pid) + sum(cpu_seconds(child) for child in file.read().split())
+
+
+def used(crowd, machine, post):
     """CPU seconds so far, of fedpush's roles and of what stands around them."""
     ours = {role: seconds for role, (seconds, _) in processes(machine).items() if role != "supervisor"}
-    around = {"sink": crowd.sink, "names": crowd.names, "Redis": crowd.redis}
-    return {**ours, **{name: cpu_seconds(server.process.pid) for name, server in around.items()}}
+    around = {"sink": crowd.sink, "names": crowd.names, "Redis": crowd.redis, "PostgreSQL": crowd.postgres, "client": post}
+    return {**ours, **{name: family_seconds(server.process.pid) for name, server in around.items()}}
 
 
 def fanout_fedpush(crowd, folder, post, rate, settings):
@@ -223,9 +246,10 @@ def fanout_fedpush(crowd, folder, post, rate, settings):
             settle(crowd)
             time.sleep(KEPT_SECONDS)
             crowd.redis_client.delete("retry")
-        before = used(crowd, machine)
+        post.make()
+        before = used(crowd, machine, post)
         results[situation] = collect(crowd, post.push(), crowd.healthy, 120)
-        after = used(crowd, machine)
+        after = used(crowd, machine, post)
         note = "CPU s: " + ", ".join(f"{who} {after[who] - before[who]:.2f}" for who in after)
         show(f"fedpush, {situation}, {name}", results[situation], note)
         for problem in problems(crowd):
@@ -299,7 +323,7 @@ def measure(arguments, folder):
         if arguments.behind:
             behind_holes(crowd, folder, arguments.behind, settings)
             return
-        post = Post(os.path.join(folder, "post"), crowd.redis, crowd.inboxes)
+        post = Post(os.path.join(folder, "post"), crowd.redis, crowd.inboxes, arguments.prepared)
         for _ in range(arguments.rounds):
             print(f"a thousand bare RSA-2048 signatures: {signature_seconds():.3f} CPU s", flush=True)
             ours = {}
@@ -324,6 +348,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--rate", type=int, nargs="*", default=[0, 1000], help="FEDPUSH_MAX_RATE")
     parser.add_argument("--sender", choices=("fedpush", "sidekiq", "bare", "all"), default="all")
+    parser.add_argument("--prepared", action="store_true", help="the time begins when the jobs are made")
     parser.add_argument("--setting", nargs="*", default=[], help="of fedpush, as FEDPUSH_DNS_RATE=0")
     parser.add_argument("--behind", type=int, metavar="N", help="jobs for black holes, before fresh posts")
     folder = tempfile.mkdtemp(prefix="fedpush-bench-")

@@ -28,16 +28,17 @@
 
 enum { MAX_FDS = 65536, MAX_HEAD_BYTES = 16384, EVENTS = 256, MAX_HOSTS = 65536 };
 
-/* A request's header so far, then how much of its body is to come, and how to answer it. */
+/* A request's header so far, then how much of its body is to come, and how to answer it. Most
+ * headers come whole: thousands of buffers for them would cost more than reading them. */
 struct connection {
     bool listens;
+    char *head; /* what came of one before now; NULL: nothing */
     size_t head_bytes;
     size_t body_left;
     unsigned host; /* 0: none is named */
     unsigned status;
     unsigned delay_ms;
     unsigned long long serial; /* a late answer must not reach another connection */
-    char head[MAX_HEAD_BYTES];
 };
 
 /* An answer that is to be given later; a heap by time. */
@@ -69,6 +70,7 @@ static int64_t now_us(void)
 
 static void end(int fd)
 {
+    free(connections[fd]->head);
     free(connections[fd]);
     connections[fd] = NULL;
     close(fd);
@@ -172,9 +174,9 @@ static void note_time(const char *head)
     fflush(stdout);
 }
 
-static void understand(struct connection *c)
+static void understand(struct connection *c, const char *head)
 {
-    const char *path = strchr(c->head, '/');
+    const char *path = strchr(head, '/');
 
     c->host = 0;
     c->status = 202;
@@ -184,13 +186,26 @@ static void understand(struct connection *c)
         c->host = c->delay_ms = 0;
         c->status = 202;
     }
-    c->body_left = content_length(c->head);
+    c->body_left = content_length(head);
+    free(c->head);
+    c->head = NULL;
     c->head_bytes = 0;
+}
+
+static void keep_head(struct connection *c, const char *head, size_t len)
+{
+    free(c->head);
+    c->head = malloc(len);
+    if (c->head == NULL)
+        abort();
+    memcpy(c->head, head, len);
+    c->head_bytes = len;
 }
 
 /* Takes the bytes of one read; false when the connection is to end. */
 static bool take(int fd, const char *bytes, size_t len)
 {
+    static char head[MAX_HEAD_BYTES];
     struct connection *c = connections[fd];
 
     while (len > 0) {
@@ -207,17 +222,19 @@ static bool take(int fd, const char *bytes, size_t len)
         size_t taken = len < MAX_HEAD_BYTES - 1 - before ? len : MAX_HEAD_BYTES - 1 - before;
         if (taken == 0)
             return false;
-        memcpy(c->head + before, bytes, taken);
-        c->head[before + taken] = '\0';
-        char *blank = strstr(c->head + (before > 3 ? before - 3 : 0), "\r\n\r\n");
+        if (before > 0)
+            memcpy(head, c->head, before);
+        memcpy(head + before, bytes, taken);
+        head[before + taken] = '\0';
+        char *blank = strstr(head + (before > 3 ? before - 3 : 0), "\r\n\r\n");
         if (blank == NULL) {
-            c->head_bytes += taken;
+            keep_head(c, head, before + taken);
             return true;
         }
-        size_t used = (size_t)(blank + 4 - c->head) - before;
+        size_t used = (size_t)(blank + 4 - head) - before;
         blank[2] = '\0';
-        note_time(c->head);
-        understand(c);
+        note_time(head);
+        understand(c, head);
         bytes += used;
         len -= used;
         if (c->body_left == 0 && !received(fd))
