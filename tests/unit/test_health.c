@@ -321,12 +321,12 @@ static void rows_that_keep_coming_wait_for_each_other(void **state)
             snprintf(host, sizeof(host), "l%d-%d.test", i, n);
             record(host, host, HEALTH_DELIVERED, 200, 1);
         }
-        server_run(base, 100);
+        server_run(db.base, 100);
     }
     assert_true(real_ms() - began_ms >= LATEST_MS - 100);
     flush(health);
     assert_int_equal(health_pending(health), 0);
-    assert_sql("SELECT sum(delivered) = count(*) FROM fedpush.inbox_health", "t");
+    database_expect(&db, "SELECT sum(delivered) = count(*) FROM fedpush.inbox_health", "t");
 }
 
 struct history {
