@@ -6,18 +6,27 @@
 const char *const alert_sink_names[ALERT_SINKS] = {
     [ALERT_MAIL] = "mail", [ALERT_WEBHOOK] = "webhook"};
 
+enum { DOMAINS = 128, QUEUES = 16, MACHINES = 48, ALONE = 4, WITH_OTHERS = 4 };
+_Static_assert(DOMAINS + QUEUES + 2 * MACHINES + ALONE + WITH_OTHERS <= ALERT_MAX,
+               "each rule has its places");
+
 static const struct {
     double for_s, clear_s;
     bool repeats;
+    size_t places;
+    enum phrase others; /* what is said of those without a place; PHRASE_NONE: there is one only */
 } rules[ALERT_RULES] = {
-    [ALERT_QUEUE_AGE] = {30, 60, true},
-    [ALERT_DOMAIN_DOWN] = {0, 120, false}, /* nothing to do about it */
-    [ALERT_HANDOFF] = {60, 60, true},      /* a Sidekiq that restarts is back by then */
-    [ALERT_SUSPICION] = {60, 120, true},
-    [ALERT_DEAD_OWNERS] = {180, 60, true}, /* other machines take them within two minutes */
-    [ALERT_REDIS_MEMORY] = {60, 120, true},
-    [ALERT_KEYS] = {120, 60, true},
-    [ALERT_LEDGER] = {60, 60, true},
+    [ALERT_QUEUE_AGE] = {30, 60, true, 1, PHRASE_NONE},
+    /* Nothing to do about it. */
+    [ALERT_DOMAIN_DOWN] = {0, 120, false, DOMAINS, PHRASE_ALERT_MORE_DOMAINS},
+    /* A Sidekiq that restarts is back by then. */
+    [ALERT_HANDOFF] = {60, 60, true, QUEUES, PHRASE_ALERT_MORE_QUEUES},
+    [ALERT_SUSPICION] = {60, 120, true, MACHINES, PHRASE_ALERT_MORE_SUSPICIOUS},
+    /* Other machines take them within two minutes. */
+    [ALERT_DEAD_OWNERS] = {180, 60, true, 1, PHRASE_NONE},
+    [ALERT_REDIS_MEMORY] = {60, 120, true, 1, PHRASE_NONE},
+    [ALERT_KEYS] = {120, 60, true, MACHINES, PHRASE_ALERT_MORE_KEYS},
+    [ALERT_LEDGER] = {60, 60, true, 1, PHRASE_NONE},
 };
 
 void alert_book_init(struct alert_book *book)
@@ -42,11 +51,20 @@ static struct alert *find(const struct alert_book *book, const char *id)
     return NULL;
 }
 
-/* Only while it is not full. */
-static struct alert *add(struct alert_book *book)
+/* Only while the rule has a place, or for its others. */
+static struct alert *add(struct alert_book *book, enum alert_rule rule)
 {
-    book->alerts[book->count] = mem_alloc(sizeof(struct alert));
-    return book->alerts[book->count++];
+    struct alert *alert = mem_alloc(sizeof(*alert));
+
+    alert->rule = rule;
+    book->alerts[book->count++] = alert;
+    return alert;
+}
+
+static bool is_of_others(const struct alert *alert)
+{
+    return rules[alert->rule].others != PHRASE_NONE &&
+           strcmp(alert->id, alert_rule_name(alert->rule)) == 0;
 }
 
 static void forget(struct alert_book *book, size_t i)
@@ -86,6 +104,29 @@ static bool is_believed(const struct alert *alert)
     return believed;
 }
 
+/* Whether a place is free, or one is made by forgetting what has been over for longest and nobody
+ * waits to hear of. */
+static bool has_place(struct alert_book *book, enum alert_rule rule)
+{
+    size_t taken = 0;
+    size_t oldest = ALERT_MAX;
+
+    for (size_t i = 0; i < book->count; i++) {
+        const struct alert *alert = book->alerts[i];
+        if (alert->rule != rule || is_of_others(alert))
+            continue;
+        taken++;
+        if (alert->state == ALERT_OVER && !is_believed(alert) &&
+            (oldest == ALERT_MAX || alert->turned_s < book->alerts[oldest]->turned_s))
+            oldest = i;
+    }
+    if (taken < rules[rule].places)
+        return true;
+    if (oldest < ALERT_MAX)
+        forget(book, oldest);
+    return oldest < ALERT_MAX;
+}
+
 /* False: forget it. */
 static bool look(struct alert_book *book, struct alert *alert, enum alert_grade grade, double now_s)
 {
@@ -117,37 +158,67 @@ static bool look(struct alert_book *book, struct alert *alert, enum alert_grade 
     abort();
 }
 
-/* The worst of the looks at this alert; what isn't mentioned is good. */
+/* The worst of the looks at this alert; what isn't mentioned is good, if all was looked at. */
 static enum alert_grade worst_of(const struct alert_looks *looks, struct alert *alert)
 {
+    bool cut = (looks->cut & 1U << alert->rule) != 0;
     enum alert_grade worst = ALERT_GOOD;
 
     for (size_t i = 0; i < looks->count; i++) {
-        if (looks->list[i].grade <= worst || strcmp(looks->list[i].id, alert->id) != 0)
+        if (strcmp(looks->list[i].id, alert->id) != 0)
+            continue;
+        cut = false;
+        if (looks->list[i].grade <= worst)
             continue;
         worst = looks->list[i].grade;
         if (alert->state != ALERT_OVER || worst == ALERT_BAD)
             alert->words = looks->list[i].words;
     }
-    return worst;
+    return cut ? ALERT_BETWEEN : worst;
 }
 
-void alert_book_look(struct alert_book *book, const struct alert_looks *looks, double now_s)
+static enum alert_grade grade_of_others(struct alert *alert, size_t count)
+{
+    if (count == 0)
+        return ALERT_GOOD;
+    alert_say(&alert->words, rules[alert->rule].others, SAYS(SAY_NUMBER("more", count)));
+    return ALERT_BAD;
+}
+
+/* Gives what is bad a place; *others: how many of each rule got none. */
+static void take_in(struct alert_book *book, const struct alert_looks *looks,
+                    size_t others[ALERT_RULES])
 {
     for (size_t i = 0; i < looks->count; i++) {
         const struct alert_look *found = &looks->list[i];
         if (found->grade != ALERT_BAD || find(book, found->id) != NULL)
             continue;
-        if (book->count == ALERT_MAX)
-            break;
-        struct alert *alert = add(book);
-        alert->rule = found->rule;
-        memcpy(alert->id, found->id, sizeof(alert->id));
+        if (has_place(book, found->rule)) {
+            struct alert *alert = add(book, found->rule);
+            memcpy(alert->id, found->id, sizeof(alert->id));
+        } else {
+            others[found->rule]++;
+        }
     }
+    for (int rule = 0; rule < ALERT_RULES; rule++) {
+        const char *name = alert_rule_name((enum alert_rule)rule);
+        if (others[rule] > 0 && rules[rule].others != PHRASE_NONE && find(book, name) == NULL)
+            alert_copy(add(book, (enum alert_rule)rule)->id, ALERT_ID_BYTES, str_of(name));
+    }
+}
+
+void alert_book_look(struct alert_book *book, const struct alert_looks *looks, double now_s)
+{
+    size_t others[ALERT_RULES] = {0};
+
+    take_in(book, looks, others);
     for (size_t i = book->count; i-- > 0;) {
         struct alert *alert = book->alerts[i];
-        bool known = (looks->looked & 1U << alert->rule) != 0;
-        if (known && !look(book, alert, worst_of(looks, alert), now_s))
+        if ((looks->looked & 1U << alert->rule) == 0)
+            continue;
+        enum alert_grade grade = is_of_others(alert) ? grade_of_others(alert, others[alert->rule])
+                                                     : worst_of(looks, alert);
+        if (!look(book, alert, grade, now_s))
             forget(book, i);
     }
 }
@@ -238,10 +309,13 @@ bool alert_book_restore(struct alert_book *book, struct str id, const json_t *va
     const char *text = json_string_value(json_object_get(value, "text"));
     enum alert_rule rule = alert_rule_of(id);
 
-    if (rule == ALERT_RULES || id.len >= ALERT_ID_BYTES || text == NULL || book->count == ALERT_MAX)
+    if (rule == ALERT_RULES || id.len >= ALERT_ID_BYTES || text == NULL)
         return false;
-    struct alert *alert = add(book);
-    alert->rule = rule;
+    bool of_others =
+        rules[rule].others != PHRASE_NONE && str_equal(id, str_of(alert_rule_name(rule)));
+    if (!of_others && !has_place(book, rule))
+        return false;
+    struct alert *alert = add(book, rule);
     alert->state = json_is_true(json_object_get(value, "firing")) ? ALERT_FIRING : ALERT_OVER;
     memcpy(alert->id, id.ptr, id.len);
     restore_words(&alert->words, text, value);

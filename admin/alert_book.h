@@ -12,6 +12,9 @@
  * at once, but is over only after four hours of peace: what flutters is told twice in four hours,
  * and nobody thinks that it is well. While it fires it is told again every four hours (a domain
  * that is down, once).
+ *
+ * Each rule has places of its own in the book, so that none of them silences another. What finds
+ * none left is counted by one more alert of the rule, whose id is the rule's name alone.
  */
 #ifndef FEDPUSH_ADMIN_ALERT_BOOK_H
 #define FEDPUSH_ADMIN_ALERT_BOOK_H
@@ -69,7 +72,8 @@ void alert_book_told(struct alert_book *book, enum alert_sink sink, const struct
 json_t *alert_params(const struct alert_words *words);
 /* As it stands in Redis, without the id; json_decref it. */
 json_t *alert_to_json(const struct alert *alert);
-/* Adds what alert_to_json made. False: it isn't one of ours, or the book is full. */
+/* Adds what alert_to_json made. False: it isn't one of ours, or its rule has
+ * no place left. */
 bool alert_book_restore(struct alert_book *book, struct str id, const json_t *value) FP_MUST_CHECK;
 
 #endif

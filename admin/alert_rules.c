@@ -45,14 +45,49 @@ void alert_copy(char *out, size_t size, struct str text)
     buf_clear(&clean);
 }
 
+void alert_say(struct alert_words *words, enum phrase phrase, struct says says)
+{
+    enum { COLUMNS = 255 };
+    struct buf text;
+    struct buf params;
+
+    buf_init(&text, PHRASE_TEXT_BYTES);
+    buf_init(&params, sizeof(words->params) - 1);
+    phrase_put_text(&text, phrase, says);
+    phrase_put_params(&params, says, COLUMNS);
+    *words = (struct alert_words){.text = ""};
+    alert_copy(words->text, sizeof(words->text), buf_str(&text));
+    if (!params.overflow) { /* else the text must do */
+        alert_copy(words->code, sizeof(words->code), str_of(phrase_code(phrase)));
+        alert_copy(words->params, sizeof(words->params), buf_str(&params));
+    }
+    buf_clear(&params);
+    buf_clear(&text);
+}
+
+void alert_looks_forget(struct alert_looks *looks)
+{
+    looks->looked = looks->cut = 0;
+    looks->count = looks->domains = 0;
+}
+
+static bool has_room(const struct alert_looks *looks, enum alert_rule rule)
+{
+    return rule == ALERT_DOMAIN_DOWN ? looks->domains < ALERT_MAX_DOMAIN_LOOKS
+                                     : looks->count - looks->domains < ALERT_MAX_OTHER_LOOKS;
+}
+
 /* The next look; its subject is "" for what there is one of. NULL: there are too many. */
 static struct alert_look *add(struct alert_looks *looks, enum alert_rule rule, const char *subject)
 {
     struct buf safe;
 
-    if (looks->count == ALERT_MAX_LOOKS)
+    if (!has_room(looks, rule)) {
+        looks->cut |= 1U << rule;
         return NULL;
+    }
     struct alert_look *look = &looks->list[looks->count++];
+    looks->domains += rule == ALERT_DOMAIN_DOWN;
     buf_init(&safe, 4096);
     buf_printf(&safe, "%s%s", names[rule], subject[0] != '\0' ? " " : "");
     escape_put(&safe, str_of(subject), ESCAPE_TERMINAL, MAX_COLUMNS);
@@ -70,22 +105,7 @@ static void grade(struct alert_look *look, double value, double good, double bad
 
 static void say(struct alert_look *look, enum phrase phrase, struct says says)
 {
-    enum { COLUMNS = 255 };
-    struct alert_words *words = &look->words;
-    struct buf text;
-    struct buf params;
-
-    buf_init(&text, PHRASE_TEXT_BYTES);
-    buf_init(&params, sizeof(words->params) - 1);
-    phrase_put_text(&text, phrase, says);
-    phrase_put_params(&params, says, COLUMNS);
-    alert_copy(words->text, sizeof(words->text), buf_str(&text));
-    if (!params.overflow) { /* else the text must do */
-        alert_copy(words->code, sizeof(words->code), str_of(phrase_code(phrase)));
-        alert_copy(words->params, sizeof(words->params), buf_str(&params));
-    }
-    buf_clear(&params);
-    buf_clear(&text);
+    alert_say(&look->words, phrase, says);
 }
 
 static void looked(struct alert_looks *looks, enum alert_rule rule)
@@ -234,11 +254,12 @@ void alert_rules_overview(struct alert_looks *looks, const json_t *overview,
 {
     look_at_queues(looks, overview, limits->queue_age_s);
     look_at_handoff(looks, json_object_get(overview, "handoff"));
-    look_at_suspicion(looks, json_object_get(overview, "suspicious"));
     look_at_dead_owners(looks, overview);
     look_at_memory(looks, json_object_get(overview, "redis"), limits->memory_percent);
-    look_at_keys(looks, json_object_get(overview, "machines"));
     look_at_ledger(looks, json_object_get(overview, "ledger"));
+    /* Last what there is one of for each machine. */
+    look_at_suspicion(looks, json_object_get(overview, "suspicious"));
+    look_at_keys(looks, json_object_get(overview, "machines"));
 }
 
 static void look_at_domain(struct alert_looks *looks, const json_t *item, double followers,
@@ -258,6 +279,19 @@ static void look_at_domain(struct alert_looks *looks, const json_t *item, double
     buf_clear(&error);
 }
 
+/* Whether the page ends amid domains with many followers. */
+static bool is_cut(const json_t *page, const struct alert_limits *limits)
+{
+    const json_t *items = json_object_get(page, "items");
+    size_t count = json_array_size(items);
+    double matched = 0;
+    double followers = 0;
+
+    return figures_number_of(page, "matched", &matched) && matched > (double)count && count > 0 &&
+           figures_number_of(json_array_get(items, count - 1), "followers", &followers) &&
+           followers >= limits->followers;
+}
+
 void alert_rules_domains(struct alert_looks *looks, const json_t *page,
                          const struct alert_limits *limits, double now_s)
 {
@@ -267,6 +301,8 @@ void alert_rules_domains(struct alert_looks *looks, const json_t *page,
 
     if (limits->followers == 0)
         return;
+    if (is_cut(page, limits))
+        looks->cut |= 1U << ALERT_DOMAIN_DOWN;
     for (size_t i = 0; i < json_array_size(items); i++) {
         const json_t *item = json_array_get(items, i);
         const char *state = figures_text_of(item, "state");

@@ -24,11 +24,15 @@ enum alert_rule {
 /* A look between good and bad keeps what is, so that nothing flutters about a threshold. */
 enum alert_grade { ALERT_GOOD = 0, ALERT_BETWEEN, ALERT_BAD };
 
+/* Domains have places of their own, those of a page of failing and one of open ones: that many are
+ * down must not hide what else is wrong. */
 enum {
     ALERT_ID_BYTES = 300,
     ALERT_TEXT_BYTES = 500,
     ALERT_PARAMS_BYTES = 1500,
-    ALERT_MAX_LOOKS = 256
+    ALERT_MAX_DOMAIN_LOOKS = 2000,
+    ALERT_MAX_OTHER_LOOKS = 256,
+    ALERT_MAX_LOOKS = ALERT_MAX_DOMAIN_LOOKS + ALERT_MAX_OTHER_LOOKS
 };
 
 struct alert_limits {
@@ -54,17 +58,23 @@ struct alert_look {
 
 /*
  * `looked` has a bit (1 << rule) for each rule that could be answered: what such a rule doesn't
- * mention is good. The looks of a rule without its bit are unknown. What exceeds ALERT_MAX_LOOKS
- * is left out.
+ * mention is good. The looks of a rule without its bit are unknown. `cut` has the bit of each rule
+ * that found more than there is room for: what it doesn't mention is unknown, too.
  */
 struct alert_looks {
     unsigned looked;
+    unsigned cut;
     size_t count;
+    size_t domains; /* of `count` */
     struct alert_look list[ALERT_MAX_LOOKS];
 };
 
+void alert_looks_forget(struct alert_looks *looks); /* all of them */
+
 /* `text` with a NUL behind it, cut at a character so that it fits. */
 void alert_copy(char *out, size_t size, struct str text);
+/* Fills the words. */
+void alert_say(struct alert_words *words, enum phrase phrase, struct says says);
 const char *alert_rule_name(enum alert_rule rule); /* "queue-age": ids begin with it */
 /* ALERT_RULES: no rule's id. */
 enum alert_rule alert_rule_of(struct str id);
@@ -72,7 +82,8 @@ enum alert_rule alert_rule_of(struct str id);
 /* Adds the looks of figures_overview. */
 void alert_rules_overview(struct alert_looks *looks, const json_t *overview,
                           const struct alert_limits *limits);
-/* Adds those of a page of figures_domains. The caller sets the bit ALERT_DOMAIN_DOWN once all pages
+/* Adds those of a page of figures_domains, the first one of those sorted by followers, the most
+ * first. The caller sets the bit ALERT_DOMAIN_DOWN once all pages
  * of the states "failing" and "open" were there. */
 void alert_rules_domains(struct alert_looks *looks, const json_t *page,
                          const struct alert_limits *limits, double now_s);

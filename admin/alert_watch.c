@@ -191,8 +191,7 @@ void alert_watch_look(struct alert_watch *watch, struct desk *desk)
         json_decref(overview);
         save(watch, desk);
     }
-    watch->looks.count = 0;
-    watch->looks.looked = 0;
+    alert_looks_forget(&watch->looks);
 }
 
 /* ---- telling ---- */

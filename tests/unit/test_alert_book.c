@@ -293,20 +293,121 @@ static void a_clock_that_is_set_back_fires_nothing_early(void **state)
     assert_true(fires("ledger"));
 }
 
-static void the_book_is_bounded(void **state)
+static void see_domains(int from, int to)
 {
-    char subject[16];
+    char subject[32];
+
+    for (int i = from; i < to; i++) {
+        snprintf(subject, sizeof(subject), " %d.example", i);
+        see(ALERT_DOMAIN_DOWN, subject, ALERT_BAD);
+    }
+}
+
+static size_t count_of(enum alert_state state)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < book.count; i++)
+        count += book.alerts[i]->state == state;
+    return count;
+}
+
+static void many_domains_silence_nothing_else(void **state)
+{
     (void)state;
 
-    for (int turn = 0; turn < 2; turn++) {
-        looks.count = 0;
-        for (int i = 0; i < ALERT_MAX_LOOKS; i++) {
-            snprintf(subject, sizeof(subject), " %d.%d", turn, i);
-            see(ALERT_DOMAIN_DOWN, subject, ALERT_BAD);
-        }
-        pass(0);
+    see_domains(0, 300);
+    pass(0);
+    see(ALERT_HANDOFF, " default", ALERT_BAD);
+    see(ALERT_LEDGER, "", ALERT_BAD);
+    for (int i = 0; i < 100; i++) {
+        char subject[32];
+        snprintf(subject, sizeof(subject), " mx%d", i);
+        see(ALERT_SUSPICION, subject, ALERT_BAD);
+        see(ALERT_KEYS, subject, ALERT_BAD);
     }
-    assert_int_equal(book.count, ALERT_MAX);
+    see(ALERT_DEAD_OWNERS, "", ALERT_BAD);
+    see(ALERT_REDIS_MEMORY, "", ALERT_BAD);
+    see(ALERT_QUEUE_AGE, "", ALERT_BAD);
+    pass(180);
+    assert_true(fires("handoff default"));
+    assert_true(fires("dead-owners"));
+    assert_true(fires("redis-memory"));
+    assert_true(fires("queue-age"));
+    assert_true(fires("ledger"));
+    assert_true(fires("suspicion mx0"));
+    assert_true(fires("keys mx0"));
+    assert_true(fires("suspicion"));
+    assert_true(book.count <= ALERT_MAX);
+}
+
+static void those_without_a_place_are_counted(void **state)
+{
+    static const char text[] = "72 more domains with many followers are down: the page lists them";
+    (void)state;
+
+    see_domains(0, 200);
+    pass(0);
+    assert_true(fires("domain-down 127.example"));
+    assert_false(fires("domain-down 128.example"));
+    assert_true(fires("domain-down"));
+    assert_int_equal(book.count, 129);
+    assert_string_equal(book.alerts[128]->words.text, text);
+    pass(30);
+    assert_int_equal(tell(), 129);
+    looks.count = 0;
+    see_domains(0, 130);
+    pass(120);
+    assert_memory_equal(book.alerts[128]->words.text, "2 more ", 7);
+    looks.count = 0;
+    see_domains(0, 128);
+    pass(120);
+    assert_false(fires("domain-down"));
+    assert_int_equal(count_of(ALERT_FIRING), 128);
+}
+
+/* Which hundred have the most followers changes, and those in the book are still down. */
+static void who_has_a_place_keeps_it(void **state)
+{
+    (void)state;
+
+    see_domains(0, 128);
+    pass(60);
+    looks.count = 0;
+    see_domains(200, 300);
+    see_domains(0, 128);
+    pass(600);
+    assert_true(fires("domain-down 127.example"));
+    assert_false(fires("domain-down 200.example"));
+}
+
+static void what_is_over_and_told_makes_room(void **state)
+{
+    (void)state;
+
+    see_domains(0, 128);
+    pass(40);
+    assert_int_equal(tell(), 128);
+    see_nothing_for(180);
+    assert_int_equal(count_of(ALERT_OVER), 128);
+    see_for(ALERT_DOMAIN_DOWN, " late.example", ALERT_BAD, 0);
+    assert_false(fires("domain-down late.example")); /* an all-clear is owed for each */
+    assert_int_equal(tell(), 129);
+    see_for(ALERT_DOMAIN_DOWN, " late.example", ALERT_BAD, 5);
+    assert_true(fires("domain-down late.example"));
+    assert_int_equal(count_of(ALERT_OVER), 127);
+}
+
+static void what_is_not_mentioned_is_unknown_when_looks_are_cut(void **state)
+{
+    (void)state;
+
+    see_for(ALERT_DOMAIN_DOWN, " a.example", ALERT_BAD, 60);
+    looks.cut = 1U << ALERT_DOMAIN_DOWN;
+    see_nothing_for(HOUR);
+    assert_true(fires("domain-down a.example"));
+    see_for(ALERT_DOMAIN_DOWN, " a.example", ALERT_GOOD, 120);
+    assert_false(fires("domain-down a.example"));
 }
 
 static void twenty_mails_an_hour(void **state)
@@ -359,7 +460,11 @@ int main(void)
         TEST(an_all_clear_survives_a_restart),
         TEST(words_alone_are_kept),
         TEST(a_clock_that_is_set_back_fires_nothing_early),
-        TEST(the_book_is_bounded),
+        TEST(many_domains_silence_nothing_else),
+        TEST(those_without_a_place_are_counted),
+        TEST(who_has_a_place_keeps_it),
+        TEST(what_is_over_and_told_makes_room),
+        TEST(what_is_not_mentioned_is_unknown_when_looks_are_cut),
         TEST(twenty_mails_an_hour),
         TEST(a_sink_that_fails_gets_time),
     };

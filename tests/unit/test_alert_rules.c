@@ -195,6 +195,61 @@ static void what_strangers_wrote_stays_one_line_of_text(void **state)
     json_decref(text);
 }
 
+static json_t *page_of(int from, int count, int matched)
+{
+    json_t *items = json_array();
+
+    for (int i = 0; i < count; i++)
+        json_array_append_new(items, json_pack("{s:o, s:s, s:i, s:i, s:s}", "host",
+                                               json_sprintf("%d.example", from + i), "state",
+                                               "open", "followers", 500, "failing_since", 0,
+                                               "last_error", "refused"));
+    return json_pack("{s:i, s:o}", "matched", matched, "items", items);
+}
+
+static void domains_take_no_others_place(void **state)
+{
+    json_t *full = page_of(0, 1000, 1000);
+    json_t *cut = page_of(1000, 1000, 1500);
+    json_t *overview = parse("{\"handoff\": [{\"queue\": \"default\", \"consumers\": 0, "
+                             "\"length\": 3}], \"ledger\": {\"missing\": 1}}");
+    (void)state;
+
+    looks = (struct alert_looks){.looked = 0};
+    alert_rules_domains(&looks, full, &limits, 2000);
+    assert_true(looks.cut == 0);
+    alert_rules_domains(&looks, cut, &limits, 2000);
+    assert_true(looks.cut == 1U << ALERT_DOMAIN_DOWN);
+    assert_int_equal(looks.domains, 2000);
+    alert_rules_overview(&looks, overview, &limits);
+    assert_non_null(found("handoff default"));
+    assert_non_null(found("ledger"));
+    assert_true(looks.cut == 1U << ALERT_DOMAIN_DOWN);
+    alert_looks_forget(&looks);
+    assert_true(looks.cut == 0 && looks.looked == 0 && looks.count == 0 && looks.domains == 0);
+    json_decref(full);
+    json_decref(cut);
+    json_decref(overview);
+}
+
+/* More machines than there is room for: none of those left out is taken for good. */
+static void what_has_no_room_is_said_to_be_cut(void **state)
+{
+    json_t *machines = json_array();
+    (void)state;
+
+    for (int i = 0; i < 300; i++)
+        json_array_append_new(machines, json_pack("{s:{s:o, s:i}}", "report", "host",
+                                                  json_sprintf("mx%d", i), "keys_waiting", 1));
+    json_t *overview = json_pack("{s:o, s:{s:i}}", "machines", machines, "ledger", "missing", 1);
+    looks = (struct alert_looks){.looked = 0};
+    alert_rules_overview(&looks, overview, &limits);
+    assert_non_null(found("ledger"));
+    assert_int_equal(looks.count, ALERT_MAX_OTHER_LOOKS);
+    assert_true(looks.cut == 1U << ALERT_KEYS);
+    json_decref(overview);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +259,8 @@ int main(void)
         cmocka_unit_test(the_text_names_the_remedy),
         cmocka_unit_test(a_domain_counts_by_its_followers),
         cmocka_unit_test(what_strangers_wrote_stays_one_line_of_text),
+        cmocka_unit_test(domains_take_no_others_place),
+        cmocka_unit_test(what_has_no_room_is_said_to_be_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
