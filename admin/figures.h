@@ -38,7 +38,8 @@ json_t *figures_domain(struct desk *desk, struct str host, struct err *err);
 
 /* Heard between two steps of a long look through Redis: `share` from 0 to 1. NULL is fine. */
 typedef void figures_progress_fn(void *arg, double share);
-/* What waits for one host (of each queue and set at most WAITING_MAX jobs are looked at). */
+/* What waits for all hosts that the domain means (domain_hosts.h), as an order to drop it would: of
+ * each queue and set at most WAITING_MAX jobs are looked at. */
 json_t *figures_waiting(struct desk *desk, struct str host, figures_progress_fn *progress,
                         void *arg, struct err *err);
 /* What waits altogether, by place, class and host. */

@@ -1,11 +1,12 @@
-/* Which jobs wait where: for one host, and altogether. */
+/* Which jobs wait where: for one domain, and altogether. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "admin/domain_table.h"
+#include "admin/domain_hosts.h"
 #include "admin/figures.h"
 #include "admin/figures_value.h"
 #include "admin/waiting.h"
+#include "admin/words.h"
 #include "base/policy.h"
 
 enum { MAX_CLASSES = 200, MAX_HOSTS = 20000, SHOWN_HOSTS = 100 };
@@ -22,7 +23,7 @@ struct look {
     struct desk *desk;
     figures_progress_fn *progress;
     void *progress_arg;
-    struct str host;                          /* of one host's look */
+    struct domain_hosts domain;               /* of one domain's look */
     int64_t length[WAITING_PLACES];           /* what stands there */
     int64_t scanned[WAITING_PLACES];          /* what was looked at */
     const struct figures_jobs_filter *filter; /* NULL: all are counted */
@@ -86,39 +87,80 @@ static void on_progress(void *arg, enum waiting_place place, int64_t looked_at)
     look->progress(look->progress_arg, (double)done / (double)whole);
 }
 
-/* --- of one host --- */
+/* --- of one domain --- */
 
 static bool is_wanted(void *arg, const struct url *inbox)
 {
     const struct look *look = arg;
-    return str_equal(look->host, inbox->authority) || str_equal(look->host, inbox->host);
+    return domain_hosts_mean(&look->domain, inbox->host);
+}
+
+static double next_due_s(const struct waiting *waiting)
+{
+    const struct waiting_host *found;
+    double next_s = 0;
+    size_t at = 0;
+
+    while ((found = table_next(waiting->hosts, &at)) != NULL) {
+        if (found->next_due_s > 0 && (next_s <= 0 || found->next_due_s < next_s))
+            next_s = found->next_due_s;
+    }
+    return next_s;
+}
+
+/* Sentences: why hosts that only Mastodon's table knows are missing. */
+static json_t *problem_of(const struct domain_hosts *domain)
+{
+    struct said reason;
+    struct said said;
+
+    said_init(&reason, PHRASE_TEXT_BYTES);
+    said_init(&said, PHRASE_TEXT_BYTES);
+    if (domain->problem.code != FP_OK) {
+        err_add_said(&domain->problem, &reason);
+        said_add(&said, " ", PHRASE_GIVE_LEFT_OUT, SAYS(SAY_SAID("reason", &reason)));
+    }
+    json_t *sentences = words_json_said(&said);
+    said_clear(&said);
+    said_clear(&reason);
+    return sentences;
+}
+
+static json_t *answer(const struct look *look, const struct waiting *waiting, struct str host)
+{
+    json_t *places = json_object();
+    json_t *hosts = json_array();
+
+    for (int place = 0; place <= WAITING_HELD; place++)
+        json_object_set_new(places, place_names[place],
+                            json_integer(waiting_total(waiting, (enum waiting_place)place)));
+    for (size_t i = 0; i < look->domain.count; i++)
+        json_array_append_new(hosts, figures_text(str_of(look->domain.names[i])));
+    return json_pack("{s:f, s:o, s:o, s:o, s:o, s:o, s:b}", "at", look->now_s, "host",
+                     figures_text(host), "hosts", hosts, "hosts_problem", problem_of(&look->domain),
+                     "places", places, "next_due_at", figures_time(next_due_s(waiting)), "cut",
+                     (int)waiting->cut);
 }
 
 json_t *figures_waiting(struct desk *desk, struct str host, figures_progress_fn *progress,
                         void *arg, struct err *err)
 {
-    struct look look = {.desk = desk, .progress = progress, .progress_arg = arg, .host = host};
+    struct look look = {.desk = desk, .progress = progress, .progress_arg = arg};
     struct waiting waiting = {
         .session = &desk->session, .wanted = is_wanted, .progress = on_progress, .arg = &look};
+    char *name = str_dup(host);
     json_t *root = NULL;
 
-    if (measure(&look, err) && waiting_look(&waiting, err)) {
-        const struct waiting_host *found;
-        json_t *places = json_object();
-        double next_due_s = 0;
-        size_t at = 0;
-        while ((found = table_next(waiting.hosts, &at)) != NULL) {
-            if (found->next_due_s > 0 && (next_due_s <= 0 || found->next_due_s < next_due_s))
-                next_due_s = found->next_due_s;
-        }
-        for (int place = 0; place <= WAITING_HELD; place++)
-            json_object_set_new(places, place_names[place],
-                                json_integer(waiting_total(&waiting, (enum waiting_place)place)));
-        root = json_pack("{s:f, s:o, s:o, s:o, s:b}", "at", look.now_s, "host", figures_text(host),
-                         "places", places, "next_due_at", figures_time(next_due_s), "cut",
-                         (int)waiting.cut);
+    if (!domain_hosts_init(&look.domain, name)) {
+        err_say(err, FP_INVALID, PHRASE_ASK_DOMAIN, SAYS_NOTHING);
+    } else {
+        domain_hosts_ask(&look.domain, &desk->session);
+        if (measure(&look, err) && waiting_look(&waiting, err))
+            root = answer(&look, &waiting, host);
     }
     waiting_clear(&waiting);
+    domain_hosts_clear(&look.domain);
+    free(name);
     return root;
 }
 

@@ -4,6 +4,7 @@ import { auditTable } from "./audit.js";
 import { h, rebuild, refresh } from "./dom.js";
 import { duration, milliseconds, number, percent, time, UNKNOWN } from "./format.js";
 import { parts, t } from "./i18n.js";
+import { meant } from "./meant.js";
 import { empty, loading, problemBox, say, toast } from "./notice.js";
 import { dropDomain, limitDomain, pauseDomain, readOnlyReason, resumeDomain, tryDomain } from "./orders.js";
 import { plots } from "./plots.js";
@@ -219,6 +220,7 @@ function waitingSection(host) {
           ),
           fact("waiting.next", time(found.next_due_at)),
         ),
+        ...meant(found).flat(),
         found.cut ? h("p", { class: "muted" }, t("waiting.cut")) : "",
       );
     } catch (problem) {

@@ -3,6 +3,7 @@ import { mayAct, post, session } from "./api.js";
 import { h } from "./dom.js";
 import { number } from "./format.js";
 import { t } from "./i18n.js";
+import { meant } from "./meant.js";
 import { ask, checkbox, field, select, spanOf, spanSelect } from "./dialog.js";
 import { lines } from "./said.js";
 
@@ -167,14 +168,15 @@ export function limitDomain(host, policy, done) {
 
 /* What waits is counted first (it may take a while), so that who types the name knows what it is for. */
 export function dropDomain(host, count, done) {
-  const found = h("p", { "aria-live": "polite" }, t("waiting.counting"));
+  const found = h("div", { "aria-live": "polite" }, h("p", null, t("waiting.counting")));
   const typed = h("input", { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
   count()
     .then(waiting => {
       const all = Object.values(waiting.places).reduce((sum, n) => sum + n, 0);
-      found.replaceChildren(t(waiting.cut ? "drop.atleast" : "drop.count", { n: all, count: number(all) }));
+      const words = t(waiting.cut ? "drop.atleast" : "drop.count", { n: all, count: number(all) });
+      found.replaceChildren(h("p", { class: "strong" }, words), ...meant(waiting).flat());
     })
-    .catch(problem => found.replaceChildren(problem.message));
+    .catch(problem => found.replaceChildren(h("p", null, problem.message)));
   return ask({
     title: t("drop.title", { host }),
     body: [h("p", null, t("drop.what")), found, field(t("drop.type", { host }), typed)],

@@ -134,6 +134,7 @@ export class Mock {
     this.paused = null;
     this.policies = new Map();
     this.asked = []; // "POST domains/x/pause {...}"
+    this.left_out = []; // sentences: which hosts of a domain are not known
     this.tokens = [{ name: "grafana", right: "read", created_at: now() - 9 * DAY_S, made_by: "@alice" }];
     this.alerts = [];
     this.machines = ["mx1", "mx2"];
@@ -492,6 +493,8 @@ export class Mock {
       return this.send(request, response, {
         at: now(),
         host: parts[1],
+        hosts: [parts[1], `*.${parts[1]}`, `inbox.of-${parts[1]}`],
+        hosts_problem: this.left_out,
         places: { push: 2, pull: 0, retry: 31, schedule: 4, held: 1 },
         next_due_at: now() + 90,
         cut: false,

@@ -212,6 +212,17 @@ shown("dropping wants the domain's name typed, and says what waits", {}, async (
   await page.getByRole("button", { name: "Drop what waits …" }).click();
   const dialog = page.getByRole("dialog");
   await dialog.getByText("38 jobs wait.").waitFor();
+  assert.deepEqual(await dialog.getByRole("listitem").allTextContents(), [
+    "mastodon.example",
+    "all hosts below mastodon.example",
+    "inbox.of-mastodon.example",
+  ]);
+  await assertAccessible(page, "drop");
+  assert.equal(await dialog.getByText("are left out").count(), 0);
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  mock.left_out = [{ text: "hosts … are left out: away", code: "give.left_out", params: { reason: [{ text: "away" }] } }];
+  await page.getByRole("button", { name: "Drop what waits …" }).click();
+  await dialog.getByText("hosts that only Mastodon's table knows are left out: away").waitFor();
   const confirm = dialog.getByRole("button", { name: "Drop for good" });
   await dialog.getByRole("textbox").fill("mastodon.exampl");
   assert.ok(await confirm.isDisabled());

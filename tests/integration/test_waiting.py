@@ -1,0 +1,34 @@
+"""What waits, as the API tells it: who orders on the strength of a count must get what was counted."""
+
+import json
+import time
+
+from jobs import delivery
+from test_admin_api import start  # noqa: F401
+from test_admin_login import password  # noqa: F401
+
+
+def put(world, key, host, count, first):
+    """Jobs that are due tomorrow."""
+    for i in range(first, first + count):
+        job = {**delivery(i, f"https://{host}/inbox"), "jid": f"{i:024x}", "queue": "push", "retry": 16}
+        world.redis_client.zadd(key, {json.dumps(job): time.time() + 86400 + i})
+
+
+def test_what_waits_for_a_domain_is_what_drop_removes(start, world):  # noqa: F811
+    _, api = start()
+    world.query("INSERT INTO accounts (id, username, domain, inbox_url, created_at, updated_at)"
+                " VALUES (77, 'eve', 'a.example', 'https://in.b.example/inbox', now(), now())")
+    put(world, "retry", "a.example", 2, 0)
+    put(world, "retry", "sub.a.example", 50, 100)
+    put(world, "schedule", "in.b.example:8443", 3, 200)
+    put(world, "retry", "notours-a.example", 1, 300)
+    waiting = api.get("/domains/a.example/waiting", "/domains/{host}/waiting")
+    assert waiting["hosts"] == ["a.example", "*.a.example", "in.b.example"] and waiting["hosts_problem"] == []
+    assert waiting["places"] == {"push": 0, "pull": 0, "retry": 52, "schedule": 3, "held": 0}
+    text = api.order("/domains/a.example/drop", "/domains/{host}/drop", confirm="a.example")
+    assert f"{sum(waiting['places'].values())} removed" in text
+    assert world.redis_client.zcard("retry") == 1 and world.redis_client.zcard("schedule") == 0
+    below = api.get("/domains/*.a.example/waiting", "/domains/{host}/waiting")
+    assert below["hosts"] == ["*.a.example"]
+    assert "a domain is asked for" in api.refused("/domains/..%20/waiting")
