@@ -65,7 +65,6 @@ static void on_entered(struct entrance *entrance)
 
     stream->entering = false;
     stream->entered_ms = 0;
-    entrance->touch = false; /* a page that is left open is no use of it */
     if (stream->exchange == NULL) {
         stream_free(stream);
     } else if (entry->verdict == GATE_IN) {
@@ -88,7 +87,9 @@ bool events_add(struct events *events, struct web_exchange *exchange, const stru
                                            .clerks = events->clerks,
                                            .caller = *caller,
                                            .wanted = API_READ,
-                                           .touch = true,
+                                           /* A page that is left open is no use of a session, also
+                                            * when it connects again. */
+                                           .touch = false,
                                            .done = on_entered},
                               .events = events,
                               .exchange = exchange,

@@ -41,7 +41,8 @@ static void put_password_key(const struct desk *desk, char key[PASS_HASH_BYTES])
     pass_hash(str_of(desk->session.config->admin_password_hash), key);
 }
 
-/* `there`: only if it still is, so that what was ended meanwhile doesn't come back. */
+/* `there`: only if it still is, so that what was ended meanwhile doesn't come back, and without
+ * counting as use. */
 static bool write_login(struct desk *desk, struct str hash, const struct login *login, bool there,
                         int64_t now_us, struct err *err)
 {
@@ -62,9 +63,10 @@ static bool write_login(struct desk *desk, struct str hash, const struct login *
     if (text == NULL || span_s(login, now_us) <= 0) {
         err_say(err, FP_INVALID, PHRASE_DOOR_SESSION_ENDED, SAYS_NOTHING);
     } else {
-        const struct str words[] = {STR("SET"), str_of(key),     str_of(text),
-                                    STR("EX"),  str_of(seconds), STR("XX")};
-        good = command(desk, there ? 6 : 5, words, NULL, NULL, err);
+        const struct str words[] = {STR("SET"), str_of(key), str_of(text),
+                                    there ? STR("XX") : STR("EX"),
+                                    there ? STR("KEEPTTL") : str_of(seconds)};
+        good = command(desk, 5, words, NULL, NULL, err);
     }
     free(seconds);
     free(key);

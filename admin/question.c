@@ -212,6 +212,12 @@ static struct str method_of(const struct web_request *request)
     return head ? STR("GET") : request->head->method;
 }
 
+/* An open page asks again and again, whether or not anybody looks. */
+static bool asks_by_itself(const struct web_request *request)
+{
+    return web_head_field(request->head, STR("X-Fedpush-Poll")).ptr != NULL;
+}
+
 static bool is_same_caller(const struct caller *a, const struct caller *b)
 {
     if (a->kind != b->kind)
@@ -279,7 +285,7 @@ void question_put(struct gate *gate, struct clerk *const *clerks, struct web_exc
                                                .clerks = clerks,
                                                .caller = *caller,
                                                .wanted = route->right,
-                                               .touch = true,
+                                               .touch = !asks_by_itself(request),
                                                .done = on_entered},
                                   .exchange = exchange,
                                   .route = *route,

@@ -39,12 +39,13 @@ async function problem(answer) {
   );
 }
 
+// extra: { headers, signal, poll }; poll: nobody has asked for it, so that it doesn't keep the session.
 async function send(method, path, body, extra) {
   let answer;
   try {
     answer = await fetch(url(path), {
       method,
-      headers: { ...headers(method), ...extra?.headers },
+      headers: { ...headers(method), ...(extra?.poll ? { "X-Fedpush-Poll": "1" } : {}), ...extra?.headers },
       body: body === undefined ? undefined : JSON.stringify(body),
       credentials: "same-origin",
       cache: "no-store",

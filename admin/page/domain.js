@@ -338,16 +338,16 @@ export function domain(root, route) {
     places.plots.append(drawn.element);
   }
 
-  async function load() {
+  async function load(poll = false) {
     clearTimeout(timer);
     try {
-      const seen = await get(`domains/${encodeURIComponent(host)}`);
+      const seen = await get(`domains/${encodeURIComponent(host)}`, { poll });
       if (!closed) show(seen);
     } catch (problem) {
-      if (!closed) places.trouble.replaceChildren(problemWords(problem, host, load));
+      if (!closed) places.trouble.replaceChildren(problemWords(problem, host, () => load()));
     }
     clearTimeout(timer);
-    if (!closed) timer = setTimeout(load, AGAIN_MS);
+    if (!closed) timer = setTimeout(load, AGAIN_MS, true);
   }
 
   load();

@@ -260,13 +260,13 @@ export function domains(root, route) {
 
   function onproblem(problem) {
     table.element.removeAttribute("aria-busy");
-    trouble.replaceChildren(problemBox(problem, refresh));
+    trouble.replaceChildren(problemBox(problem, () => refresh()));
   }
 
-  function refresh() {
+  function refresh(poll = false) {
     clearTimeout(timer);
-    timer = setTimeout(refresh, AGAIN_MS);
-    pages.refresh(list.range());
+    timer = setTimeout(refresh, AGAIN_MS, true);
+    pages.refresh(list.range(), poll);
   }
 
   function change(told) {

@@ -80,7 +80,7 @@ function connect() {
 
 async function ask() {
   try {
-    const overview = await get("overview");
+    const overview = await get("overview", { poll: true });
     if (running && live.status !== "live") take(overview, "polling");
   } catch {
     if (running && live.status !== "live") become("lost");

@@ -21,11 +21,11 @@ export class Pages {
     return this.pages.get(Math.floor(index / PAGE))?.[index % PAGE];
   }
 
-  async load(page) {
+  async load(page, poll = false) {
     const asked = this.asked;
     if (!this.pages.has(page)) this.pages.set(page, null);
     try {
-      const answer = await getList(this.path(page * PAGE, PAGE));
+      const answer = await getList(this.path(page * PAGE, PAGE), { poll });
       if (asked !== this.asked) return;
       this.pages.delete(page);
       this.pages.set(page, answer.items);
@@ -48,8 +48,8 @@ export class Pages {
   }
 
   // Asks for the pages of the range again.
-  refresh(range) {
-    return Promise.all(this.#of(range).map(page => this.load(page)));
+  refresh(range, poll) {
+    return Promise.all(this.#of(range).map(page => this.load(page, poll)));
   }
 
   close() {

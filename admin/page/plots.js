@@ -53,17 +53,17 @@ export function plots(host) {
   let timer = 0;
   let asked = 0;
 
-  async function load() {
+  async function load(poll = false) {
     clearTimeout(timer);
-    timer = setTimeout(load, AGAIN_MS);
+    timer = setTimeout(load, AGAIN_MS, true);
     const own = ++asked;
     try {
-      const data = await get(`series?span=${span}${host === null ? "" : `&host=${encodeURIComponent(host)}`}`);
+      const data = await get(`series?span=${span}${host === null ? "" : `&host=${encodeURIComponent(host)}`}`, { poll });
       if (own !== asked) return;
       state.replaceChildren();
       for (const one of figures) one.show(data);
     } catch (problem) {
-      if (own === asked) state.replaceChildren(problemBox(problem, load));
+      if (own === asked) state.replaceChildren(problemBox(problem, () => load()));
     }
   }
 

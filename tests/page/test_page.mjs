@@ -206,6 +206,24 @@ shown("limits are given, and a refusal is said in the dialog", {}, async ({ mock
   await page.close_well();
 });
 
+shown("what the page asks by itself is no use of the session", {}, async ({ mock, url, at }) => {
+  const page = await open(browser, url);
+  await page.clock.install();
+  const again = async (hash, path) => {
+    mock.gets.length = 0;
+    await at(page, hash);
+    await until(() => mock.gets.includes(path), `${path} is asked`);
+    await settled(page);
+    await page.clock.fastForward(31000);
+    await until(() => mock.gets.includes(`${path} by itself`), `${path} is asked again`);
+    assert.equal(mock.gets.filter(got => got === path).length, 1);
+  };
+  await again("#/", "series");
+  await again("#/domains", "domains");
+  await again("#/domains/mastodon.example", "domains/mastodon.example");
+  await page.close_well();
+});
+
 shown("dropping wants the domain's name typed, and says what waits", {}, async ({ mock, url, at }) => {
   const page = await open(browser, url);
   await at(page, "#/domains/mastodon.example");
