@@ -86,7 +86,7 @@ static json_t *get_domains(struct desk *desk, const struct api_request *request,
 static json_t *get_domain(struct desk *desk, const struct api_request *request, struct str name,
                           struct err *err)
 {
-    return is_plain(request, err) ? figures_domain(desk, name, err) : NULL;
+    return is_plain(request, err) ? figures_domain(desk, name, 0, err) : NULL;
 }
 
 static json_t *get_waiting(struct desk *desk, const struct api_request *request, struct str name,

@@ -10,34 +10,40 @@
 enum { ASK_S = 10, LIVE_S = 60, LOOK_MS = 100, LONGEST_MS = 3000, FRESH_S = 5, ANSWER_S = 30 };
 
 struct asking {
+    json_t *live;    /* identity -> true */
     json_t *answers; /* identity -> words */
-    json_int_t live;
 };
 
 static void on_live(void *arg, const redisReply *reply)
 {
-    if (reply->type == REDIS_REPLY_INTEGER)
-        ((struct asking *)arg)->live = reply->integer;
+    const struct asking *asking = arg;
+
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
+        if (reply->element[i]->type == REDIS_REPLY_STRING)
+            json_object_set_new(asking->live, reply->element[i]->str, json_true());
+    }
 }
 
+/* What a machine that is gone has said stands as long as others answer: it counts no more. */
 static void on_answers(void *arg, const redisReply *reply)
 {
-    struct asking *asking = arg;
+    const struct asking *asking = arg;
 
     if (reply->type != REDIS_REPLY_ARRAY)
         return;
     for (size_t i = 0; i + 1 < reply->elements; i += 2) {
         const redisReply *name = reply->element[i];
         const redisReply *words = reply->element[i + 1];
-        if (name->type == REDIS_REPLY_STRING && words->type == REDIS_REPLY_STRING)
+        if (name->type == REDIS_REPLY_STRING && words->type == REDIS_REPLY_STRING &&
+            json_object_get(asking->live, name->str) != NULL)
             json_object_set_new(asking->answers, name->str,
                                 words_json_lines((struct str){words->str, (size_t)words->len}));
     }
 }
 
-/* How many machines should answer. */
-static bool count_live(struct session *session, struct redis *redis, struct asking *asking,
-                       struct err *err)
+/* Which machines should answer. */
+static bool list_live(struct session *session, struct redis *redis, struct asking *asking,
+                      struct err *err)
 {
     int64_t now_us;
     char since[32];
@@ -45,9 +51,9 @@ static bool count_live(struct session *session, struct redis *redis, struct aski
     if (!session_time_us(session, redis, &now_us, err))
         return false;
     snprintf(since, sizeof(since), "%lld", (long long)(now_us / 1000000 - LIVE_S));
-    const struct str count[] = {STR("ZCOUNT"), str_of(session->keys.identities), str_of(since),
-                                STR("+inf")};
-    return session_command(session, redis, 4, count, on_live, asking, err);
+    const struct str list[] = {STR("ZRANGEBYSCORE"), str_of(session->keys.identities),
+                               str_of(since), STR("+inf")};
+    return session_command(session, redis, 4, list, on_live, asking, err);
 }
 
 static void on_ttl(void *arg, const redisReply *reply)
@@ -86,23 +92,29 @@ bool domain_ask_begin(struct session *session, struct str question, bool anew, s
     return good;
 }
 
-json_t *domain_ask_end(struct session *session, struct str question, int64_t wait_ms,
+static bool all_have_answered(const struct asking *asking)
+{
+    return json_object_size(asking->answers) >= json_object_size(asking->live);
+}
+
+json_t *domain_ask_end(struct session *session, struct str question, int64_t wait_ms, bool *all,
                        struct err *err)
 {
     struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
     char *key = keys_answers(&session->keys, question);
     const struct str read[] = {STR("HGETALL"), str_of(key)};
-    struct asking asking = {.answers = json_object()};
+    struct asking asking = {.live = json_object(), .answers = json_object()};
     int64_t end_ms = clock_mono_ms(&session->clock) + wait_ms;
-    bool good = redis != NULL && count_live(session, redis, &asking, err) &&
+    bool good = redis != NULL && list_live(session, redis, &asking, err) &&
                 session_command(session, redis, 2, read, on_answers, &asking, err);
 
-    while (good && (json_int_t)json_object_size(asking.answers) < asking.live &&
-           clock_mono_ms(&session->clock) < end_ms) {
+    while (good && !all_have_answered(&asking) && clock_mono_ms(&session->clock) < end_ms) {
         session->done = false;
         session_wait(session, LOOK_MS);
         good = session_command(session, redis, 2, read, on_answers, &asking, err);
     }
+    *all = all_have_answered(&asking);
+    json_decref(asking.live);
     free(key);
     if (good)
         return asking.answers;
@@ -143,12 +155,13 @@ json_t *domain_ask_all(struct session *session, size_t count, const struct str *
     int64_t end_ms = clock_mono_ms(&session->clock) + LONGEST_MS;
     json_t *all = json_array();
     bool good = true;
+    bool answered;
 
     for (size_t i = 0; i < count; i++)
         good = good && domain_ask_begin(session, questions[i], true, err);
     for (size_t i = 0; good && i < count; i++) {
         int64_t left_ms = end_ms - clock_mono_ms(&session->clock);
-        json_t *answers = domain_ask_end(session, questions[i], left_ms, err);
+        json_t *answers = domain_ask_end(session, questions[i], left_ms, &answered, err);
         good = answers != NULL && json_array_append_new(all, answers) == 0;
     }
     if (good)
@@ -159,7 +172,9 @@ json_t *domain_ask_all(struct session *session, size_t count, const struct str *
 
 json_t *domain_ask(struct session *session, struct str host, struct err *err)
 {
+    bool all;
+
     return domain_ask_begin(session, host, true, err)
-               ? domain_ask_end(session, host, LONGEST_MS, err)
+               ? domain_ask_end(session, host, LONGEST_MS, &all, err)
                : NULL;
 }

@@ -13,10 +13,11 @@
  * that answered within three seconds. NULL: Redis can't be asked, err says why. */
 json_t *domain_ask(struct session *session, struct str host, struct err *err);
 /* The same in two steps, so that other things are read meanwhile: unless it is asked `anew`,
- * answers of the last five seconds are good enough; others are waited for at most `wait_ms`. */
+ * answers of the last five seconds are good enough; others are waited for at most `wait_ms` (0:
+ * what stands there is all). *all: each machine that lives has answered. */
 bool domain_ask_begin(struct session *session, struct str question, bool anew,
                       struct err *err) FP_MUST_CHECK;
-json_t *domain_ask_end(struct session *session, struct str question, int64_t wait_ms,
+json_t *domain_ask_end(struct session *session, struct str question, int64_t wait_ms, bool *all,
                        struct err *err);
 /* What machines have said of the host beside these words, an object of the caller's: identity ->
  * list of sentences (base/phrase.h); older machines have none. */

@@ -325,8 +325,9 @@ int domain_show(struct session *session, const struct domain_options *options)
 
 static int print_host(struct desk *desk, struct str host)
 {
+    enum { WAIT_MS = 3000 };
     struct err err;
-    json_t *figures = figures_domain(desk, host, &err);
+    json_t *figures = figures_domain(desk, host, WAIT_MS, &err);
     json_t *waiting = figures != NULL ? figures_waiting(desk, host, NULL, NULL, &err) : NULL;
     int code = FP_EXIT_OK;
 

@@ -34,7 +34,9 @@ enum { FIGURES_MAX_LIMIT = 1000 };
 /* All hosts that were ever delivered to, and those that an order or an open circuit names. They are
  * read at most each five seconds; followers are counted once an hour. */
 json_t *figures_domains(struct desk *desk, const struct figures_filter *filter, struct err *err);
-json_t *figures_domain(struct desk *desk, struct str host, struct err *err);
+/* The machines are asked what they do with it, and answer within a second or two: they are waited
+ * for at most wait_ms. With 0 what they have said is all, and "asking" tells that more comes. */
+json_t *figures_domain(struct desk *desk, struct str host, int64_t wait_ms, struct err *err);
 
 /* Heard between two steps of a long look through Redis: `share` from 0 to 1. NULL is fine. */
 typedef void figures_progress_fn(void *arg, double share);

@@ -10,11 +10,12 @@
 #include "admin/figures_value.h"
 #include "sched/schemes.h"
 
-enum { ANSWERS_MS = 1500, AUDIT_ITEMS = 20 };
+enum { AUDIT_ITEMS = 20 };
 
 struct view {
     struct desk *desk;
     struct str host;
+    int64_t wait_ms; /* for the machines */
     json_t *root;
     double now_s;
 };
@@ -271,6 +272,7 @@ static bool fill(struct view *view, struct err *err)
 {
     json_t *answers;
     json_t *audit;
+    bool all;
 
     if (!read_records(view, err) || !read_redis(view, err))
         return false;
@@ -278,17 +280,19 @@ static bool fill(struct view *view, struct err *err)
     if (audit == NULL)
         return false;
     json_object_set_new(view->root, "audit", audit);
-    answers = domain_ask_end(&view->desk->session, domain_table_name(view->host), ANSWERS_MS, err);
+    answers = domain_ask_end(&view->desk->session, domain_table_name(view->host), view->wait_ms,
+                             &all, err);
     if (answers == NULL)
         return false;
     bool good = set_words(view, answers, err);
+    json_object_set_new(view->root, "asking", json_boolean(!all));
     json_decref(answers);
     return good;
 }
 
-json_t *figures_domain(struct desk *desk, struct str host, struct err *err)
+json_t *figures_domain(struct desk *desk, struct str host, int64_t wait_ms, struct err *err)
 {
-    struct view view = {.desk = desk, .host = host};
+    struct view view = {.desk = desk, .host = host, .wait_ms = wait_ms};
     const struct domain_table *table;
     bool unavailable;
 

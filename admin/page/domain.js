@@ -13,6 +13,7 @@ import { section } from "./section.js";
 import { state } from "./states.js";
 
 const AGAIN_MS = 3000;
+const ASKING_MS = 1000; // the machines answer within a second or two
 
 function figure(name, value, note) {
   return h(
@@ -58,7 +59,7 @@ function why(domain) {
   return [
     domain.circuit ? h("p", { class: "strong" }, circuitWords(domain.circuit)) : null,
     domain.words.length === 0
-      ? empty(t("why.none"))
+      ? empty(t(domain.asking ? "why.asking" : "why.none"))
       : h(
           "ul",
           { class: "words" },
@@ -340,14 +341,16 @@ export function domain(root, route) {
 
   async function load(poll = false) {
     clearTimeout(timer);
+    let wait_ms = AGAIN_MS;
     try {
       const seen = await get(`domains/${encodeURIComponent(host)}`, { poll });
+      if (seen.asking && !poll) wait_ms = ASKING_MS;
       if (!closed) show(seen);
     } catch (problem) {
       if (!closed) places.trouble.replaceChildren(problemWords(problem, host, () => load()));
     }
     clearTimeout(timer);
-    if (!closed) timer = setTimeout(load, AGAIN_MS, true);
+    if (!closed) timer = setTimeout(load, wait_ms, true);
   }
 
   load();

@@ -132,6 +132,7 @@ def test_numbers_agree_and_answers_are_as_described(start, world):
     assert sum(api.get("/series?span=24h")["delivered"]) == 42
 
     # One domain, and what is described of the rest.
+    wait_for(lambda: not api.get(f"/domains/{ok}", "/domains/{host}")["asking"], 30, "the machine's words")
     one = api.get(f"/domains/{ok}", "/domains/{host}")
     assert one["inboxes_total"] == 3 and sum(inbox["delivered"] for inbox in one["inboxes"]) == 30
     assert [words["machine"] for words in one["words"]] == [machine.identity()]

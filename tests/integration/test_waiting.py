@@ -1,9 +1,11 @@
-"""What waits, as the API tells it: who orders on the strength of a count must get what was counted."""
+"""What waits, as the API tells it: who orders on the strength of a count must get what was counted. And who waits for
+it: nobody for a machine that doesn't answer."""
 
 import json
 import time
 
 from jobs import delivery
+from servers import wait_for
 from test_admin_api import start  # noqa: F401
 from test_admin_login import password  # noqa: F401
 
@@ -32,3 +34,23 @@ def test_what_waits_for_a_domain_is_what_drop_removes(start, world):  # noqa: F8
     below = api.get("/domains/*.a.example/waiting", "/domains/{host}/waiting")
     assert below["hosts"] == ["*.a.example"]
     assert "a domain is asked for" in api.refused("/domains/..%20/waiting")
+
+
+def test_a_domain_is_told_before_the_machines_have_answered(start, world):  # noqa: F811
+    machine, api = start()
+    world.redis_client.zadd("fedpush:identities", {"silent:1:abcdefabcdef": time.time() + 20})  # it lives, and is busy
+    began = time.monotonic()
+    for i in range(12):
+        one = api.get(f"/domains/h{i}.example", "/domains/{host}")
+        assert one["asking"] and one["words"] == []
+    assert time.monotonic() - began < 15  # not a second and a half each
+    # What the other one says is there as soon as it has said it.
+    wait_for(lambda: api.get("/domains/h1.example", "/domains/{host}")["words"], 30, "its words")
+    one = api.get("/domains/h1.example", "/domains/{host}")
+    assert [words["machine"] for words in one["words"]] == [machine.identity()] and one["asking"]
+    # What a machine has said that is gone since counts no more.
+    world.redis_client.hset("fedpush:answers:h1.example", "silent:1:abcdefabcdef", "2 in flight")
+    assert len(api.get("/domains/h1.example", "/domains/{host}")["words"]) == 2
+    world.redis_client.zrem("fedpush:identities", "silent:1:abcdefabcdef")
+    one = api.get("/domains/h1.example", "/domains/{host}")
+    assert [words["machine"] for words in one["words"]] == [machine.identity()] and not one["asking"]

@@ -135,6 +135,7 @@ export class Mock {
     this.policies = new Map();
     this.asked = []; // "POST domains/x/pause {...}"
     this.left_out = []; // sentences: which hosts of a domain are not known
+    this.asking = false; // no machine has said its words yet
     this.gets = []; // paths, and whether the page asked by itself
     this.tokens = [{ name: "grafana", right: "read", created_at: now() - 9 * DAY_S, made_by: "@alice" }];
     this.alerts = [];
@@ -310,7 +311,7 @@ export class Mock {
     const unknown = Object.keys(known).map(key => [key, Array.isArray(known[key]) ? [] : null]);
     const counts = ["delivered", "retried", "rejected", "exhausted", "total_delivered", "consecutive_failures"];
     const none = [...counts, "inboxes_total"].map(key => [key, 0]);
-    return { ...Object.fromEntries([...unknown, ...none]), host, state: "idle", mastodon: known.mastodon };
+    return { ...Object.fromEntries([...unknown, ...none]), host, state: "idle", asking: false, mastodon: known.mastodon };
   }
 
   domain(host) {
@@ -321,7 +322,8 @@ export class Mock {
     const policy = this.policies.get(host) ?? (item.state === "paused" ? { paused: true } : null);
     return {
       ...item,
-      words: [
+      asking: this.asking,
+      words: (this.asking ? [] : [
         {
           machine: "mx1:4210:9f3ac17be2d0",
           text:
@@ -333,7 +335,7 @@ export class Mock {
           ...this.why,
         },
         { machine: "mx2:4211:9f3ac17be2d0", text: "knows nothing of it" },
-      ],
+      ]),
       circuit: item.state === "open" ? { opened_at: now() - 7100, probe_at: now() + 250, backoff_s: 960 } : null,
       inboxes: Array.from({ length: 3 }, (_, n) => ({
         inbox: `https://${host}/${n === 0 ? "inbox" : `users/someone${n}/inbox`}`,

@@ -206,6 +206,16 @@ shown("limits are given, and a refusal is said in the dialog", {}, async ({ mock
   await page.close_well();
 });
 
+shown("a domain is shown before the machines have answered", {}, async ({ mock, url, at }) => {
+  const page = await open(browser, url);
+  mock.asking = true;
+  await at(page, "#/domains/mastodon.example");
+  await page.getByText("Asking the machines …").waitFor();
+  mock.asking = false;
+  await page.getByText("2 in flight, window 4 of 32, nothing waits").waitFor();
+  await page.close_well();
+});
+
 shown("what the page asks by itself is no use of the session", {}, async ({ mock, url, at }) => {
   const page = await open(browser, url);
   await page.clock.install();
