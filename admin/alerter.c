@@ -41,7 +41,7 @@ static void step(struct alerter *alerter)
         break;
     case ALERTER_LOOKING:
         if (alert_watch_has_news(alerter->watch))
-            ask(alerter, ALERTER_TELLING, CLERK_ERRANDS);
+            ask(alerter, ALERTER_TELLING, CLERK_ALERTS);
         else
             rest(alerter);
         break;

@@ -8,7 +8,10 @@
 
 enum { STACK_BYTES = 1024 * 1024 };
 
-static const char *const clerk_names[CLERKS] = {"state", "records", "errands", "door", "mastodon"};
+static const char *const clerk_names[CLERKS] = {
+    [CLERK_STATE] = "state",   [CLERK_RECORDS] = "records",   [CLERK_ERRANDS] = "errands",
+    [CLERK_ORDERS] = "orders", [CLERK_REMOVALS] = "removals", [CLERK_ALERTS] = "alerts",
+    [CLERK_DOOR] = "door",     [CLERK_MASTODON] = "mastodon"};
 
 STAILQ_HEAD(errands, errand);
 

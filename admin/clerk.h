@@ -14,7 +14,10 @@
 enum clerk_name {
     CLERK_STATE = 0, /* Redis only: goes on while PostgreSQL is down */
     CLERK_RECORDS,   /* PostgreSQL */
-    CLERK_ERRANDS,   /* what is slow: scans, other servers */
+    CLERK_ERRANDS,   /* scans, which are slow */
+    CLERK_ORDERS,    /* orders that are quick: they wait for nobody's list or scan */
+    CLERK_REMOVALS,  /* orders that look through all that waits */
+    CLERK_ALERTS,    /* servers of mail and webhooks, which may not answer */
     CLERK_DOOR,      /* passwords: nobody waits for a scan, or for Mastodon, to get in */
     CLERK_MASTODON,  /* its login: it may not answer */
     CLERKS,

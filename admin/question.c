@@ -10,8 +10,8 @@
 #include "base/secret.h"
 
 enum { ANSWER_MAX_BYTES = 32 * 1024 * 1024, FIELDS_MAX_BYTES = 8192, ETAG_BYTES = 16 };
-/* Of one caller: who reads in a loop must not keep others waiting, least of all orders, which share
- * a clerk with scans of seconds. */
+/* Of one caller: who reads in a loop must not keep others waiting, least of all by scans, each of
+ * which takes seconds. */
 enum { MAX_AT_ONCE = 16, MAX_SCANS_AT_ONCE = 4 };
 
 /* Copies of what was asked, and the answer as it is sent. */

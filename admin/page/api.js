@@ -28,8 +28,17 @@ function headers(method) {
   return told;
 }
 
-async function problem(answer) {
-  const said = await answer.json().catch(() => ({}));
+// A proxy's answer is no JSON.
+function detailsIn(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
+}
+
+function problem(answer, text) {
+  const said = detailsIn(text);
   if (answer.status === 401) dispatchEvent(new Event("fedpush:signed-out"));
   const title = `status.${answer.status}`;
   return new Problem(
@@ -39,28 +48,37 @@ async function problem(answer) {
   );
 }
 
-// extra: { headers, signal, poll }; poll: nobody has asked for it, so that it doesn't keep the session.
+const WAIT_MS = 30000;
+// What reads or empties whole queues.
+export const LONG_WAIT_MS = 180000;
+
+/*
+ * extra: { headers, poll, wait_ms }; poll: nobody has asked for it, so that it doesn't keep the session. The time
+ * is for the whole answer.
+ */
 async function send(method, path, body, extra) {
-  let answer;
+  const end = new AbortController();
+  const timer = setTimeout(() => end.abort(), extra?.wait_ms ?? WAIT_MS);
   try {
-    answer = await fetch(url(path), {
+    const answer = await fetch(url(path), {
       method,
       headers: { ...headers(method), ...(extra?.poll ? { "X-Fedpush-Poll": "1" } : {}), ...extra?.headers },
       body: body === undefined ? undefined : JSON.stringify(body),
       credentials: "same-origin",
       cache: "no-store",
-      signal: extra?.signal,
+      signal: end.signal,
     });
-  } catch (cause) {
-    if (cause.name === "AbortError") throw cause;
-    throw new Problem(0, t("problem.network"), t("problem.network.detail"));
+    return { answer, text: await answer.text() };
+  } catch {
+    const key = end.signal.aborted ? "problem.late" : "problem.network";
+    throw new Problem(0, t(key), t(`${key}.detail`));
+  } finally {
+    clearTimeout(timer);
   }
-  return answer;
 }
 
-async function read(answer) {
-  if (!answer.ok) throw await problem(answer);
-  const text = await answer.text();
+function read({ answer, text }) {
+  if (!answer.ok) throw problem(answer, text);
   return text === "" ? {} : JSON.parse(text);
 }
 
@@ -74,10 +92,10 @@ const LISTS_KEPT = 60;
 
 export async function getList(path, extra) {
   const last = lists.get(path);
-  const answer = await send("GET", path, undefined, { ...extra, headers: last ? { "If-None-Match": last.etag } : {} });
-  if (answer.status === 304 && last) return last.body;
-  const body = await read(answer);
-  const etag = answer.headers.get("ETag");
+  const got = await send("GET", path, undefined, { ...extra, headers: last ? { "If-None-Match": last.etag } : {} });
+  if (got.answer.status === 304 && last) return last.body;
+  const body = read(got);
+  const etag = got.answer.headers.get("ETag");
   lists.delete(path);
   if (etag) lists.set(path, { etag, body });
   if (lists.size > LISTS_KEPT) lists.delete(lists.keys().next().value);
@@ -90,14 +108,14 @@ export async function loadMe() {
 }
 
 // The token against forged requests changes with the session; an old one is renewed once.
-export async function post(path, body, method = "POST") {
-  let answer = await send(method, path, body);
-  if (answer.status === 403 && session.me) {
+export async function post(path, body, method = "POST", extra = undefined) {
+  let got = await send(method, path, body, extra);
+  if (got.answer.status === 403 && session.me) {
     const before = session.me.csrf;
     await loadMe();
-    if (session.me.csrf !== before) answer = await send(method, path, body);
+    if (session.me.csrf !== before) got = await send(method, path, body, extra);
   }
-  return read(answer);
+  return read(got);
 }
 
 export function mayAct() {

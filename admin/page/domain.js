@@ -1,5 +1,5 @@
 // One domain: how its deliveries go, why, and what can be done about it.
-import { get } from "./api.js";
+import { get, LONG_WAIT_MS } from "./api.js";
 import { auditTable } from "./audit.js";
 import { h, rebuild, refresh } from "./dom.js";
 import { duration, milliseconds, number, percent, time, UNKNOWN } from "./format.js";
@@ -206,7 +206,7 @@ function inboxes(domain) {
 
 /* What waits is counted when somebody asks: it reads the queues. */
 function waitingSection(host) {
-  const count = () => get(`domains/${encodeURIComponent(host)}/waiting`);
+  const count = () => get(`domains/${encodeURIComponent(host)}/waiting`, { wait_ms: LONG_WAIT_MS });
   const result = h("div", { class: "counted", "aria-live": "polite" });
   async function show() {
     result.replaceChildren(loading(t("waiting.counting")));

@@ -1,5 +1,5 @@
 // What waits, by place, class and domain. The server reads the queues for it, so it is done when asked for.
-import { get } from "./api.js";
+import { get, LONG_WAIT_MS } from "./api.js";
 import { h } from "./dom.js";
 import { number, time } from "./format.js";
 import { has, parts, t } from "./i18n.js";
@@ -110,7 +110,7 @@ export function jobs(root) {
     again.disabled = true;
     place.replaceChildren(loading(t("jobs.counting")));
     try {
-      const answer = await get("jobs");
+      const answer = await get("jobs", { wait_ms: LONG_WAIT_MS });
       if (closed) return;
       when.replaceChildren(...parts("jobs.at", { time: time(answer.at) }));
       place.replaceChildren(

@@ -1,5 +1,5 @@
 // What an admin may order, with the question that each order deserves.
-import { mayAct, post, session } from "./api.js";
+import { LONG_WAIT_MS, mayAct, post, session } from "./api.js";
 import { h } from "./dom.js";
 import { number } from "./format.js";
 import { t } from "./i18n.js";
@@ -82,7 +82,7 @@ export function pauseDomain(host, done) {
 }
 
 export async function resumeDomain(host) {
-  const reply = await post(domainPath(host, "resume"), {});
+  const reply = await post(domainPath(host, "resume"), {}, "POST", { wait_ms: LONG_WAIT_MS });
   return [t("resume.domain.done", { host }), lines(reply)];
 }
 
@@ -184,7 +184,8 @@ export function dropDomain(host, count, done) {
     danger: true,
     ready: () => typed.value.trim() === host,
     act: async () => {
-      const reply = await post(domainPath(host, "drop"), { confirm: typed.value.trim() });
+      const confirmed = { confirm: typed.value.trim() };
+      const reply = await post(domainPath(host, "drop"), confirmed, "POST", { wait_ms: LONG_WAIT_MS });
       done();
       return [t("drop.done", { host }), lines(reply)];
     },

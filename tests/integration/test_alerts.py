@@ -7,12 +7,15 @@ import hmac
 import json
 import os
 import signal
+import socket
 import time
 
 import pytest
 from machine import DOMAIN, fedpush
 from servers import free_port, wait_for
 from sinks import Mailbox, Webhook
+from test_admin_api import start  # noqa: F401
+from test_admin_login import password  # noqa: F401
 
 HURRY = "/secret-path/fedpush-fault-hurry"  # sixty times as fast
 TO = "admin@example.org,ops@example.org"
@@ -199,3 +202,19 @@ def test_what_strangers_wrote_breaks_out_of_no_mail(world, machines, mailbox, we
     assert "550 no??Bcc: victim@example.org" in text and "\x1b" not in text and "\u202e" not in text
     assert "\x1b" not in fedpush(world, "alert").stdout
     assert os.linesep + "Bcc" not in machine.log()
+
+
+def test_no_order_waits_for_a_server_of_alerts(start, world):  # noqa: F811
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        port = silent.getsockname()[1]
+        _, api = start(FEDPUSH_ALERT_WEBHOOK=f"http://127.0.0.1:{port}{HURRY}", FEDPUSH_ALERT_FOLLOWERS=0)
+        told, _ = silent.accept()  # it is being told, and doesn't answer
+        with told:
+            began = time.monotonic()
+            api.get("/jobs")
+            api.get("/domains/a.example/waiting", "/domains/{host}/waiting")
+            api.order("/domains/a.example/try", "/domains/{host}/try")
+            api.order("/domains/a.example/resume", "/domains/{host}/resume")
+            api.order("/domains/a.example/drop", "/domains/{host}/drop", confirm="a.example")
+            assert time.monotonic() - began < 15

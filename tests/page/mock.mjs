@@ -135,6 +135,7 @@ export class Mock {
     this.policies = new Map();
     this.asked = []; // "POST domains/x/pause {...}"
     this.left_out = []; // sentences: which hosts of a domain are not known
+    this.silent = null; // what begins like this is never answered
     this.asking = false; // no machine has said its words yet
     this.gets = []; // paths, and whether the page asked by itself
     this.tokens = [{ name: "grafana", right: "read", created_at: now() - 9 * DAY_S, made_by: "@alice" }];
@@ -479,6 +480,7 @@ export class Mock {
   async api(request, response, path, query) {
     const parts = path.split("/").map(decodeURIComponent);
     if (request.method === "GET") this.gets.push(`${path}${request.headers["x-fedpush-poll"] === "1" ? " by itself" : ""}`);
+    if (this.silent !== null && path.startsWith(this.silent)) return undefined;
     for (const [start, told] of this.failing)
       if (path.startsWith(start)) return this.problem(response, told.status, told.title, told.detail, told.said);
     if (request.method !== "GET") return this.act(request, response, path, parts);

@@ -216,6 +216,20 @@ shown("a domain is shown before the machines have answered", {}, async ({ mock, 
   await page.close_well();
 });
 
+shown("what is not answered in time is said, and asked again", {}, async ({ mock, url, at }) => {
+  const page = await open(browser, url, { expected: ["gone"] });
+  await page.clock.install();
+  mock.silent = "audit";
+  await at(page, "#/audit");
+  await until(() => mock.gets.includes("audit"), "the audit trail is asked for");
+  await page.clock.fastForward(31000);
+  await page.getByText("No answer has come in time").waitFor();
+  mock.silent = null;
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.locator("main table tbody tr").first().waitFor();
+  await page.close_well();
+});
+
 shown("what the page asks by itself is no use of the session", {}, async ({ mock, url, at }) => {
   const page = await open(browser, url);
   await page.clock.install();
