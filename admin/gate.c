@@ -90,6 +90,13 @@ static void read_caller(const struct gate *gate, const struct web_request *reque
     }
 }
 
+/* One that forwards without a word of whom (nginx' own way from 1.30 on) can't be told from a
+ * visitor on this machine. */
+static bool is_behind_proxy(const struct visit_rules *rules)
+{
+    return rules->host[0] != '\0' || rules->proxy_count > 0 || rules->local_proxy;
+}
+
 enum phrase gate_look(const struct gate *gate, const struct web_request *request,
                       struct caller *caller, int *status)
 {
@@ -101,6 +108,10 @@ enum phrase gate_look(const struct gate *gate, const struct web_request *request
     if (!gate_has_login(gate) && !visitor.loopback) {
         *status = 403;
         return PHRASE_GATE_LOCAL_ONLY;
+    }
+    if (!gate_has_login(gate) && is_behind_proxy(&gate->rules)) {
+        *status = 403;
+        return PHRASE_GATE_BEHIND_PROXY;
     }
     /* No browser adds a bearer token by itself: what follows is about browsers. */
     if (caller->kind == CALLER_BEARER)

@@ -23,6 +23,29 @@ static bool is_local(const char *listen)
            str_starts_with(text, STR("[::1]:"));
 }
 
+/* Without a login. */
+static void check_closed_page(struct report *report, const struct config *config)
+{
+    const char *listen = config->admin_listen;
+
+    if (config->admin_url[0] != '\0' || config->admin_trusted_proxies[0] != '\0')
+        report_line(report, GRADE_WARN, "page",
+                    "at %s, but behind a web server (FEDPUSH_ADMIN_URL, "
+                    "FEDPUSH_ADMIN_TRUSTED_PROXIES) nobody gets in without a login: run `fedpush "
+                    "password`",
+                    listen);
+    else if (is_local(listen))
+        report_line(report, GRADE_OK, "page",
+                    "at %s, read-only for this machine alone, and so for everybody that a web "
+                    "server here sends to it: `fedpush password` makes a login",
+                    listen);
+    else
+        report_line(report, GRADE_WARN, "page",
+                    "at %s, but without a login it answers this machine alone: run `fedpush "
+                    "password`, or set FEDPUSH_ADMIN_LISTEN=127.0.0.1:4480",
+                    listen);
+}
+
 static void check_page(struct report *report, const struct config *config)
 {
     const char *listen = config->admin_listen;
@@ -33,15 +56,8 @@ static void check_page(struct report *report, const struct config *config)
         report_line(report, GRADE_OK, "page", "none: FEDPUSH_ADMIN_LISTEN is empty");
     else if (logins != NULL)
         report_line(report, GRADE_OK, "page", "at %s: %s", listen, logins);
-    else if (is_local(listen))
-        report_line(report, GRADE_OK, "page",
-                    "at %s, read-only and for this machine alone: `fedpush password` makes a login",
-                    listen);
     else
-        report_line(report, GRADE_WARN, "page",
-                    "at %s, but without a login it answers this machine alone: run `fedpush "
-                    "password`, or set FEDPUSH_ADMIN_LISTEN=127.0.0.1:4480",
-                    listen);
+        check_closed_page(report, config);
 }
 
 void page_check(struct report *report, const struct config *config)

@@ -350,8 +350,8 @@ def sign_in_fails(page, server):
 
 
 class Nginx(Server):
-    """In front of a page, under /fed: as it comes, and with the prefix taken off under /cut; under /bare with
-    nothing said of who asks."""
+    """In front of a page, under /fed: as it comes, and with the prefix taken off under /cut; under /bare and
+    /silent with nothing said of who asks, the latter as nginx does from 1.30 on."""
 
     def __init__(self, folder, page_port):
         super().__init__(folder)
@@ -370,6 +370,7 @@ http {{
         location /fed {{ proxy_pass http://127.0.0.1:{page_port}; {forward} }}
         location /cut/ {{ proxy_pass http://127.0.0.1:{page_port}/; {forward} }}
         location /bare/ {{ proxy_pass http://127.0.0.1:{page_port}/; }}
+        location /silent/ {{ proxy_pass http://127.0.0.1:{page_port}/; proxy_http_version 1.1; }}
     }}
 }}
 """)
@@ -419,9 +420,12 @@ def test_no_proxy_makes_a_stranger_local(pages, tmp_path):  # noqa: F811
         page = Page(nginx.port, host="fedpush.test", base="/fed")
         assert page.ask("/api/v1/me").status == 403
         assert page.ask("/api/v1/me", X_Forwarded_For="127.0.0.1").status == 403
-        assert Page(nginx.port, base="/bare").ask("/api/v1/overview").status == 403
+        for base in ("/bare", "/silent"):
+            for path in ("/api/v1/overview", "/api/v1/me", "/metrics", "/", "/api/v1/events"):
+                answer = Page(nginx.port, base=base).ask(path)
+                assert answer.status == 403 and "fedpush password" in answer.json()["detail"], (base, path)
         assert page.ask("/healthz").status == 200
-        assert direct.ask("/api/v1/me").status == 200
+        assert direct.ask("/api/v1/me").status == 403  # it looks like what comes through /silent
     finally:
         nginx.stop()
 

@@ -73,7 +73,11 @@ def test_check_says_who_may_see_the_page_and_whom_alerts_reach(installed):
     assert done.returncode == 0 and "fedpush password" in lines(done, "warn")["page"]
     good = lines(fedpush(installed, "check", FEDPUSH_ADMIN_LISTEN="127.0.0.1:4480",
                          FEDPUSH_ALERT_MAIL="admin@example.org"), "ok")
-    assert "read-only" in good["page"] and "by mail;" in good["alerts"]
+    assert "read-only" in good["page"] and "a web server here sends to it" in good["page"]
+    assert "by mail;" in good["alerts"]
+    for told in ({"FEDPUSH_ADMIN_URL": "https://fed.test/"}, {"FEDPUSH_ADMIN_TRUSTED_PROXIES": "127.0.0.1"}):
+        done = fedpush(installed, "check", FEDPUSH_ADMIN_LISTEN="127.0.0.1:4480", **told)
+        assert done.returncode == 0 and "nobody gets in without a login" in lines(done, "warn")["page"]
 
 
 def test_check_finds_redis_away_and_nothing_else(installed):
