@@ -9,6 +9,7 @@
 #include "admin/figures_trace.h"
 #include "admin/web_status.h"
 #include "base/hostname.h"
+#include "base/url.h"
 
 enum { MAX_NAME_BYTES = 300, DEFAULT_LIMIT = 100, AUDIT_LIMIT = 500 };
 
@@ -95,11 +96,41 @@ static json_t *get_waiting(struct desk *desk, const struct api_request *request,
     return is_plain(request, err) ? figures_waiting(desk, name, NULL, NULL, err) : NULL;
 }
 
+/* Of one domain, in any form, and all below it; empty: of all. */
+static json_t *jobs_of(struct desk *desk, struct str domain, struct err *err)
+{
+    char *text = mem_printf("https://%.*s/", STR_ARG(domain));
+    struct url url;
+    json_t *answer = NULL;
+
+    if (domain.len == 0) {
+        answer = figures_jobs(desk, NULL, NULL, err);
+    } else if (url_parse(&url, str_of(text), NULL) != FP_OK) {
+        err_say(err, FP_INVALID, PHRASE_ASK_HOST, SAYS_NOTHING);
+    } else {
+        const struct figures_jobs_filter filter = {.host = url.host};
+        if (str_equal(url.target, STR("/")))
+            answer = figures_jobs_of(desk, &filter, NULL, NULL, err);
+        else
+            err_say(err, FP_INVALID, PHRASE_ASK_HOST, SAYS_NOTHING);
+        url_clear(&url);
+    }
+    free(text);
+    return answer;
+}
+
 static json_t *get_jobs(struct desk *desk, const struct api_request *request, struct str name,
                         struct err *err)
 {
+    static const char *const names[] = {"domain"};
+    struct api_query query;
+    json_t *answer = NULL;
+
     (void)name;
-    return is_plain(request, err) ? figures_jobs(desk, NULL, NULL, err) : NULL;
+    if (api_query_parse(&query, request->query, names, 1, err))
+        answer = jobs_of(desk, api_query_text(&query, 0), err);
+    api_query_clear(&query);
+    return answer;
 }
 
 static json_t *get_audit(struct desk *desk, const struct api_request *request, struct str name,

@@ -41,7 +41,8 @@ json_t *figures_domain(struct desk *desk, struct str host, int64_t wait_ms, stru
 /* Heard between two steps of a long look through Redis: `share` from 0 to 1. NULL is fine. */
 typedef void figures_progress_fn(void *arg, double share);
 /* What waits for all hosts that the domain means (domain_hosts.h), as an order to drop it would: of
- * each queue and set at most WAITING_MAX jobs are looked at. */
+ * each queue and set at most WAITING_MAX jobs are looked at. "dead" are its dead jobs, which an
+ * order leaves alone. */
 json_t *figures_waiting(struct desk *desk, struct str host, figures_progress_fn *progress,
                         void *arg, struct err *err);
 /* What waits altogether, by place, class and host. */

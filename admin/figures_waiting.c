@@ -24,6 +24,7 @@ struct look {
     figures_progress_fn *progress;
     void *progress_arg;
     struct domain_hosts domain;               /* of one domain's look */
+    double next_due_s;                        /* the same */
     int64_t length[WAITING_PLACES];           /* what stands there */
     int64_t scanned[WAITING_PLACES];          /* what was looked at */
     const struct figures_jobs_filter *filter; /* NULL: all are counted */
@@ -126,7 +127,8 @@ static json_t *problem_of(const struct domain_hosts *domain)
     return sentences;
 }
 
-static json_t *answer(const struct look *look, const struct waiting *waiting, struct str host)
+static json_t *answer(const struct look *look, const struct waiting *waiting, struct str host,
+                      int64_t dead)
 {
     json_t *places = json_object();
     json_t *hosts = json_array();
@@ -136,10 +138,19 @@ static json_t *answer(const struct look *look, const struct waiting *waiting, st
                             json_integer(waiting_total(waiting, (enum waiting_place)place)));
     for (size_t i = 0; i < look->domain.count; i++)
         json_array_append_new(hosts, figures_text(str_of(look->domain.names[i])));
-    return json_pack("{s:f, s:o, s:o, s:o, s:o, s:o, s:b}", "at", look->now_s, "host",
+    return json_pack("{s:f, s:o, s:o, s:o, s:o, s:I, s:o, s:b}", "at", look->now_s, "host",
                      figures_text(host), "hosts", hosts, "hosts_problem", problem_of(&look->domain),
-                     "places", places, "next_due_at", figures_time(next_due_s(waiting)), "cut",
-                     (int)waiting->cut);
+                     "places", places, "dead", (json_int_t)dead, "next_due_at",
+                     figures_time(look->next_due_s), "cut", (int)waiting->cut);
+}
+
+static bool look_for_domain(struct look *look, struct waiting *waiting, int64_t *dead,
+                            struct err *err)
+{
+    if (!measure(look, err) || !waiting_look(waiting, err))
+        return false;
+    look->next_due_s = next_due_s(waiting); /* the dead are due no more */
+    return waiting_look_at(waiting, WAITING_DEAD, dead, err);
 }
 
 json_t *figures_waiting(struct desk *desk, struct str host, figures_progress_fn *progress,
@@ -150,13 +161,14 @@ json_t *figures_waiting(struct desk *desk, struct str host, figures_progress_fn 
         .session = &desk->session, .wanted = is_wanted, .progress = on_progress, .arg = &look};
     char *name = str_dup(host);
     json_t *root = NULL;
+    int64_t dead;
 
     if (!domain_hosts_init(&look.domain, name)) {
         err_say(err, FP_INVALID, PHRASE_ASK_DOMAIN, SAYS_NOTHING);
     } else {
         domain_hosts_ask(&look.domain, &desk->session);
-        if (measure(&look, err) && waiting_look(&waiting, err))
-            root = answer(&look, &waiting, host);
+        if (look_for_domain(&look, &waiting, &dead, err))
+            root = answer(&look, &waiting, host, dead);
     }
     waiting_clear(&waiting);
     domain_hosts_clear(&look.domain);
@@ -261,9 +273,10 @@ static json_t *place_of(const struct look *look, enum waiting_place place)
         json_object_set_new(classes, json_string_value(name), json_integer(tally->count));
         json_decref(name);
     }
-    json_t *found = json_pack("{s:I, s:I, s:o, s:o}", "total", (json_int_t)look->length[place],
+    json_t *found = json_pack("{s:I, s:I, s:o, s:o, s:I}", "total", (json_int_t)look->length[place],
                               "scanned", (json_int_t)look->scanned[place], "classes", classes,
-                              "domains", hosts_of(look->hosts[place]));
+                              "domains", hosts_of(look->hosts[place]), "domains_total",
+                              (json_int_t)table_count(look->hosts[place]));
     if (look->filter != NULL)
         json_object_set_new(found, "matched", json_integer(look->matched[place]));
     return found;

@@ -204,6 +204,9 @@ function inboxes(domain) {
   ];
 }
 
+// The dead jobs by class, among the others.
+const jobsOf = host => `#/jobs?domain=${encodeURIComponent(host)}`;
+
 /* What waits is counted when somebody asks: it reads the queues. */
 function waitingSection(host) {
   const count = () => get(`domains/${encodeURIComponent(host)}/waiting`, { wait_ms: LONG_WAIT_MS });
@@ -220,6 +223,7 @@ function waitingSection(host) {
             h("div", null, h("dt", null, t(`place.${place}`)), h("dd", null, number(n))),
           ),
           fact("waiting.next", time(found.next_due_at)),
+          fact("place.dead", found.dead === 0 ? number(0) : h("a", { href: jobsOf(host) }, number(found.dead))),
         ),
         ...meant(found).flat(),
         found.cut ? h("p", { class: "muted" }, t("waiting.cut")) : "",

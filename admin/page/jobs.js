@@ -59,6 +59,7 @@ function domains(name, place) {
           },
           t("jobs.more", { n: rest.length }),
         );
+  const hidden = place.domains_total - place.domains.length;
   return [
     h(
       "table",
@@ -77,20 +78,22 @@ function domains(name, place) {
       list,
     ),
     more,
+    hidden > 0 ? h("p", { class: "muted" }, t("jobs.hidden", { n: hidden })) : null,
   ];
 }
 
 function card(key, place) {
+  const found = place.matched ?? place.total;
   const name = has(`place.${key}`) ? t(`place.${key}`) : key;
   const id = `place-${key}`;
   return h(
     "section",
     { class: "card", "aria-labelledby": id },
-    h("div", { class: "title-row" }, h("h2", { id }, name), h("p", { class: "figure total" }, number(place.total))),
+    h("div", { class: "title-row" }, h("h2", { id }, name), h("p", { class: "figure total" }, number(found))),
     place.scanned < place.total
       ? h("p", { class: "muted" }, t("jobs.scanned", { scanned: place.scanned, total: place.total }))
       : null,
-    place.total === 0
+    found === 0
       ? empty(t("jobs.empty"))
       : [
           h("h3", null, t("jobs.classes")),
@@ -100,17 +103,46 @@ function card(key, place) {
   );
 }
 
-export function jobs(root) {
+// Of one domain, or of all when it is empty. It is asked for when somebody presses Enter: each count reads the queues.
+function choice(domain, onchoose) {
+  const field = h("input", {
+    type: "search",
+    id: "jobs-domain",
+    value: domain,
+    autocomplete: "off",
+    spellcheck: "false",
+    placeholder: t("jobs.filter.hint"),
+    onchange: () => onchoose(field.value.trim()),
+  });
+  return h(
+    "form",
+    { class: "filters", role: "search", onsubmit: event => event.preventDefault() },
+    h("label", { class: "unseen", for: "jobs-domain" }, t("jobs.filter")),
+    field,
+  );
+}
+
+export function jobs(root, route) {
   const place = h("div");
   const when = h("p", { class: "muted count" });
   const again = h("button", { type: "button", class: "button", onclick: () => load() }, t("jobs.again"));
+  let domain = route.query.get("domain") ?? "";
   let closed = false;
 
+  function choose(chosen) {
+    domain = chosen;
+    history.replaceState(null, "", `#/jobs${domain === "" ? "" : `?domain=${encodeURIComponent(domain)}`}`);
+    load();
+  }
+
   async function load() {
+    const asked = domain;
     again.disabled = true;
     place.replaceChildren(loading(t("jobs.counting")));
     try {
-      const answer = await get("jobs", { wait_ms: LONG_WAIT_MS });
+      const query = asked === "" ? "" : `?domain=${encodeURIComponent(asked)}`;
+      const answer = await get(`jobs${query}`, { wait_ms: LONG_WAIT_MS });
+      if (asked !== domain) return;
       if (closed) return;
       when.replaceChildren(...parts("jobs.at", { time: time(answer.at) }));
       place.replaceChildren(
@@ -122,7 +154,7 @@ export function jobs(root) {
         ),
       );
     } catch (problem) {
-      if (closed) return;
+      if (closed || asked !== domain) return;
       place.replaceChildren(problemBox(problem, load));
     }
     again.disabled = false;
@@ -136,6 +168,7 @@ export function jobs(root) {
       h("div", { class: "actions" }, when, again),
     ),
     h("p", { class: "lead" }, t("jobs.what")),
+    choice(domain, choose),
     place,
   );
   load();

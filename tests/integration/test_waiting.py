@@ -36,6 +36,24 @@ def test_what_waits_for_a_domain_is_what_drop_removes(start, world):  # noqa: F8
     assert "a domain is asked for" in api.refused("/domains/..%20/waiting")
 
 
+def test_every_domains_jobs_are_found_however_many_there_are(start, world):  # noqa: F811
+    _, api = start()
+    for i in range(120):
+        put(world, "retry", f"h{i:03}.example", 1 if i == 119 else 2, 1000 * i)
+    put(world, "dead", "h119.example", 3, 200000)
+    put(world, "dead", "sub.h119.example", 4, 300000)
+    retry = api.get("/jobs")["places"]["retry"]
+    assert retry["domains_total"] == 120 and len(retry["domains"]) == 100
+    assert "h119.example" not in [domain["host"] for domain in retry["domains"]]
+    places = api.get("/jobs?domain=H119.example")["places"]
+    assert places["retry"]["domains"] == [{"host": "h119.example", "count": 1}] and places["retry"]["matched"] == 1
+    assert places["dead"]["matched"] == 7 and places["dead"]["domains_total"] == 2
+    for bad in ("a/b", "%20"):
+        assert "a host is asked for" in api.refused(f"/jobs?domain={bad}")
+    waiting = api.get("/domains/h119.example/waiting", "/domains/{host}/waiting")
+    assert waiting["dead"] == 7 and waiting["places"]["retry"] == 1 and waiting["next_due_at"] > time.time()
+
+
 def test_a_domain_is_told_before_the_machines_have_answered(start, world):  # noqa: F811
     machine, api = start()
     world.redis_client.zadd("fedpush:identities", {"silent:1:abcdefabcdef": time.time() + 20})  # it lives, and is busy

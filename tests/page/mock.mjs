@@ -399,17 +399,20 @@ export class Mock {
     };
   }
 
-  jobs() {
+  jobs(domain) {
     const place = (total, scanned, classes) => ({
       total,
       scanned,
       classes,
+      ...(domain === null ? {} : { matched: Math.min(total, 7) }),
       domains:
         total === 0
           ? []
           : this.domains
+              .filter(one => domain === null || one.host === domain)
               .slice(0, 30)
               .map((one, n) => ({ host: one.host, count: Math.max(1, Math.round(total / (n + 3) / 4)) })),
+      domains_total: total === 0 ? 0 : domain === null ? 1230 : 1,
     });
     return {
       at: now(),
@@ -491,7 +494,7 @@ export class Mock {
     if (path === "machines") return this.send(request, response, { items: this.overview().machines });
     if (path === "series") return this.send(request, response, this.series(query.get("span"), query.get("host")));
     if (path === "domains") return this.send(request, response, this.list(query));
-    if (path === "jobs") return this.send(request, response, this.jobs());
+    if (path === "jobs") return this.send(request, response, this.jobs(query.get("domain")));
     if (path === "audit")
       return this.send(request, response, query.get("before") ? { items: [], next: null } : this.audit());
     if (path === "tokens") return this.send(request, response, { items: this.tokens });
@@ -502,6 +505,7 @@ export class Mock {
         hosts: [parts[1], `*.${parts[1]}`, `inbox.of-${parts[1]}`],
         hosts_problem: this.left_out,
         places: { push: 2, pull: 0, retry: 31, schedule: 4, held: 1 },
+        dead: 6,
         next_due_at: now() + 90,
         cut: false,
       });

@@ -584,6 +584,26 @@ shown("what the server says itself is said in the page's language", {}, async ({
   await page.close_well();
 });
 
+shown("the jobs of any domain are counted, its dead ones too", {}, async ({ mock, url, at }) => {
+  const page = await open(browser, url);
+  await at(page, "#/jobs");
+  await page.getByText("1,200 more domains have jobs here").first().waitFor();
+  const host = mock.domains[40].host;
+  await page.getByRole("searchbox").fill(host);
+  await page.keyboard.press("Enter");
+  await page.getByRole("table", { name: "Dead: jobs by domain" }).getByText(host).waitFor();
+  assert.equal(await page.locator("#place-dead + .total").textContent(), "7");
+  assert.equal(await page.getByText("more domains have jobs here").count(), 0);
+  await assertAccessible(page, "jobs of one domain");
+  await page.reload();
+  await page.getByRole("table", { name: "Dead: jobs by domain" }).getByText(host).waitFor();
+  await at(page, "#/domains/mastodon.example");
+  await page.getByRole("button", { name: "Count now" }).click();
+  await page.getByRole("link", { name: "6", exact: true }).click();
+  await until(async () => (await page.getByRole("searchbox").inputValue()) === "mastodon.example", "its jobs");
+  await page.close_well();
+});
+
 shown("language and theme are chosen by the browser, switched and kept", {}, async ({ url, at }) => {
   const page = await open(browser, url, { locale: "ja-JP", colorScheme: "dark" });
   await at(page, "#/");
