@@ -22,7 +22,7 @@ static const struct span {
 struct step {
     int64_t delivered, retried, rejected, exhausted, sent_bytes;
     struct latency latency;
-    int64_t queue_length, oldest_age_ms, in_flight; /* the most; -1: unknown */
+    int64_t queue_length, oldest_age_ms, in_flight, open_circuits; /* the most; -1: unknown */
 };
 
 struct series {
@@ -39,12 +39,12 @@ struct series {
 #define FLEET_SQL(table, time)                                                                     \
     "SELECT floor(extract(epoch FROM " time ") / $1)::bigint, " COUNTS                             \
     ", queue_length, oldest_age_ms, CASE WHEN row_number() OVER (PARTITION BY " time ") = 1 THEN"  \
-    " sum(in_flight) OVER (PARTITION BY " time ") END"                                             \
+    " sum(in_flight) OVER (PARTITION BY " time ") END, open_circuits"                              \
     " FROM fedpush." table " WHERE " time " >= to_timestamp($2)"
 static const char minutely_sql[] = FLEET_SQL("fleet_minutely", "minute");
 static const char hourly_sql[] = FLEET_SQL("fleet_hourly", "hour");
 static const char host_sql[] =
-    "SELECT floor(extract(epoch FROM hour) / $1)::bigint, " COUNTS ", NULL, NULL, NULL"
+    "SELECT floor(extract(epoch FROM hour) / $1)::bigint, " COUNTS ", NULL, NULL, NULL, NULL"
     " FROM fedpush.domain_hourly WHERE hour >= to_timestamp($2) AND host = $3";
 
 static int64_t number(const PGresult *row, int column)
@@ -75,6 +75,7 @@ static void on_step(void *arg, const PGresult *row)
     raise(&step->queue_length, row, 7);
     raise(&step->oldest_age_ms, row, 8);
     raise(&step->in_flight, row, 9);
+    raise(&step->open_circuits, row, 10);
 }
 
 static void on_now(void *arg, PGresult *result)
@@ -154,6 +155,8 @@ static json_t *series_of(const struct series *series, const struct span *span, s
     json_object_set_new(root, "oldest_age_s",
                         gauge_of(series, offsetof(struct step, oldest_age_ms), 1000));
     json_object_set_new(root, "in_flight", gauge_of(series, offsetof(struct step, in_flight), 1));
+    json_object_set_new(root, "open_circuits",
+                        gauge_of(series, offsetof(struct step, open_circuits), 1));
     return root;
 }
 
@@ -176,7 +179,7 @@ static void lay_out(struct series *series, const struct span *span, bool host)
     series->from_s = (series->now_s / series->step_s - (int64_t)series->count + 1) * series->step_s;
     for (size_t i = 0; i < series->count; i++)
         series->steps[i].queue_length = series->steps[i].oldest_age_ms =
-            series->steps[i].in_flight = -1;
+            series->steps[i].in_flight = series->steps[i].open_circuits = -1;
 }
 
 json_t *figures_series(struct desk *desk, struct str span_name, struct str host, struct err *err)

@@ -1,7 +1,7 @@
 // A plot over time, with its words and its table for those who can't see it.
 import uPlot from "./uPlot.esm.js";
 import { h, setText, svg } from "./dom.js";
-import { duration, milliseconds, now, number, rate, shortDuration, UNKNOWN } from "./format.js";
+import { duration, milliseconds, now, number, percent, rate, shortDuration, UNKNOWN } from "./format.js";
 import { locale, t } from "./i18n.js";
 
 const HEIGHT_PX = 170; // app.css keeps the place
@@ -24,7 +24,15 @@ function latest(column) {
   return column[last] === null || column[last] === undefined ? last - 1 : last;
 }
 
-/* Lines differ in dash and weight, not only in colour. `of` makes what turns a count of a step into what is shown. */
+// Of the attempts of each step; null where there was none.
+function successes(data) {
+  return data.delivered.map((delivered, at) => {
+    const all = delivered + data.retried[at] + data.rejected[at] + data.exhausted[at];
+    return all === 0 ? null : delivered / all;
+  });
+}
+
+/* Lines differ in dash and weight, not only in colour. `of` makes what turns a count of a step into what is shown; `column` finds what the API has no list of. */
 export const PLOTS = [
   {
     id: "delivered",
@@ -51,6 +59,12 @@ export const PLOTS = [
     ],
   },
   {
+    id: "success",
+    show: percent,
+    share: true,
+    lines: [{ key: "success", column: successes, tone: "good", width: 2 }],
+  },
+  {
     id: "latency",
     show: milliseconds,
     log: true,
@@ -61,11 +75,32 @@ export const PLOTS = [
     ],
   },
   {
+    id: "queue",
+    show: number,
+    counts: true,
+    fleet: true,
+    lines: [{ key: "queue_length", tone: "note", width: 2, fill: true }],
+  },
+  {
     id: "age",
     show: duration,
     axis: shortDuration,
     fleet: true,
     lines: [{ key: "oldest_age_s", tone: "note", width: 2, fill: true }],
+  },
+  {
+    id: "flight",
+    show: number,
+    counts: true,
+    fleet: true,
+    lines: [{ key: "in_flight", tone: "note", width: 2, fill: true }],
+  },
+  {
+    id: "circuits",
+    show: number,
+    counts: true,
+    fleet: true,
+    lines: [{ key: "open_circuits", tone: "bad", width: 2, fill: true }],
   },
 ];
 
@@ -101,7 +136,7 @@ function axisTimes(data) {
 function values(spec, data, line) {
   const of = spec.of ? spec.of(data) : value => value;
   // A logarithm has no place for 0 ms.
-  return data[line.key].map(of).map(value => (spec.log && value !== null ? Math.max(value, 1) : value));
+  return (line.column?.(data) ?? data[line.key]).map(of).map(value => (spec.log && value !== null ? Math.max(value, 1) : value));
 }
 
 function ends(found) {
@@ -167,9 +202,10 @@ function table(spec, data, times, columns) {
   );
 }
 
-function topOfScale(spec, most) {
-  const least = spec.id === "age" ? 10 : spec.counts ? 5 : 0.5;
-  return Math.max(most * 1.08, least);
+// From nothing on, but for shares: whether 97 or 99 % succeed is what is looked for.
+function scaleOf(spec, least, most) {
+  if (spec.share) return [Math.min(Math.floor((least ?? 1) * 10) / 10, 0.9), 1];
+  return [0, Math.max((most ?? 0) * 1.08, spec.id === "age" ? 10 : spec.counts ? 5 : 0.5)];
 }
 
 // Of a logarithmic scale only 1, 10, 100, ...: else a thicket.
@@ -196,7 +232,7 @@ function draw(spec, { data, times, columns }, place, size, oncursor) {
       cursor: { sync: { key: "fedpush", setSeries: false }, points: { size: 7 }, drag: { x: false, y: false } },
       scales: {
         x: { time: true, range: [times[0], times[times.length - 1] || times[0] + 1] },
-        y: spec.log ? { distr: 3, log: 10 } : { range: (plot, least, most) => [0, topOfScale(spec, most ?? 0)] },
+        y: spec.log ? { distr: 3, log: 10 } : { range: (plot, least, most) => scaleOf(spec, least, most) },
       },
       axes: [
         { ...axis, values: axisTimes(data), size: 28, space: 70, grid: { show: false } },
@@ -280,7 +316,7 @@ export function figure(spec) {
 
   function show(data) {
     last = data;
-    const times = data[spec.lines[0].key].map((_, at) => data.from + at * data.step_s);
+    const times = data.delivered.map((_, at) => data.from + at * data.step_s);
     const found = { data, times, columns: spec.lines.map(line => values(spec, data, line)) };
     plot?.destroy();
     plot = null;

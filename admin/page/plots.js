@@ -1,4 +1,4 @@
-// The small multiples: what became of deliveries, how long they took, how old the queue was.
+// The small multiples: what became of deliveries, how long they took, what waited and was under way.
 import { get } from "./api.js";
 import { h } from "./dom.js";
 import { t } from "./i18n.js";
@@ -46,7 +46,7 @@ function keepDrawn(grid, figures) {
 /* Of the fleet (host: null) or of one host (of whom there are hours, no minutes), with the choice of their span. */
 export function plots(host) {
   const figures = PLOTS.filter(spec => !(host === null ? spec.host : spec.fleet)).map(figure);
-  const grid = h("div", { class: host === null ? "plots" : "plots three" });
+  const grid = h("div", { class: "plots" });
   const state = h("div", null, loading());
   const spans = host === null ? SPANS : SPANS.slice(1);
   let span = spans[0];

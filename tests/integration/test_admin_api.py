@@ -149,6 +149,17 @@ def test_numbers_agree_and_answers_are_as_described(start, world):
     assert api.ask("/openapi.json")[1] == api.description.document
 
 
+def test_what_machines_have_seen_within_a_step_is_told(start, world):
+    _, api = start()
+    world.query("INSERT INTO fedpush.fleet_minutely (minute, machine, queue_length, oldest_age_ms, in_flight,"
+                " open_circuits) SELECT date_trunc('minute', now()) - interval '10 minutes', m, q, a, f, o FROM (VALUES"
+                " ('mx1', 70, 2500, 30, 7), ('mx2', 65, 2000, 12, 9)) AS v(m, q, a, f, o)")
+    series = api.get("/series?span=1h")
+    for name, most in {"queue_length": 70, "oldest_age_s": 2.5, "in_flight": 42, "open_circuits": 9}.items():
+        assert len(series[name]) == 60 and most in series[name][-12:], name
+    assert set(api.get("/series?span=24h&host=a.example")["open_circuits"]) == {None}
+
+
 def test_lists_are_paged_and_what_is_not_known_is_refused(start, world):
     _, api = start()
     rows = ", ".join(f"('h{i:03}.example', {i}, now())" for i in range(250))

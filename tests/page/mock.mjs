@@ -265,6 +265,7 @@ export class Mock {
       queue_length: make(n => Math.round(50 * bump(n) * roll())),
       oldest_age_s: make(n => 0.4 * bump(n) * bump(n) * (0.5 + roll())),
       in_flight: make(() => Math.round(roll() * 80)),
+      open_circuits: make(n => Math.round(14 + roll() * 4 * bump(n))),
     };
   }
 

@@ -67,7 +67,17 @@ shown("plots have words and a table", {}, async ({ url, at }) => {
   await until(async () => (await rows.count()) === 60, "a row a minute");
   await page.getByRole("radio", { name: "7 d" }).check();
   await until(async () => (await canvas.getAttribute("aria-label")).includes("the last 7 days"), "seven days");
-  await until(async () => (await page.locator(".plot canvas").count()) === 4, "four plots");
+  await until(async () => (await page.locator(".plot canvas").count()) === 8, "eight plots");
+  const said = await page.locator(".plot .canvas").evaluateAll(all => all.map(one => one.getAttribute("aria-label")));
+  for (const [at, words] of [
+    [2, /^Success, the last 7 days\. success: last [\d.]+%, least [\d.]+%, most [\d.]+%\.$/],
+    [4, /^Waiting in the queue, at most, .* jobs: last \d+, least \d+, most \d+\.$/],
+    [6, /^In flight, at most, .* in flight: last \d+, least \d+, most \d+\.$/],
+    [7, /^Open circuits, at most, .* open circuits: last \d+, least \d+, most \d+\.$/],
+  ])
+    assert.match(said[at], words);
+  await at(page, "#/domains/mastodon.example");
+  await until(async () => (await page.locator(".plot canvas").count()) === 4, "four plots of a host");
   await page.close_well();
 });
 
