@@ -40,7 +40,7 @@ static const char script[] =
     "GRANT USAGE ON SCHEMA fedpush TO fedpush_scheduler;\n"
     "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA fedpush TO fedpush_scheduler;\n"
     "GRANT DELETE ON fedpush.domain_hourly, fedpush.fleet_minutely, fedpush.fleet_hourly,\n"
-    "  fedpush.domain_error TO fedpush_scheduler;\n"
+    "  fedpush.domain_error, fedpush.audit TO fedpush_scheduler;\n"
     "\n"
     "-- The signer reads accounts and their keys, and nothing else.\n"
     "GRANT SELECT (id, username, domain, private_key, suspended_at) ON public.accounts\n"

@@ -33,6 +33,14 @@ struct retention {
     " AND (SELECT mine FROM turn) ORDER BY " time " LIMIT $2 FOR UPDATE SKIP LOCKED),"             \
     " gone AS (DELETE FROM fedpush." table " WHERE ctid IN (SELECT ctid FROM old) AND"             \
     " $1::integer > 0 RETURNING 1) SELECT count(*) FROM gone"
+/* Past the latest RETENTION_AUDIT_ROWS. */
+#define REMOVE_SURPLUS_AUDIT                                                                       \
+    "WITH " TURN ", old AS (SELECT ctid FROM fedpush.audit WHERE at < (SELECT at FROM"             \
+    " fedpush.audit ORDER BY at DESC OFFSET 99999 LIMIT 1) AND (SELECT mine FROM turn)"            \
+    " ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED),"                                               \
+    " gone AS (DELETE FROM fedpush.audit WHERE ctid IN (SELECT ctid FROM old) AND"                 \
+    " $1::integer > 0 RETURNING 1) SELECT count(*) FROM gone"
+_Static_assert(RETENTION_AUDIT_ROWS == 100000, "the statement has one less");
 #define DAYS "make_interval(days => $1)"
 #define SUM(i) "sum(latency[" #i "])"
 #define SUM_LATENCY HISTORY_LATENCY(SUM)
@@ -60,6 +68,8 @@ static const char *const steps[] = {
     ROLL_UP,
     REMOVE("fleet_hourly", "hour", DAYS),
     REMOVE("domain_error", "last_at", "interval '30 days'"),
+    REMOVE("audit", "at", "interval '2 years'"),
+    REMOVE_SURPLUS_AUDIT,
 };
 enum { STEPS = sizeof(steps) / sizeof(steps[0]) };
 

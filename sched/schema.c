@@ -188,7 +188,7 @@ static void on_rights(void *arg, enum postgres_status status, PGresult *result, 
 }
 
 /* Of these old rows are removed, too. */
-#define HISTORY "'domain_hourly', 'fleet_minutely', 'fleet_hourly', 'domain_error'"
+#define HISTORY "'domain_hourly', 'fleet_minutely', 'fleet_hourly', 'domain_error', 'audit'"
 static void check_rights(struct schema_run *run)
 {
     postgres_query(
@@ -198,7 +198,7 @@ static void check_rights(struct schema_run *run)
         "has_table_privilege(c.oid, 'UPDATE') AND (has_table_privilege(c.oid, 'DELETE') OR "
         "c.relname NOT IN (" HISTORY "))) FROM pg_class c JOIN pg_namespace n ON n.oid = "
         "c.relnamespace WHERE n.nspname = 'fedpush' AND c.relname IN ('inbox_health', "
-        "'domain_health', 'domain_policy', 'audit', " HISTORY ")",
+        "'domain_health', 'domain_policy', " HISTORY ")",
         0, NULL);
 }
 

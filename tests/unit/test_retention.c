@@ -115,6 +115,24 @@ static void each_kind_of_row_has_its_age(void **state)
     database_expect(&db, "SELECT string_agg(error, ',') FROM fedpush.domain_error", "29");
 }
 
+static void the_audit_has_an_age_and_a_size(void **state)
+{
+    (void)state;
+
+    server_sql(&server, "INSERT INTO fedpush.audit (id, at, who, action, domain, detail)"
+                        " SELECT 'a' || i, now() - make_interval(days => i), 'w', 'a', 'd', ''"
+                        " FROM unnest(ARRAY[700, 740]) i");
+    run();
+    assert_sql("SELECT string_agg(id, ',') FROM fedpush.audit", "a700");
+    server_sql(&server, "INSERT INTO fedpush.audit (id, at, who, action, domain, detail)"
+                        " SELECT 'b' || i, now() - make_interval(secs => i), 'w', 'a', 'd', ''"
+                        " FROM generate_series(1, 104500) i");
+    run();
+    assert_sql("SELECT count(*) || ' ' || bool_or(id = 'b1') || ' ' || bool_or(id = 'b100000')"
+               " || ' ' || bool_or(id = 'a700') FROM fedpush.audit",
+               "100000 true true false");
+}
+
 static void nobody_is_waited_for(void **state)
 {
     PGconn *other;
@@ -213,8 +231,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(old_hours_become_a_day),       TEST(many_rows_take_several_turns),
-        TEST(each_kind_of_row_has_its_age), TEST(nobody_is_waited_for),
-        TEST(it_begins_by_itself),
+        TEST(each_kind_of_row_has_its_age), TEST(the_audit_has_an_age_and_a_size),
+        TEST(nobody_is_waited_for),         TEST(it_begins_by_itself),
     };
     return cmocka_run_group_tests(tests, start_all, end_all);
 }

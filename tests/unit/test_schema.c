@@ -133,6 +133,7 @@ static void the_grants_of_a_check_are_enough(void **state)
         "REVOKE UPDATE ON fedpush.domain_hourly FROM runner",
         "REVOKE DELETE ON fedpush.fleet_minutely FROM runner",
         "REVOKE DELETE ON fedpush.domain_error FROM runner",
+        "REVOKE DELETE ON fedpush.audit FROM runner",
     };
     (void)state;
 
