@@ -11,7 +11,8 @@ enum { ANSWER_BYTES = 64 * 1024 };
 
 struct questions {
     struct questions_options o;
-    bool asked; /* a look is under way */
+    bool asked;      /* a look is under way */
+    size_t answered; /* so far: where the next ones begin */
 };
 
 struct questions *questions_create(const struct questions_options *options)
@@ -148,9 +149,11 @@ static void on_questions(void *arg, enum redis_status status, const redisReply *
     if (status == REDIS_LOST || reply->type != REDIS_REPLY_ARRAY ||
         membership_state(q->o.membership) != MEMBER_PRESENT)
         return;
+    /* When there are more than are answered at once, each has its turn. */
     for (size_t i = 0; i < reply->elements && i < QUESTIONS_AT_ONCE; i++) {
-        if (reply->element[i]->type == REDIS_REPLY_STRING)
-            answer(q, (struct str){reply->element[i]->str, (size_t)reply->element[i]->len});
+        const redisReply *question = reply->element[q->answered++ % reply->elements];
+        if (question->type == REDIS_REPLY_STRING)
+            answer(q, (struct str){question->str, (size_t)question->len});
     }
 }
 
