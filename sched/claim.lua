@@ -70,35 +70,30 @@ end
 local function take(found, count, waited)
   local pairs_of, behind = {}, {}
   for i = 1, ordered and count or 0 do pairs_of[i], behind[i] = pair_of(found[#found - i + 1]) end
-  local owners = owners_of(pairs_of, count)
+  local owners = others > 0 and owners_of(pairs_of, count) or {}
   local held = waited and look_up(KEYS[7], pairs_of, count) or {}
   local chains, unbooked, hands = look_up(KEYS[8], pairs_of, count), {}, {}
-  local claims, stays = {}, 0
+  local stays = {}
   for i = 1, count do
-    local pair, job = pairs_of[i], found[#found - i + 1]
-    if pair and owners[pair] then
-      move(owners[pair], pair, job)
-    else
-      stays = stays + 1
-      claims[stays] = {job, pair, came_back(chains, unbooked, pair, job, behind[i], KEYS[9], KEYS[10])}
-    end
+    local owner = owners[pairs_of[i]]
+    if owner then move(owner, pairs_of[i], found[#found - i + 1]) else stays[#stays + 1] = i end
   end
-  local seq, values = redis.call('HINCRBY', KEYS[2], 'seq', stays) - stays, {}
-  for i = 1, stays do
-    local job, pair, booked = unpack(claims[i])
-    local field = string.format('%.0f', seq + i)
-    values[#values + 1], values[#values + 2] = field, ARGV[4] .. '\n' .. job
-    out[#out + 1], out[#out + 2], out[#out + 3] = field, job, booked
+  local seq, values, n = redis.call('HINCRBY', KEYS[2], 'seq', #stays) - #stays, {}, #out
+  for k, i in ipairs(stays) do
+    local pair, job, field = pairs_of[i], found[#found - i + 1], string.format('%.0f', seq + k)
+    values[2 * k - 1], values[2 * k] = field, ARGV[4] .. '\n' .. job
+    out[n + 1], out[n + 2], out[n + 3] = field, job, came_back(chains, unbooked, pair, job, behind[i], KEYS[9], KEYS[10])
+    n = n + 3
     if pair then
       local _, waiting = held_of(held[pair])
-      hands[pair] = held_text(seq + i, math.max(waiting - 1, 0))
-      held[pair] = hands[pair]
+      hands[pair] = waiting > 1 and held_text(seq + k, waiting - 1) or field
+      held[pair] = waited and hands[pair]
     end
   end
-  if stays > 0 then redis.call('HSET', KEYS[2], unpack(values)) end
+  if #stays > 0 then redis.call('HSET', KEYS[2], unpack(values)) end
   write_back(KEYS[7], hands)
   write_back(KEYS[8], unbooked)
-  jobs = jobs + stays
+  jobs = jobs + #stays
 end
 
 for k = ordered and 3 or 4, 4 do

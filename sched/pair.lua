@@ -48,6 +48,7 @@ end
 
 -- fedpush:held:ID: "SEQ" of the latest claim that the machine has in its hands (0: none), and how many more wait in its list.
 local function held_of(text)
+  if not text then return 0, 0 end
   local seq, waiting = string.match(text or '', '^(%d+) (%d+)$')
   return tonumber(seq or string.match(text or '', '^%d+$')) or 0, tonumber(waiting) or 0
 end

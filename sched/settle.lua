@@ -23,8 +23,13 @@ local released, latest, releases = {}, {}, 0
 local function let_go()
   local held, changed = look_up(KEYS[12], released, releases), {}
   for i = 1, releases do
-    local seq, waiting = held_of(held[released[i]])
-    if held[released[i]] and seq <= latest[i] then changed[released[i]] = held_text(0, waiting) end
+    local pair, text = released[i], held[released[i]]
+    if text == latest[i] then
+      changed[pair] = false
+    elseif text then
+      local seq, waiting = held_of(text)
+      if seq <= tonumber(latest[i]) then changed[pair] = held_text(0, waiting) end
+    end
   end
   write_back(KEYS[12], changed)
 end
@@ -81,10 +86,9 @@ end
 local out, counts = {}, {}
 for i = 2, #ARGV, 7 do
   local seq, verb, a, b, jid, word = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
-  local pair, last = string.match(ARGV[i + 6], '^(%x+) (%d+)$')
-  if pair then
+  if ARGV[i + 6] ~= '' then
     releases = releases + 1
-    released[releases], latest[releases] = pair, tonumber(last)
+    released[releases], latest[releases] = string.sub(ARGV[i + 6], 1, 16), string.sub(ARGV[i + 6], 18)
   end
   if redis.call('HEXISTS', KEYS[1], seq) == 0 then
     out[#out + 1] = 0
