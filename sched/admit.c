@@ -114,6 +114,17 @@ static void book(struct scheduler *s, struct claim *claim, struct lane *lane, in
     releases_want(s->releases, lane->host);
 }
 
+void admit_shed(struct scheduler *s, struct lane *lane)
+{
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+    struct claim *claim;
+
+    while ((claim = lanes_excess(s->lanes, lane, now_ms)) != NULL) {
+        lanes_remove(s->lanes, claim, now_ms);
+        book(s, claim, lane, now_ms);
+    }
+}
+
 /* What is booked of its pair, by any machine. */
 static void hear(struct scheduler *s, struct claim *claim, int64_t now_ms)
 {

@@ -13,12 +13,10 @@ static const double wanted_more = 1.5; /* so that more can be started when more 
 
 enum {
     LOW_SHARE = 4, /* of the look-ahead, for low jobs */
-    LOW_SUSPECT_SHARE = 16,
     IDLE_MS = 3600000,
     OPEN_MS = 7 * 86400000, /* as long as the fleet remembers an open circuit */
     FIRST_MEAN_MS = 200,
     LOST_PROBE_MS = 30000,
-    GAP_ROOM_MS = 60000,
     UNRESOLVED_MS = 2000,
     LONGEST_AWAITED_MS = AWAY_GRACE_MS + 2000, /* in the lane; longer in Redis */
     ORDER_LOOK = 512,
@@ -134,9 +132,7 @@ static void set_suspect(struct lanes *lanes, struct lane *lane, bool suspect)
     if (lane->suspect == suspect)
         return;
     lane->suspect = suspect;
-    lanes->shares[0].suspect_waiting += sign * lane->waiting;
     lanes->shares[0].suspect_in_flight += sign * (lane->in_flight - lane->low_in_flight);
-    lanes->shares[1].suspect_waiting += sign * lane->low_waiting;
     lanes->shares[1].suspect_in_flight += sign * lane->low_in_flight;
 }
 
@@ -169,28 +165,6 @@ void lanes_adopt_closed(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 
 /* --- what waits --- */
 
-/* Of a lane that an admin has slowed down, what leaves within a minute. */
-static bool gap_has_room(const struct lane *lane)
-{
-    unsigned waiting = lane->waiting + lane->low_waiting;
-    return waiting == 0 || waiting * lane->limits.min_gap_ms < GAP_ROOM_MS;
-}
-
-static bool has_room(const struct lanes *lanes, const struct lane *lane, bool low, bool returned,
-                     int64_t now_ms)
-{
-    unsigned total = lanes->options.lookahead_jobs;
-    unsigned suspects = total / (low ? LOW_SUSPECT_SHARE : LANE_SUSPECT_SHARE);
-    unsigned share = total / LANE_SHARE / lanes->machines;
-    unsigned most = (share > 0 ? share : 1) * (returned ? 2 : 1); /* 0 would never deliver */
-
-    if ((low ? lane->low_waiting : lane->waiting) >= most || (low && lanes_low_room(lanes) == 0) ||
-        !gap_has_room(lane))
-        return false;
-    bool unknown = !lane->tried && lane_silent_ms(lane) > now_ms;
-    return !lane->suspect || unknown || lanes->shares[low].suspect_waiting < suspects;
-}
-
 /* What waits here may have to wait for one that is away: then the next one is the probe. */
 static bool is_alone(const struct lane *lane)
 {
@@ -209,7 +183,7 @@ enum course lanes_course(const struct lanes *lanes, const struct lane *lane,
                    lane->circuit.probe_ms <= lanes_unix_ms(lanes, now_ms);
         return is_alone(lane) && (won || due) && awaits_ms <= now_ms ? COURSE_LANE : COURSE_PARK;
     }
-    if (!has_room(lanes, lane, claim->low, returned, now_ms))
+    if (!lane_has_room(lanes, lane, claim, now_ms))
         return COURSE_BOOK;
     /* What is booked was there before; what comes back from there has its turn now. */
     if (!returned && !claim->low && lane->reserved_ms > now_ms + BOOKED_SOON_MS)
@@ -234,8 +208,8 @@ static void count_waiting(struct lanes *lanes, struct lane *lane, bool low, int 
 
     *(low ? &lane->low_waiting : &lane->waiting) += (unsigned)change;
     share->waiting += (unsigned)change;
-    if (lane->suspect)
-        share->suspect_waiting += (unsigned)change;
+    if (lane->slow)
+        share->slow_waiting += (unsigned)change;
 }
 
 void lane_count_in_flight(struct lanes *lanes, struct lane *lane, bool low, int change)

@@ -21,11 +21,12 @@
  *     window free for them. All hosts together, they hold at most an eighth of the slots, less what
  *     the others have in flight, so that nobody waits for them in the workers either; but always a
  *     thirty-second, and each sixteenth turn, while others could go.
- *   - What waits is bounded: a lane by a sixteenth of the look-ahead, all suspect lanes together by
- *     a quarter. What exceeds that is booked on the lane's reservation clock and comes back later,
- *     and so do later jobs of that host, behind it. Low jobs have bounds (a lane the same, all
- *     together a quarter, suspect ones a sixteenth) and clocks of their own, so that they take no
- *     place from the others.
+ *   - What waits is bounded: a lane by a sixteenth of the look-ahead, and by what leaves it within
+ * a minute when its host (429, Retry-After) or an admin holds it back; suspect lanes and those that
+ * are held back, all together, by a quarter. What exceeds that is booked on the lane's reservation
+ * clock and comes back later, and so do later jobs of that host, behind it. Low jobs have bounds (a
+ * lane the same, all together a quarter, suspect ones a sixteenth) and clocks of their own, so that
+ * they take no place from the others.
  *   - While we suspect ourselves (sched/suspicion.h) only trials are dispatched.
  */
 #ifndef FEDPUSH_SCHED_LANE_H
@@ -77,6 +78,7 @@ struct lane {
     unsigned turns;
     enum lane_place place;
     bool suspect;
+    bool slow;  /* it is suspect, or its host or an admin holds it back */
     bool tried; /* an attempt has ended: a suspect host that was never tried is only unknown */
     unsigned progressing; /* of `waiting`: what it will dispatch soon, at its pace */
     bool blocked;         /* an answer about the host's availability is awaited */
@@ -150,7 +152,11 @@ bool lanes_parks(const struct lanes *lanes, const struct lane *lane, const struc
  * unattempted. */
 void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool at_head,
                int64_t now_ms);
-/* Takes a waiting claim out (it becomes CLAIM_NEW): at a drain, or to park it. */
+/* While all that are held back hold more than their quarter: one of those that this one must part
+ * with, if it is held back, to be taken out and booked; or NULL. After a landing, and after
+ * lanes_restrict. */
+struct claim *lanes_excess(const struct lanes *lanes, const struct lane *lane, int64_t now_ms);
+/* Takes a waiting claim out (it becomes CLAIM_NEW): at a drain, to park or to book it. */
 void lanes_remove(struct lanes *lanes, struct claim *claim, int64_t now_ms);
 /* A claim (CLAIM_NEW, of no lane) leaves, and comes again at `back_ms`; that is another time; or it
  * came, or won't: lanes_add says the same. */
@@ -238,7 +244,8 @@ unsigned lanes_low_waiting(const struct lanes *lanes);
 unsigned lanes_in_flight(const struct lanes *lanes); /* low ones included */
 /* Claims that will leave their lanes within two seconds at the pace of their hosts: while there are
  * enough of them, claiming more would only move the queue into memory; what waits for a host that
- * doesn't answer is not among them (of a suspect one: for half a second), nor are low jobs. */
+ * doesn't answer is not among them (of a suspect one: for half a second), nor is what its host or
+ * an admin holds back, nor are low jobs. */
 unsigned lanes_progressing(const struct lanes *lanes);
 unsigned lanes_ready(const struct lanes *lanes); /* lanes that could dispatch other than low jobs */
 unsigned lanes_low_ready(const struct lanes *lanes); /* healthy hosts' lanes with only low jobs */

@@ -21,7 +21,9 @@ static int64_t within_horizon(int64_t at_ms, int64_t now_ms)
 int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
     int64_t share_ms = lanes_pace_ms(lanes, lane);
-    int64_t queued_ms = (int64_t)lane->waiting * share_ms;
+    unsigned holds = lane_holds(lanes, lane, now_ms); /* what exceeds that is about to be booked */
+    unsigned before = lane->waiting < holds ? lane->waiting : holds;
+    int64_t queued_ms = lane_wait_ms(lanes, lane, now_ms) + (int64_t)before * share_ms;
 
     lane->reserved_ms =
         within_horizon(later(lane->reserved_ms, now_ms + queued_ms) + share_ms, now_ms);
@@ -31,7 +33,8 @@ int64_t lanes_book_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 int64_t lanes_book_low_ms(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
     int64_t share_ms = lanes_pace_ms(lanes, lane);
-    int64_t tail_ms = now_ms + (int64_t)(lane->waiting + lane->low_waiting) * share_ms;
+    int64_t tail_ms = now_ms + lane_wait_ms(lanes, lane, now_ms) +
+                      (int64_t)(lane->waiting + lane->low_waiting) * share_ms;
 
     lanes->low_reserved_ms =
         within_horizon(later(lanes->low_reserved_ms, now_ms) + LOW_BOOK_MS, now_ms);
@@ -64,12 +67,15 @@ static unsigned release_for_probe(const struct lanes *lanes, struct lane *lane, 
 unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
     int64_t room = RELEASE_MS * 2 / lanes_pace_ms(lanes, lane);
+    bool held_back = lane_is_held_back(lanes, lane, now_ms);
 
     if (lane->limits.paused)
         return 0;
     if (lane->circuit.state != CIRCUIT_CLOSED)
         return release_for_probe(lanes, lane, now_ms);
-    if (!lane->suspect && room < RELEASE_LEAST)
+    if (lane_wait_ms(lanes, lane, now_ms) > RELEASE_MS * 2)
+        return 0;
+    if (!lane->suspect && !held_back && room < RELEASE_LEAST)
         room = RELEASE_LEAST;
     if (lane->reserved_ms <= now_ms + BOOKED_SOON_MS * 2 ||
         now_ms - lane->released_ms < RELEASE_MS || (int64_t)lane->waiting * 2 > room)

@@ -1,7 +1,7 @@
 /*
  * What the files that are the lanes share: lane.c (their life and what they learn), lane_ring.c
- * (which of them may go), lane_turn.c (whose turn it is), lane_words.c (why), lane_book.c (what
- * comes back later). Nobody else includes this.
+ * (which of them may go), lane_turn.c (whose turn it is), lane_room.c (how many may wait),
+ * lane_book.c (what comes back later), lane_words.c (why). Nobody else includes this.
  */
 #ifndef FEDPUSH_SCHED_LANE_INSIDE_H
 #define FEDPUSH_SCHED_LANE_INSIDE_H
@@ -26,7 +26,7 @@ struct worker_rings {
 /* What a class of jobs holds in all lanes together. */
 struct lane_share {
     unsigned waiting;
-    unsigned suspect_waiting;
+    unsigned slow_waiting; /* in lanes that are suspect or held back */
     unsigned in_flight;
     unsigned suspect_in_flight;
 };
@@ -68,11 +68,23 @@ void lane_rings_init(struct lanes *lanes);
  */
 int64_t lane_silent_ms(const struct lane *lane);
 unsigned lane_window(const struct lanes *lanes, const struct lane *lane);
+/* When time allows the lane's next start; INT64_MAX: time alone never will. */
+int64_t lane_opens_ms(const struct lanes *lanes, const struct lane *lane);
 /* Low jobs leave a place free for the host's others, where it has more than one. */
 bool lane_low_fits(const struct lanes *lanes, const struct lane *lane);
 struct lane_ring *lane_ring_of(struct lanes *lanes, const struct lane *lane);
 /* Off ring and wheel, for good. */
 void lane_withdraw(struct lanes *lanes, struct lane *lane);
+
+/* lane_room.c. How long its host or an admin lets it wait now; 0 while its circuit is open. */
+int64_t lane_wait_ms(const struct lanes *lanes, const struct lane *lane, int64_t now_ms);
+/* It must wait for long, or between any two starts: what it holds keeps nobody from claiming. */
+bool lane_is_held_back(const struct lanes *lanes, const struct lane *lane, int64_t now_ms);
+/* How many may wait in it, for all that its host and admins say, when one arrives. */
+unsigned lane_holds(const struct lanes *lanes, const struct lane *lane, int64_t now_ms);
+/* And for all that the look-ahead allows. */
+bool lane_has_room(const struct lanes *lanes, const struct lane *lane, const struct claim *claim,
+                   int64_t now_ms);
 
 /* lane.c */
 void lane_count_in_flight(struct lanes *lanes, struct lane *lane, bool low, int change);

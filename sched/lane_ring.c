@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "base/table.h"
@@ -60,8 +61,7 @@ bool lane_low_fits(const struct lanes *lanes, const struct lane *lane)
     return lane->low_waiting > 0 && lane->low_in_flight < (window > 1 ? window - 1 : 1);
 }
 
-/* When time allows the lane's next start; INT64_MAX: time alone never will. */
-static int64_t opens_ms(const struct lanes *lanes, const struct lane *lane)
+int64_t lane_opens_ms(const struct lanes *lanes, const struct lane *lane)
 {
     int64_t at_ms =
         later(window_opens_ms(&lane->window), lane->window.started_ms + lane->limits.min_gap_ms);
@@ -111,10 +111,23 @@ static void count_progressing(struct lanes *lanes, struct lane *lane, int64_t no
         soon = PROGRESS_MOST;
     if (soon > lane->waiting)
         soon = lane->waiting;
-    if (lane->circuit.state != CIRCUIT_CLOSED || lane_silent_ms(lane) <= now_ms)
+    if (lane->circuit.state != CIRCUIT_CLOSED || lane_silent_ms(lane) <= now_ms ||
+        lane_is_held_back(lanes, lane, now_ms))
         soon = 0;
     lanes->progressing += soon - lane->progressing; /* unsigned arithmetic wraps back */
     lane->progressing = soon;
+}
+
+static void count_slow(struct lanes *lanes, struct lane *lane, int64_t now_ms)
+{
+    bool slow = lane->suspect || lane_is_held_back(lanes, lane, now_ms);
+    unsigned sign = slow ? 1 : UINT_MAX; /* unsigned arithmetic wraps back */
+
+    if (lane->slow == slow)
+        return;
+    lane->slow = slow;
+    lanes->shares[0].slow_waiting += sign * lane->waiting;
+    lanes->shares[1].slow_waiting += sign * lane->low_waiting;
 }
 
 static void set_place(struct lanes *lanes, struct lane *lane, enum lane_place place)
@@ -166,9 +179,10 @@ void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms)
     if (lane->stuck && lane->unstuck_ms <= now_ms)
         lane->stuck = false;
     enum lane_place place = place_of(lanes, lane);
-    int64_t at_ms = place != PLACE_NONE ? opens_ms(lanes, lane) : INT64_MAX;
+    int64_t at_ms = place != PLACE_NONE ? lane_opens_ms(lanes, lane) : INT64_MAX;
 
     count_progressing(lanes, lane, now_ms);
+    count_slow(lanes, lane, now_ms);
     if (lane->waiting + lane->low_waiting == 0)
         lane->pressed = false;
     set_place(lanes, lane, at_ms <= now_ms ? place : PLACE_NONE);

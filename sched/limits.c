@@ -167,6 +167,9 @@ static void on_changed(void *scheduler)
     while ((lane = lanes_each(s->lanes, &at)) != NULL)
         limits_follow(s, lane);
     apply_to_claims(s);
+    at = 0;
+    while ((lane = lanes_each(s->lanes, &at)) != NULL)
+        admit_shed(s, lane);
     follow_pause(s);
     admit_dispatch_all(s);
 }

@@ -190,6 +190,8 @@ bool admit_takes_jobs(const struct scheduler *s);
 void admit_claim(struct scheduler *s, struct claim *claim);
 /* One that comes back unattempted: to the head of its lane. */
 void admit_again(struct scheduler *s, struct claim *claim);
+/* What the lane must part with, since its host or an admin holds it back, is booked. */
+void admit_shed(struct scheduler *s, struct lane *lane);
 /* Parses and judges without a lane: true when the claim is a delivery with url and tracker host,
  * otherwise it has been settled. */
 bool admit_understand(struct scheduler *s, struct claim *claim);

@@ -76,6 +76,14 @@ static struct reply push_back(const struct sim_host *host, int64_t now_ms, uint3
     return reply;
 }
 
+static struct reply busy(const struct sim_host *host)
+{
+    struct reply reply = status(429, REFUSAL_MS);
+
+    reply.retry_after_ms = host->asks_ms;
+    return reply;
+}
+
 static struct reply answer(struct sim_host *host, int64_t now_ms, struct dice *dice)
 {
     uint32_t took_ms = dice_log_normal_ms(dice, host->median_ms, host->sigma);
@@ -109,6 +117,8 @@ struct reply hosts_ask(struct sim_host *host, int64_t now_ms, struct dice *dice)
         return status(500, dice_log_normal_ms(dice, host->median_ms, host->sigma));
     case MANNER_UNAVAILABLE:
         return status(503, REFUSAL_MS);
+    case MANNER_BUSY:
+        return busy(host);
     case MANNER_ANSWERS:
         break;
     }

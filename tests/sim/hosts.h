@@ -22,6 +22,7 @@ enum manner {
     MANNER_SILENT,      /* takes the request and says nothing */
     MANNER_ERROR,       /* 500 */
     MANNER_UNAVAILABLE, /* 503, at once */
+    MANNER_BUSY,        /* 429, at once */
 };
 
 /* For a time, a host is another. */
@@ -40,6 +41,7 @@ struct sim_host {
     int64_t flap_ms;      /* 0, or: so long up, so long refusing, in turn */
     unsigned limit;       /* requests a minute, 0: as many as come; more get 429 */
     bool says_when;       /* with Retry-After */
+    int64_t asks_ms;      /* MANNER_BUSY: its Retry-After; 0: it says none */
     bool watched;         /* it counts as healthy in the report */
     int64_t limit_minute; /* the one that `limit_count` counts */
     unsigned limit_count;

@@ -77,6 +77,17 @@ static void book(struct machine *machine, struct held *held, struct lane *lane)
     machine_settle(machine, &settling);
 }
 
+void machine_shed(struct machine *machine, struct lane *lane)
+{
+    int64_t now_ms = machine_now_ms(machine);
+    struct claim *claim;
+
+    while ((claim = lanes_excess(machine->lanes, lane, now_ms)) != NULL) {
+        lanes_remove(machine->lanes, claim, now_ms);
+        book(machine, (struct held *)claim, lane);
+    }
+}
+
 void machine_admit(struct machine *machine, struct held *held)
 {
     struct lane *lane = lane_of(machine, held);

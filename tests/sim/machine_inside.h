@@ -96,6 +96,8 @@ void machine_due(struct machine *machine);
 /* A new claim, or one that comes back unattempted. */
 void machine_admit(struct machine *machine, struct held *held);
 void machine_admit_again(struct machine *machine, struct held *held);
+/* What the lane must part with, since its host holds it back, is booked. */
+void machine_shed(struct machine *machine, struct lane *lane);
 void machine_dispatch(struct machine *machine);
 /* The host of this lane. */
 uint32_t machine_host_of(const struct machine *machine, const struct lane *lane);

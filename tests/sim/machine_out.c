@@ -330,6 +330,8 @@ void machine_landed(struct machine *machine, struct held *held)
                                        .hold_ms = held->reply.retry_after_ms};
 
     happened(machine, lane, lanes_landed(machine->lanes, &held->claim, &result, now_ms), was_probe);
+    if (machine->state == MACHINE_RUNNING)
+        machine_shed(machine, lane);
     after_landing(machine, held, was_good);
     machine_dispatch(machine);
 }
