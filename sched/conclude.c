@@ -369,7 +369,7 @@ static bool is_certain(enum failure_kind failure)
            failure == FAILURE_CERTIFICATE;
 }
 
-/* Returns whether its host was good until now: then a failure in transport may be our own. */
+/* Returns whether its host was blameless until now: then a failure in transport may be our own. */
 static bool take_from_worker(struct scheduler *s, struct claim *claim,
                              const struct message_outcome *outcome)
 {
@@ -387,10 +387,10 @@ static bool take_from_worker(struct scheduler *s, struct claim *claim,
         result.hold_ms = outcome->retry_after_ms;
         result.certain = is_certain((enum failure_kind)outcome->failure);
     }
-    bool was_good = lanes_is_good(s->lanes, lane, now_ms);
+    bool was_blameless = lanes_is_blameless(s->lanes, lane, now_ms);
     circuits_happened(s, lane, lanes_landed(s->lanes, claim, &result, now_ms));
     admit_shed(s, lane);
-    return was_good;
+    return was_blameless;
 }
 
 static bool is_dark(const struct message_outcome *outcome)
@@ -398,10 +398,41 @@ static bool is_dark(const struct message_outcome *outcome)
     return answer_of(outcome) == LANE_TRANSPORT || answer_of(outcome) == LANE_UNRESOLVED;
 }
 
+/* Nothing is held against the job: it is tried again, here or by another machine. */
+static void spare(struct scheduler *s, struct claim *claim)
+{
+    if (s->state == SCHEDULER_RUNNING && !s->standby.active)
+        admit_again(s, claim);
+    else
+        conclude_simple(s, claim, SETTLE_RETURN);
+}
+
+/* No answer came. Returns false when that is the host's fault. */
+static bool doubt(struct scheduler *s, struct claim *claim, const struct message_outcome *outcome,
+                  bool was_blameless)
+{
+    int64_t now_ms = mono_of(s);
+
+    switch (lanes_blame(s->lanes, was_blameless, claim->started_ms, now_ms)) {
+    case DOUBT_THEIRS:
+        return false;
+    case DOUBT_WAIT:
+        if (s->state == SCHEDULER_RUNNING && doubts_add(s->doubts, claim, outcome, now_ms)) {
+            lanes_left(s->lanes, claim, now_ms + SUSPICION_DOUBT_MS, now_ms);
+            return true;
+        }
+        break;
+    case DOUBT_OURS:
+        break;
+    }
+    spare(s, claim);
+    return true;
+}
+
 void conclude_outcome(struct scheduler *s, struct claim *claim,
                       const struct message_outcome *outcome)
 {
-    bool was_good = take_from_worker(s, claim, outcome);
+    bool was_blameless = take_from_worker(s, claim, outcome);
 
     if (s->schemes != NULL)
         schemes_learn(s->schemes, claim->url.origin, (enum learnt)outcome->learnt);
@@ -417,12 +448,8 @@ void conclude_outcome(struct scheduler *s, struct claim *claim,
             conclude_simple(s, claim, SETTLE_RETURN);
         return;
     }
-    if (was_good && is_dark(outcome) && s->state == SCHEDULER_RUNNING &&
-        doubts_add(s->doubts, claim, outcome, mono_of(s))) {
-        lanes_left(s->lanes, claim, mono_of(s) + SUSPICION_DOUBT_MS, mono_of(s));
-        return;
-    }
-    act(s, claim, outcome, -1);
+    if (claim->alone || !is_dark(outcome) || !doubt(s, claim, outcome, was_blameless))
+        act(s, claim, outcome, -1);
 }
 
 void conclude_doubts(struct scheduler *s)
@@ -435,10 +462,8 @@ void conclude_doubts(struct scheduler *s)
     while ((claim = doubts_next(s->doubts, s->lanes, now_ms, &verdict, &outcome)) != NULL) {
         if (verdict == DOUBT_THEIRS)
             act(s, claim, &outcome, -1);
-        else if (s->state == SCHEDULER_RUNNING)
-            admit_again(s, claim);
         else
-            conclude_simple(s, claim, SETTLE_RETURN);
+            spare(s, claim);
     }
 }
 

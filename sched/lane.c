@@ -495,11 +495,14 @@ static void void_failures(struct lanes *lanes, int64_t now_ms)
     }
 }
 
-bool lanes_is_good(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
+bool lanes_is_blameless(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
 {
-    if (lanes->suspicion.active)
-        return suspicion_may_try(&lanes->suspicion, &lane->mark);
-    return suspicion_is_good(&lane->mark, now_ms);
+    bool unknown = !lane->suspect || !lane->tried;
+
+    if (lanes->suspicion.active && suspicion_may_try(&lanes->suspicion, &lane->mark))
+        return true;
+    return suspicion_is_good(&lane->mark, now_ms) ||
+           (unknown && suspicion_has_failures(&lanes->suspicion, now_ms));
 }
 
 bool lanes_suspicious(struct lanes *lanes, int64_t now_ms)
@@ -516,6 +519,12 @@ enum doubt lanes_doubt(struct lanes *lanes, int64_t started_ms, int64_t failed_m
 {
     lanes_suspicious(lanes, now_ms);
     return suspicion_judge(&lanes->suspicion, started_ms, failed_ms, now_ms);
+}
+
+enum doubt lanes_blame(struct lanes *lanes, bool was_blameless, int64_t started_ms, int64_t now_ms)
+{
+    enum doubt verdict = lanes_doubt(lanes, started_ms, now_ms, now_ms);
+    return verdict == DOUBT_WAIT && !was_blameless ? DOUBT_THEIRS : verdict;
 }
 
 /* --- numbers --- */

@@ -129,7 +129,8 @@ int64_t lanes_unix_ms(const struct lanes *lanes, int64_t now_ms);
 struct lane *lanes_get(struct lanes *lanes, struct str host, int64_t now_ms);
 struct lane *lanes_find(const struct lanes *lanes, struct str host); /* or NULL */
 unsigned lanes_worker(const struct lanes *lanes, struct str host);   /* who serves it */
-/* What is known from earlier runs. `success_ms`: monotonic, of its last success, 0: unknown. */
+/* What is known from earlier runs. `success_ms`: monotonic, of its last success, which may have
+ * been before this clock began (then it is negative); 0: unknown. */
 void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t success_ms,
                  int64_t now_ms);
 /* What another machine found out about the host's circuit. */
@@ -229,11 +230,17 @@ void lanes_wake(struct lanes *lanes, int64_t now_ms);
  * second from now. */
 int64_t lanes_wake_ms(const struct lanes *lanes, int64_t now_ms);
 
-/* Ourselves. lanes_is_good: a failure of this host may be our own fault. lanes_suspicious: looks,
- * and when suspicion begins, voids what was held against hosts since. */
-bool lanes_is_good(const struct lanes *lanes, const struct lane *lane, int64_t now_ms);
+/* Ourselves. lanes_is_blameless: a failure of this host may be our own fault: it was good within
+ * the hour; or nothing is known against it (it was never tried, or hasn't failed the last time),
+ * and good hosts fail, too. lanes_suspicious: looks, and when suspicion begins, voids what was held
+ * against hosts since. */
+bool lanes_is_blameless(const struct lanes *lanes, const struct lane *lane, int64_t now_ms);
 bool lanes_suspicious(struct lanes *lanes, int64_t now_ms);
 enum doubt lanes_doubt(struct lanes *lanes, int64_t started_ms, int64_t failed_ms, int64_t now_ms);
+/* Whose fault it is that an attempt has got no answer now. `was_blameless`: its host was so before
+ * lanes_landed. Of others there is no doubt, but what begins before our own trouble ends is ours.
+ */
+enum doubt lanes_blame(struct lanes *lanes, bool was_blameless, int64_t started_ms, int64_t now_ms);
 
 /* Adds a line: why what waits for this host is or isn't being sent now, for an admin.
  * lane_words.c */

@@ -462,8 +462,7 @@ static void on_history_host(void *arg, struct str host, bool suspect, int64_t su
 {
     struct scheduler *s = arg;
     int64_t now_ms = clock_mono_ms(&s->process.clock);
-    int64_t success_ms =
-        success_s >= 0 && success_s < now_ms / 1000 ? now_ms - success_s * 1000 : 0;
+    int64_t success_ms = success_s >= 0 ? now_ms - success_s * 1000 : 0;
 
     lanes_learn(s->lanes, host, suspect, success_ms, now_ms);
     if (!suspect && success_s >= 0 && success_s < FORESIGHT_LATELY_S)

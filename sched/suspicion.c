@@ -6,7 +6,7 @@ enum { SLOTS = SUSPICION_SPAN_MS / 1000, CLEARED_HOSTS = SUSPICION_HOSTS / 2 };
 
 bool suspicion_is_good(const struct suspicion_mark *mark, int64_t now_ms)
 {
-    return mark->success_ms > 0 && now_ms - mark->success_ms < SUSPICION_GOOD_MS;
+    return mark->success_ms != 0 && now_ms - mark->success_ms < SUSPICION_GOOD_MS;
 }
 
 bool suspicion_may_try(const struct suspicion *suspicion, const struct suspicion_mark *mark)
@@ -73,6 +73,15 @@ static void count(const struct suspicion *suspicion, int64_t since_ms, int64_t n
             *failed += suspicion->slots[i].failed;
         }
     }
+}
+
+bool suspicion_has_failures(const struct suspicion *suspicion, int64_t now_ms)
+{
+    unsigned good;
+    unsigned failed;
+
+    count(suspicion, 0, now_ms, &good, &failed);
+    return failed > 0;
 }
 
 bool suspicion_is_active(struct suspicion *suspicion, int64_t now_ms)

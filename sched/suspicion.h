@@ -28,7 +28,7 @@ enum {
 /* What a host's last attempt in the span showed; each lane has one. */
 struct suspicion_mark {
     int64_t at_ms;      /* of that attempt; 0: none */
-    int64_t success_ms; /* of its last success; 0: none */
+    int64_t success_ms; /* of its last success, negative: before the clock began; 0: none */
     unsigned slot;      /* the second that counts it */
     bool failed;
     bool counted;
@@ -58,6 +58,8 @@ void suspicion_forget(struct suspicion *suspicion, struct suspicion_mark *mark);
 /* While active: whether a trial of this host would tell something: it was good when the trouble
  * began, however long ago that is. */
 bool suspicion_may_try(const struct suspicion *suspicion, const struct suspicion_mark *mark);
+/* Whether a good host has failed within the span, and not answered since. */
+bool suspicion_has_failures(const struct suspicion *suspicion, int64_t now_ms);
 /* Whether we suspect ourselves. Time alone never ends it: a trial does. */
 bool suspicion_is_active(struct suspicion *suspicion, int64_t now_ms);
 /* While active: whether a trial may be made now; it is counted. */

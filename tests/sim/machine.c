@@ -185,6 +185,16 @@ struct machine *machine_create(struct world *world, unsigned index)
     return machine;
 }
 
+void machine_remembers(struct machine *machine, int64_t success_ago_ms)
+{
+    const struct hosts *hosts = &machine->world->hosts;
+    int64_t now_ms = machine_now_ms(machine);
+
+    for (uint32_t i = 0; i < hosts->count; i++)
+        lanes_learn(machine->lanes, str_of(hosts->list[i].name), false, now_ms - success_ago_ms,
+                    now_ms);
+}
+
 void machine_drain(struct machine *machine)
 {
     machine->state = MACHINE_DRAINING;

@@ -17,6 +17,8 @@ bool machine_wake(struct machine *machine);
  * firewall of ours; or nine of ten names aren't resolved. */
 enum fault { FAULT_CUT = 0, FAULT_REFUSED, FAULT_RESOLVER };
 void machine_break(struct machine *machine, enum fault fault, int64_t from_ms, int64_t to_ms);
+/* What the machine's earlier runs have left: every host has answered, so long ago. */
+void machine_remembers(struct machine *machine, int64_t success_ago_ms);
 /* A drain: claims and sends no more; what is on the wire ends, the rest goes back. */
 void machine_drain(struct machine *machine);
 /* It is paused by an admin: it claims no more, but lives. */

@@ -110,11 +110,14 @@ void machine_admit(struct machine *machine, struct held *held)
 void machine_admit_again(struct machine *machine, struct held *held)
 {
     struct lane *lane = lane_of(machine, held);
+    int64_t now_ms = machine_now_ms(machine);
 
-    if (lane->circuit.state == CIRCUIT_OPEN)
+    lanes_came(machine->lanes, &held->claim);
+    if (lane->circuit.state == CIRCUIT_OPEN &&
+        lanes_course(machine->lanes, lane, &held->claim, now_ms) == COURSE_PARK)
         machine_park(machine, held, lane);
     else
-        lanes_add(machine->lanes, lane, &held->claim, true, machine_now_ms(machine));
+        lanes_add(machine->lanes, lane, &held->claim, true, now_ms);
 }
 
 /* --- claims --- */

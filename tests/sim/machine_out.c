@@ -300,18 +300,44 @@ static enum lane_answer answer_of(const struct reply *reply)
     return reply->status >= 500 && reply->status != 501 ? LANE_ERROR : LANE_ANSWERED;
 }
 
-static void after_landing(struct machine *machine, struct held *held, bool was_good)
+static void spare(struct machine *machine, struct held *held)
+{
+    machine->world->tally.doubts++;
+    if (machine->state == MACHINE_RUNNING && !machine->standby.active)
+        machine_admit_again(machine, held);
+    else
+        machine_settle(machine, &(struct settling){.held = held, .ending = ENDING_RETURN});
+}
+
+/* No answer came. Returns false when that is the host's fault. */
+static bool doubt(struct machine *machine, struct held *held, bool was_blameless)
 {
     const struct message_outcome outcome = {.kind = OUTCOME_TRANSPORT};
+    int64_t now_ms = machine_now_ms(machine);
 
+    switch (lanes_blame(machine->lanes, was_blameless, held->claim.started_ms, now_ms)) {
+    case DOUBT_THEIRS:
+        return false;
+    case DOUBT_WAIT:
+        if (machine->state == MACHINE_RUNNING &&
+            doubts_add(machine->doubts, &held->claim, &outcome, now_ms)) {
+            lanes_left(machine->lanes, &held->claim, now_ms + SUSPICION_DOUBT_MS, now_ms);
+            return true;
+        }
+        break;
+    case DOUBT_OURS:
+        break;
+    }
+    spare(machine, held);
+    return true;
+}
+
+static void after_landing(struct machine *machine, struct held *held, bool was_blameless)
+{
     if (machine->state == MACHINE_GONE)
         return;
-    if (was_good && held->reply.kind != REPLY_STATUS && machine->state == MACHINE_RUNNING &&
-        doubts_add(machine->doubts, &held->claim, &outcome, machine_now_ms(machine))) {
-        lanes_left(machine->lanes, &held->claim, machine_now_ms(machine) + SUSPICION_DOUBT_MS,
-                   machine_now_ms(machine));
+    if (held->reply.kind != REPLY_STATUS && doubt(machine, held, was_blameless))
         return;
-    }
     if (held->reply.kind == REPLY_UNRESOLVED && machine->state != MACHINE_RUNNING)
         machine_settle(machine, &(struct settling){.held = held, .ending = ENDING_RETURN});
     else
@@ -322,7 +348,7 @@ void machine_landed(struct machine *machine, struct held *held)
 {
     int64_t now_ms = machine_now_ms(machine);
     struct lane *lane = held->claim.lane;
-    bool was_good = lanes_is_good(machine->lanes, lane, now_ms);
+    bool was_blameless = lanes_is_blameless(machine->lanes, lane, now_ms);
     bool was_probe = lane->circuit.state == CIRCUIT_PROBING;
     const struct lane_result result = {.answer = answer_of(&held->reply),
                                        .certain = held->reply.certain,
@@ -332,7 +358,7 @@ void machine_landed(struct machine *machine, struct held *held)
     happened(machine, lane, lanes_landed(machine->lanes, &held->claim, &result, now_ms), was_probe);
     if (machine->state == MACHINE_RUNNING)
         machine_shed(machine, lane);
-    after_landing(machine, held, was_good);
+    after_landing(machine, held, was_blameless);
     machine_dispatch(machine);
 }
 
@@ -346,11 +372,9 @@ void machine_judge_doubts(struct machine *machine)
     while ((claim = doubts_next(machine->doubts, machine->lanes, now_ms, &verdict, &outcome)) !=
            NULL) {
         struct held *held = (struct held *)claim;
-        if (verdict == DOUBT_THEIRS) {
+        if (verdict == DOUBT_THEIRS)
             judge(machine, held);
-            continue;
-        }
-        machine->world->tally.doubts++;
-        machine_admit_again(machine, held);
+        else
+            spare(machine, held);
     }
 }

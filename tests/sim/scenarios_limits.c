@@ -1,6 +1,12 @@
-/* Hosts that hold us back, and what must not depend on them. */
+/* Hosts that hold us back, and faults of our own that meet hosts of which little is known. */
+#include "tests/sim/machine.h"
 #include "tests/sim/posts.h"
 #include "tests/sim/scenario.h"
+
+static struct hosts_of all(const struct world *world)
+{
+    return (struct hosts_of){0, world->hosts.count};
+}
 
 static struct hosts_of but_first(const struct world *world, uint32_t count)
 {
@@ -34,6 +40,49 @@ static const char *all_healthy_are_served(const struct world *world)
     return NULL;
 }
 
+/* --- our way out, and strangers --- */
+
+enum { STRANGERS_OF = 10, STRANGERS = 3 }; /* of ten hosts, three */
+
+static const char *check_ours(const struct world *world)
+{
+    if (world->incumbent != NULL || world->machines[0] == NULL)
+        return NULL;
+    if (machine_open_circuits(world->machines[0]) > 0)
+        return "circuits are open";
+    return machine_suspects_itself(world->machines[0]) ? "the machine still suspects itself" : NULL;
+}
+
+static struct hosts_of strangers(const struct world *world)
+{
+    return (struct hosts_of){0, world->hosts.count * STRANGERS / STRANGERS_OF};
+}
+
+/* They are written to for the first time while our way out is cut. */
+static void cut_beside_strangers(struct world *world)
+{
+    const struct hosts_of known = but_first(world, strangers(world).count);
+
+    posts_each(world, SECONDS(5), MINUTES(40), MINUTES(2), known);
+    posts_stream(world, 0, MINUTES(40), 20, known);
+    posts_each(world, MINUTES(20), MINUTES(40), SECONDS(50), strangers(world));
+    posts_stream(world, MINUTES(20), MINUTES(40), 20, strangers(world));
+    if (world->incumbent == NULL)
+        machine_break(world->machines[0], FAULT_CUT, world_at_ms(MINUTES(20) - SECONDS(5)),
+                      world_at_ms(MINUTES(30)));
+}
+
+/* The machine starts into a dead network; what it knows is from its last run. */
+static void cut_from_the_start(struct world *world)
+{
+    if (world->incumbent == NULL) {
+        machine_remembers(world->machines[0], MINUTES(20));
+        machine_break(world->machines[0], FAULT_CUT, 0, world_at_ms(MINUTES(10)));
+    }
+    posts_each(world, SECONDS(5), MINUTES(20), MINUTES(2), all(world));
+    posts_stream(world, 0, MINUTES(20), 20, all(world));
+}
+
 const struct scenario scenarios_of_limits[] = {
     {.name = "busy",
      .what = "40 hosts with 500 jobs each that answer 429 for an hour, beside posts",
@@ -47,5 +96,29 @@ const struct scenario scenarios_of_limits[] = {
                 {FIGURE_FAIRNESS, 0.9, 1},
                 {FIGURE_BURNT_HEALTHY, 0, 0},
                 {FIGURE_OPENED, 0, 0}}},
+    {.name = "cut-strangers",
+     .what = "our way out is cut for ten minutes, and 30 % of the hosts are new to us",
+     .hosts = 500,
+     .duration_ms = MINUTES(50),
+     .max_rate = 1000,
+     .machines = 1,
+     .set_up = cut_beside_strangers,
+     .check = check_ours,
+     .bounds = {{FIGURE_OPENED, 0, 0},
+                {FIGURE_BURNT, 0, 0},
+                {FIGURE_MOST_MS, 0, 660000},
+                {FIGURE_PENDING, 0, 0}}},
+    {.name = "cut-start",
+     .what = "a machine starts into a dead network",
+     .hosts = 500,
+     .duration_ms = MINUTES(30),
+     .max_rate = 1000,
+     .machines = 1,
+     .set_up = cut_from_the_start,
+     .check = check_ours,
+     .bounds = {{FIGURE_OPENED, 0, 0},
+                {FIGURE_BURNT, 0, 0},
+                {FIGURE_MOST_MS, 0, 660000},
+                {FIGURE_PENDING, 0, 0}}},
     {.name = NULL},
 };

@@ -1046,6 +1046,55 @@ static void test_when_all_fail_we_suspect_ourselves(void **state)
     destroy(&f);
 }
 
+/* Whatever is known of a host: what fails while the trouble is ours is not held against its job. */
+static void test_our_own_trouble_is_nobodys_fault(void **state)
+{
+    struct fixture f;
+    char host[32];
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    lanes_learn(f.lanes, STR("bad.example"), true, 0, f.now_ms);
+    assert_false(lanes_is_blameless(f.lanes, lane_of(&f, "new.example"), f.now_ms));
+    lanes_learn(f.lanes, STR("good.example"), false, f.now_ms - 60000, f.now_ms);
+    add(&f, lane_of(&f, "good.example"));
+    land(&f, next(&f, 0), true);
+    bool bad = lanes_is_blameless(f.lanes, lane_of(&f, "bad.example"), f.now_ms);
+    bool unknown = lanes_is_blameless(f.lanes, lane_of(&f, "new.example"), f.now_ms);
+    assert_false(bad);
+    assert_true(unknown); /* while good ones fail */
+    assert_int_equal(lanes_blame(f.lanes, bad, f.now_ms, f.now_ms), DOUBT_THEIRS);
+    assert_int_equal(lanes_blame(f.lanes, unknown, f.now_ms, f.now_ms), DOUBT_WAIT);
+    for (unsigned i = 0; i < 20; i++) { /* good before this machine's clock began */
+        snprintf(host, sizeof(host), "h%u.example", i);
+        lanes_learn(f.lanes, str_of(host), true, f.now_ms - NOW_MS - 1000,
+                    f.now_ms - NOW_MS + 5000);
+        assert_true(lanes_is_blameless(f.lanes, lane_of(&f, host), f.now_ms - NOW_MS + 5000));
+    }
+    destroy(&f);
+
+    create(&f, 1, 8, 100, 1000);
+    for (unsigned i = 0; i < 20; i++) {
+        snprintf(host, sizeof(host), "h%u.example", i);
+        lanes_learn(f.lanes, str_of(host), false, f.now_ms - 60000, f.now_ms);
+        add(&f, lane_of(&f, host));
+        land(&f, next(&f, 0), true);
+    }
+    assert_true(lanes_suspicious(f.lanes, f.now_ms));
+    assert_int_equal(lanes_blame(f.lanes, bad, f.now_ms, f.now_ms), DOUBT_OURS);
+    int64_t started_ms = f.now_ms;
+    f.now_ms += SUSPICION_TRIAL_MS;
+    for (unsigned i = 0; i < SUSPICION_TRIALS; i++) {
+        snprintf(host, sizeof(host), "h%u.example", i);
+        add(&f, lane_of(&f, host));
+        land(&f, next(&f, 0), false);
+    }
+    assert_false(lanes_suspicious(f.lanes, f.now_ms));
+    assert_int_equal(lanes_blame(f.lanes, bad, started_ms, f.now_ms + 5000), DOUBT_OURS);
+    assert_int_equal(lanes_blame(f.lanes, bad, f.now_ms, f.now_ms + 5000), DOUBT_THEIRS);
+    destroy(&f);
+}
+
 /* What waits behind an attempt that may never end must not keep others from being claimed. */
 static void test_a_silent_suspect_is_not_waited_for(void **state)
 {
@@ -1183,6 +1232,7 @@ int main(void)
         cmocka_unit_test(test_windows_and_rate_are_the_machines_share),
         cmocka_unit_test(test_a_lane_has_room_for_one_in_any_fleet),
         cmocka_unit_test(test_when_all_fail_we_suspect_ourselves),
+        cmocka_unit_test(test_our_own_trouble_is_nobodys_fault),
         cmocka_unit_test(test_a_silent_suspect_is_not_waited_for),
         cmocka_unit_test(test_unknown_hosts_have_room_while_they_may_answer),
         cmocka_unit_test(test_suspects_without_a_slot_are_not_ready),
