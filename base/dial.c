@@ -158,6 +158,7 @@ static void on_resolved(void *arg, const struct dns_result *result)
         finish(dial, -1, "the host name does not exist");
         break;
     case DNS_NO_ANSWER:
+    case DNS_UNSERVED:
     case DNS_NO_SOCKET:
     case DNS_CANCELLED:
         finish(dial, -1, "the resolver gives no answer for the host name");

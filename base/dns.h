@@ -18,6 +18,8 @@ enum dns_status {
     DNS_NO_NAME,   /* NXDOMAIN, or no A and no AAAA record: the name's own fault */
     DNS_NO_ANSWER, /* SERVFAIL, REFUSED, time-out, unreachable: the resolver's fault, or its zone's
                     */
+    DNS_UNSERVED,  /* the same of a name while others are answered: its zone's fault; only a cache
+                      that has seen others (worker/resolve.h) can tell */
     DNS_BAD_NAME,  /* can't be asked for */
     DNS_NO_SOCKET, /* this process or machine has no descriptor or memory to ask with */
     DNS_CANCELLED,

@@ -96,7 +96,8 @@ enum failure_kind {
     FAILURE_NONE = 0, /* every other kind of outcome */
     FAILURE_REFUSED,  /* the connection was refused */
     FAILURE_NO_NAME,  /* NXDOMAIN or no address, two answers in a row; or no name DNS can have */
-    FAILURE_RESOLVER, /* SERVFAIL, REFUSED, no answer; the proxy's name: never the host's fault */
+    FAILURE_RESOLVER, /* no name gets an answer, or the proxy's doesn't: never the host's fault */
+    FAILURE_UNSERVED, /* SERVFAIL, REFUSED, no answer for this name while others get theirs */
     FAILURE_CERTIFICATE, /* the peer's isn't valid, or not its own: or our clock or CAs are wrong */
     FAILURE_TLS,         /* the handshake failed otherwise */
     FAILURE_TIMEOUT,

@@ -73,6 +73,15 @@ enum circuit_event circuit_answered(struct circuit *circuit)
     return was_open ? CIRCUIT_CLOSED_AGAIN : CIRCUIT_SAME;
 }
 
+enum circuit_event circuit_unproven(struct circuit *circuit, int64_t now_ms, const struct rng *rng)
+{
+    if (circuit->state != CIRCUIT_PROBING)
+        return CIRCUIT_SAME;
+    circuit->state = CIRCUIT_OPEN;
+    schedule_probe(circuit, 0, now_ms, rng);
+    return CIRCUIT_UNPROVEN;
+}
+
 int64_t circuit_spaced_ms(const struct circuit *circuit)
 {
     int64_t space_ms = CIRCUIT_FIRST_SPACE_MS;

@@ -4,6 +4,7 @@
  *
  *   CLOSED --failures in a row, spaced--> OPEN --probe due, token won--> PROBING
  *   PROBING --failed--> OPEN, for twice as long       PROBING --answered--> CLOSED
+ *   PROBING --it was our own fault, or the resolver's--> OPEN, for as long as before
  *
  * What counts: a failure in transport, or an answer of 500 and above; any other answer is a sign of
  * life. Failures are spaced: one counts only if its request started after the last counted one came
@@ -31,7 +32,13 @@ enum {
 enum circuit_state { CIRCUIT_CLOSED = 0, CIRCUIT_OPEN, CIRCUIT_PROBING };
 
 /* What an attempt did to it: what is not CIRCUIT_SAME concerns the other machines, too. */
-enum circuit_event { CIRCUIT_SAME = 0, CIRCUIT_OPENED, CIRCUIT_REOPENED, CIRCUIT_CLOSED_AGAIN };
+enum circuit_event {
+    CIRCUIT_SAME = 0,
+    CIRCUIT_OPENED,
+    CIRCUIT_REOPENED,
+    CIRCUIT_CLOSED_AGAIN,
+    CIRCUIT_UNPROVEN, /* the probe showed nothing: its token goes back */
+};
 
 struct circuit {
     enum circuit_state state;
@@ -50,6 +57,9 @@ enum circuit_event circuit_failed(struct circuit *circuit, int64_t started_ms, b
 /* The same while it may be our own fault: it is counted, but opens nothing. */
 void circuit_doubted(struct circuit *circuit, int64_t started_ms, bool certain, int64_t now_ms);
 enum circuit_event circuit_answered(struct circuit *circuit);
+/* An attempt ended that says nothing about the host. If it was the probe, the next one is due after
+ * the same time as this one was. */
+enum circuit_event circuit_unproven(struct circuit *circuit, int64_t now_ms, const struct rng *rng);
 /* The earliest time of the next attempt while it is closed, after failures. */
 int64_t circuit_spaced_ms(const struct circuit *circuit);
 /* A probe starts: from now on its attempt decides. Only while a probe is due. */

@@ -53,6 +53,11 @@ void circuits_happened(struct scheduler *s, struct lane *lane, enum circuit_even
         fleet_tell_closed(s->fleet, lane->host);
         call_back(s, lane);
         return;
+    case CIRCUIT_UNPROVEN:
+        log_event(LOG_LEVEL_DEBUG, "probe showed nothing", LOG_STR("host", lane->host));
+        fleet_tell_unprobed(s->fleet, lane->host);
+        park_all(s, lane);
+        return;
     }
     fleet_tell_open(s->fleet, lane->host, circuit->opened_ms, circuit->probe_ms,
                     circuit->backoff_ms);

@@ -6,7 +6,7 @@
 
 #include "sched/pair.h"
 
-enum { HEARD_MAX = 64, INSTANCE_ACTOR = -99 };
+enum { HEARD_MAX = 64, INSTANCE_ACTOR = -99, FIRST_HOLD_MS = 1000, LAST_DOUBLING = 5 };
 
 /* The next word of a text with single spaces. */
 static struct str next_word(struct str *text)
@@ -122,6 +122,15 @@ void claim_value_put(struct buf *out, const struct claim *claim)
     buf_put_str(out, str_of(claim->score));
     buf_put_char(out, '\n');
     buf_put(out, claim->payload, claim->payload_bytes);
+}
+
+int64_t claim_hold_ms(struct claim *claim)
+{
+    int64_t wait_ms = (int64_t)FIRST_HOLD_MS
+                      << (claim->holds < LAST_DOUBLING ? claim->holds : LAST_DOUBLING);
+
+    claim->holds++;
+    return wait_ms < CLAIM_LONGEST_HOLD_MS ? wait_ms : CLAIM_LONGEST_HOLD_MS;
 }
 
 size_t claim_bytes(const struct claim *claim)

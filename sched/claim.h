@@ -48,10 +48,10 @@ struct claim {
     unsigned heard_count;
     struct away_booked *heard; /* Unix milliseconds of Redis */
     unsigned recoveries;       /* how often it was in the hands of something that died */
-    unsigned holds;            /* how often it waited for its key: its backoff */
-    bool alone;                /* runs alone now: if it takes its process with it, it is poison */
-    bool parsed;               /* job is set */
-    bool has_url;              /* url is set */
+    unsigned holds;   /* how often it waited for its key or for our resolver: its backoff */
+    bool alone;       /* runs alone now: if it takes its process with it, it is poison */
+    bool parsed;      /* job is set */
+    bool has_url;     /* url is set */
     bool moved;       /* it stood in a sorted set before Ruby's poller put it into its queue */
     bool low;         /* of the lowest priority; set once, before it is in a lane */
     bool settle_sent; /* CLAIM_SETTLING: the script was sent, its answer may be lost */
@@ -90,6 +90,10 @@ void claim_destroy(struct claim *claim);
 bool claim_value_parse(struct str value, enum claim_origin *origin, struct str *score,
                        struct str *payload) FP_MUST_CHECK;
 void claim_value_put(struct buf *out, const struct claim *claim);
+/* No attempt can be made now, for want of a key or of our resolver: so many milliseconds until the
+ * next, a second, doubled each time. */
+enum { CLAIM_LONGEST_HOLD_MS = 30000 };
+int64_t claim_hold_ms(struct claim *claim);
 /* How the job counts against the look-ahead. */
 size_t claim_bytes(const struct claim *claim);
 

@@ -9,7 +9,7 @@
 #include "sched/retry.h"
 #include "sched/state.h"
 
-enum { FIRST_HOLD_MS = 1000, ASK_MS = 2000 };
+enum { ASK_MS = 2000 };
 
 char *conclude_queue(struct scheduler *s, const struct claim *claim)
 {
@@ -197,7 +197,7 @@ static void record(struct scheduler *s, const struct claim *claim,
         .inbox = claim->url.text,
         .result = result,
         .transport_failure = judgement->transport_failure,
-        .unresolved = judgement->transport_failure && judgement->failure == FAILURE_RESOLVER,
+        .unresolved = judgement->transport_failure && judgement->failure == FAILURE_UNSERVED,
         .status = outcome->kind == OUTCOME_RESPONSE ? outcome->status : 0,
         .total_ms = outcome->total_ms,
         .sent_bytes = outcome->sent_bytes,
@@ -216,15 +216,12 @@ static bool will_exhaust(const struct claim *claim)
     return retry_exhausted(claim->job.retry_count + 1, claim->job.max_retries);
 }
 
-/* No attempt was made, since the key can't be read now: the claim leaves its lane and waits, so
- * that others pass. */
+/* No attempt was made, since the key can't be read or no name be resolved now: the claim leaves its
+ * lane and waits, so that others pass. */
 static void hold(struct scheduler *s, struct claim *claim)
 {
-    int64_t wait_ms = (int64_t)FIRST_HOLD_MS << (claim->holds < 5 ? claim->holds : 5);
+    int64_t wait_ms = claim_hold_ms(claim);
 
-    if (wait_ms > CONCLUDE_LONGEST_HOLD_MS)
-        wait_ms = CONCLUDE_LONGEST_HOLD_MS;
-    claim->holds++;
     if (s->held_count >= (unsigned)s->process.config.lookahead_jobs / (claim->low ? 8 : 2)) {
         conclude_book(s, claim, CONCLUDE_LONGEST_HOLD_MS);
         return;
@@ -330,7 +327,8 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
         break;
     case SENTENCE_WAIT:
         log_untried(claim, &j);
-        if (s->state == SCHEDULER_RUNNING)
+        s->counts.unresolved += outcome->kind == OUTCOME_TRANSPORT;
+        if (s->state == SCHEDULER_RUNNING && !s->standby.active)
             hold(s, claim);
         else
             conclude_simple(s, claim, SETTLE_RETURN);
@@ -351,7 +349,9 @@ static enum lane_answer answer_of(const struct message_outcome *outcome)
             return LANE_UNAVAILABLE;
         return outcome->status >= 500 && outcome->status != 501 ? LANE_ERROR : LANE_ANSWERED;
     case OUTCOME_TRANSPORT:
-        return outcome->failure == FAILURE_RESOLVER ? LANE_UNRESOLVED : LANE_TRANSPORT;
+        return outcome->failure == FAILURE_RESOLVER || outcome->failure == FAILURE_UNSERVED
+                   ? LANE_UNRESOLVED
+                   : LANE_TRANSPORT;
     case OUTCOME_REFUSED:
     case OUTCOME_SENDER_MISSING:
     case OUTCOME_KEY_UNUSABLE:
@@ -398,6 +398,12 @@ static bool is_dark(const struct message_outcome *outcome)
     return answer_of(outcome) == LANE_TRANSPORT || answer_of(outcome) == LANE_UNRESOLVED;
 }
 
+static bool was_tried(const struct message_outcome *outcome)
+{
+    return outcome->kind != OUTCOME_NOT_TRIED && outcome->kind != OUTCOME_KEY_WAIT &&
+           outcome->failure != FAILURE_RESOLVER;
+}
+
 /* Nothing is held against the job: it is tried again, here or by another machine. */
 static void spare(struct scheduler *s, struct claim *claim)
 {
@@ -440,7 +446,7 @@ void conclude_outcome(struct scheduler *s, struct claim *claim,
         claim_destroy(claim);
         return;
     }
-    if (claim->alone && (outcome->kind == OUTCOME_NOT_TRIED || outcome->kind == OUTCOME_KEY_WAIT)) {
+    if (claim->alone && !was_tried(outcome)) {
         claim->alone = false;
         if (s->state == SCHEDULER_RUNNING)
             quarantine_add(s, claim);
@@ -448,7 +454,8 @@ void conclude_outcome(struct scheduler *s, struct claim *claim,
             conclude_simple(s, claim, SETTLE_RETURN);
         return;
     }
-    if (claim->alone || !is_dark(outcome) || !doubt(s, claim, outcome, was_blameless))
+    bool doubtful = !claim->alone && was_tried(outcome) && is_dark(outcome);
+    if (!doubtful || !doubt(s, claim, outcome, was_blameless))
         act(s, claim, outcome, -1);
 }
 

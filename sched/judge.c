@@ -57,6 +57,11 @@ void judge(struct judgement *j, const struct message_outcome *outcome,
         judge_response(j, outcome, version, job, sender_gone);
         break;
     case OUTCOME_TRANSPORT:
+        if (outcome->failure == FAILURE_RESOLVER) {
+            j->sentence = SENTENCE_WAIT;
+            set_message(j, outcome->error_message);
+            break;
+        }
         *j = (struct judgement){.sentence = SENTENCE_RETRY,
                                 .track = TRACK_FAILURE,
                                 .attempted = true,

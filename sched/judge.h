@@ -15,7 +15,8 @@ enum sentence {
     SENTENCE_DONE = 0, /* the job is over */
     SENTENCE_RETRY,    /* it failed: retry, or exhausted */
     SENTENCE_AGAIN,    /* no attempt was made: back to its lane */
-    SENTENCE_WAIT,     /* its key can't be read now: wait and try again, no attempt was made */
+    SENTENCE_WAIT,     /* its key can't be read, or no name be resolved now: wait and try again, no
+                          attempt was made */
     SENTENCE_ASK, /* 401 to a suspended sender: ask whether it is gone for good, then judge again */
 };
 

@@ -405,9 +405,8 @@ static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t 
         window_succeeded(&lane->window, lane->waiting + lane->low_waiting > 0, most);
         return circuit_answered(&lane->circuit);
     case LANE_UNRESOLVED: /* no fault of the host, but asking again at once is of no use */
-        window_failed(&lane->window, started_ms, false, now_ms);
         window_hold(&lane->window, UNRESOLVED_MS, now_ms);
-        break;
+        return circuit_unproven(&lane->circuit, unix_ms, lanes->options.rng);
     case LANE_UNTRIED:
         break;
     }
@@ -417,16 +416,19 @@ static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t 
 static enum circuit_event attempted(struct lanes *lanes, struct lane *lane, int64_t started_ms,
                                     const struct lane_result *result, int64_t now_ms)
 {
-    bool dark = result->answer == LANE_TRANSPORT || result->answer == LANE_UNRESOLVED;
+    bool unresolved = result->answer == LANE_UNRESOLVED;
+    bool dark = result->answer == LANE_TRANSPORT || unresolved;
+    bool ours = dark && started_ms < lanes->suspicion.ended_ms;
 
-    if (dark && started_ms < lanes->suspicion.ended_ms)
-        return CIRCUIT_SAME;
-    suspicion_note(&lanes->suspicion, &lane->mark, dark, now_ms);
-    if (dark && lanes_suspicious(lanes, now_ms))
-        return CIRCUIT_SAME; /* it says nothing about the host */
+    if (!ours)
+        suspicion_note(&lanes->suspicion, &lane->mark, dark, now_ms);
+    if (ours || (dark && lanes_suspicious(lanes, now_ms))) /* it says nothing about the host */
+        return circuit_unproven(&lane->circuit, lanes_unix_ms(lanes, now_ms), lanes->options.rng);
     lane->tried = true;
-    lane->mean_ms = (uint32_t)(((uint64_t)lane->mean_ms * 7 + result->total_ms) / 8);
-    set_suspect(lanes, lane, dark);
+    if (!unresolved) {
+        lane->mean_ms = (uint32_t)(((uint64_t)lane->mean_ms * 7 + result->total_ms) / 8);
+        set_suspect(lanes, lane, dark);
+    }
     return learn(lanes, lane, started_ms, result, now_ms);
 }
 

@@ -244,7 +244,7 @@ void conclude_park(struct scheduler *s, struct claim *claim, struct lane *lane);
 /* Each second: claims that failed, when it can be told whose fault it was. */
 void conclude_doubts(struct scheduler *s);
 /* Back into a zset at now + delay, unchanged, in the order of its pair: no attempt is counted. */
-enum { CONCLUDE_LONGEST_HOLD_MS = 30000 };
+enum { CONCLUDE_LONGEST_HOLD_MS = CLAIM_LONGEST_HOLD_MS };
 void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms);
 /* The same at its host: in the order of its pair, to be called back early; with `share_ms` behind
  * what else is booked there (sched/settle.h). */

@@ -32,6 +32,8 @@ void classify_dns(struct failure *failure, const struct dns_result *result, stru
         text = "failed to connect: not a name that can be resolved";
     if (result->status == DNS_NO_NAME || result->status == DNS_BAD_NAME)
         kind = FAILURE_NO_NAME;
+    else if (result->status == DNS_UNSERVED)
+        kind = FAILURE_UNSERVED;
     classify_text(failure, kind, STR("HTTP::ConnectionError"), text, url);
 }
 

@@ -234,6 +234,9 @@ static void resolved(struct delivery *d, const struct dns_result *result)
     }
     if (result->status != DNS_FOUND) {
         classify_dns(&d->failure, result, d->url.text);
+        if (d->sent &&
+            d->failure.kind == FAILURE_RESOLVER) /* of a redirect's: that was an attempt */
+            d->failure.kind = FAILURE_UNSERVED;
         end(d, OUTCOME_TRANSPORT, 0);
         return;
     }

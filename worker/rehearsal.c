@@ -121,7 +121,8 @@ static void judge_resolver(struct rehearsal *r)
     for (size_t i = 0; i < r->sample->count; i++) {
         const struct trial *trial = &r->sample->trials[i];
         asked += trial->looked_up;
-        unanswered += trial->looked_up && trial->dns.status == DNS_NO_ANSWER;
+        unanswered += trial->looked_up &&
+                      (trial->dns.status == DNS_NO_ANSWER || trial->dns.status == DNS_UNSERVED);
     }
     if (asked >= ENOUGH_TO_JUDGE ? unanswered * 2 > asked : unanswered == asked && asked > 0)
         rehearsal_problem(r, "DNS",
@@ -135,8 +136,10 @@ static void look_up(struct rehearsal *r, struct looking *looking, const struct p
 {
     struct sample *sample = r->sample;
     struct look *looks = mem_alloc((sample->count + 1) * sizeof(*looks));
+    const struct resolver_options options = {.per_s = LOOKUPS_PER_S,
+                                             .own_name = str_of(r->session->config->web_domain)};
     struct resolver *resolver =
-        resolver_create(r->session->base, &r->session->clock, r->session->dns, LOOKUPS_PER_S);
+        resolver_create(r->session->base, &r->session->clock, r->session->dns, &options);
 
     for (size_t i = 0; i < sample->count; i++) {
         struct trial *trial = &sample->trials[i];

@@ -18,10 +18,13 @@ enum {
     MAX_STALE_MS = 24 * 3600 * 1000,
     FRESH_WAIT_MS = 200,
     PACE_MS = 20,
+    VOUCHED_MS = 1000, /* for so long after an answer the resolver is known to work */
+    WITNESS_LOOK = 64,
 };
 
-/* CACHED --expired and asked--> QUEUED --a place is free--> ASKING --answer--> CACHED */
-enum entry_state { ENTRY_QUEUED = 0, ENTRY_ASKING, ENTRY_CACHED };
+/* CACHED --expired and asked--> QUEUED --a place is free--> ASKING --answer--> CACHED
+ * ASKING --no answer--> DOUBTED --another's answer, or the witness gets none, either--> CACHED */
+enum entry_state { ENTRY_QUEUED = 0, ENTRY_ASKING, ENTRY_DOUBTED, ENTRY_CACHED };
 
 struct resolve_wait {
     TAILQ_ENTRY(resolve_wait) entry;
@@ -58,9 +61,13 @@ struct resolver {
     struct entry_list queued;
     struct entry_list cached; /* oldest first */
     struct entry_list asking;
+    struct entry_list doubted;
+    struct entry *witness; /* asked again while others are doubted; NULL: none is */
+    int64_t answered_ms;   /* when any name last got an answer */
     struct entry_list due;
     struct entry_list ageing; /* by patience_ms */
     unsigned parallel;
+    struct str own_name;
     struct rate rate; /* of look-ups that begin */
     struct loop_timer *pace;
     struct loop_timer *patience;
@@ -74,6 +81,8 @@ static struct entry_list *list_of(struct resolver *r, enum entry_state state)
         return &r->queued;
     case ENTRY_ASKING:
         return &r->asking;
+    case ENTRY_DOUBTED:
+        return &r->doubted;
     case ENTRY_CACHED:
         return &r->cached;
     }
@@ -119,7 +128,8 @@ static int64_t lifetime_ms(const struct dns_result *result)
 
     if (result->status == DNS_NO_SOCKET)
         return NO_SOCKET_TTL_MS;
-    if (result->status == DNS_NO_ANSWER || result->status == DNS_CANCELLED)
+    if (result->status == DNS_NO_ANSWER || result->status == DNS_UNSERVED ||
+        result->status == DNS_CANCELLED)
         return NO_ANSWER_TTL_S * 1000;
     if (result->status != DNS_FOUND)
         return NO_NAME_TTL_S * 1000;
@@ -197,113 +207,6 @@ static void expire(struct entry *entry, int64_t now_ms)
         loop_timer_set(r->patience, FRESH_WAIT_MS);
 }
 
-/* --- answers --- */
-
-static void start_queued(struct resolver *r);
-
-/* A resolver that answers wrongly for a moment must not make a host look given up. */
-static bool must_ask_again(struct entry *entry, enum dns_status status)
-{
-    bool first = status == DNS_NO_NAME && !entry->no_name;
-
-    if (status == DNS_NO_NAME || status == DNS_FOUND)
-        entry->no_name = status == DNS_NO_NAME;
-    return first;
-}
-
-/* A resolver that fails says nothing about the addresses that are known. */
-static void take_answer(struct entry *entry, const struct dns_result *result)
-{
-    int64_t now_ms = clock_mono_ms(entry->resolver->clock);
-
-    end_ageing(entry);
-    entry->stale = false;
-    entry->expires_ms = now_ms + lifetime_ms(result);
-    bool failed = result->status == DNS_NO_ANSWER || result->status == DNS_NO_SOCKET;
-    if (failed && has_old_addresses(entry, now_ms))
-        return;
-    entry->result = *result;
-    entry->found_until_ms = entry->expires_ms + MAX_STALE_MS;
-}
-
-static void on_answer(void *arg, const struct dns_result *result)
-{
-    struct entry *entry = arg;
-    struct resolver *r = entry->resolver;
-
-    entry->query = NULL;
-    if (must_ask_again(entry, result->status)) {
-        r->parallel--;
-        set_state(entry, ENTRY_QUEUED);
-        start_queued(r);
-        return;
-    }
-    take_answer(entry, result);
-    r->parallel--;
-    set_state(entry, ENTRY_CACHED);
-    deliver_later(entry);
-    start_queued(r);
-}
-
-static void start_queued(struct resolver *r)
-{
-    int64_t now_ms = clock_mono_ms(r->clock);
-    struct entry *entry;
-
-    while (r->parallel < MAX_PARALLEL && (entry = TAILQ_FIRST(&r->queued)) != NULL &&
-           rate_take(&r->rate, now_ms)) {
-        set_state(entry, ENTRY_ASKING);
-        r->parallel++;
-        entry->query = dns_lookup(r->dns, str_of(entry->host), on_answer, entry);
-    }
-    if (!TAILQ_EMPTY(&r->queued) && !loop_timer_pending(r->pace))
-        loop_timer_set(r->pace, PACE_MS);
-}
-
-static void on_pace(void *arg)
-{
-    start_queued(arg);
-}
-
-struct resolver *resolver_create(struct event_base *base, const struct clock *clock,
-                                 struct dns *dns, double per_s)
-{
-    struct resolver *r = mem_alloc(sizeof(*r));
-
-    r->clock = clock;
-    r->dns = dns;
-    r->by_host = table_create();
-    rate_set(&r->rate, per_s, clock_mono_ms(clock) - 1000); /* with its burst at hand */
-    TAILQ_INIT(&r->queued);
-    TAILQ_INIT(&r->cached);
-    TAILQ_INIT(&r->asking);
-    TAILQ_INIT(&r->due);
-    TAILQ_INIT(&r->ageing);
-    r->pace = loop_timer_create(base, on_pace, r);
-    r->patience = loop_timer_create(base, on_patience, r);
-    r->deliver = loop_timer_create(base, on_deliver, r);
-    return r;
-}
-
-void resolver_destroy(struct resolver *r)
-{
-    size_t at = 0;
-    struct entry *entry;
-
-    if (r == NULL)
-        return;
-    while ((entry = table_next(r->by_host, &at)) != NULL) {
-        if (entry->query != NULL)
-            dns_cancel(entry->query);
-        entry_free(entry);
-    }
-    table_destroy(r->by_host);
-    loop_timer_destroy(r->pace);
-    loop_timer_destroy(r->patience);
-    loop_timer_destroy(r->deliver);
-    free(r);
-}
-
 /* Room for one more: the oldest answers nobody waits for go first. */
 static void evict(struct resolver *r)
 {
@@ -335,6 +238,201 @@ static struct entry *entry_for(struct resolver *r, struct str host)
         expire(entry, now_ms);
     }
     return entry;
+}
+
+/* --- answers --- */
+
+static void start_queued(struct resolver *r);
+
+/* A resolver that answers wrongly for a moment must not make a host look given up. */
+static bool must_ask_again(struct entry *entry, enum dns_status status)
+{
+    bool first = status == DNS_NO_NAME && !entry->no_name;
+
+    if (status == DNS_NO_NAME || status == DNS_FOUND)
+        entry->no_name = status == DNS_NO_NAME;
+    return first;
+}
+
+/* A resolver that fails says nothing about the addresses that are known. */
+static void take_answer(struct entry *entry, const struct dns_result *result)
+{
+    int64_t now_ms = clock_mono_ms(entry->resolver->clock);
+
+    end_ageing(entry);
+    entry->stale = false;
+    entry->expires_ms = now_ms + lifetime_ms(result);
+    bool failed = result->status == DNS_NO_ANSWER || result->status == DNS_UNSERVED ||
+                  result->status == DNS_NO_SOCKET;
+    if (failed && has_old_addresses(entry, now_ms))
+        return;
+    entry->result = *result;
+    entry->found_until_ms = entry->expires_ms + MAX_STALE_MS;
+}
+
+static void finish(struct entry *entry, const struct dns_result *result)
+{
+    take_answer(entry, result);
+    set_state(entry, ENTRY_CACHED);
+    deliver_later(entry);
+}
+
+static void end_doubts(struct resolver *r, enum dns_status status)
+{
+    const struct dns_result result = {.status = status};
+    struct entry *entry;
+
+    while ((entry = TAILQ_FIRST(&r->doubted)) != NULL)
+        finish(entry, &result);
+}
+
+/* An address, or a line of /etc/hosts, needs no resolver. */
+static bool was_asked(const struct dns_result *result)
+{
+    return result->status == DNS_NO_NAME || (result->status == DNS_FOUND && result->ttl_s > 0);
+}
+
+/* One whose time is over, if there is one: the resolver can't have it from its own cache. */
+static struct entry *choose_witness(struct resolver *r, int64_t now_ms)
+{
+    struct entry *entry;
+    struct entry *any = NULL;
+    unsigned looked = 0;
+
+    TAILQ_FOREACH(entry, &r->cached, link)
+    {
+        if (has_old_addresses(entry, now_ms) && was_asked(&entry->result) && !entry->delivering) {
+            if (now_ms >= entry->expires_ms)
+                return entry;
+            any = any != NULL ? any : entry;
+        }
+        if (++looked == WITNESS_LOOK)
+            break;
+    }
+    return any;
+}
+
+/* Returns whether an answer of somebody's is awaited now, which tells whose fault it is. */
+static bool call_witness(struct resolver *r, int64_t now_ms)
+{
+    struct entry *witness = r->witness;
+
+    if (witness != NULL)
+        return true;
+    witness = choose_witness(r, now_ms);
+    if (witness == NULL && r->own_name.len > 0)
+        witness = entry_for(r, r->own_name);
+    if (witness == NULL || witness->delivering || witness->state == ENTRY_DOUBTED)
+        return false;
+    if (witness->state == ENTRY_CACHED)
+        expire(witness, now_ms);
+    if (witness->state == ENTRY_QUEUED) {
+        TAILQ_REMOVE(&r->queued, witness, link);
+        TAILQ_INSERT_HEAD(&r->queued, witness, link);
+    }
+    r->witness = witness;
+    return true;
+}
+
+static void unanswered(struct entry *entry, const struct dns_result *result, bool was_witness)
+{
+    struct resolver *r = entry->resolver;
+    int64_t now_ms = clock_mono_ms(r->clock);
+
+    if (r->answered_ms != 0 && now_ms - r->answered_ms < VOUCHED_MS) {
+        finish(entry, &(struct dns_result){.status = DNS_UNSERVED});
+        return;
+    }
+    if (!was_witness && !has_old_addresses(entry, now_ms) && call_witness(r, now_ms))
+        set_state(entry, ENTRY_DOUBTED);
+    else
+        finish(entry, result);
+}
+
+static void on_answer(void *arg, const struct dns_result *result)
+{
+    struct entry *entry = arg;
+    struct resolver *r = entry->resolver;
+    bool was_witness = r->witness == entry;
+
+    entry->query = NULL;
+    r->parallel--;
+    if (was_witness)
+        r->witness = NULL;
+    if (was_asked(result)) {
+        r->answered_ms = clock_mono_ms(r->clock);
+        end_doubts(r, DNS_UNSERVED);
+    } else if (was_witness) {
+        end_doubts(r, DNS_NO_ANSWER);
+    }
+    if (must_ask_again(entry, result->status))
+        set_state(entry, ENTRY_QUEUED);
+    else if (result->status == DNS_NO_ANSWER)
+        unanswered(entry, result, was_witness);
+    else
+        finish(entry, result);
+    start_queued(r);
+}
+
+static void start_queued(struct resolver *r)
+{
+    int64_t now_ms = clock_mono_ms(r->clock);
+    struct entry *entry;
+
+    while (r->parallel < MAX_PARALLEL && (entry = TAILQ_FIRST(&r->queued)) != NULL &&
+           rate_take(&r->rate, now_ms)) {
+        set_state(entry, ENTRY_ASKING);
+        r->parallel++;
+        entry->query = dns_lookup(r->dns, str_of(entry->host), on_answer, entry);
+    }
+    if (!TAILQ_EMPTY(&r->queued) && !loop_timer_pending(r->pace))
+        loop_timer_set(r->pace, PACE_MS);
+}
+
+static void on_pace(void *arg)
+{
+    start_queued(arg);
+}
+
+struct resolver *resolver_create(struct event_base *base, const struct clock *clock,
+                                 struct dns *dns, const struct resolver_options *options)
+{
+    struct resolver *r = mem_alloc(sizeof(*r));
+
+    r->clock = clock;
+    r->dns = dns;
+    r->by_host = table_create();
+    r->own_name = options->own_name;
+    rate_set(&r->rate, options->per_s, clock_mono_ms(clock) - 1000); /* with its burst at hand */
+    TAILQ_INIT(&r->queued);
+    TAILQ_INIT(&r->cached);
+    TAILQ_INIT(&r->asking);
+    TAILQ_INIT(&r->doubted);
+    TAILQ_INIT(&r->due);
+    TAILQ_INIT(&r->ageing);
+    r->pace = loop_timer_create(base, on_pace, r);
+    r->patience = loop_timer_create(base, on_patience, r);
+    r->deliver = loop_timer_create(base, on_deliver, r);
+    return r;
+}
+
+void resolver_destroy(struct resolver *r)
+{
+    size_t at = 0;
+    struct entry *entry;
+
+    if (r == NULL)
+        return;
+    while ((entry = table_next(r->by_host, &at)) != NULL) {
+        if (entry->query != NULL)
+            dns_cancel(entry->query);
+        entry_free(entry);
+    }
+    table_destroy(r->by_host);
+    loop_timer_destroy(r->pace);
+    loop_timer_destroy(r->patience);
+    loop_timer_destroy(r->deliver);
+    free(r);
 }
 
 struct resolve_wait *resolver_ask(struct resolver *r, struct str host, resolve_fn *fn, void *arg)

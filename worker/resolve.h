@@ -4,6 +4,11 @@
  * answer twice in a row: the first time, it is asked for again at once. One look-up a host at a
  * time, at most 256 in parallel and so many begun a second; others queue.
  *
+ * Is it the name or the resolver? When a name gets no answer and none has come for any other within
+ * the last second, a name that was found before (or our own) is asked for again, and what has
+ * failed waits for that: any answer that comes first shows that the resolver works (DNS_UNSERVED),
+ * and without one it doesn't (DNS_NO_ANSWER).
+ *
  * Addresses whose time is over are asked for again, but used for another day (RFC 8767) when no
  * answer has come within 200 ms, or the resolver fails: a post to thousands of hosts would
  * otherwise wait for as many names each time, since what may be asked a second is bounded.
@@ -18,9 +23,12 @@ struct resolver;
 struct resolve_wait;
 typedef void resolve_fn(void *arg, const struct dns_result *result);
 
-/* `per_s`: look-ups, in any second up to a tenth more; 0: no limit. */
+struct resolver_options {
+    double per_s;        /* look-ups, in any second up to a tenth more; 0: no limit */
+    struct str own_name; /* borrowed; of this server: it exists; empty: unknown */
+};
 struct resolver *resolver_create(struct event_base *base, const struct clock *clock,
-                                 struct dns *dns, double per_s);
+                                 struct dns *dns, const struct resolver_options *options);
 void resolver_destroy(struct resolver *resolver); /* no callback any more */
 /* fn is called from the loop, never from here. */
 struct resolve_wait *resolver_ask(struct resolver *resolver, struct str host, resolve_fn *fn,

@@ -306,7 +306,10 @@ static void make_network(struct worker *w)
         .config = config,
         .policy = &w->policy,
         .proxies = &w->proxies,
-        .resolver = resolver_create(p->base, &p->clock, w->dns, lookups_per_s(config, use_ipv6)),
+        .resolver =
+            resolver_create(p->base, &p->clock, w->dns,
+                            &(struct resolver_options){.per_s = lookups_per_s(config, use_ipv6),
+                                                       .own_name = str_of(p->config.web_domain)}),
         .http = http_create(&http),
         .use_ipv6 = use_ipv6,
         .ask_signer = ask_signer,

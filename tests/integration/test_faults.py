@@ -220,12 +220,16 @@ def test_hostile_hosts_harm_themselves_only(world, machine):
     assert len(machine.roles("worker")) == 2
 
 
-def test_jobs_whose_names_are_never_answered_are_kept(world, machine):
-    """SERVFAIL and silence of the resolver: the jobs are kept."""
+def test_a_name_without_an_answer_burns_retries_while_others_get_theirs(world, machine):
+    """SERVFAIL and silence about one name: its jobs are kept, and end some day as Mastodon's do."""
+    client = world.redis_client
     jobs = [delivery(1, world.fediverse.inbox("servfail-1")), delivery(2, world.fediverse.inbox("mute-1"))]
     push(world.redis, jobs)
-    wait_for(lambda: world.redis_client.zcard("retry") + world.redis_client.zcard("schedule") == 2, 90, "both kept")
-    assert account_for(world, jobs).lost == []
+    wait_for(lambda: client.zcard("retry") == 2, 90, lambda: f"both failed; {sidekiq(world.redis)}")
+    failed = [json.loads(entry) for entry in client.zrange("retry", 0, -1)]
+    assert [job["retry_count"] for job in failed] == [0, 0]
+    assert all("cannot be resolved" in job["error_message"] for job in failed), failed
+    assert account_for(world, jobs).lost == [] and client.hlen("fedpush:circuit") == 0
 
 
 def test_a_second_sigterm_stops_at_once(world, machines):

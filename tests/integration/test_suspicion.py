@@ -54,6 +54,28 @@ def test_a_resolver_that_dies_costs_known_hosts_nothing(world, machine):
         world.names.start()
 
 
+def test_a_resolver_that_dies_burns_no_retry_of_strangers(world, machine):
+    """Fewer hosts than it takes to suspect ourselves, and none of them was ever asked for."""
+    client = world.redis_client
+    jobs = [delivery(i, world.fediverse.inbox(f"stranger-{i}")) for i in range(8)]
+
+    def let_down():
+        said = client.hget("fedpush:machines", machine.identity())
+        return said is not None and json.loads(said)["dns_failures"] >= 2 * len(jobs)
+
+    world.names.stop()
+    try:
+        push(world.redis, jobs)
+        wait_for(let_down, 90, "each was tried, and tried again")
+        assert client.zcard("retry") + client.zcard("schedule") == 0
+        assert client.hlen("fedpush:circuit") == 0 and client.keys("exhausted_deliveries:*") == []
+    finally:
+        world.names.start()
+    wait_for(delivered(world, len(jobs)), 90, "they come when there is a resolver again")
+    wait_settled(world)
+    assert client.zcard("retry") == 0
+
+
 def test_what_one_machine_cannot_send_another_delivers(world, machines):
     """The first machine's way out is a proxy, which dies."""
     client = world.redis_client

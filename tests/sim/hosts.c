@@ -119,6 +119,8 @@ struct reply hosts_ask(struct sim_host *host, int64_t now_ms, struct dice *dice)
         return status(503, REFUSAL_MS);
     case MANNER_BUSY:
         return busy(host);
+    case MANNER_UNSERVED:
+        return (struct reply){.kind = REPLY_UNSERVED, .took_ms = HOSTS_CONNECT_MS};
     case MANNER_ANSWERS:
         break;
     }

@@ -23,6 +23,7 @@ enum manner {
     MANNER_ERROR,       /* 500 */
     MANNER_UNAVAILABLE, /* 503, at once */
     MANNER_BUSY,        /* 429, at once */
+    MANNER_UNSERVED,    /* nobody answers for its name */
 };
 
 /* For a time, a host is another. */
@@ -60,7 +61,12 @@ struct hosts {
     uint32_t count;
 };
 
-enum reply_kind { REPLY_STATUS = 0, REPLY_TRANSPORT, REPLY_UNRESOLVED };
+enum reply_kind {
+    REPLY_STATUS = 0,
+    REPLY_TRANSPORT,
+    REPLY_UNRESOLVED, /* no name gets an answer (FAILURE_RESOLVER) */
+    REPLY_UNSERVED,   /* this one doesn't (FAILURE_UNSERVED) */
+};
 
 struct reply {
     enum reply_kind kind;

@@ -88,8 +88,12 @@ static void try_resolver_again(struct machine *machine)
 {
     int64_t now_ms = machine_now_ms(machine);
     struct claim *claim;
+    struct claim *next;
 
-    while ((claim = TAILQ_FIRST(&machine->waiting)) != NULL && claim->due_ms <= now_ms) {
+    for (claim = TAILQ_FIRST(&machine->waiting); claim != NULL; claim = next) {
+        next = TAILQ_NEXT(claim, entry);
+        if (claim->due_ms > now_ms)
+            continue;
         TAILQ_REMOVE(&machine->waiting, claim, entry);
         machine->waiting_count--;
         claim->state = CLAIM_NEW;

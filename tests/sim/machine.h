@@ -14,8 +14,9 @@ void machine_destroy(struct machine *machine); /* NULL is fine */
 /* A job was pushed: true when this machine waited for one, and claims it. */
 bool machine_wake(struct machine *machine);
 /* From then to then packets vanish on their way out; or connections are refused at once, as by a
- * firewall of ours; or nine of ten names aren't resolved. */
-enum fault { FAULT_CUT = 0, FAULT_REFUSED, FAULT_RESOLVER };
+ * firewall of ours; or nine of ten names aren't resolved; or no name is whose host has never
+ * answered, the others' addresses being known. */
+enum fault { FAULT_CUT = 0, FAULT_REFUSED, FAULT_RESOLVER, FAULT_MUTE };
 void machine_break(struct machine *machine, enum fault fault, int64_t from_ms, int64_t to_ms);
 /* What the machine's earlier runs have left: every host has answered, so long ago. */
 void machine_remembers(struct machine *machine, int64_t success_ago_ms);

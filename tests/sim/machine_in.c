@@ -294,12 +294,14 @@ static struct reply ask(struct machine *machine, const struct held *held)
     int64_t now_ms = world_now_ms(world);
     bool broken = now_ms >= machine->fault_from_ms && now_ms < machine->fault_to_ms;
 
-    if (!broken || (machine->fault == FAULT_RESOLVER && dice_below(&world->chance, 10) == 0))
+    if (!broken || (machine->fault == FAULT_RESOLVER && dice_below(&world->chance, 10) == 0) ||
+        (machine->fault == FAULT_MUTE && host->delivered > 0))
         return hosts_ask(host, now_ms, &world->chance);
     host->at_once++;
     if (machine->fault == FAULT_REFUSED)
         return (struct reply){.kind = REPLY_TRANSPORT, .certain = true, .took_ms = 1};
-    if (machine->fault == FAULT_RESOLVER || dice_below(&world->chance, 2) == 0)
+    if (machine->fault == FAULT_RESOLVER || machine->fault == FAULT_MUTE ||
+        dice_below(&world->chance, 2) == 0)
         return (struct reply){.kind = REPLY_UNRESOLVED, .took_ms = HOSTS_CONNECT_MS};
     return (struct reply){.kind = REPLY_TRANSPORT, .took_ms = HOSTS_CONNECT_MS};
 }

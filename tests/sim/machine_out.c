@@ -8,7 +8,6 @@ enum {
     SETTLE_MOST = 128,
     SETTLE_MS = 3,
     SECOND_MS = 1000,
-    UNRESOLVED_WAIT_MS = 5000,
 };
 
 void machine_forget(struct machine *machine, struct held *held)
@@ -207,6 +206,11 @@ static void happened(struct machine *machine, struct lane *lane, enum circuit_ev
     case CIRCUIT_CLOSED_AGAIN:
         machine_closed(machine, lane);
         break;
+    case CIRCUIT_UNPROVEN:
+        machine_park_all(machine, lane);
+        store_unprobe(&machine->world->store, machine_host_of(machine, lane), *token);
+        *token = 0;
+        return;
     }
     tell(machine, lane, was_probe ? *token : 0);
     *token = 0;
@@ -257,10 +261,20 @@ static void burn(struct machine *machine, struct held *held)
                    &(struct settling){.held = held, .ending = ENDING_AT, .unix_us = unix_us});
 }
 
-static void wait_for_resolver(struct machine *machine, struct held *held)
+static void hold(struct machine *machine, struct held *held)
 {
+    int64_t wait_ms = claim_hold_ms(&held->claim);
+
+    if (machine->waiting_count >= MACHINE_LOOKAHEAD / (held->claim.low ? 8 : 2)) {
+        machine_settle(machine, &(struct settling){.held = held,
+                                                   .ending = ENDING_BOOKED,
+                                                   .unix_us = (world_unix_ms(machine->world) +
+                                                               CLAIM_LONGEST_HOLD_MS) *
+                                                              1000});
+        return;
+    }
     held->claim.state = CLAIM_HELD;
-    held->claim.due_ms = machine_now_ms(machine) + UNRESOLVED_WAIT_MS;
+    held->claim.due_ms = machine_now_ms(machine) + wait_ms;
     lanes_left(machine->lanes, &held->claim, held->claim.due_ms, machine_now_ms(machine));
     TAILQ_INSERT_TAIL(&machine->waiting, &held->claim, entry);
     machine->waiting_count++;
@@ -269,10 +283,14 @@ static void wait_for_resolver(struct machine *machine, struct held *held)
 static void judge(struct machine *machine, struct held *held)
 {
     if (held->reply.kind == REPLY_UNRESOLVED) {
-        wait_for_resolver(machine, held);
+        machine->world->tally.doubts++;
+        if (machine->state == MACHINE_RUNNING && !machine->standby.active)
+            hold(machine, held);
+        else
+            machine_settle(machine, &(struct settling){.held = held, .ending = ENDING_RETURN});
         return;
     }
-    if (held->reply.kind == REPLY_TRANSPORT ||
+    if (held->reply.kind == REPLY_TRANSPORT || held->reply.kind == REPLY_UNSERVED ||
         verdict_of_status(held->reply.status) == VERDICT_RETRY) {
         burn(machine, held);
         return;
@@ -289,6 +307,7 @@ static enum lane_answer answer_of(const struct reply *reply)
     case REPLY_TRANSPORT:
         return LANE_TRANSPORT;
     case REPLY_UNRESOLVED:
+    case REPLY_UNSERVED:
         return LANE_UNRESOLVED;
     case REPLY_STATUS:
         break;
@@ -336,12 +355,10 @@ static void after_landing(struct machine *machine, struct held *held, bool was_b
 {
     if (machine->state == MACHINE_GONE)
         return;
-    if (held->reply.kind != REPLY_STATUS && doubt(machine, held, was_blameless))
+    if (held->reply.kind != REPLY_STATUS && held->reply.kind != REPLY_UNRESOLVED &&
+        doubt(machine, held, was_blameless))
         return;
-    if (held->reply.kind == REPLY_UNRESOLVED && machine->state != MACHINE_RUNNING)
-        machine_settle(machine, &(struct settling){.held = held, .ending = ENDING_RETURN});
-    else
-        judge(machine, held);
+    judge(machine, held);
 }
 
 void machine_landed(struct machine *machine, struct held *held)

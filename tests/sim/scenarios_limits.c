@@ -83,6 +83,38 @@ static void cut_from_the_start(struct world *world)
     posts_stream(world, 0, MINUTES(20), 20, all(world));
 }
 
+/* --- names that get no answer --- */
+
+enum { DEAD_ZONES = 30 };
+
+/* As Mastodon, each job of theirs burns its retries and ends. */
+static void dead_zones(struct world *world)
+{
+    for (uint32_t i = 0; i < DEAD_ZONES; i++) {
+        world->hosts.list[i].manner = MANNER_UNSERVED;
+        world->hosts.list[i].watched = false;
+    }
+    posts_once(world, MINUTES(1), (struct hosts_of){0, DEAD_ZONES}, 4, false);
+    posts_each(world, SECONDS(5), HOURS(1), MINUTES(2), but_first(world, DEAD_ZONES));
+}
+
+static const char *check_dead_zones(const struct world *world)
+{
+    if (world->incumbent == NULL && machine_suspects_itself(world->machines[0]))
+        return "the machine suspects itself";
+    return all_healthy_are_served(world);
+}
+
+/* Fewer of its hosts are known than suspicion needs. */
+static void mute_resolver(struct world *world)
+{
+    posts_stream(world, 0, MINUTES(60), 2, (struct hosts_of){0, 10});
+    posts_once(world, MINUTES(15), all(world), 3, false);
+    if (world->incumbent == NULL)
+        machine_break(world->machines[0], FAULT_MUTE, world_at_ms(MINUTES(10)),
+                      world_at_ms(MINUTES(40)));
+}
+
 const struct scenario scenarios_of_limits[] = {
     {.name = "busy",
      .what = "40 hosts with 500 jobs each that answer 429 for an hour, beside posts",
@@ -119,6 +151,32 @@ const struct scenario scenarios_of_limits[] = {
      .bounds = {{FIGURE_OPENED, 0, 0},
                 {FIGURE_BURNT, 0, 0},
                 {FIGURE_MOST_MS, 0, 660000},
+                {FIGURE_PENDING, 0, 0}}},
+    {.name = "dead-zones",
+     .what = "names of 30 hosts get no answer for good, those of all others do",
+     .hosts = 200,
+     .duration_ms = HOURS(80),
+     .max_rate = 1000,
+     .machines = 1,
+     .set_up = dead_zones,
+     .check = check_dead_zones,
+     .bounds = {{FIGURE_P99_MS, 0, 2000},
+                {FIGURE_OPENED, 0, 0},
+                {FIGURE_EXHAUSTED, 120, 120},
+                {FIGURE_BURNT, 2040, 2040}, /* 17 of each */
+                {FIGURE_UNTRIED, 0, 0},
+                {FIGURE_BURNT_HEALTHY, 0, 0}}},
+    {.name = "mute-resolver",
+     .what = "no name is resolved for half an hour, with hosts that were never asked for",
+     .hosts = 100,
+     .duration_ms = MINUTES(70),
+     .max_rate = 1000,
+     .machines = 1,
+     .set_up = mute_resolver,
+     .check = check_ours,
+     .bounds = {{FIGURE_OPENED, 0, 0},
+                {FIGURE_BURNT, 0, 0},
+                {FIGURE_MOST_MS, 0, 1900000},
                 {FIGURE_PENDING, 0, 0}}},
     {.name = NULL},
 };

@@ -379,6 +379,13 @@ uint64_t store_ask_probe(struct store *store, uint32_t job, int64_t unix_ms)
     return it->token;
 }
 
+void store_unprobe(struct store *store, uint32_t host, uint64_t token)
+{
+    count(store, 0, 3); /* with the pulse: HGET; GET and DEL of the token */
+    if (store->hosts[host].token == token)
+        store->hosts[host].token = 0;
+}
+
 size_t store_release(struct store *store, uint32_t host, unsigned most, int64_t gap_ms,
                      int64_t unix_ms)
 {

@@ -141,6 +141,8 @@ void store_tell(struct store *store, unsigned machine, uint32_t host, uint64_t t
 /* Nonzero: the probe's token was won. Zero: somebody else probes, none is due, or the job is not
  * the first of its account's that wait. */
 uint64_t store_ask_probe(struct store *store, uint32_t job, int64_t unix_ms);
+/* The probe was not made: its token goes back. */
+void store_unprobe(struct store *store, uint32_t host, uint64_t token);
 /* release.lua: booked jobs come back, from now on one each `gap_ms`; how many are left. */
 size_t store_release(struct store *store, uint32_t host, unsigned count, int64_t gap_ms,
                      int64_t unix_ms);

@@ -120,6 +120,26 @@ static void test_failed_probes_double_the_backoff_up_to_an_hour(void **state)
     assert_int_equal(circuit.state, CIRCUIT_CLOSED);
 }
 
+static void test_a_probe_that_shows_nothing_is_made_again(void **state)
+{
+    struct circuit circuit;
+    (void)state;
+
+    open_it(&circuit, NOW_MS);
+    assert_int_equal(circuit_unproven(&circuit, NOW_MS, &rng), CIRCUIT_SAME); /* no probe of it */
+    assert_int_equal(circuit.probe_ms, NOW_MS + CIRCUIT_FIRST_BACKOFF_MS);
+    int64_t now_ms = circuit.probe_ms;
+    circuit_probe(&circuit);
+    assert_int_equal(circuit_unproven(&circuit, now_ms, &rng), CIRCUIT_UNPROVEN);
+    assert_int_equal(circuit.state, CIRCUIT_OPEN);
+    assert_int_equal(circuit.backoff_ms, CIRCUIT_FIRST_BACKOFF_MS);
+    assert_int_equal(circuit.probe_ms, now_ms + CIRCUIT_FIRST_BACKOFF_MS);
+    assert_int_equal(circuit.opened_ms, NOW_MS);
+    circuit_adopt_closed(&circuit);
+    assert_int_equal(circuit_unproven(&circuit, now_ms, &rng), CIRCUIT_SAME);
+    assert_int_equal(circuit.state, CIRCUIT_CLOSED);
+}
+
 static void test_stragglers_decide_nothing(void **state)
 {
     struct circuit circuit;
@@ -171,6 +191,7 @@ int main(void)
         cmocka_unit_test(test_three_open_it_when_there_is_no_doubt),
         cmocka_unit_test(test_an_answer_begins_anew),
         cmocka_unit_test(test_failed_probes_double_the_backoff_up_to_an_hour),
+        cmocka_unit_test(test_a_probe_that_shows_nothing_is_made_again),
         cmocka_unit_test(test_stragglers_decide_nothing),
         cmocka_unit_test(test_retry_after_and_jitter_only_lengthen),
         cmocka_unit_test(test_what_others_say_is_bounded),

@@ -105,6 +105,16 @@ static void test_destroy_frees_what_was_found_out(void **state)
     claim_destroy(claim);
 }
 
+static void test_holds_double_up_to_half_a_minute(void **state)
+{
+    static const int64_t expected_ms[] = {1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000};
+    struct claim claim = {.holds = 0};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(expected_ms) / sizeof(expected_ms[0]); i++)
+        assert_int_equal(claim_hold_ms(&claim), expected_ms[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +123,7 @@ int main(void)
         cmocka_unit_test(test_a_claim_owns_a_copy),
         cmocka_unit_test(test_a_score_that_does_not_fit_is_left_out),
         cmocka_unit_test(test_destroy_frees_what_was_found_out),
+        cmocka_unit_test(test_holds_double_up_to_half_a_minute),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,9 @@ static void names_that_do_not_resolve(void **state)
     classify_dns(&failure, &(struct dns_result){.status = DNS_NO_ANSWER}, URL);
     expect(&failure, FAILURE_RESOLVER, "HTTP::ConnectionError",
            "failed to connect: the name cannot be resolved now on https://a.example/inbox");
+    classify_dns(&failure, &(struct dns_result){.status = DNS_UNSERVED}, URL);
+    expect(&failure, FAILURE_UNSERVED, "HTTP::ConnectionError",
+           "failed to connect: the name cannot be resolved now on https://a.example/inbox");
     classify_dns(&failure, &(struct dns_result){.status = DNS_BAD_NAME}, URL);
     expect(&failure, FAILURE_NO_NAME, "HTTP::ConnectionError",
            "failed to connect: not a name that can be resolved on https://a.example/inbox");

@@ -297,7 +297,8 @@ static int start(void **state)
     assert_int_equal(address_policy_init(&f->policy, STR("127.0.0.1"), &err), FP_OK);
     f->dns = dns_create(f->base, &(struct dns_options){.timeout_ms = 1000}, &err);
     assert_non_null(f->dns);
-    f->resolver = resolver_create(f->base, &f->clock, f->dns, 0);
+    f->resolver =
+        resolver_create(f->base, &f->clock, f->dns, &(struct resolver_options){.per_s = 0});
     f->store = X509_STORE_new();
     f->http = http_create(&(struct http_options){.base = f->base,
                                                  .clock = &f->clock,

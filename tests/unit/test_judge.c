@@ -159,6 +159,17 @@ static void test_no_answer(void **state)
     assert_true(str_equal(j.error_class, STR("Some::Error")));
     assert_string_equal(j.error_message, "said so");
 
+    struct message_outcome outcome = failed(OUTCOME_TRANSPORT);
+    outcome.failure = FAILURE_UNSERVED; /* as Mastodon: its job must end some day */
+    j = of(outcome, &v4_5_15, 1, -1);
+    assert_int_equal(j.sentence, SENTENCE_RETRY);
+    assert_int_equal(j.track, TRACK_FAILURE);
+    outcome.failure = FAILURE_RESOLVER;
+    j = of(outcome, &v4_5_15, 1, -1);
+    assert_int_equal(j.sentence, SENTENCE_WAIT);
+    assert_int_equal(j.track, TRACK_NOTHING);
+    assert_false(j.attempted || j.recorded);
+
     j = of(failed(OUTCOME_REFUSED), &v4_5_15, 1, -1); /* Mastodon swallows it */
     assert_int_equal(j.sentence, SENTENCE_DONE);
     assert_int_equal(j.track, TRACK_FAILURE);

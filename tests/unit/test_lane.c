@@ -901,6 +901,59 @@ static void test_who_waits_for_another_is_not_the_probe(void **state)
     destroy(&f);
 }
 
+/* The name of the probe's host gets no answer: it says nothing about the host, and yet it ends. */
+static void test_a_probe_without_an_address_ends(void **state)
+{
+    struct fixture f;
+    const struct claim arriving = {.origin = ORIGIN_QUEUE};
+    const struct lane_result unresolved = {.answer = LANE_UNRESOLVED, .total_ms = 5000};
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    lanes_adopt_open(f.lanes, lane, f.now_ms - 1000, f.now_ms - 1, 60000, f.now_ms);
+    struct claim *claim = add(&f, lane);
+    assert_ptr_equal(next(&f, 0), claim);
+    land_as(&f, claim, LANE_UNTRIED);
+    lanes_add(f.lanes, lane, claim, true, f.now_ms);
+    lanes_probe_asked(f.lanes, lane, f.now_ms);
+    lanes_probe_answered(f.lanes, lane, true, f.now_ms);
+    assert_ptr_equal(next(&f, 0), claim);
+    assert_int_equal(lanes_landed(f.lanes, claim, &unresolved, f.now_ms), CIRCUIT_UNPROVEN);
+    assert_int_equal(lane->circuit.state, CIRCUIT_OPEN);
+    assert_int_equal(lane->circuit.backoff_ms, 60000);
+    assert_in_range(lane->circuit.probe_ms - f.now_ms, 60000, 72000);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_PARK);
+    destroy(&f);
+}
+
+/* Nor is anything else held against a host whose name gets no answer. */
+static void test_a_name_without_an_answer_is_not_the_hosts_fault(void **state)
+{
+    struct fixture f;
+    const struct lane_result unresolved = {.answer = LANE_UNRESOLVED, .total_ms = 5000};
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    for (int i = 0; i < 20; i++) {
+        add(&f, lane);
+        struct claim *claim = next(&f, 0);
+        assert_non_null(claim);
+        assert_int_equal(lanes_landed(f.lanes, claim, &unresolved, f.now_ms), CIRCUIT_SAME);
+        add(&f, lane);
+        assert_null(next(&f, 0)); /* but it isn't asked for at once again */
+        f.now_ms += 2000;
+        lanes_wake(f.lanes, f.now_ms);
+        lanes_remove(f.lanes, lanes_oldest(lane), f.now_ms);
+    }
+    assert_int_equal(lane->circuit.state, CIRCUIT_CLOSED);
+    assert_int_equal(lane->circuit.failures, 0);
+    assert_int_equal(lane->window.size, 8);
+    assert_false(lane->suspect);
+    destroy(&f);
+}
+
 static void test_a_lost_token_leaves_the_probe_to_another(void **state)
 {
     struct fixture f;
@@ -1227,6 +1280,8 @@ int main(void)
         cmocka_unit_test(test_what_is_away_for_long_is_awaited_in_redis),
         cmocka_unit_test(test_an_open_circuit_lets_one_probe_pass),
         cmocka_unit_test(test_who_waits_for_another_is_not_the_probe),
+        cmocka_unit_test(test_a_probe_without_an_address_ends),
+        cmocka_unit_test(test_a_name_without_an_answer_is_not_the_hosts_fault),
         cmocka_unit_test(test_a_lost_token_leaves_the_probe_to_another),
         cmocka_unit_test(test_what_comes_is_parked_unless_a_probe_is_near),
         cmocka_unit_test(test_windows_and_rate_are_the_machines_share),

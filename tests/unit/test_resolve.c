@@ -157,7 +157,9 @@ static int start(void **state)
     assert_non_null(f->dns);
     f->now_ms = 1000000;
     f->clock = (struct clock){mono_ms, NULL, f};
-    f->resolver = resolver_create(f->base, &f->clock, f->dns, PER_S);
+    f->resolver = resolver_create(
+        f->base, &f->clock, f->dns,
+        &(struct resolver_options){.per_s = PER_S, .own_name = STR("hold-own.test")});
     *state = f;
     return 0;
 }
@@ -239,7 +241,77 @@ static void answers_live_for_their_ttl_within_bounds(void **state)
     assert_int_equal(f->result.addresses[0].ip.v4.s_addr, htonl(0xc0000201));
     expect_life(f, "ttl0.test", DNS_FOUND, 5 * 1000);
     expect_life(f, "ttl86400.test", DNS_FOUND, 3600 * 1000);
-    expect_life(f, "broken.test", DNS_NO_ANSWER, 5 * 1000);
+}
+
+/* Once by others' answers of the last second, then by that of a name that is asked again. */
+static void a_name_without_an_answer_is_to_blame_while_others_get_theirs(void **state)
+{
+    struct fixture *f = *state;
+
+    look_up(f, "ttl60.test");
+    look_up(f, "broken1.test");
+    assert_int_equal(f->result.status, DNS_UNSERVED);
+    assert_int_equal(f->asked, 2);
+    f->now_ms += 1000;
+    look_up(f, "broken2.test");
+    assert_int_equal(f->result.status, DNS_UNSERVED);
+    assert_int_equal(f->asked, 4);
+    f->now_ms += 4000 - 1;
+    look_up(f, "broken1.test"); /* that lives for 5 s */
+    assert_int_equal(f->asked, 4);
+    f->now_ms += 1;
+    look_up(f, "broken1.test");
+    assert_int_equal(f->result.status, DNS_UNSERVED);
+    assert_int_equal(f->asked, 6);
+}
+
+static void without_any_answer_the_resolver_is_to_blame(void **state)
+{
+    struct fixture *f = *state;
+
+    look_up(f, "fail-later.test");
+    f->failing = true;
+    f->now_ms += 60 * 1000;
+    ask(f, "broken1.test");
+    ask(f, "broken2.test");
+    ask(f, "broken3.test");
+    wait_for(f, 4);
+    assert_int_equal(f->result.status, DNS_NO_ANSWER);
+    assert_in_range(f->asked, 5, 7); /* one question more for all who wait for it */
+    f->failing = false;
+    f->now_ms += 5 * 1000;
+    look_up(f, "broken1.test");
+    assert_int_equal(f->result.status, DNS_UNSERVED);
+}
+
+/* Who has found no name yet asks for our own. */
+static void our_own_name_is_the_first_witness(void **state)
+{
+    struct fixture *f = *state;
+
+    ask(f, "broken.test");
+    for (int i = 0; i < 1500 && f->held_count == 0; i++)
+        server_run(f->base, 20);
+    assert_true(f->held_count > 0);
+    assert_int_equal(f->answers, 0);
+    release(f);
+    wait_for(f, 1);
+    assert_int_equal(f->result.status, DNS_UNSERVED);
+}
+
+/* An answer to anybody else decides, too. */
+static void any_answer_ends_the_doubt(void **state)
+{
+    struct fixture *f = *state;
+
+    ask(f, "broken.test");
+    for (int i = 0; i < 1500 && f->held_count == 0; i++)
+        server_run(f->base, 20);
+    ask(f, "ttl60.test");
+    wait_for(f, 2);
+    assert_true(f->held_count > 0);
+    look_up(f, "broken.test");
+    assert_int_equal(f->result.status, DNS_UNSERVED);
 }
 
 /* Its server stops to answer about a name that was found. */
@@ -339,7 +411,7 @@ static void a_resolver_that_errs_once_is_not_believed(void **state)
     assert_int_equal(f->asked, 2);
     f->asked = 0;
     look_up(f, "lie-broken.test");
-    assert_int_equal(f->result.status, DNS_NO_ANSWER);
+    assert_int_equal(f->result.status, DNS_UNSERVED);
 }
 
 static void one_look_up_answers_all_who_ask(void **state)
@@ -478,6 +550,10 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
     const struct CMUnitTest tests[] = {
         TEST(answers_live_for_their_ttl_within_bounds),
+        TEST(a_name_without_an_answer_is_to_blame_while_others_get_theirs),
+        TEST(without_any_answer_the_resolver_is_to_blame),
+        TEST(our_own_name_is_the_first_witness),
+        TEST(any_answer_ends_the_doubt),
         TEST(old_addresses_are_given_when_no_fresh_ones_come),
         TEST(old_addresses_are_given_for_a_day),
         TEST(a_resolver_that_fails_leaves_old_addresses),
