@@ -140,12 +140,26 @@ static void hear(struct scheduler *s, struct claim *claim, int64_t now_ms)
     claim->heard = NULL;
 }
 
+/* Its lane rests until it is known whether its host is unavailable. */
+static void block(struct scheduler *s, struct lane *lane)
+{
+    if (lane->blocked)
+        return;
+    lanes_block(s->lanes, lane, true, clock_mono_ms(&s->process.clock));
+    if (s->blocked_count == s->blocked_capacity) {
+        s->blocked_capacity = s->blocked_capacity > 0 ? s->blocked_capacity * 2 : 64;
+        s->blocked = mem_realloc(s->blocked, s->blocked_capacity * sizeof(struct lane *));
+    }
+    s->blocked[s->blocked_count++] = lane;
+}
+
 /* Puts a parsed claim with a URL into its lane, or back into Redis: when the lane is full, or the
  * host's circuit open. */
 static void to_lane(struct scheduler *s, struct claim *claim)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
     struct lane *lane;
+    bool unavailable;
 
     hear(s, claim, now_ms);
     lanes_came(s->lanes, claim);
@@ -161,6 +175,9 @@ static void to_lane(struct scheduler *s, struct claim *claim)
         book(s, claim, lane, now_ms);
         break;
     case COURSE_PARK:
+        if (lane->circuit.state == CIRCUIT_OPEN && !claim->job.bypass_availability &&
+            !availability_lookup(s->availability, str_of(claim->tracker_host), &unavailable))
+            block(s, lane);
         conclude_park(s, claim, lane);
         break;
     }
@@ -200,22 +217,32 @@ void admit_claim(struct scheduler *s, struct claim *claim)
         admit_dispatch(s, claim->lane->worker);
 }
 
-static void block(struct scheduler *s, struct lane *lane)
+/* What waits behind an open circuit isn't asked about before a probe is due: whoever restarts
+ * delivery would wait for that, too. */
+static void pardon_unavailable(struct scheduler *s, struct lane *lane)
 {
-    lanes_block(s->lanes, lane, true, clock_mono_ms(&s->process.clock));
-    if (s->blocked_count == s->blocked_capacity) {
-        s->blocked_capacity = s->blocked_capacity > 0 ? s->blocked_capacity * 2 : 64;
-        s->blocked = mem_realloc(s->blocked, s->blocked_capacity * sizeof(struct lane *));
-    }
-    s->blocked[s->blocked_count++] = lane;
+    bool unavailable = false;
+    char *inbox;
+    char *name;
+
+    if (lane->circuit.state != CIRCUIT_OPEN)
+        return;
+    inbox = mem_printf("https://%.*s/", STR_ARG(lane->host));
+    name = url_tracker_host(str_of(inbox));
+    if (availability_lookup(s->availability, str_of(name), &unavailable) && unavailable)
+        circuits_pardon(s, lane);
+    free(inbox);
+    free(name);
 }
 
 void admit_answered(void *scheduler)
 {
     struct scheduler *s = scheduler;
 
-    for (size_t i = 0; i < s->blocked_count; i++)
+    for (size_t i = 0; i < s->blocked_count; i++) {
         lanes_block(s->lanes, s->blocked[i], false, clock_mono_ms(&s->process.clock));
+        pardon_unavailable(s, s->blocked[i]);
+    }
     s->blocked_count = 0;
     admit_dispatch_all(s);
 }
@@ -280,7 +307,6 @@ static void launch(struct scheduler *s, struct claim *claim)
     } else if (unavailable) {
         untry(s, claim, now_ms);
         skip_unavailable(s, claim);
-        circuits_pardon(s, lane);
     } else if (!admit_is_complete(s, claim)) {
         untry(s, claim, now_ms);
         admit_await_followers(s, claim);

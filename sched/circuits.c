@@ -90,10 +90,13 @@ void circuits_ask_probe(struct scheduler *s, struct lane *lane, const struct cla
 
 void circuits_pardon(struct scheduler *s, struct lane *lane)
 {
-    if (lane->circuit.state == CIRCUIT_CLOSED)
+    if (lane->circuit.state != CIRCUIT_OPEN ||
+        lane->circuit.probe_ms <= lanes_unix_ms(s->lanes, now_of(s)))
         return;
+    log_event(LOG_LEVEL_INFO, "unavailable, and probed as soon as it no longer is",
+              LOG_STR("host", lane->host));
     lanes_pardon(s->lanes, lane, now_of(s));
-    fleet_tell_closed(s->fleet, lane->host);
+    fleet_probe_now(s->fleet, lane->host);
 }
 
 void circuits_opened_elsewhere(void *scheduler, struct str host, int64_t opened_ms,

@@ -563,6 +563,25 @@ void fleet_ask_probe(struct fleet *f, struct str host, const struct fleet_prober
     free(key);
 }
 
+void fleet_probe_now(struct fleet *f, struct str host)
+{
+    struct script_call *call = script_begin(SCRIPT_TRY);
+    char *probe = keys_probe(f->o.keys, host);
+    char *booked = keys_booked(f->o.keys, host);
+
+    script_key(call, f->o.keys->circuits);
+    script_key(call, f->o.keys->circuit);
+    script_key(call, probe);
+    script_key(call, booked);
+    script_key(call, f->o.keys->retry);
+    script_arg(call, host);
+    script_arg(call, STR("r"));
+    script_arg(call, STR("")); /* no job: whichever comes */
+    script_send(call, f->o.redis, NULL, NULL);
+    free(probe);
+    free(booked);
+}
+
 static bool two_numbers(enum redis_status status, const redisReply *reply)
 {
     return status == REDIS_REPLIED && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&

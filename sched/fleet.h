@@ -81,6 +81,9 @@ void fleet_tell_closed(struct fleet *fleet, struct str host);
 /* The probe that was won was not made after all: another may be. */
 void fleet_tell_unprobed(struct fleet *fleet, struct str host);
 
+/* The host's circuit, if it is open, is to be probed without delay: all machines will hear it. */
+void fleet_probe_now(struct fleet *fleet, struct str host);
+
 /* The job that would be sent: as in struct settlement. */
 struct fleet_prober {
     uint64_t pair;

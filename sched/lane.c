@@ -472,9 +472,9 @@ void lanes_restrict(struct lanes *lanes, struct lane *lane, const struct lane_li
 
 void lanes_pardon(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
-    circuit_adopt_closed(&lane->circuit);
+    if (lane->circuit.state == CIRCUIT_OPEN)
+        lane->circuit.probe_ms = lanes_unix_ms(lanes, now_ms);
     lane->window.not_before_ms = now_ms;
-    lane->probe = LANE_PROBE_NONE;
     lane_update(lanes, lane, now_ms);
 }
 

@@ -221,7 +221,7 @@ void lanes_block(struct lanes *lanes, struct lane *lane, bool blocked, int64_t n
 /* From now on; in flight there may be more than the window allows. */
 void lanes_restrict(struct lanes *lanes, struct lane *lane, const struct lane_limits *limits,
                     int64_t now_ms);
-/* Mastodon's admin restarted delivery, or the like: what was held against the host is void. */
+/* Its host is to be tried again without delay: a probe is due, and Retry-After is void. */
 void lanes_pardon(struct lanes *lanes, struct lane *lane, int64_t now_ms);
 
 /* Sleepers whose time has come are ready again. Before lanes_next. */

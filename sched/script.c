@@ -49,6 +49,8 @@ static const char *source_of(enum script script)
         return script_policies_merge;
     case SCRIPT_POLICIES_WRITE:
         return script_policies_write;
+    case SCRIPT_TRY:
+        return script_try;
     case SCRIPT_COUNT:
         break;
     }

@@ -221,8 +221,9 @@ void circuits_closed_elsewhere(void *scheduler, struct str host);
 void circuits_happened(struct scheduler *s, struct lane *lane, enum circuit_event event);
 /* A probe is due and a job for it is at hand. */
 void circuits_ask_probe(struct scheduler *s, struct lane *lane, const struct claim *claim);
-/* The host is known to be unavailable, or was restarted by Mastodon's admin: what its circuit said
- * is void. */
+/* Mastodon holds the host for unavailable: nothing is sent to it as long as it does, and afterwards
+ * its next job is to go at once, whenever the probe was due. What is parked stays where it is: it
+ * is called back when that job is answered. */
 void circuits_pardon(struct scheduler *s, struct lane *lane);
 /* ahead's handlers: what is due next, and would only be parked again. */
 bool circuits_have_parked(void *scheduler);

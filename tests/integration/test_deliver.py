@@ -7,7 +7,7 @@ import time
 
 import pytest
 from jobs import DELIVERY, account_at_rest, account_for, delivery, payloads, push, push_fanout, sidekiq, unsettled, wait_settled
-from machine import DOMAIN
+from machine import DOMAIN, fedpush
 from servers import Redis, wait_for
 
 
@@ -130,6 +130,37 @@ def test_an_unavailable_domain_gets_nothing_unless_bypassed(world, machine):
     wait_settled(world)
     assert world.fediverse.summary()["posts"] == 1
     wait_for(lambda: world.query("SELECT * FROM unavailable_domains") == [], 30, "the success frees the domain")
+
+
+def test_delivery_that_was_restarted_goes_on_at_once_behind_an_open_circuit(world, machine):
+    client = world.redis_client
+    inbox = world.fediverse.inbox("ok-6")
+    host = f"ok-6.fedi.test:{world.fediverse.port}"
+    now_s, now_us = client.time()
+    opened = f"open {now_s * 1000} {now_s * 1000 + 3600000} 3600000"  # its next probe is due in an hour
+    client.hset("fedpush:circuit", host, opened)
+    client.zadd("fedpush:circuits", {host: now_s * 1000000 + now_us})
+    world.query("INSERT INTO unavailable_domains (domain, created_at, updated_at) "
+                "VALUES ('ok-6.fedi.test', now(), now())")
+
+    def heard():  # of the circuit
+        return "its circuit has been open" in fedpush(world, "domain", "show", "ok-6.fedi.test").stdout
+
+    push(world.redis, [delivery(0, world.fediverse.inbox("ok-1"))])
+    wait_settled(world)
+    wait_for(heard, 30, "the circuit is known")
+    push(world.redis, [delivery(1, inbox)])
+    wait_for(lambda: "unavailable, and probed as soon" in machine.log(), 30, "it is found unavailable")
+    wait_settled(world)
+    assert world.fediverse.summary()["posts"] == 1, "nothing is sent to it"
+    world.query("DELETE FROM unavailable_domains")
+
+    def comes():  # what was read of the host may be five seconds old: until then its jobs are skipped
+        push(world.redis, [delivery(2, inbox)])
+        return world.fediverse.summary()["posts"] >= 2
+
+    wait_for(comes, 60, "its next job goes at once")
+    wait_for(lambda: client.hget("fedpush:circuit", host) == b"closed", 30, "and the circuit is closed")
 
 
 def test_the_seventh_day_of_failures_makes_a_domain_unavailable(world, machine):

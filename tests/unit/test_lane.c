@@ -954,6 +954,27 @@ static void test_a_name_without_an_answer_is_not_the_hosts_fault(void **state)
     destroy(&f);
 }
 
+static void test_a_pardoned_host_is_probed_at_once(void **state)
+{
+    struct fixture f;
+    const struct claim arriving = {.origin = ORIGIN_QUEUE};
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    lanes_set_fleet(f.lanes, 1, 1000000000);
+    struct lane *lane = healthy(&f, "a.example");
+    int64_t unix_ms = lanes_unix_ms(f.lanes, f.now_ms);
+    lanes_adopt_open(f.lanes, lane, unix_ms - 1000, unix_ms + 3600000, 3600000, f.now_ms);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_PARK);
+    lanes_pardon(f.lanes, lane, f.now_ms);
+    assert_int_equal(lane->circuit.state, CIRCUIT_OPEN); /* what is parked stays until it answers */
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_LANE);
+    add(&f, lane);
+    assert_non_null(next(&f, 0));
+    assert_true(lanes_is_probe(lane));
+    destroy(&f);
+}
+
 static void test_a_lost_token_leaves_the_probe_to_another(void **state)
 {
     struct fixture f;
@@ -1282,6 +1303,7 @@ int main(void)
         cmocka_unit_test(test_who_waits_for_another_is_not_the_probe),
         cmocka_unit_test(test_a_probe_without_an_address_ends),
         cmocka_unit_test(test_a_name_without_an_answer_is_not_the_hosts_fault),
+        cmocka_unit_test(test_a_pardoned_host_is_probed_at_once),
         cmocka_unit_test(test_a_lost_token_leaves_the_probe_to_another),
         cmocka_unit_test(test_what_comes_is_parked_unless_a_probe_is_near),
         cmocka_unit_test(test_windows_and_rate_are_the_machines_share),
