@@ -402,7 +402,8 @@ static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t 
         return circuit_failed(&lane->circuit, unix_started_ms, result->certain, result->hold_ms,
                               unix_ms, lanes->options.rng);
     case LANE_ANSWERED:
-        window_succeeded(&lane->window, lane->waiting + lane->low_waiting > 0, most);
+        window_succeeded(&lane->window, lane->filled && lane->waiting + lane->low_waiting > 0,
+                         most);
         return circuit_answered(&lane->circuit);
     case LANE_UNRESOLVED: /* no fault of the host, but asking again at once is of no use */
         window_hold(&lane->window, UNRESOLVED_MS, now_ms);

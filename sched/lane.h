@@ -100,6 +100,7 @@ struct lane {
     uint32_t mean_ms;     /* of its attempts, moving */
     uint32_t interval_us; /* between two starts while others waited, moving */
     bool pressed;         /* others have waited since its last start */
+    bool filled;          /* which took the last place of its window */
     int64_t touched_ms;
 };
 

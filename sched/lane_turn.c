@@ -229,6 +229,7 @@ static void start(struct lanes *lanes, struct claim *claim, int64_t now_ms)
     lane_count_in_flight(lanes, lane, claim->low, 1);
     window_started(&lane->window, now_ms);
     lane->pressed = lane->waiting + lane->low_waiting > 0;
+    lane->filled = lane->in_flight >= lane->window.size;
     lane_update(lanes, lane, now_ms);
     if (lane->place != PLACE_NONE) { /* one job a turn: to the end of the ring */
         TAILQ_REMOVE(lane_ring_of(lanes, lane), lane, ring);

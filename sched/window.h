@@ -2,8 +2,8 @@
  * How many deliveries a host gets at once, and how soon one after another: additive increase,
  * multiplicative decrease, by epochs. Pure.
  *
- *   - It starts at 2 and grows by one for each window's worth of successes that were held back by
- *     it.
+ *   - It starts at 2 and grows by one for each window's worth of successes while it is full and
+ *     others wait: not while something else is the limit (the rate, the slots, an admin).
  *   - It is halved at most once an epoch: a failure counts only if its request started after the
  *     last counted one came back, so that the 32 errors of one restart are one failure.
  *   - At a window of one, a host that pushes back (429, 503) gets a gap between two starts, doubled
@@ -38,7 +38,8 @@ struct window {
 void window_init(struct window *window, int64_t now_ms);
 /* A request of the host starts. */
 void window_started(struct window *window, int64_t now_ms);
-/* One succeeded; `limited`: others waited for a place meanwhile. `most`: it grows no further. */
+/* One succeeded; `limited`: others waited for a place of it meanwhile. `most`: it grows no further.
+ */
 void window_succeeded(struct window *window, bool limited, unsigned most);
 /* One that started at `started_ms` failed: a connection error, a time-out, 429 or 503. Returns
  * whether it counted. `pushed_back`: it was 429 or 503. */

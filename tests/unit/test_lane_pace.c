@@ -123,6 +123,46 @@ static void test_a_busy_sender_keeps_no_other_waiting(void **state)
     destroy(&f);
 }
 
+/* Ten deliveries a second are all that goes: the window was never the limit, and stays as it is. */
+static void test_a_window_that_is_not_the_limit_does_not_grow(void **state)
+{
+    struct fixture f;
+    struct claim *claims[2];
+    (void)state;
+
+    create(&f);
+    f.lane->window.size = 2;
+    lanes_set_rate(f.lanes, 10, f.now_ms);
+    while (next(&f) != NULL) /* what the rate's burst allows */
+        ;
+    for (unsigned i = 0; i < 300; i++)
+        add(&f, 0);
+    f.now_ms += 1000;
+    for (unsigned landed = 0; landed < 60; f.now_ms += 10) {
+        claims[0] = next(&f);
+        if (claims[0] == NULL)
+            continue;
+        assert_null(next(&f));
+        f.now_ms += 90;
+        land(&f, claims[0]);
+        landed++;
+    }
+    assert_int_equal(f.lane->window.size, 2);
+    lanes_set_rate(f.lanes, 0, f.now_ms);
+    for (unsigned i = 0; i < 4; i++) { /* now it is */
+        claims[0] = next(&f);
+        claims[1] = next(&f);
+        assert_non_null(claims[1]);
+        assert_int_equal(f.lane->in_flight, 2);
+        land(&f, claims[0]);
+        land(&f, claims[1]);
+        if (f.lane->window.size > 2)
+            break;
+    }
+    assert_int_equal(f.lane->window.size, 3);
+    destroy(&f);
+}
+
 static void test_one_lane_counts_for_little_of_the_progress(void **state)
 {
     struct fixture f;
@@ -145,6 +185,7 @@ int main(void)
         cmocka_unit_test(test_a_booking_follows_the_pace_that_is_seen),
         cmocka_unit_test(test_idle_time_does_not_count),
         cmocka_unit_test(test_a_busy_sender_keeps_no_other_waiting),
+        cmocka_unit_test(test_a_window_that_is_not_the_limit_does_not_grow),
         cmocka_unit_test(test_one_lane_counts_for_little_of_the_progress),
     };
 
