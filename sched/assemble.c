@@ -244,6 +244,7 @@ static void make_lanes(struct scheduler *s)
                                         .membership = s->membership,
                                         .opened = circuits_opened_elsewhere,
                                         .closed = circuits_closed_elsewhere,
+                                        .held = circuits_held_elsewhere,
                                         .shared = scheduler_on_share,
                                         .arg = s};
     s->fleet = fleet_create(&fleet);

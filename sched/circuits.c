@@ -3,6 +3,10 @@
 #include "sched/parking.h"
 #include "sched/state.h"
 
+/* Less isn't told: who is given a little each minute would have those who come later refused each
+ * time. */
+enum { TOLD_HOLD_MS = 120000 };
+
 static int64_t now_of(const struct scheduler *s)
 {
     return clock_mono_ms(&s->process.clock);
@@ -62,6 +66,24 @@ void circuits_happened(struct scheduler *s, struct lane *lane, enum circuit_even
     fleet_tell_open(s->fleet, lane->host, circuit->opened_ms, circuit->probe_ms,
                     circuit->backoff_ms);
     park_all(s, lane);
+}
+
+/* Whole seconds: several answers of one moment say the same. */
+void circuits_held(struct scheduler *s, const struct lane *lane, int64_t hold_ms)
+{
+    int64_t until_ms = lanes_unix_ms(s->lanes, now_of(s)) + hold_ms;
+
+    if (hold_ms >= TOLD_HOLD_MS)
+        fleet_tell_held(s->fleet, lane->host, (until_ms / 1000 + 1) * 1000);
+}
+
+void circuits_held_elsewhere(void *scheduler, struct str host, int64_t until_ms)
+{
+    struct scheduler *s = scheduler;
+    struct lane *lane = lanes_get(s->lanes, host, now_of(s));
+
+    lanes_adopt_hold(s->lanes, lane, until_ms, now_of(s));
+    admit_shed(s, lane);
 }
 
 static void on_probe(void *arg, struct str host, bool won)

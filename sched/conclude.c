@@ -389,6 +389,7 @@ static bool take_from_worker(struct scheduler *s, struct claim *claim,
     }
     bool was_blameless = lanes_is_blameless(s->lanes, lane, now_ms);
     circuits_happened(s, lane, lanes_landed(s->lanes, claim, &result, now_ms));
+    circuits_held(s, lane, result.hold_ms);
     admit_shed(s, lane);
     return was_blameless;
 }

@@ -21,6 +21,7 @@ enum {
     SHARE_BYTES = 32,
     HEAD_ELEMENTS = 10,
     MAX_MACHINES = 10000,
+    LONGEST_HOLD_MS = 6 * 3600 * 1000,
     FARTHEST_PROBE_MS = 86400 * 1000, /* Retry-After counts for six hours at most */
 };
 
@@ -181,6 +182,17 @@ void fleet_tell_closed(struct fleet *f, struct str host)
     tell(f, host, "closed");
 }
 
+/* Under a name that no host has: older machines take no notice of it. */
+void fleet_tell_held(struct fleet *f, struct str host, int64_t until_ms)
+{
+    char value[VALUE_BYTES];
+    char *name = mem_printf("~%.*s", STR_ARG(host));
+
+    snprintf(value, sizeof(value), "held %" PRId64, until_ms);
+    tell(f, str_of(name), value);
+    free(name);
+}
+
 void fleet_tell_unprobed(struct fleet *f, struct str host)
 {
     const struct news *news = table_get(f->by_host, host);
@@ -232,6 +244,18 @@ static struct str word_of(struct str *rest)
     return word;
 }
 
+static void report_held(struct fleet *f, struct str host, struct str value, int64_t redis_ms)
+{
+    int64_t until_ms;
+
+    if (!str_equal(word_of(&value), STR("held")) || !str_to_i64(value, 0, INT64_MAX, &until_ms))
+        return;
+    if (until_ms > redis_ms + LONGEST_HOLD_MS)
+        until_ms = redis_ms + LONGEST_HOLD_MS;
+    if (until_ms > redis_ms && f->o.held != NULL)
+        f->o.held(f->o.arg, host, until_ms);
+}
+
 /* What isn't of the form that keys.h describes was written by somebody else. */
 static void report(struct fleet *f, struct str host, struct str value, int64_t redis_ms)
 {
@@ -239,6 +263,10 @@ static void report(struct fleet *f, struct str host, struct str value, int64_t r
     int64_t probe_ms;
     int64_t backoff_ms;
 
+    if (host.ptr[0] == '~') {
+        report_held(f, str_slice(host, 1), value, redis_ms);
+        return;
+    }
     if (str_equal(value, STR("closed"))) {
         f->o.closed(f->o.arg, host);
         return;

@@ -39,6 +39,8 @@ struct fleet_options {
     void (*opened)(void *arg, struct str host, int64_t opened_ms, int64_t probe_ms,
                    uint32_t backoff_ms);
     void (*closed)(void *arg, struct str host);
+    /* Another machine was asked for time (Retry-After) by the host; NULL is fine. */
+    void (*held)(void *arg, struct str host, int64_t until_ms);
     void (*shared)(void *arg); /* fleet_rate has changed; NULL is fine */
     void *arg;
 };
@@ -78,6 +80,8 @@ int64_t fleet_unix_offset_ms(const struct fleet *fleet);
 void fleet_tell_open(struct fleet *fleet, struct str host, int64_t opened_ms, int64_t probe_ms,
                      uint32_t backoff_ms);
 void fleet_tell_closed(struct fleet *fleet, struct str host);
+/* The host wants no request before then. Who joins an hour later doesn't hear it. */
+void fleet_tell_held(struct fleet *fleet, struct str host, int64_t until_ms);
 /* The probe that was won was not made after all: another may be. */
 void fleet_tell_unprobed(struct fleet *fleet, struct str host);
 

@@ -3,7 +3,7 @@
 -- ARGV: where the last reading ended ("-inf": all), most hosts to answer, where the sweep of the log and that of the reservations
 --   ended, identity ("": it isn't a member now), 1 when it takes no jobs or suspects itself, deliveries a second: how many the fleet may make
 --   (0: no limit), what this machine wants, and what it asks for; then for each host told of: host, value ("open OPENED_MS PROBE_MS
---   BACKOFF_MS", "closed", or "": a probe that wasn't made), token ("": no probe has shown it)
+--   BACKOFF_MS", "closed", or "": a probe that wasn't made; of "~" and a host: "held UNTIL_MS"), token ("": no probe has shown it)
 -- Answer: now in microseconds, live machines, where this reading ended, 1 when there is more, where the sweeps ended, how many
 --   others take jobs and don't suspect themselves, deliveries a second that it may make for the next three seconds, and after these,
 --   what the others want (with blanks between; -1: not known), which of them take jobs (the same), then host and value of what has
@@ -24,6 +24,8 @@ for i = 10, #ARGV, 3 do
   local counts, changes = true, value ~= '' and value ~= (before or 'closed')
   if token ~= '' then
     counts = redis.call('GET', probe) == token
+  elseif string.sub(value, 1, 5) == 'held ' then -- the later end counts
+    changes = tonumber(string.sub(value, 6)) > (tonumber(string.match(before or '', '^held (%d+)$')) or 0)
   elseif value ~= 'closed' then -- the first to open it has said when it is to be probed
     counts = not before or before == 'closed'
   end
@@ -50,7 +52,8 @@ end
 local old = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[3], text(now - KEEP_CLOSED_US), 'WITHSCORES', 'LIMIT', 0, SWEEP)
 for i = 1, #old, 2 do
   local value = redis.call('HGET', KEYS[2], old[i])
-  if not value or value == 'closed' or tonumber(old[i + 1]) < now - KEEP_US then forget(old[i]) end
+  local lasts = value and string.sub(value, 1, 5) == 'open ' and tonumber(old[i + 1]) >= now - KEEP_US
+  if not lasts then forget(old[i]) end
 end
 local swept = #old == 2 * SWEEP and '(' .. old[#old] or '-inf'
 local scan = redis.call('HSCAN', KEYS[4], ARGV[4], 'COUNT', 20)

@@ -18,6 +18,8 @@ enum {
     FIRST_MEAN_MS = 200,
     LOST_PROBE_MS = 30000,
     UNRESOLVED_MS = 2000,
+    HEARD_MS = 3000, /* for what one machine is told to have reached all */
+    HEARD_SPREAD_MS = 12000,
     LONGEST_AWAITED_MS = AWAY_GRACE_MS + 2000, /* in the lane; longer in Redis */
     ORDER_LOOK = 512,
     PROBE_NEAR_MS = 1000,
@@ -160,6 +162,20 @@ void lanes_adopt_closed(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 {
     circuit_adopt_closed(&lane->circuit);
     lane->probe = LANE_PROBE_NONE;
+    lane_update(lanes, lane, now_ms);
+}
+
+/* Who was told goes first; if it is told again, it has said so before the others go, and not all of
+ * these at once. */
+void lanes_adopt_hold(struct lanes *lanes, struct lane *lane, int64_t until_unix_ms, int64_t now_ms)
+{
+    int64_t left_ms = until_unix_ms - lanes_unix_ms(lanes, now_ms);
+
+    if (left_ms <= 0)
+        return;
+    window_hold(&lane->window,
+                left_ms + HEARD_MS + (int64_t)rng_below(lanes->options.rng, HEARD_SPREAD_MS),
+                now_ms);
     lane_update(lanes, lane, now_ms);
 }
 

@@ -138,6 +138,8 @@ void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t suc
 void lanes_adopt_open(struct lanes *lanes, struct lane *lane, int64_t opened_unix_ms,
                       int64_t probe_unix_ms, uint32_t backoff_ms, int64_t now_ms);
 void lanes_adopt_closed(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+void lanes_adopt_hold(struct lanes *lanes, struct lane *lane, int64_t until_unix_ms,
+                      int64_t now_ms); /* Retry-After */
 
 /* Where a claim has to go that comes from Redis. */
 enum course {

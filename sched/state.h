@@ -218,6 +218,9 @@ void admit_wake(void *scheduler);
 void circuits_opened_elsewhere(void *scheduler, struct str host, int64_t opened_ms,
                                int64_t probe_ms, uint32_t backoff_ms);
 void circuits_closed_elsewhere(void *scheduler, struct str host);
+void circuits_held_elsewhere(void *scheduler, struct str host, int64_t until_ms);
+/* The host has asked for so much time: the other machines are told. */
+void circuits_held(struct scheduler *s, const struct lane *lane, int64_t hold_ms);
 void circuits_happened(struct scheduler *s, struct lane *lane, enum circuit_event event);
 /* A probe is due and a job for it is at hand. */
 void circuits_ask_probe(struct scheduler *s, struct lane *lane, const struct claim *claim);

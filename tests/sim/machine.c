@@ -25,6 +25,10 @@ static void tell_fleet(struct machine *machine)
 {
     for (size_t i = 0; i < machine->told_count; i++) {
         const struct told *told = &machine->told[i];
+        if (told->held_until_ms != 0) {
+            store_hold(&machine->world->store, machine->index, told->host, told->held_until_ms);
+            continue;
+        }
         store_tell(&machine->world->store, machine->index, told->host, told->token,
                    world_unix_ms(machine->world), &told->circuit);
     }
@@ -46,6 +50,10 @@ static void adopt(struct machine *machine, uint32_t host)
     } else if (lane->circuit.state != CIRCUIT_CLOSED) {
         lanes_adopt_closed(machine->lanes, lane, now_ms);
         machine_closed(machine, lane);
+    }
+    if (circuit->held_until_ms > world_unix_ms(machine->world)) {
+        lanes_adopt_hold(machine->lanes, lane, circuit->held_until_ms, now_ms);
+        machine_shed(machine, lane);
     }
 }
 

@@ -46,6 +46,7 @@ struct settling {
 struct told {
     uint32_t host;
     uint64_t token;
+    int64_t held_until_ms; /* not 0: Retry-After, and nothing of the circuit */
     struct store_host circuit;
 };
 

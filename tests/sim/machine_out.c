@@ -8,6 +8,7 @@ enum {
     SETTLE_MOST = 128,
     SETTLE_MS = 3,
     SECOND_MS = 1000,
+    TOLD_HOLD_MS = 120000,
 };
 
 void machine_forget(struct machine *machine, struct held *held)
@@ -151,21 +152,32 @@ void machine_park_all(struct machine *machine, struct lane *lane)
     }
 }
 
-static void tell(struct machine *machine, const struct lane *lane, uint64_t token)
+static struct told *add_told(struct machine *machine)
 {
-    uint32_t host = machine_host_of(machine, lane);
-
     if (machine->told_count == machine->told_capacity) {
         machine->told_capacity = machine->told_capacity > 0 ? machine->told_capacity * 2 : 64;
         machine->told = mem_realloc(machine->told, machine->told_capacity * sizeof(struct told));
     }
-    machine->told[machine->told_count++] =
-        (struct told){.host = host,
-                      .token = token,
-                      .circuit = {.open = lane->circuit.state != CIRCUIT_CLOSED,
-                                  .opened_ms = lane->circuit.opened_ms,
-                                  .probe_ms = lane->circuit.probe_ms,
-                                  .backoff_ms = lane->circuit.backoff_ms}};
+    return &machine->told[machine->told_count++];
+}
+
+static void tell_held(struct machine *machine, const struct lane *lane, int64_t hold_ms)
+{
+    int64_t until_ms = world_unix_ms(machine->world) + hold_ms;
+
+    if (hold_ms >= TOLD_HOLD_MS)
+        *add_told(machine) = (struct told){.host = machine_host_of(machine, lane),
+                                           .held_until_ms = (until_ms / 1000 + 1) * 1000};
+}
+
+static void tell(struct machine *machine, const struct lane *lane, uint64_t token)
+{
+    *add_told(machine) = (struct told){.host = machine_host_of(machine, lane),
+                                       .token = token,
+                                       .circuit = {.open = lane->circuit.state != CIRCUIT_CLOSED,
+                                                   .opened_ms = lane->circuit.opened_ms,
+                                                   .probe_ms = lane->circuit.probe_ms,
+                                                   .backoff_ms = lane->circuit.backoff_ms}};
 }
 
 void machine_releases(struct machine *machine, uint32_t host)
@@ -373,6 +385,7 @@ void machine_landed(struct machine *machine, struct held *held)
                                        .hold_ms = held->reply.retry_after_ms};
 
     happened(machine, lane, lanes_landed(machine->lanes, &held->claim, &result, now_ms), was_probe);
+    tell_held(machine, lane, result.hold_ms);
     if (machine->state == MACHINE_RUNNING)
         machine_shed(machine, lane);
     after_landing(machine, held, was_blameless);

@@ -15,7 +15,7 @@ static struct hosts_of but_first(const struct world *world, uint32_t count)
 
 /* --- many that answer 429 --- */
 
-enum { BUSY_HOSTS = 40 };
+enum { BUSY_HOSTS = 40, BUSY_FEW = 5 };
 
 /* Half of them say for how long, and mean it. */
 static void busy(struct world *world)
@@ -28,6 +28,19 @@ static void busy(struct world *world)
     }
     posts_once(world, SECONDS(30), (struct hosts_of){0, BUSY_HOSTS}, 500, false);
     posts_each(world, SECONDS(5), MINUTES(70), SECONDS(30), but_first(world, BUSY_HOSTS));
+}
+
+/* What one machine is told counts for all. */
+static void busy_fleet(struct world *world)
+{
+    for (uint32_t i = 0; i < BUSY_FEW; i++) {
+        struct sim_host *host = &world->hosts.list[i];
+        host->spell = (struct spell){world_at_ms(0), world_at_ms(HOURS(1)), MANNER_BUSY};
+        host->asks_ms = MINUTES(10);
+        host->watched = false;
+    }
+    posts_stream(world, 0, HOURS(1), 10, (struct hosts_of){0, BUSY_FEW});
+    posts_stream(world, 0, HOURS(1), 10, but_first(world, BUSY_FEW));
 }
 
 static const char *all_healthy_are_served(const struct world *world)
@@ -128,6 +141,16 @@ const struct scenario scenarios_of_limits[] = {
                 {FIGURE_FAIRNESS, 0.9, 1},
                 {FIGURE_BURNT_HEALTHY, 0, 0},
                 {FIGURE_OPENED, 0, 0}}},
+    {.name = "busy-fleet",
+     .what = "four machines, and 5 hosts that answer 429 and ask for ten minutes each time",
+     .hosts = 100,
+     .duration_ms = MINUTES(70),
+     .max_rate = 1000,
+     .machines = 4,
+     .set_up = busy_fleet,
+     .check = all_healthy_are_served,
+     /* 30 times they ask, some while others are on their way. */
+     .bounds = {{FIGURE_PUSHED_BACK, 30, 60}, {FIGURE_P99_MS, 0, 2000}, {FIGURE_OPENED, 0, 0}}},
     {.name = "cut-strangers",
      .what = "our way out is cut for ten minutes, and 30 % of the hosts are new to us",
      .hosts = 500,

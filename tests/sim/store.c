@@ -379,6 +379,15 @@ uint64_t store_ask_probe(struct store *store, uint32_t job, int64_t unix_ms)
     return it->token;
 }
 
+void store_hold(struct store *store, unsigned machine, uint32_t host, int64_t until_ms)
+{
+    count(store, 0, 3); /* HGET, ZADD, HSET */
+    if (until_ms <= store->hosts[host].held_until_ms)
+        return;
+    store->hosts[host].held_until_ms = until_ms;
+    log_change(store, machine, host);
+}
+
 void store_unprobe(struct store *store, uint32_t host, uint64_t token)
 {
     count(store, 0, 3); /* with the pulse: HGET; GET and DEL of the token */

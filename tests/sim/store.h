@@ -27,6 +27,7 @@ struct store_host {
     uint64_t token; /* of who probes; 0: nobody */
     int64_t token_until_ms;
     int64_t reserved_ms; /* the end of what is booked */
+    int64_t held_until_ms;
     struct booked booked;
     uint64_t booking_call; /* the last one that booked here */
     /* The incumbent's breaker. */
@@ -141,6 +142,8 @@ void store_tell(struct store *store, unsigned machine, uint32_t host, uint64_t t
 /* Nonzero: the probe's token was won. Zero: somebody else probes, none is due, or the job is not
  * the first of its account's that wait. */
 uint64_t store_ask_probe(struct store *store, uint32_t job, int64_t unix_ms);
+/* The host has asked a machine for time. */
+void store_hold(struct store *store, unsigned machine, uint32_t host, int64_t until_ms);
 /* The probe was not made: its token goes back. */
 void store_unprobe(struct store *store, uint32_t host, uint64_t token);
 /* release.lua: booked jobs come back, from now on one each `gap_ms`; how many are left. */

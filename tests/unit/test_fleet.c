@@ -30,7 +30,8 @@ struct machine {
     bool ready;
     unsigned losses; /* of the connection, which comes back by itself */
     bool joined;
-    struct buf heard; /* "open HOST OPENED PROBE BACKOFF;" "closed HOST;" */
+    struct buf heard; /* "open HOST OPENED PROBE BACKOFF;" "closed HOST;" "held HOST;" */
+    int64_t held_until_ms;
     unsigned heard_count;
     bool answered; /* a probe or a release */
     bool won;
@@ -70,6 +71,15 @@ static void on_closed(void *arg, struct str host)
     struct machine *m = arg;
 
     buf_printf(&m->heard, "closed %.*s;", STR_ARG(host));
+    m->heard_count++;
+}
+
+static void on_held(void *arg, struct str host, int64_t until_ms)
+{
+    struct machine *m = arg;
+
+    buf_printf(&m->heard, "held %.*s;", STR_ARG(host));
+    m->held_until_ms = until_ms;
     m->heard_count++;
 }
 
@@ -126,6 +136,7 @@ static struct machine *connect_machine(struct fixture *f, unsigned index)
                                                     .membership = m->membership,
                                                     .opened = on_opened,
                                                     .closed = on_closed,
+                                                    .held = on_held,
                                                     .arg = m});
     server_wait(f->store.base, &m->ready);
     return m;
@@ -287,6 +298,43 @@ static void another_machine_hears_of_it_once(void **state)
     expect_heard(f, 1, "");
     store_expect(&f->store, "closed", "HGET fedpush:circuit a.example");
     store_expect(&f->store, "1", "ZCARD fedpush:circuits");
+}
+
+/* It goes its own way beside the host's circuit, and the later end counts. */
+static void a_host_asks_all_machines_for_time(void **state)
+{
+    struct fixture *f = *state;
+    int64_t until_ms = redis_ms(f) + 600000;
+
+    fleet_tell_held(f->machines[0].fleet, A, until_ms);
+    wait_heard(f, 1, 1);
+    settle(f);
+    expect_heard(f, 1, "held a.example;");
+    expect_heard(f, 0, "");
+    assert_int_equal(f->machines[1].held_until_ms, until_ms);
+    fleet_tell_held(f->machines[1].fleet, A, until_ms - 1000);
+    fleet_tell_open(f->machines[1].fleet, A, 1000, 31000, 30000);
+    wait_heard(f, 0, 1);
+    settle(f);
+    expect_heard(f, 0, "open a.example 1000 31000 30000;");
+    fleet_tell_held(f->machines[1].fleet, A, until_ms + 1000);
+    wait_heard(f, 0, 1);
+    expect_heard(f, 0, "held a.example;");
+    assert_int_equal(f->machines[0].held_until_ms, until_ms + 1000);
+    store_expect(&f->store, "open 1000 31000 30000", "HGET fedpush:circuit a.example");
+}
+
+static void what_is_over_is_not_heard_and_all_else_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    int64_t now_ms = redis_ms(f);
+
+    fleet_tell_held(f->machines[0].fleet, A, now_ms - 1000);
+    fleet_tell_held(f->machines[0].fleet, B, now_ms + INT64_C(86400000));
+    wait_heard(f, 1, 1);
+    settle(f);
+    expect_heard(f, 1, "held b.example:8443;");
+    assert_in_range(f->machines[1].held_until_ms, now_ms, now_ms + 6 * 3600 * 1000 + 60000);
 }
 
 static void a_new_connection_reads_all_again(void **state)
@@ -870,6 +918,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
     const struct CMUnitTest tests[] = {
         TEST(another_machine_hears_of_it_once),
+        TEST(a_host_asks_all_machines_for_time),
+        TEST(what_is_over_is_not_heard_and_all_else_is_bounded),
         TEST(a_new_connection_reads_all_again),
         TEST(a_lost_answer_loses_nothing),
         TEST(who_opens_it_first_decides_when_it_is_probed),

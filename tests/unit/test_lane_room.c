@@ -115,6 +115,29 @@ static void test_nothing_goes_before_retry_after(void **state)
     destroy(&f);
 }
 
+/* Whoever was told goes first: three seconds later the others may. */
+static void test_what_another_machine_was_told_holds_here_too(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f);
+    lanes_set_fleet(f.lanes, 2, 1000000000);
+    struct lane *lane = healthy(&f, 0);
+    lanes_adopt_hold(f.lanes, lane, 1000000000 + f.now_ms + 600000, f.now_ms);
+    assert_in_range(lane->window.not_before_ms - f.now_ms, 603000, 615000);
+    add(&f, lane);
+    f.now_ms += 602000;
+    lanes_wake(f.lanes, f.now_ms);
+    assert_null(lanes_next(f.lanes, 0, f.now_ms));
+    f.now_ms += 13100;
+    lanes_wake(f.lanes, f.now_ms);
+    assert_non_null(lanes_next(f.lanes, 0, f.now_ms));
+    lanes_adopt_hold(f.lanes, lane, 1000000000 + f.now_ms, f.now_ms); /* it is over */
+    assert_true(lane->window.not_before_ms <= f.now_ms);
+    destroy(&f);
+}
+
 static void test_held_hosts_stop_no_claims(void **state)
 {
     struct fixture f;
@@ -226,6 +249,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_goes_before_retry_after),
+        cmocka_unit_test(test_what_another_machine_was_told_holds_here_too),
         cmocka_unit_test(test_held_hosts_stop_no_claims),
         cmocka_unit_test(test_held_hosts_leave_room_to_others),
         cmocka_unit_test(test_a_host_that_pushes_back_holds_a_minutes_worth),
