@@ -119,18 +119,19 @@ static void the_audit_has_an_age_and_a_size(void **state)
 {
     (void)state;
 
-    server_sql(&server, "INSERT INTO fedpush.audit (id, at, who, action, domain, detail)"
-                        " SELECT 'a' || i, now() - make_interval(days => i), 'w', 'a', 'd', ''"
-                        " FROM unnest(ARRAY[700, 740]) i");
+    server_sql(&db.server, "INSERT INTO fedpush.audit (id, at, who, action, domain, detail)"
+                           " SELECT 'a' || i, now() - make_interval(days => i), 'w', 'a', 'd', ''"
+                           " FROM unnest(ARRAY[700, 740]) i");
     run();
-    assert_sql("SELECT string_agg(id, ',') FROM fedpush.audit", "a700");
-    server_sql(&server, "INSERT INTO fedpush.audit (id, at, who, action, domain, detail)"
-                        " SELECT 'b' || i, now() - make_interval(secs => i), 'w', 'a', 'd', ''"
-                        " FROM generate_series(1, 104500) i");
+    database_expect(&db, "SELECT string_agg(id, ',') FROM fedpush.audit", "a700");
+    server_sql(&db.server, "INSERT INTO fedpush.audit (id, at, who, action, domain, detail)"
+                           " SELECT 'b' || i, now() - make_interval(secs => i), 'w', 'a', 'd', ''"
+                           " FROM generate_series(1, 104500) i");
     run();
-    assert_sql("SELECT count(*) || ' ' || bool_or(id = 'b1') || ' ' || bool_or(id = 'b100000')"
-               " || ' ' || bool_or(id = 'a700') FROM fedpush.audit",
-               "100000 true true false");
+    database_expect(&db,
+                    "SELECT count(*) || ' ' || bool_or(id = 'b1') || ' ' || bool_or(id = 'b100000')"
+                    " || ' ' || bool_or(id = 'a700') FROM fedpush.audit",
+                    "100000 true true false");
 }
 
 static void nobody_is_waited_for(void **state)
