@@ -1,4 +1,5 @@
 #include <hiredis/hiredis.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 /* ANSWER_S: for so long an answer stands (sched/questions.h). */
 enum { ASK_S = 10, LIVE_S = 60, LOOK_MS = 100, LONGEST_MS = 3000, FRESH_S = 5, ANSWER_S = 30 };
+enum { MAX_MACHINES = 200 };
 
 struct asking {
     json_t *live;    /* identity -> true */
@@ -146,6 +148,53 @@ json_t *domain_ask_said(struct session *session, struct str host, struct err *er
     if (good)
         return all;
     json_decref(all);
+    return NULL;
+}
+
+struct roll {
+    const json_t *answers;
+    json_t *silent;
+    double now_s;
+};
+
+static void on_beats(void *arg, const redisReply *reply)
+{
+    const struct roll *roll = arg;
+
+    for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i + 1 < reply->elements; i += 2) {
+        const redisReply *name = reply->element[i];
+        const redisReply *beat = reply->element[i + 1];
+        if (name->type == REDIS_REPLY_STRING && beat->type == REDIS_REPLY_STRING &&
+            json_object_get(roll->answers, name->str) == NULL)
+            json_object_set_new(roll->silent, name->str,
+                                json_real(fmax(0, roll->now_s - strtod(beat->str, NULL))));
+    }
+}
+
+json_t *domain_ask_silent(struct session *session, const json_t *answers, struct err *err)
+{
+    struct redis *redis = session_redis(session, REDIS_ROLE_SIDEKIQ, err);
+    struct roll roll = {.answers = answers, .silent = json_object()};
+    int64_t now_us = 0;
+    bool good = redis != NULL && session_time_us(session, redis, &now_us, err);
+    char *since = mem_printf("%lld", (long long)(now_us / 1000000 - LIVE_S));
+    char *most = mem_printf("%d", MAX_MACHINES);
+    const struct str beats[] = {STR("ZRANGEBYSCORE"),
+                                str_of(session->keys.identities),
+                                str_of(since),
+                                STR("+inf"),
+                                STR("WITHSCORES"),
+                                STR("LIMIT"),
+                                STR("0"),
+                                str_of(most)};
+
+    roll.now_s = (double)now_us / 1e6;
+    good = good && session_command(session, redis, 8, beats, on_beats, &roll, err);
+    free(most);
+    free(since);
+    if (good)
+        return roll.silent;
+    json_decref(roll.silent);
     return NULL;
 }
 

@@ -22,6 +22,9 @@ json_t *domain_ask_end(struct session *session, struct str question, int64_t wai
 /* What machines have said of the host beside these words, an object of the caller's: identity ->
  * list of sentences (base/phrase.h); older machines have none. */
 json_t *domain_ask_said(struct session *session, struct str host, struct err *err);
+/* Machines that live and aren't among the answers, an object of the caller's: identity -> seconds
+ * since the last beat. */
+json_t *domain_ask_silent(struct session *session, const json_t *answers, struct err *err);
 /* Several questions at once: an array of such objects, in their order. */
 json_t *domain_ask_all(struct session *session, size_t count, const struct str *questions,
                        struct err *err);

@@ -103,6 +103,7 @@ struct show {
     int64_t failed_days;
     struct waiting waiting;
     json_t *answers; /* of the machines */
+    json_t *silent;  /* those that gave none */
 };
 
 static void line(const char *what, const char *text)
@@ -248,24 +249,29 @@ static void show_next_due(const struct show *s)
     buf_clear(&text);
 }
 
+/* What the machines say counts where no order, and not Mastodon, holds all of it back. */
 static const char *verdict_of(const struct show *s)
 {
-    const struct waiting_host *host = only_host(s);
-
+    if (json_object_size(s->answers) + json_object_size(s->silent) == 0)
+        return "not sent: no fedpush is running: start one (systemctl start fedpush)";
     if (s->fleet_paused)
         return "not sent: the fleet is paused (fedpush resume)";
     if (s->policy.paused)
         return "not sent: paused (fedpush domain resume)";
     if (s->unavailable)
         return "not sent: unavailable in Mastodon, where delivery can be restarted";
-    if (json_object_size(s->answers) > 0)
-        return "as the machines say:";
-    if (host == NULL)
-        return "nothing waits: the next delivery is sent at once";
-    if (host->count[WAITING_PUSH] + host->count[WAITING_PULL] + host->count[WAITING_HELD] == 0)
-        return "sent again when it is due: what waits has failed, or has been put off";
-    return s->policy.rate != 0 || s->policy.window != 0 ? "being sent, as slowly as ordered"
-                                                        : "being sent";
+    return "as the machines say:";
+}
+
+static void show_answer(const char *identity, struct str words)
+{
+    struct buf text;
+
+    buf_init(&text, 1024);
+    buf_printf(&text, "%.60s: ", identity);
+    escape_put(&text, words, ESCAPE_TERMINAL, 400);
+    line("machine", buf_cstr(&text));
+    buf_clear(&text);
 }
 
 /* Machines are known by host name and process in their identity. */
@@ -273,21 +279,25 @@ static void show_answers(const struct show *s)
 {
     const char *identity;
     json_t *words;
+    json_t *age_s;
 
     json_object_foreach(s->answers, identity, words)
     {
         struct str rest = str_of(json_string_value(words));
         while (rest.len > 0) {
-            struct buf text;
             size_t end = str_find(rest, '\n');
-            buf_init(&text, 1024);
-            buf_printf(&text, "%.60s: ", identity);
-            escape_put(&text, (struct str){rest.ptr, end < rest.len ? end : rest.len},
-                       ESCAPE_TERMINAL, 400);
-            line("machine", buf_cstr(&text));
-            buf_clear(&text);
-            rest = end < rest.len ? str_slice(rest, end + 1) : STR_NULL;
+            show_answer(identity, (struct str){rest.ptr, end});
+            rest = str_slice(rest, end + 1);
         }
+    }
+    json_object_foreach(s->silent, identity, age_s)
+    {
+        struct buf text;
+        buf_init(&text, 400);
+        phrase_put_text(&text, PHRASE_MACHINE_SILENT,
+                        SAYS(SAY_NUMBER("age_s", json_number_value(age_s))));
+        show_answer(identity, buf_str(&text));
+        buf_clear(&text);
     }
 }
 
@@ -305,7 +315,8 @@ int domain_show(struct session *session, const struct domain_options *options)
     s.host = hosts.domain;
     s.waiting = (struct waiting){.session = session, .wanted = is_shown, .arg = &s};
     if (orders_open(&s.orders, session, &err) && waiting_look(&s.waiting, &err) &&
-        (s.answers = domain_ask(session, s.host, &err)) != NULL) {
+        (s.answers = domain_ask(session, s.host, &err)) != NULL &&
+        (s.silent = domain_ask_silent(session, s.answers, &err)) != NULL) {
         show_policy(&s);
         show_availability(&s);
         show_health(&s);
@@ -316,6 +327,7 @@ int domain_show(struct session *session, const struct domain_options *options)
     } else {
         code = session_fail(&err, FP_EXIT_UNAVAILABLE);
     }
+    json_decref(s.silent);
     json_decref(s.answers);
     orders_close(&s.orders);
     waiting_clear(&s.waiting);

@@ -8,6 +8,7 @@
 #include "admin/figures_audit.h"
 #include "admin/figures_domains.h"
 #include "admin/figures_value.h"
+#include "admin/words.h"
 #include "sched/schemes.h"
 
 enum { AUDIT_ITEMS = 20 };
@@ -231,12 +232,26 @@ static void add_words(json_t *list, const char *identity, struct str rest)
     }
 }
 
+static void add_silence(json_t *list, const char *identity, double age_s)
+{
+    struct said said;
+
+    said_init(&said, 1024);
+    said_add(&said, "", PHRASE_MACHINE_SILENT, SAYS(SAY_NUMBER("age_s", age_s)));
+    json_t *sentences = words_json_said(&said);
+    add_sentence(list, identity, json_array_get(sentences, 0));
+    json_decref(sentences);
+    said_clear(&said);
+}
+
 static bool set_words(const struct view *view, json_t *answers, struct err *err)
 {
     json_t *said = domain_ask_said(&view->desk->session, domain_table_name(view->host), err);
     json_t *list = json_array();
+    json_t *silent = domain_ask_silent(&view->desk->session, answers, err);
     const char *identity;
     json_t *words;
+    json_t *age_s;
 
     json_object_foreach(answers, identity, words)
     {
@@ -246,9 +261,13 @@ static bool set_words(const struct view *view, json_t *answers, struct err *err)
         if (json_array_size(sentences) == 0)
             add_words(list, identity, str_of(json_string_value(words)));
     }
+    json_object_foreach(silent, identity, age_s)
+        add_silence(list, identity, json_number_value(age_s));
+    bool good = said != NULL && silent != NULL;
     json_object_set_new(view->root, "words", list);
+    json_decref(silent);
     json_decref(said);
-    return said != NULL;
+    return good;
 }
 
 static json_t *item_of(const struct desk *desk, const struct domain_table *table, struct str host,

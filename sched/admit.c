@@ -376,16 +376,20 @@ static struct appetite appetite_of(const struct scheduler *s)
                              .free_slots = dispatch_free_slots(s->dispatch, s->workers, slots)};
 }
 
+unsigned admit_elsewhere(const struct scheduler *s)
+{
+    return s->held_count + s->quarantine.count + doubts_count(s->doubts) +
+           (s->followers != NULL ? followers_waiting(s->followers) : 0);
+}
+
 struct room admit_room(void *scheduler)
 {
     struct scheduler *s = scheduler;
     const struct appetite appetite = appetite_of(s);
-    unsigned elsewhere = s->held_count + s->quarantine.count + doubts_count(s->doubts) +
-                         (s->followers != NULL ? followers_waiting(s->followers) : 0);
 
     if (!admit_takes_jobs(s))
         return (struct room){0, 0};
-    return appetite_room(&appetite, s->lanes, elsewhere, s->holdings.bytes,
+    return appetite_room(&appetite, s->lanes, admit_elsewhere(s), s->holdings.bytes,
                          clock_mono_ms(&s->process.clock));
 }
 

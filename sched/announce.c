@@ -71,6 +71,56 @@ static void gather(struct scheduler *s, struct machine_report *report)
     counts_recent(&s->counts, now_ms, report->recent);
 }
 
+/* It has put jobs there, of which nobody knows whether they still wait. */
+static const char *unserved_handoff(const struct scheduler *s)
+{
+    const struct config *config = &s->process.config;
+
+    if (s->holdings.handed_off == 0)
+        return NULL;
+    if (consumer_is_missing(s->consumer))
+        return config->handoff_queue;
+    return s->consumer_pull != NULL && consumer_is_missing(s->consumer_pull)
+               ? config->handoff_queue_pull
+               : NULL;
+}
+
+void announce_standing(void *scheduler, struct standing *standing)
+{
+    struct scheduler *s = scheduler;
+    const struct config *config = &s->process.config;
+    const struct room room = admit_room(s);
+    bool late = dispatch_is_late(s->dispatch, s->workers);
+
+    *standing = (struct standing){
+        .draining = s->state == SCHEDULER_DRAINING,
+        .quiet = s->state == SCHEDULER_QUIET,
+        .policies_known = policies_are_known(s->policies),
+        .fleet_paused = policies_pause_fleet(s->policies),
+        .paused = s->limits.paused,
+        .fresh = membership_is_fresh(s->membership),
+        .suspicious = s->suspicious,
+        .standing_by = s->standby.active,
+        .has_room = room.jobs > 0 && room.bytes > 0,
+        .leaves = late && fleet_machines(s->fleet) > 1,
+        .rate_used = intake_has_spent(s->intake),
+        .beat_age_ms = membership_beat_age_ms(s->membership),
+        .lag_ms = dispatch_lag_ms(s->dispatch, s->workers),
+        .waiting = lanes_waiting(s->lanes) + admit_elsewhere(s),
+        .lookahead = (unsigned)config->lookahead_jobs,
+        .bytes = s->holdings.bytes,
+        .lookahead_bytes = (size_t)config->lookahead_bytes,
+        .claim_rate = config->claim_rate,
+        .unserved_handoff = unserved_handoff(s),
+    };
+}
+
+bool announce_is_busy(void *scheduler, unsigned worker)
+{
+    const struct scheduler *s = scheduler;
+    return !dispatch_has_credit(s->dispatch, worker);
+}
+
 void announce_sample(struct scheduler *s)
 {
     const int64_t gauges[HISTORY_GAUGES] = {[HISTORY_QUEUE_LENGTH] = backlog_length(s->backlog),

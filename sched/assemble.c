@@ -255,6 +255,10 @@ static void make_lanes(struct scheduler *s)
                                                 .lanes = s->lanes,
                                                 .holdings = &s->holdings,
                                                 .recent = s->recent,
+                                                .policies = s->policies,
+                                                .stands = announce_standing,
+                                                .is_busy = announce_is_busy,
+                                                .passes_on = limits_pass_on,
                                                 .drain = scheduler_on_stop,
                                                 .arg = s};
     s->questions = questions_create(&questions);

@@ -21,6 +21,7 @@ enum claim_state {
     CLAIM_DOUBT,      /* failed, and it may be our own fault */
     CLAIM_SETTLING,   /* its outcome is decided, the script that writes it is queued or sent */
 };
+enum { CLAIM_STATES = CLAIM_SETTLING + 1 };
 
 enum claim_origin {
     ORIGIN_QUEUE = 'q', /* queue:push */

@@ -104,6 +104,11 @@ static void on_processes(void *arg, enum redis_status status, const redisReply *
         conclude(c);
 }
 
+bool consumer_is_missing(const struct consumer *c)
+{
+    return c->missing;
+}
+
 void consumer_look(struct consumer *c)
 {
     const struct str words[] = {STR("SMEMBERS"), str_of(c->keys->processes)};

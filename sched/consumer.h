@@ -17,6 +17,8 @@ struct consumer *consumer_create(const struct clock *clock, struct redis *redis,
 /* True when `info` (the JSON of a Sidekiq process, as it registers itself) is of a process that
  * serves this queue and isn't fedpush. */
 bool consumer_serves(struct str info, struct str queue);
+/* At the last look there was none. */
+bool consumer_is_missing(const struct consumer *consumer);
 /* Looks now, unless a look is under way. */
 void consumer_look(struct consumer *consumer);
 

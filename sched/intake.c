@@ -310,6 +310,14 @@ static void refill_tokens(struct intake *intake)
     intake->tokens_ms = now_ms;
 }
 
+bool intake_has_spent(const struct intake *intake)
+{
+    double rate = intake->o.claim_rate;
+    int64_t since_ms = clock_mono_ms(intake->o.clock) - intake->tokens_ms;
+
+    return rate > 0 && intake->tokens + rate * (double)since_ms / 1000.0 < 1;
+}
+
 /* What one script may claim of it; what isn't fresh in `push` gets a part of the rate. Tokens are
  * spent by what is found: scripts under way at once may spend the same ones, so that the lowest
  * rate starves nobody, and the debt delays what follows. */

@@ -40,6 +40,8 @@ struct intake;
 struct intake *intake_create(const struct intake_options *options);
 void intake_destroy(struct intake *intake);
 void intake_set_rate(struct intake *intake, int claim_rate);
+/* The rate is what keeps it from claiming now. */
+bool intake_has_spent(const struct intake *intake);
 /* Membership is (again) present: begin. */
 void intake_start(struct intake *intake);
 /* Room may have appeared. Cheap: does nothing while the queue is known to be empty. */

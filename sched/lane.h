@@ -245,9 +245,17 @@ enum doubt lanes_doubt(struct lanes *lanes, int64_t started_ms, int64_t failed_m
  */
 enum doubt lanes_blame(struct lanes *lanes, bool was_blameless, int64_t started_ms, int64_t now_ms);
 
+/* What the lanes don't know of themselves. */
+struct lane_outside {
+    bool still;        /* the machine sends nothing now, but for trials (sched/standing.h) */
+    bool busy;         /* the lane's worker takes nothing now */
+    const char *proxy; /* ordered, and lacking here; or NULL */
+    unsigned passes;   /* an order's window, which only other machines have places in; or 0 */
+};
 /* Adds a line: why what waits for this host is or isn't being sent now, for an admin.
  * lane_words.c */
-void lanes_explain(struct lanes *lanes, const struct lane *lane, struct said *out, int64_t now_ms);
+void lanes_explain(const struct lanes *lanes, const struct lane *lane,
+                   const struct lane_outside *outside, struct said *out, int64_t now_ms);
 
 unsigned lanes_waiting(const struct lanes *lanes); /* claims in lanes, low ones apart */
 unsigned lanes_low_waiting(const struct lanes *lanes);

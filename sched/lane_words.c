@@ -61,38 +61,74 @@ static bool say_rest(const struct lanes *lanes, const struct lane *lane, struct 
     return true;
 }
 
-/* What holds back a host that time doesn't. */
-static enum phrase reason_of(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
+/* Without the order its window would be wider. */
+static bool is_ordered(const struct lanes *lanes, const struct lane *lane)
 {
+    unsigned most = lane->limits.max_window;
+    return most > 0 && lane->window.size > most / lanes->machines;
+}
+
+static enum phrase full_of(const struct lanes *lanes, const struct lane *lane)
+{
+    if (lane->suspect)
+        return PHRASE_LANE_SUSPECT;
+    return is_ordered(lanes, lane) ? PHRASE_LANE_ORDERED : PHRASE_LANE_WINDOW;
+}
+
+/* What could go, but for the others. */
+static enum phrase turn_of(const struct lanes *lanes, const struct lane *lane,
+                           const struct lane_outside *outside, int64_t now_ms)
+{
+    if (outside->busy)
+        return PHRASE_LANE_WORKER;
+    if (lanes_in_flight(lanes) >= lanes->options.max_in_flight)
+        return PHRASE_LANE_SLOTS;
+    if (rate_next_ms(&lanes->rate, now_ms) > now_ms)
+        return PHRASE_LANE_MAX_RATE;
+    if (lane->waiting == 0)
+        return PHRASE_LANE_LOW;
+    return lane->suspect && !lane_suspects_may(lanes) ? PHRASE_LANE_SUSPECTS : PHRASE_LANE_TURN;
+}
+
+/* What holds back a host that time doesn't. */
+static enum phrase reason_of(const struct lanes *lanes, const struct lane *lane,
+                             const struct lane_outside *outside, int64_t now_ms)
+{
+    if (outside->still)
+        return lane->in_flight > 0 ? PHRASE_LANE_ENDING : PHRASE_LANE_STILL;
     if (lane->waiting + lane->low_waiting == 0)
         return lane->in_flight > 0 ? PHRASE_LANE_ALL : PHRASE_LANE_EMPTY;
     if (lane->blocked)
         return PHRASE_LANE_BLOCKED;
     if (lane->in_flight >= lane_window(lanes, lane))
-        return lane->suspect ? PHRASE_LANE_SUSPECT : PHRASE_LANE_WINDOW;
-    if (lane->stuck)
-        return PHRASE_LANE_PAIRS;
-    return rate_next_ms(&lanes->rate, now_ms) > now_ms ? PHRASE_LANE_MAX_RATE : PHRASE_LANE_TURN;
+        return full_of(lanes, lane);
+    if (lane->stuck) /* until something lands; or comes back, which is looked for */
+        return lane->unstuck_ms == INT64_MAX ? PHRASE_LANE_PAIRS : PHRASE_LANE_AWAITS;
+    return turn_of(lanes, lane, outside, now_ms);
 }
 
-static void say_why(struct lanes *lanes, const struct lane *lane, struct said *out, int64_t now_ms)
+static void say_why(const struct lanes *lanes, const struct lane *lane,
+                    const struct lane_outside *outside, struct said *out, int64_t now_ms)
 {
-    if (lane->limits.paused)
+    if (outside->proxy != NULL)
+        say(out, PHRASE_LANE_PROXY, SAYS(SAY_TEXT("proxy", outside->proxy)));
+    else if (lane->limits.paused)
         say_plainly(out, PHRASE_LANE_PAUSED);
+    else if (outside->passes > 0)
+        say(out, PHRASE_LANE_PASSES, SAYS(SAY_NUMBER("deliveries", outside->passes)));
     else if (lane->circuit.state != CIRCUIT_CLOSED)
         say_open(lanes, lane, out, now_ms);
-    else if (lanes_suspicious(lanes, now_ms))
-        say_plainly(out, PHRASE_LANE_SUSPICION);
     else if (!say_rest(lanes, lane, out, now_ms))
-        say_plainly(out, reason_of(lanes, lane, now_ms));
+        say_plainly(out, reason_of(lanes, lane, outside, now_ms));
 }
 
-void lanes_explain(struct lanes *lanes, const struct lane *lane, struct said *out, int64_t now_ms)
+void lanes_explain(const struct lanes *lanes, const struct lane *lane,
+                   const struct lane_outside *outside, struct said *out, int64_t now_ms)
 {
     struct said reason;
 
     said_init(&reason, REASON_BYTES);
-    say_why(lanes, lane, &reason, now_ms);
+    say_why(lanes, lane, outside, &reason, now_ms);
     said_add(out, "\n", PHRASE_LANE_WORDS,
              SAYS(SAY_STR("host", lane->host), SAY_SAID("reason", &reason),
                   SAY_NUMBER("waiting", lane->waiting + lane->low_waiting),

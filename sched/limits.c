@@ -52,17 +52,32 @@ enum verdict_of_policy { POLICY_LETS = 0, POLICY_BOOKS, POLICY_DROPS, POLICY_PAS
 
 /* A window smaller than the fleet: not every machine has a place in it. While machines come and go
  * each keeps what it has. */
+static bool has_no_seat(const struct scheduler *s, struct str host, unsigned window,
+                        struct str takers[FLEET_TAKERS], size_t *count)
+{
+    int64_t since_ms;
+
+    *count = fleet_takers(s->fleet, takers, &since_ms);
+    return window > 0 && window < *count &&
+           clock_mono_ms(&s->process.clock) - since_ms >= SETTLED_MS &&
+           !seats_has(takers, *count, host, window, membership_identity(s->membership));
+}
+
+bool limits_pass_on(void *scheduler, struct str host, unsigned window)
+{
+    struct str takers[FLEET_TAKERS];
+    size_t count;
+
+    return has_no_seat(scheduler, host, window, takers, &count);
+}
+
 static bool is_elsewhere(const struct scheduler *s, const struct claim *claim,
                          const struct policy *policy, struct str *machine)
 {
     struct str takers[FLEET_TAKERS];
-    int64_t since_ms;
-    size_t count = fleet_takers(s->fleet, takers, &since_ms);
-    struct str self = membership_identity(s->membership);
+    size_t count;
 
-    if (policy->window == 0 || policy->window >= count ||
-        clock_mono_ms(&s->process.clock) - since_ms < SETTLED_MS ||
-        seats_has(takers, count, claim->url.host, policy->window, self))
+    if (!has_no_seat(s, claim->url.host, policy->window, takers, &count))
         return false;
     *machine = seats_machine(takers, count, claim->url.host, policy->window,
                              claim->hold != 0 ? claim->hold : claim->seq);

@@ -72,13 +72,18 @@ static bool pauses(const struct policies *p, struct str name)
     return entry != NULL && policy_at(&entry->policy, policies_now_s(p)).paused;
 }
 
+bool policies_pause_fleet(const struct policies *p)
+{
+    return pauses(p, POLICY_FLEET);
+}
+
 bool policies_pause_machine(const struct policies *p, struct str identity)
 {
     char name[POLICY_MAX_NAME_BYTES + 2];
 
     if (policy_book_count(p->book) == 0)
         return false;
-    if (pauses(p, POLICY_FLEET))
+    if (policies_pause_fleet(p))
         return true;
     snprintf(name, sizeof(name), "@%.*s", STR_ARG(identity));
     if (pauses(p, str_of(name)))

@@ -34,6 +34,7 @@ void policies_tick(struct policies *policies); /* each second */
 
 /* They have been read once: before that nothing may be dispatched. */
 bool policies_are_known(const struct policies *policies);
+bool policies_pause_fleet(const struct policies *policies);
 /* Whether the fleet, or the machine with this identity, is paused. */
 bool policies_pause_machine(const struct policies *policies, struct str identity);
 /* False, at no cost, where nobody has ordered anything. Else what is in force for url.host; one

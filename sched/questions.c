@@ -29,18 +29,92 @@ static bool is_of_host(struct str authority, struct str host)
            (authority.len == host.len || authority.ptr[host.len] == ':');
 }
 
-static void explain(const struct questions *q, struct str host, struct said *out)
+static bool say_lanes(const struct questions *q, struct str host, struct lane_outside *outside,
+                      struct said *out)
 {
     int64_t now_ms = clock_mono_ms(q->o.clock);
+    bool said = false;
     size_t at = 0;
     struct lane *lane;
 
     while ((lane = lanes_each(q->o.lanes, &at)) != NULL) {
-        if (is_of_host(lane->host, host))
-            lanes_explain(q->o.lanes, lane, out, now_ms);
+        if (!is_of_host(lane->host, host))
+            continue;
+        outside->busy = q->o.is_busy(q->o.arg, lane->worker);
+        lanes_explain(q->o.lanes, lane, outside, out, now_ms);
+        said = true;
     }
-    if (out->text.len == 0)
+    return said;
+}
+
+/* Of a host without a lane: what it would be told when a job came. */
+static bool say_order(bool paused, const struct lane_outside *outside, struct said *out)
+{
+    if (outside->proxy != NULL)
+        said_add(out, "\n", PHRASE_LANE_PROXY, SAYS(SAY_TEXT("proxy", outside->proxy)));
+    else if (paused)
+        said_add(out, "\n", PHRASE_LANE_PAUSED, SAYS_NOTHING);
+    else if (outside->passes > 0)
+        said_add(out, "\n", PHRASE_LANE_PASSES, SAYS(SAY_NUMBER("deliveries", outside->passes)));
+    return paused || outside->passes > 0;
+}
+
+/* What an admin's order for the host means on this machine. `policy` outlives *outside. */
+static void look_at_order(const struct questions *q, struct str host, struct policy *policy,
+                          struct lane_outside *outside)
+{
+    if (!policies_look(q->o.policies, host, policy))
+        return;
+    if (policy->proxy[0] != '\0' && policies_proxy(q->o.policies, str_of(policy->proxy)) == 0)
+        outside->proxy = policy->proxy;
+    if (q->o.passes_on(q->o.arg, host, policy->window))
+        outside->passes = policy->window;
+}
+
+static bool say_jobs(struct said *out, unsigned jobs, enum phrase phrase, struct says says)
+{
+    if (jobs > 0)
+        said_add(out, "\n", phrase, says);
+    return jobs > 0;
+}
+
+/* What is held of the host outside of its lanes. */
+static bool say_elsewhere(const struct questions *q, struct str host, struct said *out)
+{
+    unsigned of[CLAIM_STATES] = {0};
+    const struct claim *claim;
+    bool said = false;
+    size_t at = 0;
+
+    while ((claim = table_next(q->o.holdings->by_seq, &at)) != NULL)
+        of[claim->state] += claim->has_url && str_equal(claim->url.host, host);
+    said |=
+        say_jobs(out, of[CLAIM_HELD], PHRASE_HOST_KEYS, SAYS(SAY_NUMBER("jobs", of[CLAIM_HELD])));
+    said |= say_jobs(out, of[CLAIM_FOLLOWERS], PHRASE_HOST_FOLLOWERS,
+                     SAYS(SAY_NUMBER("jobs", of[CLAIM_FOLLOWERS])));
+    said |= say_jobs(out, of[CLAIM_SUSPICIOUS], PHRASE_HOST_ALONE,
+                     SAYS(SAY_NUMBER("jobs", of[CLAIM_SUSPICIOUS])));
+    said |= say_jobs(out, of[CLAIM_DOUBT], PHRASE_HOST_DOUBT,
+                     SAYS(SAY_NUMBER("jobs", of[CLAIM_DOUBT])));
+    return said;
+}
+
+/* The machine first: while it sends nothing, no host's own words say why. */
+static void explain(const struct questions *q, struct str host, struct said *out)
+{
+    struct standing standing;
+    struct policy policy = {.paused = false};
+    struct lane_outside outside = {.still = false};
+
+    q->o.stands(q->o.arg, &standing);
+    outside.still = standing_is_still(&standing);
+    look_at_order(q, host, &policy, &outside);
+    bool said = standing_say(&standing, out);
+    said |= say_lanes(q, host, &outside, out) || say_order(policy.paused, &outside, out);
+    said |= say_elsewhere(q, host, out);
+    if (!said)
         said_add(out, "", PHRASE_LANE_NONE, SAYS_NOTHING);
+    standing_say_handoff(&standing, out);
 }
 
 /* --- where an activity is --- */

@@ -207,6 +207,8 @@ void admit_released(void *scheduler, struct claim *claim);
 void admit_counted(void *scheduler);
 /* availability's `answered`. */
 void admit_answered(void *scheduler);
+/* Claims that wait outside of the lanes. */
+unsigned admit_elsewhere(const struct scheduler *s);
 struct room admit_room(void *scheduler);
 struct room admit_pull_room(void *scheduler);
 
@@ -265,6 +267,8 @@ void limits_start(struct scheduler *s);
 bool limits_settle(struct scheduler *s, struct claim *claim);
 /* False: an order says what becomes of it, even while it only waits. */
 bool limits_let(const struct scheduler *s, const struct claim *claim);
+/* A window so small that others serve this host: its jobs go to them. questions' `passes_on`. */
+bool limits_pass_on(void *scheduler, struct str host, unsigned window);
 /* A lane that was just made follows, too. */
 void limits_follow(struct scheduler *s, struct lane *lane);
 void limits_tick(struct scheduler *s); /* each second */
@@ -273,6 +277,9 @@ void limits_tick(struct scheduler *s); /* each second */
 void announce(struct scheduler *s); /* each MACHINE_REPORT_EACH_S */
 /* How things stand, for the history: as often, and at the end. */
 void announce_sample(struct scheduler *s);
+/* questions' `stands` and `is_busy`. */
+void announce_standing(void *scheduler, struct standing *standing);
+bool announce_is_busy(void *scheduler, unsigned worker);
 void announce_end(struct scheduler *s); /* the identity ends */
 
 /* quarantine.c */

@@ -1,0 +1,130 @@
+"""What `fedpush domain show` says of a host: why its deliveries are, or aren't, being sent, in each machine's own
+words."""
+
+import json
+
+from jobs import delivered, delivery, push
+from machine import fedpush
+from servers import wait_for
+from world import ACCOUNTS
+
+
+def posts(world, host, count, first=0, path="/u{}", **more):
+    return [delivery(first + i, world.fediverse.inbox(host, path.format(i)), **more) for i in range(count)]
+
+
+def show(world, host, *more):
+    done = fedpush(world, "domain", "show", f"{host}.fedi.test", *more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def verdict(world, host="ok-1"):
+    return next(line for line in show(world, host).splitlines() if line.startswith("deliveries")).split(None, 1)[1]
+
+
+def words(world, machine, host="ok-1"):
+    """What one machine says of the host, a line each."""
+    named = f"{machine.identity()[:60]}: "
+    return [line.split(named, 1)[1] for line in show(world, host).splitlines() if named in line]
+
+
+def says(world, machine, what, host="ok-1"):
+    found = []
+
+    def check():
+        found[:] = words(world, machine, host)
+        return any(what in line for line in found)
+
+    wait_for(check, 30, lambda: f"{what!r} is said: {found}\n{machine.log()[-2000:]}", every=0.2)
+    return found
+
+
+def test_without_a_machine_nothing_is_sent(world, machines):
+    machine = machines()
+    assert words(world, machine) == ["nothing of it is here, and nothing holds it back"]
+    machine.stop()
+    push(world.redis, posts(world, "ok-1", 1))
+    assert "no fedpush is running" in verdict(world)
+    assert json.loads(show(world, "ok-1", "--json"))["words"] == []
+
+
+def test_each_machine_speaks_for_itself(world, machines):
+    first, second = machines(), machines(FEDPUSH_CLAIM_RATE=1)
+    assert fedpush(world, "domain", "limit", "ok-2.fedi.test", "--window", "1").returncode == 0
+    passed = "an admin allows 1 at once, which other machines send"
+    wait_for(lambda: [any(passed in line for line in words(world, machine, "ok-2")) for machine in (first, second)].count(
+        True) == 1, 30, "one of them serves it", every=0.2)
+    assert fedpush(world, "pause", "--machine", first.identity()).returncode == 0
+    says(world, first, "an admin has paused this machine")
+    assert words(world, second) == ["nothing of it is here, and nothing holds it back"]
+    push(world.redis, posts(world, "ok-1", 60))
+    says(world, second, "FEDPUSH_CLAIM_RATE (1 a second) is reached")
+    assert verdict(world) == "as the machines say:"
+    assert fedpush(world, "pause").returncode == 0
+    for machine in (first, second):
+        says(world, machine, "an admin has paused the fleet: fedpush resume")
+    assert verdict(world) == "not sent: the fleet is paused (fedpush resume)"
+    second.pause()
+    try:
+        line, = says(world, second, "no answer in time")
+        assert "its last beat was" in line
+        told = json.loads(show(world, "ok-1", "--json"))["words"]
+        assert {one["machine"]: one["code"] for one in told} == {
+            first.identity(): "machine.fleet_paused", second.identity(): "machine.silent"}
+    finally:
+        second.resume()
+
+
+def test_a_quiet_and_a_draining_machine_say_so(world, machines):
+    quiet, draining = machines(), machines(FEDPUSH_DRAIN_SECONDS=20)
+    world.redis_client.lpush(f"{quiet.identity()}-signals", "TSTP")
+    says(world, quiet, "told to be quiet")
+    world.fediverse.behave("ok-1", "silent")
+    push(world.redis, posts(world, "ok-1", 1))
+    wait_for(lambda: world.fediverse.summary()["posts"] == 1, 30, "it is on the wire")
+    draining.process.terminate()
+    said = says(world, draining, "this machine drains")
+    assert any("what is in flight ends, and nothing more is sent; 0 waiting, 1 in flight" in line for line in said), said
+
+
+def test_what_a_full_machine_holds_keeps_it_from_taking_more(world, machines):
+    machine = machines(FEDPUSH_LOOKAHEAD_BYTES=1 << 20)
+    for i in range(1, 41):
+        world.fediverse.behave(f"ok-{i}", "silent")
+    push(world.redis, [delivery(i, world.fediverse.inbox(f"ok-{i % 40 + 1}"), bytes_of_content=40000) for i in range(40)])
+    says(world, machine, "its look-ahead is full (1 MiB of 1 MiB)", host="ok-50")
+    assert world.redis_client.llen("queue:push") > 0
+
+
+def test_a_host_is_explained_by_what_holds_it(world, machines):
+    machine = machines()
+    world.fediverse.behave("ok-1", "later300")
+    world.fediverse.behave("ok-2", "ok")
+    world.fediverse.behave("ok-3", "ok")
+    push(world.redis, [job for n in (1, 2, 3) for job in posts(world, f"ok-{n}", 2, first=n * 10)])
+    says(world, machine, "it asked for time (Retry-After)", host="ok-1")
+    wait_for(delivered(world, 4), 30, "the others are good")
+    for n in (2, 3):
+        world.fediverse.behave(f"ok-{n}", "silent")
+    assert fedpush(world, "domain", "limit", "ok-3.fedi.test", "--window", "1").returncode == 0
+    push(world.redis, posts(world, "ok-2", 3, first=100, path="/same") + posts(world, "ok-3", 4, first=200))
+    says(world, machine, "what waits goes one by one for each sender and inbox", host="ok-2")
+    says(world, machine, "sending as many at once as an admin allows; 3 waiting, 1 in flight", host="ok-3")
+    assert fedpush(world, "domain", "limit", "ok-5.fedi.test", "--proxy", "eu",
+                   FEDPUSH_PROXIES="eu=http://127.0.0.1:1").returncode == 0
+    says(world, machine, "an admin has ordered proxy eu, which FEDPUSH_PROXIES of this machine lacks", host="ok-5")
+    assert fedpush(world, "domain", "pause", "ok-6.fedi.test").returncode == 0
+    says(world, machine, "an admin has paused it", host="ok-6")
+
+
+def test_what_waits_outside_of_a_lane_is_explained(world, machines):
+    machine = machines(FEDPUSH_HANDOFF_QUEUE="push_ruby")
+    push(world.redis, posts(world, "ok-1", 1, options={"sign_with": "a key"}))
+    says(world, machine, "jobs that need Ruby into queue push_ruby, which no live Sidekiq process serves")
+    world.postgres.stop()
+    try:
+        push(world.redis, posts(world, "ok-1", 3, first=50, account=ACCOUNTS[0][0]))
+        says(world, machine, "3 wait for keys of their senders that this machine can't read")
+    finally:
+        world.postgres.start()
