@@ -36,8 +36,9 @@ struct policy {
     bool http2;             /* where TLS agrees on it; else HTTP/1.1 */
     int64_t paused_until_s; /* 0: until it is taken back */
     int64_t drop_s;  /* jobs made before then are dropped, for POLICY_DROP_S; 0: no such order */
-    unsigned window; /* most deliveries in flight to a host, of the fleet; 0: no such order */
-    unsigned rate;   /* deliveries a minute to a host, of the fleet; 0: no such order */
+    unsigned window; /* most deliveries in flight to a host (each below "*.", each port), of the
+                        fleet; 0: no such order */
+    unsigned rate;   /* deliveries a minute, the same; 0: no such order */
     int64_t limits_until_s; /* end of window, rate, proxy, http2 and scheme; 0: none */
     enum policy_scheme scheme;
     char proxy[POLICY_MAX_PROXY_BYTES + 1]; /* a name of FEDPUSH_PROXIES, or "" */
