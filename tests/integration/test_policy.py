@@ -1,16 +1,20 @@
 """What admins order: pauses, limits and drops, on all machines, by Redis first."""
 
 import json
+import os
+import pty
+import subprocess
+import tempfile
 import time
 
 import pytest
 from forward import ForwardProxy
-from jobs import assert_all_delivered_once, claimed, delivered, delivery, push, unsettled, wait_settled
-from machine import fedpush
+from jobs import account_for, assert_all_delivered_once, claimed, delivered, delivery, push, unsettled, wait_settled
+from machine import BINARY, environment, fedpush
 from servers import wait_for
 from world import ADDRESSES
 
-AT_ONCE = 2 * 5  # seconds in which an order must be effective, on a machine five times slower
+EFFECTIVE_S = 2  # in so many seconds after an order nothing is sent any more that it forbids
 
 
 def told(world, *arguments, code=0, **settings):
@@ -20,12 +24,26 @@ def told(world, *arguments, code=0, **settings):
 
 
 def effective(world, *machines):
-    """Until each machine has read the latest orders; answers how long that took."""
+    """Until each machine has read the latest orders."""
     version = world.redis_client.hget("fedpush:policies", ":version").decode()
-    began = time.monotonic()
     wait_for(lambda: all(f"version={version} " in machine.log() for machine in machines), 30, "the orders are read",
              every=0.1)
-    return time.monotonic() - began
+
+
+def ordered_ms(world):
+    """When the latest order was given: Redis' clock is this machine's, and the receiver's."""
+    return int(world.redis_client.hget("fedpush:policies", ":version")) / 1000
+
+
+MOST_SLOWNESS = 3
+
+
+def slowness():
+    """How many seconds a second of work takes here now: others use the processors, too."""
+    began, used = time.monotonic(), time.process_time()
+    while time.process_time() - used < 0.1:
+        pass
+    return min(max(1, (time.monotonic() - began) / (time.process_time() - used)), MOST_SLOWNESS)
 
 
 def posts_to(world, host):
@@ -66,7 +84,7 @@ def audit(world):
 def test_a_paused_domain_waits_on_all_machines_and_burns_no_retry(world, machines):
     both = machines(), machines()
     told(world, "domain", "pause", "ok-1.fedi.test")
-    assert effective(world, *both) < AT_ONCE
+    effective(world, *both)
     push(world.redis, jobs_for(world, "ok-1", 40) + jobs_for(world, "ok-2", 40, first=100))
     wait_settled(world)
     assert posts_to(world, "ok-2") == 40 and posts_to(world, "ok-1") == 0
@@ -82,6 +100,58 @@ def test_a_paused_domain_waits_on_all_machines_and_burns_no_retry(world, machine
     wait_for(lambda: [row[1:] for row in audit(world)] == [("domain pause", "ok-1.fedi.test"),
                                                            ("domain resume", "ok-1.fedi.test")], 30, "the audit")
     assert all("@" in who for who, _, _ in audit(world))
+
+
+@pytest.mark.parametrize("order", [("pause",), ("domain", "pause", "ok-1.fedi.test")])
+def test_nothing_is_sent_two_seconds_after_an_order(world, machines, order):
+    """On two machines, each of which sends a steady stream."""
+    both = machines(FEDPUSH_MAX_RATE=60), machines(FEDPUSH_MAX_RATE=60)
+    jobs = jobs_for(world, "ok-1", 2000)
+    push(world.redis, jobs)
+    wait_for(lambda: all(int(world.redis_client.hget(f"fedpush:ledger:{machine.identity()}", "delivered") or 0) >= 30
+                         for machine in both), 60, "both send")
+    before = slowness()
+    told(world, *order)
+    at_ms = ordered_ms(world)
+    effective(world, *both)
+    allowed_ms = 1000 * EFFECTIVE_S * max(before, slowness())
+    wait_for(lambda: claimed(world) == 0 and (order == ("pause",) or unsettled(world) == 0), 60,
+             "what was held is back, or put off")
+    began = [visit["began_ms"] for visit in world.fediverse.visits()]
+    assert any(at_ms - 1000 < ms <= at_ms for ms in began), "it was a stream"
+    assert max(began) - at_ms <= allowed_ms, f"sent {max(began) - at_ms:.0f} ms after the order, {allowed_ms:.0f} allowed"
+    account = account_for(world, jobs)
+    assert account.lost == [] and account.duplicates == 0 and world.redis_client.zcard("retry") == 0, account
+
+
+def test_pause_now_aborts_what_is_in_flight_and_keeps_its_jobs(world, machine):
+    for host in ("ok-1", "ok-2"):
+        push(world.redis, jobs_for(world, host, 4, first=100))
+    wait_for(delivered(world, 8), 60, "both hosts are good")
+    wait_settled(world)
+    for host in ("ok-1", "ok-2"):
+        world.fediverse.behave(host, "silent")
+    jobs = jobs_for(world, "ok-1", 3) + jobs_for(world, "ok-2", 1, first=50)
+    push(world.redis, jobs)
+    open_at = lambda host: world.fediverse.counts()["now"][f"{host}.fedi.test"]  # noqa: E731
+    wait_for(lambda: open_at("ok-1") >= 2 and open_at("ok-2") == 1, 30, "they are on the wire")
+    before = slowness()
+    told(world, "domain", "pause", "ok-1.fedi.test", "--now")
+    at_ms = ordered_ms(world)
+    wait_for(lambda: open_at("ok-1") == 0, 30, "they are aborted")
+    allowed_ms = 1000 * EFFECTIVE_S * max(before, slowness())
+    left = [visit["left_ms"] for visit in world.fediverse.visits() if visit["host"] == "ok-1.fedi.test"]
+    assert max(left) - at_ms <= allowed_ms, f"aborted {max(left) - at_ms:.0f} ms after the order"
+    wait_for(lambda: booked(world) == 3, 30, "their jobs are put off")
+    assert open_at("ok-2") == 1, "another host's goes on"
+    assert world.redis_client.zcard("retry") == 0 and world.redis_client.hlen("fedpush:circuit") == 0
+    assert all("retry_count" not in json.loads(payload) for payload in world.redis_client.zrange("schedule", 0, -1))
+    for host in ("ok-1", "ok-2"):
+        world.fediverse.behave(host, "ok")
+    told(world, "domain", "resume", "ok-1.fedi.test")
+    wait_for(lambda: account_for(world, jobs).places["schedule"] == 0, 30, "they are called back")
+    wait_for(lambda: posts_to(world, "ok-1") >= 4 + 2 + 3, 60, "all of them are sent, some again")
+    assert account_for(world, jobs).lost == []
 
 
 def test_subdomains_and_inbox_hosts_belong_to_a_domain(world, machine):
@@ -155,7 +225,7 @@ def test_policies_come_back_when_redis_has_lost_them(world, machines):
 def test_the_fleet_and_one_machine_pause(world, machines):
     first, second = machines(), machines()
     told(world, "pause")
-    assert effective(world, first, second) < AT_ONCE
+    effective(world, first, second)
     jobs = jobs_for(world, "ok-1", 20)
     push(world.redis, jobs)
     wait_for(lambda: "paused by an admin" in first.log() + second.log(), 30, "they say so")
@@ -206,6 +276,45 @@ def test_drop_removes_the_domains_jobs_and_no_others(world, machines):
              == ["domain drop", "domain dropped"] * 2, 30, "the audit")
 
 
+def typed(world, words, *arguments):
+    """The exit code, and what is shown, of a command in a terminal where somebody types these words when asked."""
+    master, slave = pty.openpty()
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen([BINARY, *arguments], env=environment(world, folder), stdin=slave, stdout=slave,
+                                   stderr=slave, start_new_session=True)
+        os.close(slave)
+        shown = b""
+        try:
+            while b"for good: " not in shown:
+                shown += os.read(master, 4096)
+            os.write(master, words.encode() + b"\n")
+            while True:
+                shown += os.read(master, 4096)
+        except OSError:  # as a terminal says that nobody has it open any more
+            return process.wait(60), shown.decode()
+        finally:
+            os.close(master)
+
+
+def test_a_drop_is_confirmed_by_typing_the_domain(world, machine):
+    told(world, "pause")
+    effective(world, machine)
+    push(world.redis, jobs_for(world, "ok-1", 3) + jobs_for(world, "ok-2", 2, first=10))
+    drop = "domain", "drop", "ok-1.fedi.test"
+    for wrong in ("", "y", "yes", "ok-2.fedi.test", "ok-1.fedi.test.", "*.fedi.test"):
+        code, shown = typed(world, wrong, *drop)
+        assert code == 1 and "to be dropped: all jobs for ok-1.fedi.test" in shown and "nothing is dropped" in shown, shown
+    wait_for(lambda: unsettled(world) == 5, 30, "all are there")
+    assert policies(world).keys() == {"*"}, "no order was given"
+    code, shown = typed(world, " ok-1.fedi.test ", *drop)
+    assert code == 0 and "dropped: 3" in shown, shown
+    assert unsettled(world) == 2
+    told(world, "resume")
+    wait_for(lambda: posts_to(world, "ok-2") == 2, 30, "others' jobs")
+    wait_settled(world)
+    assert posts_to(world, "ok-1") == 0
+
+
 def test_what_machines_hold_is_dropped_and_counted(world, machines):
     machines(FEDPUSH_HOST_WINDOW=1)
     world.fediverse.behave("ok-3", "slow3000")
@@ -231,6 +340,13 @@ def test_limits_are_kept(world, machine):
     assert world.fediverse.counts()["busy"]["ok-1.fedi.test"] == 1
     told(world, "domain", "limit", "ok-1.fedi.test", "--clear")
     assert "at most 300 a minute" in told(world, "domain", "show", "ok-1.fedi.test")
+    told(world, "domain", "limit", "*.fedi.test", "--window", "1")  # for each host by itself
+    effective(world, machine)
+    for host in ("ok-2", "ok-3"):
+        world.fediverse.behave(host, "silent")
+    push(world.redis, jobs_for(world, "ok-2", 2, first=200) + jobs_for(world, "ok-3", 2, first=300))
+    wait_for(lambda: [world.fediverse.counts()["now"].get(f"{host}.fedi.test") for host in ("ok-2", "ok-3")] == [1, 1], 30,
+             "one to each")
 
 
 @pytest.fixture
