@@ -4,6 +4,7 @@ import json
 
 from forward import ForwardProxy
 from jobs import delivered, delivery, push, wait_settled
+from machine import fedpush
 from servers import wait_for
 from world import ADDRESSES
 
@@ -91,6 +92,8 @@ def test_what_one_machine_cannot_send_another_delivers(world, machines):
     machines()
     wait_for(delivered(world, 2 * HOSTS), 60, "the other machine delivers")
     assert "standing by" in lame.log()
+    shown = fedpush(world, "domain", "show", "ok-1.fedi.test").stdout
+    assert f"{lame.identity()[:60]}: this machine suspects itself" in shown and "and stands by" in shown
     push(world.redis, posts(world, 2 * HOSTS))
     wait_for(delivered(world, 3 * HOSTS), 60, "and what comes later")
     wait_settled(world)
