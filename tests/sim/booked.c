@@ -79,8 +79,23 @@ int64_t booked_in_order(struct booked *booked, const struct sim_job *job, int64_
         int64_t before_us = before > 0 ? chain->links[before - 1].at_us : after_us - 2000;
         at_us = (before_us + after_us) / 2;
     }
+    for (size_t i = 0; i < chain->count; i++) /* no two have one score: after each other */
+        at_us += chain->links[i].at_us == at_us;
     insert(chain, place, (struct link){job->created_ms, at_us});
     return at_us;
+}
+
+void booked_returned(struct booked *booked, const struct sim_job *job, int64_t now_us)
+{
+    size_t place = 0;
+
+    if (job->account == 0 || job->low)
+        return;
+    struct chain *chain = chain_of(booked, job->account);
+    forget_past(chain, now_us);
+    while (place < chain->count && chain->links[place].created_ms < job->created_ms)
+        place++;
+    insert(chain, place, (struct link){job->created_ms, now_us});
 }
 
 bool booked_is_behind(struct booked *booked, const struct sim_job *job, int64_t now_us)
@@ -105,6 +120,18 @@ size_t booked_of_account(struct booked *booked, const struct sim_job *job, int64
         created_ms[count] = chain->links[i].created_ms;
         at_us[count++] = chain->links[i].at_us;
     }
+    return count;
+}
+
+unsigned booked_ahead(struct booked *booked, const struct sim_job *job, int64_t now_us)
+{
+    unsigned count = 0;
+
+    if (booked->chains == NULL || job->account == 0 || job->low)
+        return 0;
+    const struct chain *chain = chain_of(booked, job->account);
+    for (size_t i = 0; i < chain->count; i++)
+        count += chain->links[i].at_us > now_us && chain->links[i].created_ms != job->created_ms;
     return count;
 }
 

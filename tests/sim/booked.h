@@ -25,6 +25,8 @@ int64_t booked_in_order(struct booked *booked, const struct sim_job *job, int64_
 /* Those of its account that wait here, at most BOOKED_CHAIN: how many. */
 size_t booked_of_account(struct booked *booked, const struct sim_job *job, int64_t now_us,
                          int64_t *created_ms, int64_t *at_us);
+/* How many of them haven't had their time yet. */
+unsigned booked_ahead(struct booked *booked, const struct sim_job *job, int64_t now_us);
 /* Whether one of its account that was created before it waits here. */
 bool booked_is_behind(struct booked *booked, const struct sim_job *job, int64_t now_us);
 void booked_add(struct booked *booked, struct jobs *jobs, uint32_t job, int64_t at_us,
@@ -33,6 +35,8 @@ void booked_add(struct booked *booked, struct jobs *jobs, uint32_t job, int64_t 
 bool booked_take(struct booked *booked, struct jobs *jobs, int64_t now_us, uint32_t *job,
                  int64_t *at_us);
 void booked_came(struct booked *booked, const struct sim_job *job); /* it is claimed */
+/* It was due, and goes back unattempted: it comes any moment. */
+void booked_returned(struct booked *booked, const struct sim_job *job, int64_t now_us);
 /* It was called back to then. */
 void booked_moved(struct booked *booked, const struct sim_job *job, int64_t at_us);
 void booked_clear(struct booked *booked);

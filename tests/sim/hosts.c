@@ -102,6 +102,7 @@ struct reply hosts_ask(struct sim_host *host, int64_t now_ms, struct dice *dice)
     enum manner manner = manner_at(host, now_ms);
 
     host->attempts++;
+    host->asked_ms = now_ms;
     host->in_vain += manner != MANNER_ANSWERS;
     host->at_once++;
     if (host->at_once > host->most_at_once)

@@ -48,10 +48,12 @@ struct sim_host {
     unsigned limit_count;
     /* What it saw. */
     unsigned attempts;
+    int64_t asked_ms;     /* the last of them */
     unsigned in_vain;     /* of these: while it wasn't there */
     unsigned pushed_back; /* 429 */
     unsigned delivered;
-    double waited_ms; /* sum over its deliveries of what was not its own time */
+    unsigned missing; /* at the end of the run: not delivered */
+    double waited_ms; /* sum over its jobs of what was not its own time */
     unsigned at_once; /* requests now */
     unsigned most_at_once;
 };

@@ -11,7 +11,8 @@ enum {
     RED_US = 800,  /* of a job that fails without a request */
     RED_FAILURES = 10,
     RED_MS = 60000,
-    POLL_MS = 5000, /* a registered process */
+    POLL_MS = 5000,  /* a registered process */
+    FETCH_MS = 2000, /* for so long BRPOP waits, in each idle thread */
     PUSH_WEIGHT = 6,
     PULL_WEIGHT = 1,
 };
@@ -189,6 +190,16 @@ static void poll(void *arg, uint64_t data)
     events_at(world->events, world_now_ms(world) + sleep_ms, poll, process, 0);
 }
 
+static void fetch_again(void *arg, uint64_t data)
+{
+    struct process *process = arg;
+    struct world *world = process->incumbent->world;
+
+    (void)data;
+    store_fetch_nothing(&world->store, process->idle);
+    events_at(world->events, world_now_ms(world) + FETCH_MS, fetch_again, process, 0);
+}
+
 struct incumbent *incumbent_create(struct world *world, unsigned processes)
 {
     struct incumbent *incumbent =
@@ -203,6 +214,7 @@ struct incumbent *incumbent_create(struct world *world, unsigned processes)
         events_at(world->events,
                   world_now_ms(world) + (int64_t)dice_below(&world->chance, 2 * POLL_MS), poll,
                   process, 0);
+        events_at(world->events, world_now_ms(world) + FETCH_MS, fetch_again, process, 0);
     }
     return incumbent;
 }

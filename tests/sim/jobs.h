@@ -27,12 +27,14 @@ struct sim_job {
     int64_t booked_us; /* its score as the host's bookings have it; 0: they don't */
     uint32_t host;
     uint32_t account;
+    uint32_t seq;   /* of its last claim */
     uint32_t after; /* a job of the same account that must arrive first, or JOB_NONE */
     uint16_t touched;
     uint16_t attempts;
     int8_t retry_count; /* -1: never failed */
     int8_t max_retries;
     uint8_t place; /* enum job_place */
+    uint8_t from;  /* the same, before its last claim */
     bool low;
     bool moved; /* by Ruby's poller */
 };

@@ -223,7 +223,8 @@ static void on_recovered(void *arg, uint64_t data)
     store_settle(&machine->world->store);
     store_yield(&machine->world->store, machine->index);
     TAILQ_FOREACH_REVERSE(held, &machine->all, held_list, all)
-    store_settle_return(&machine->world->store, machine->index, held->job);
+    store_settle_return(&machine->world->store, machine->index, held->job,
+                        world_unix_ms(machine->world));
     store_leave(&machine->world->store, machine->index);
 }
 

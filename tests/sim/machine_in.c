@@ -172,7 +172,8 @@ static void hear(struct machine *machine, struct held *held)
 static unsigned claim(struct machine *machine, bool pull, unsigned most)
 {
     uint32_t jobs[CLAIM_MOST];
-    unsigned found = store_claim(&machine->world->store, machine->index, pull, most, jobs);
+    unsigned found = store_claim(&machine->world->store, machine->index, pull,
+                                 world_unix_ms(machine->world), most, jobs);
 
     for (unsigned i = 0; i < found; i++) {
         struct held *held = take(machine, jobs[i], pull ? ORIGIN_PULL : ORIGIN_QUEUE);
@@ -328,7 +329,7 @@ static int64_t cpu_wait_ms(struct machine *machine)
     return (machine->cpu_free_us - now_us) / 1000;
 }
 
-static void send(struct machine *machine, struct held *held)
+static void send(struct machine *machine, struct held *held, event_fn *landed)
 {
     struct world *world = machine->world;
     struct sim_job *it = &world->jobs.list[held->job];
@@ -338,7 +339,24 @@ static void send(struct machine *machine, struct held *held)
         it->attempts++;
     tally_attempt(&world->tally, world_now_ms(world));
     held->reply.took_ms += (uint32_t)cpu_wait_ms(machine);
-    events_at(world->events, world_now_ms(world) + held->reply.took_ms, on_landed, held, 0);
+    events_at(world->events, world_now_ms(world) + held->reply.took_ms, landed, held, 0);
+}
+
+static void on_last(void *arg, uint64_t data)
+{
+    struct held *held = arg;
+    struct machine *machine = held->machine;
+
+    (void)data;
+    hosts_told(&machine->world->hosts.list[machine->world->jobs.list[held->job].host],
+               &held->reply);
+    machine_tried(machine, held);
+}
+
+void machine_try_last(struct machine *machine, struct held *held)
+{
+    held->claim.state = CLAIM_FLIGHT;
+    send(machine, held, on_last);
 }
 
 static void ask_probe(struct machine *machine, struct held *held)
@@ -400,7 +418,7 @@ void machine_dispatch(struct machine *machine)
             }
             if (claim->lane->circuit.state == CIRCUIT_PROBING)
                 machine->world->tally.probes++;
-            send(machine, held);
+            send(machine, held, on_landed);
         }
     }
     set_wake(machine);

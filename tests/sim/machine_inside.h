@@ -100,6 +100,8 @@ void machine_admit_again(struct machine *machine, struct held *held);
 /* What the lane must part with, since its host holds it back, is booked. */
 void machine_shed(struct machine *machine, struct lane *lane);
 void machine_dispatch(struct machine *machine);
+/* Past its lane, and whatever its circuit says: world->each_tried. */
+void machine_try_last(struct machine *machine, struct held *held);
 /* The host of this lane. */
 uint32_t machine_host_of(const struct machine *machine, const struct lane *lane);
 
@@ -111,6 +113,7 @@ int64_t machine_parking_ms(struct machine *machine, const struct held *held,
 void machine_park(struct machine *machine, struct held *held, struct lane *lane);
 void machine_park_all(struct machine *machine, struct lane *lane);
 void machine_landed(struct machine *machine, struct held *held);
+void machine_tried(struct machine *machine, struct held *held); /* of machine_try_last */
 void machine_judge_doubts(struct machine *machine);
 /* Its host answers again: what is parked comes first. */
 void machine_closed(struct machine *machine, struct lane *lane);

@@ -46,7 +46,7 @@ static void write(struct store *store, const struct settling *settling)
         lanes_left_until(machine->lanes, &settling->held->claim, mono_ms(machine, at_us));
         break;
     case ENDING_RETURN:
-        store_settle_return(store, machine->index, job);
+        store_settle_return(store, machine->index, job, world_unix_ms(machine->world));
         break;
     }
 }
@@ -120,6 +120,11 @@ void machine_park(struct machine *machine, struct held *held, struct lane *lane)
     int64_t unix_ms = world_unix_ms(machine->world);
     int64_t wait_ms = machine_parking_ms(machine, held, lane);
 
+    if (wait_ms < 0 && machine->world->each_tried &&
+        machine->world->jobs.list[held->job].attempts == 0) {
+        machine_try_last(machine, held);
+        return;
+    }
     if (wait_ms < 0)
         wait_ms = parking_last_ms(&parked, lane->circuit.opened_ms, lane->circuit.probe_ms, unix_ms,
                                   &lane->last_ms);
@@ -407,4 +412,10 @@ void machine_judge_doubts(struct machine *machine)
         else
             spare(machine, held);
     }
+}
+
+void machine_tried(struct machine *machine, struct held *held)
+{
+    if (machine->state != MACHINE_GONE)
+        judge(machine, held);
 }

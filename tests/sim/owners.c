@@ -8,6 +8,7 @@ struct owner {
     uint64_t pair;
     unsigned machine;
     unsigned jobs;
+    unsigned waiting;
 };
 
 static uint64_t pair_of(const struct sim_job *job)
@@ -46,15 +47,40 @@ void owners_take(struct owners *owners, const struct sim_job *job, unsigned mach
     owner->jobs++;
 }
 
+static void forget_idle(struct owners *owners, struct owner *owner)
+{
+    if (owner->jobs > 0 || owner->waiting > 0)
+        return;
+    table_remove(owners->by_pair, table_key_u64(&owner->pair));
+    free(owner);
+}
+
 void owners_give(struct owners *owners, const struct sim_job *job)
 {
-    uint64_t pair = pair_of(job);
-    struct owner *owner = find(owners, pair);
+    struct owner *owner = find(owners, pair_of(job));
 
-    if (owner == NULL || --owner->jobs > 0)
+    if (owner == NULL)
         return;
-    table_remove(owners->by_pair, table_key_u64(&pair));
-    free(owner);
+    owner->jobs -= owner->jobs > 0;
+    forget_idle(owners, owner);
+}
+
+void owners_wait(struct owners *owners, const struct sim_job *job)
+{
+    struct owner *owner = find(owners, pair_of(job));
+
+    if (owner != NULL)
+        owner->waiting++;
+}
+
+void owners_came(struct owners *owners, const struct sim_job *job)
+{
+    struct owner *owner = find(owners, pair_of(job));
+
+    if (owner == NULL)
+        return;
+    owner->waiting -= owner->waiting > 0;
+    forget_idle(owners, owner);
 }
 
 void owners_clear(struct owners *owners)

@@ -18,6 +18,9 @@ struct owners {
 int owners_find(const struct owners *owners, const struct sim_job *job);
 void owners_take(struct owners *owners, const struct sim_job *job, unsigned machine);
 void owners_give(struct owners *owners, const struct sim_job *job); /* it ended there */
+/* It waits for the machine that has others of its pair; it does no longer. */
+void owners_wait(struct owners *owners, const struct sim_job *job);
+void owners_came(struct owners *owners, const struct sim_job *job);
 void owners_clear(struct owners *owners);
 
 #endif

@@ -5,7 +5,7 @@
 #include "base/str.h"
 #include "sched/share.h"
 
-enum { HOUR_MS = 3600000, WORD_MS = 5000, CLAIM_STEP = 32, DUE_LOOK = 50 };
+enum { HOUR_MS = 3600000, WORD_MS = 5000, CLAIM_STEP = 32, DUE_LOOK = 64 };
 
 void store_init(struct store *store, struct jobs *jobs, uint32_t host_count)
 {
@@ -79,12 +79,20 @@ void store_join(struct store *store, unsigned machine)
     store->present[machine] = true;
 }
 
-void store_leave(struct store *store, unsigned machine)
+/* What waits for it; the newest first, so that the oldest is taken next. */
+static void give_back(struct store *store, unsigned machine)
 {
     uint32_t job;
 
-    while (ring_take_last(&store->wait[machine], &job))
+    while (ring_take_last(&store->wait[machine], &job)) {
+        owners_came(&store->owners, &store->jobs->list[job]);
         enqueue(store, job, true);
+    }
+}
+
+void store_leave(struct store *store, unsigned machine)
+{
+    give_back(store, machine);
     store->present[machine] = false;
 }
 
@@ -103,39 +111,49 @@ static int holder_of(const struct store *store, unsigned machine, uint32_t job)
     return holder != (int)machine && holder >= 0 && store->present[holder] ? holder : OWNER_NONE;
 }
 
-static void take(struct store *store, unsigned machine, uint32_t job)
+static void take(struct store *store, unsigned machine, uint32_t job, enum job_place from,
+                 int64_t unix_ms)
 {
+    const struct sim_job *it = &store->jobs->list[job];
+
+    /* ZCOUNT of both sets for each that is booked */
+    count(store, 0, 2 * booked_ahead(&store->hosts[it->host].booked, it, unix_ms * 1000));
     claimed(store, job);
+    store->jobs->list[job].from = (uint8_t)from;
+    store->jobs->list[job].seq = (uint32_t)++store->seqs[machine];
     booked_came(&store->hosts[store->jobs->list[job].host].booked, &store->jobs->list[job]);
     owners_take(&store->owners, &store->jobs->list[job], machine);
 }
 
-unsigned store_claim(struct store *store, unsigned machine, bool pull, unsigned most,
-                     uint32_t *jobs)
+unsigned store_claim(struct store *store, unsigned machine, bool pull, int64_t unix_ms,
+                     unsigned most, uint32_t *jobs)
 {
     struct ring *queue = queue_of(store, pull);
     unsigned found = 0;
+    unsigned moved = 0;
     uint32_t job;
-    int holder;
 
     while (!pull && found < most && ring_take(&store->wait[machine], &job)) {
-        take(store, machine, job);
+        take(store, machine, job, JOB_PUSH, unix_ms);
+        owners_came(&store->owners, &store->jobs->list[job]);
         jobs[found++] = job;
     }
-    while (found < most && ring_take(queue, &job)) {
-        holder = holder_of(store, machine, job);
+    while (found + moved < most && ring_take(queue, &job)) {
+        int holder = holder_of(store, machine, job);
         if (holder != OWNER_NONE) {
             ring_push(&store->wait[holder], job);
+            owners_wait(&store->owners, &store->jobs->list[job]);
+            moved++;
             continue;
         }
-        take(store, machine, job);
+        take(store, machine, job, pull ? JOB_PULL : JOB_PUSH, unix_ms);
         jobs[found++] = job;
     }
     /* HDEL, ZSCORE, HLEN, ZCARD, ZRANGE; LINDEX, LRANGE, HMGET of what is booked, HINCRBY, HSET
      * twice, LTRIM a step; LINDEX of both lists at the end; the ledger. Each other machine: LRANGE,
-     * and HMGET a step. */
-    unsigned steps = (found + CLAIM_STEP - 1) / CLAIM_STEP;
-    count(store, 1, 8 + 7 * steps + others_of(store, machine) * (1 + steps));
+     * and HMGET a step. HGET, HSET, LPUSH of what goes to one of them. */
+    unsigned steps = (found + moved + CLAIM_STEP - 1) / CLAIM_STEP;
+    count(store, 1, 8 + 7 * steps + 3 * moved + others_of(store, machine) * (1 + steps));
     return found;
 }
 
@@ -158,8 +176,8 @@ static int64_t book(struct store *store, uint32_t job, int64_t at_us, bool clock
     count(store, 0, 2); /* ZCOUNT, ZADD */
     if (host->booking_call != store->booking_calls) {
         host->booking_call = store->booking_calls;
-        /* Each host: ZREMRANGEBYSCORE, ZADD, ZREMRANGEBYRANK, EXPIRE; HGET, HSET of its clock */
-        count(store, 0, clocked ? 6 : 4);
+        /* Each host: ZREMRANGEBYSCORE, ZADD, ZREMRANGEBYRANK, EXPIRE; HGET and HSET of its clock */
+        count(store, 0, clocked ? 6 : 5);
     }
     return at_us;
 }
@@ -195,7 +213,7 @@ unsigned store_due(struct store *store, unsigned machine, bool schedule, int64_t
         } else if (holder_of(store, machine, job) != OWNER_NONE) {
             passed[pass++] = job;
         } else {
-            take(store, machine, job);
+            take(store, machine, job, set->place, unix_ms);
             jobs[found++] = job;
         }
     }
@@ -237,7 +255,8 @@ void store_settle_at(struct store *store, uint32_t job, int64_t unix_us)
 int64_t store_settle_booked(struct store *store, uint32_t job, int64_t at_us, int64_t share_ms,
                             int64_t unix_ms)
 {
-    struct store_host *host = &store->hosts[store->jobs->list[job].host];
+    const struct sim_job *it = &store->jobs->list[job];
+    struct store_host *host = &store->hosts[it->host];
 
     if (share_ms > 0) {
         if (host->reserved_ms > unix_ms + HOUR_MS)
@@ -245,7 +264,7 @@ int64_t store_settle_booked(struct store *store, uint32_t job, int64_t at_us, in
         if (host->reserved_ms < at_us / 1000)
             host->reserved_ms = at_us / 1000;
         host->reserved_ms += share_ms;
-        at_us = host->reserved_ms * 1000 + job % 1000;
+        at_us = host->reserved_ms * 1000 + it->seq % 1000;
     }
     owners_give(&store->owners, &store->jobs->list[job]);
     count(store, 0, 2); /* HEXISTS, HDEL */
@@ -262,28 +281,36 @@ static void bring_along(struct store *store, unsigned machine, uint32_t job)
 
     while (left-- > 0 && ring_take_last(wait, &other)) {
         const struct sim_job *its = &store->jobs->list[other];
-        if (its->account == it->account && its->host == it->host)
-            enqueue(store, other, true);
-        else
+        if (its->account != it->account || its->host != it->host) {
             ring_push_first(wait, other);
+            continue;
+        }
+        owners_came(&store->owners, its);
+        enqueue(store, other, true);
     }
 }
 
-void store_settle_return(struct store *store, unsigned machine, uint32_t job)
+void store_settle_return(struct store *store, unsigned machine, uint32_t job, int64_t unix_ms)
 {
-    owners_give(&store->owners, &store->jobs->list[job]);
-    bring_along(store, machine, job);
-    enqueue(store, job, true);
-    count(store, 0, 5); /* HEXISTS, HGET twice, RPUSH, HDEL */
+    const struct sim_job *it = &store->jobs->list[job];
+
+    owners_give(&store->owners, it);
+    if (it->from == JOB_RETRY || it->from == JOB_SCHEDULE) {
+        scored_add(it->from == JOB_RETRY ? &store->retry : &store->schedule, store->jobs, job,
+                   it->score_us);
+        booked_returned(&store->hosts[it->host].booked, it, unix_ms * 1000);
+    } else {
+        bring_along(store, machine, job);
+        enqueue(store, job, true);
+    }
+    count(store, 0, 5); /* HEXISTS, HGET twice, RPUSH or ZADD, HDEL */
 }
 
 void store_yield(struct store *store, unsigned machine)
 {
-    uint32_t job;
-
-    while (ring_take_last(&store->wait[machine], &job))
-        enqueue(store, job, true);
-    count(store, 1, 2); /* ZREM, LINDEX */
+    /* ZREM, LINDEX; LINDEX, HGET, RPUSH, LPOP each */
+    count(store, 1, 2 + 4 * (unsigned)store->wait[machine].count);
+    give_back(store, machine);
 }
 
 void store_track(struct store *store, bool success)
@@ -400,16 +427,18 @@ size_t store_release(struct store *store, uint32_t host, unsigned most, int64_t 
 {
     struct store_host *it = &store->hosts[host];
     int64_t now_us = unix_ms * 1000;
-    int64_t at_us = now_us;
+    int64_t at_us = it->called_ms * 1000 > now_us ? it->called_ms * 1000 : now_us;
     int64_t own_us;
     unsigned moved = 0;
+    unsigned looked = 0;
     uint32_t number;
 
-    while (moved < most && moved < STORE_RELEASE &&
+    while (moved < most && looked++ < STORE_RELEASE &&
            booked_take(&it->booked, store->jobs, now_us, &number, &own_us)) {
         struct sim_job *job = &store->jobs->list[number];
-        if ((job->place == JOB_RETRY || job->place == JOB_SCHEDULE) && job->score_us == own_us &&
-            at_us < own_us) {
+        if ((job->place != JOB_RETRY && job->place != JOB_SCHEDULE) || job->score_us != own_us)
+            continue;
+        if (at_us < own_us) {
             scored_add(job->place == JOB_RETRY ? &store->retry : &store->schedule, store->jobs,
                        number, at_us);
             booked_moved(&it->booked, job, at_us);
@@ -417,13 +446,15 @@ size_t store_release(struct store *store, uint32_t host, unsigned most, int64_t 
         at_us += gap_ms > 0 ? gap_ms * 1000 : 1;
         moved++;
     }
+    if (moved > 0)
+        it->called_ms = (at_us + 999) / 1000;
     if (it->booked.count > 0 && -it->booked.latest.entries[0].key > at_us)
         at_us = -it->booked.latest.entries[0].key;
     if (it->reserved_ms * 1000 > at_us)
         it->reserved_ms = (at_us + 999) / 1000;
-    /* ZREM, TIME, ZREMRANGEBYSCORE, two ZRANGE, HGET, HSET, ZCARD; ZRANGEBYSCORE, ZADD, ZREM each
-     */
-    count(store, 1, 8 + 3 * moved);
+    /* ZREM, TIME, ZREMRANGEBYSCORE, two ZRANGE, two HGET and HSET, ZCARD; ZRANGEBYSCORE, ZADD,
+     * ZREM, HGET and HSET of its pair each */
+    count(store, 1, (moved > 0 ? 10 : 8) + 5 * moved);
     return it->booked.count;
 }
 
@@ -437,6 +468,11 @@ bool store_fetch(struct store *store, bool push_first, uint32_t *job)
     claimed(store, *job);
     count(store, 1, 1);
     return true;
+}
+
+void store_fetch_nothing(struct store *store, unsigned threads)
+{
+    count(store, threads, threads);
 }
 
 bool store_enqueue_due(struct store *store, bool schedule, int64_t unix_ms)

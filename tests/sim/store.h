@@ -14,7 +14,7 @@
 
 enum {
     STORE_TOKEN_MS = 120000,
-    STORE_RELEASE = 100, /* a call */
+    STORE_RELEASE = 1000, /* places a call */
     STORE_MACHINES = 8,
 };
 
@@ -28,6 +28,7 @@ struct store_host {
     int64_t token_until_ms;
     int64_t reserved_ms; /* the end of what is booked */
     int64_t held_until_ms;
+    int64_t called_ms; /* until when it is called back */
     struct booked booked;
     uint64_t booking_call; /* the last one that booked here */
     /* The incumbent's breaker. */
@@ -71,6 +72,7 @@ struct store {
     struct ring pull;
     struct ring wait[STORE_MACHINES]; /* what others have claimed for it */
     bool present[STORE_MACHINES];     /* in fedpush:identities */
+    uint64_t seqs[STORE_MACHINES];    /* of the latest claim of each */
     struct owners owners;
     struct scored retry;
     struct scored schedule;
@@ -100,8 +102,8 @@ void store_join(struct store *store, unsigned machine);
 void store_leave(struct store *store, unsigned machine);
 /* claim.lua: up to `most` jobs, of what waits for this machine first, then from the consuming end.
  * What another machine has older ones of goes there. */
-unsigned store_claim(struct store *store, unsigned machine, bool pull, unsigned most,
-                     uint32_t *jobs);
+unsigned store_claim(struct store *store, unsigned machine, bool pull, int64_t unix_ms,
+                     unsigned most, uint32_t *jobs);
 /* due.lua: up to `most` of `retry` or `schedule`, but for those; what would only be parked again
  * stays there. */
 struct ahead_sim {
@@ -122,8 +124,8 @@ void store_settle_at(struct store *store, uint32_t job, int64_t unix_us);
  * `share_ms` > 0: on its host's clock, behind what is booked there already. Returns when. */
 int64_t store_settle_booked(struct store *store, uint32_t job, int64_t at_us, int64_t share_ms,
                             int64_t unix_ms);
-/* To where it is taken next. */
-void store_settle_return(struct store *store, unsigned machine, uint32_t job);
+/* Back to where it was claimed from. */
+void store_settle_return(struct store *store, unsigned machine, uint32_t job, int64_t unix_ms);
 /* yield.lua: what waits for a machine that takes nothing goes back. */
 void store_yield(struct store *store, unsigned machine);
 /* Mastodon's failure tracker, as both write it. */
@@ -152,6 +154,8 @@ size_t store_release(struct store *store, uint32_t host, unsigned count, int64_t
 
 /* Sidekiq. */
 bool store_fetch(struct store *store, bool push_first, uint32_t *job); /* BRPOP */
+/* So many threads call it again, since nothing came. */
+void store_fetch_nothing(struct store *store, unsigned threads);
 bool store_enqueue_due(struct store *store, bool schedule, int64_t unix_ms);
 
 #endif

@@ -16,7 +16,8 @@ struct delays {
 };
 
 struct tally {
-    struct delays healthy; /* created -> accepted, at watched hosts; low jobs apart */
+    struct delays healthy; /* created -> accepted, at watched hosts, or -> the end of the
+                              run; low jobs apart */
     struct delays low;
     uint64_t delivered;
     uint64_t attempts;
@@ -30,6 +31,7 @@ struct tally {
     uint64_t burnt_healthy;
     uint64_t exhausted;
     uint64_t untried; /* exhausted without a single attempt */
+    uint64_t unasked; /* of these: their host was asked nothing since they were made */
     uint64_t
         overtaken;   /* jobs that arrived before one that had to come first, and was never tried */
     uint64_t opened; /* circuits */

@@ -123,9 +123,29 @@ void world_deliver(struct world *world, uint32_t job, uint32_t took_ms)
 
 void world_exhaust(struct world *world, uint32_t job)
 {
+    const struct sim_job *it = &world->jobs.list[job];
+
     world->tally.exhausted++;
-    if (world->jobs.list[job].attempts == 0)
-        world->tally.untried++;
+    if (it->attempts > 0)
+        return;
+    world->tally.untried++;
+    if (world->hosts.list[it->host].asked_ms <= it->created_ms)
+        world->tally.unasked++;
+}
+
+void world_end(struct world *world)
+{
+    for (uint32_t i = 0; i < world->jobs.count; i++) {
+        const struct sim_job *it = &world->jobs.list[i];
+        struct sim_host *host = &world->hosts.list[it->host];
+        int64_t waited_ms = world_now_ms(world) - it->created_ms;
+        if (it->low || it->place == JOB_DELIVERED)
+            continue;
+        host->missing++;
+        host->waited_ms += (double)waited_ms;
+        if (host->watched)
+            delays_add(&world->tally.healthy, waited_ms);
+    }
 }
 
 uint32_t world_pending(const struct world *world)

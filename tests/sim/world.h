@@ -28,6 +28,7 @@ struct world {
     unsigned next_machine;                    /* whose turn it is to be woken */
     struct incumbent *incumbent;              /* NULL: fedpush delivers */
     double max_rate;                          /* fedpush's, for the fleet */
+    bool each_tried; /* no job is given up without an attempt of its own, whatever probes say */
     int64_t duration_ms;
     struct posts *posts; /* what is planned */
     uint32_t posters;    /* accounts so far that each had a post */
@@ -60,6 +61,8 @@ bool world_burn(struct world *world, uint32_t job, int64_t hold_ms, int64_t *uni
 void world_deliver(struct world *world, uint32_t job, uint32_t took_ms);
 /* It is given up. */
 void world_exhaust(struct world *world, uint32_t job);
+/* The run is over: what is not delivered by now has waited until now. */
+void world_end(struct world *world);
 /* Jobs that are neither delivered nor exhausted. */
 uint32_t world_pending(const struct world *world);
 
