@@ -381,13 +381,16 @@ void lanes_probe_answered(struct lanes *lanes, struct lane *lane, bool won, int6
 
 /* --- what attempts show --- */
 
-/* A host that was good until now may be as good as ever, and the trouble ours. */
+/* A host that was good until now may be as good as ever, and the trouble ours; but of one whose
+ * circuit another machine has opened, a probe that fails has failed. */
 static bool is_doubtful(struct lanes *lanes, const struct lane *lane, int64_t started_ms,
                         int64_t now_ms)
 {
     int64_t first_ms =
         lane->circuit.failures > 0 ? lane->circuit.first_ms - lanes->unix_offset_ms : now_ms;
 
+    if (lane->circuit.state == CIRCUIT_PROBING && !lanes->suspicion.active)
+        return false;
     return suspicion_is_good(&lane->mark, now_ms) &&
            suspicion_judge(&lanes->suspicion, started_ms, first_ms, now_ms) != DOUBT_THEIRS;
 }

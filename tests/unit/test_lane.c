@@ -927,6 +927,33 @@ static void test_a_probe_without_an_address_ends(void **state)
     destroy(&f);
 }
 
+/* Another machine has opened the circuit of a host that is good here: a probe of ours that fails
+ * ends as one, too, or every job that comes would be tried at once. */
+static void test_a_probe_of_a_good_host_fails(void **state)
+{
+    struct fixture f;
+    const struct claim arriving = {.origin = ORIGIN_QUEUE};
+    const struct lane_result dark = {.answer = LANE_TRANSPORT, .total_ms = 5000};
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    lanes_learn(f.lanes, STR("a.example"), false, f.now_ms - 60000, f.now_ms);
+    struct lane *lane = lanes_get(f.lanes, STR("a.example"), f.now_ms);
+    lanes_adopt_open(f.lanes, lane, f.now_ms - 1000, f.now_ms - 1, 60000, f.now_ms);
+    struct claim *claim = add(&f, lane);
+    assert_ptr_equal(next(&f, 0), claim);
+    land_as(&f, claim, LANE_UNTRIED);
+    lanes_add(f.lanes, lane, claim, true, f.now_ms);
+    lanes_probe_asked(f.lanes, lane, f.now_ms);
+    lanes_probe_answered(f.lanes, lane, true, f.now_ms);
+    assert_ptr_equal(next(&f, 0), claim);
+    assert_true(suspicion_is_good(&lane->mark, f.now_ms));
+    assert_int_equal(lanes_landed(f.lanes, claim, &dark, f.now_ms), CIRCUIT_REOPENED);
+    assert_int_equal(lane->circuit.backoff_ms, 120000);
+    assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_PARK);
+    destroy(&f);
+}
+
 /* Nor is anything else held against a host whose name gets no answer. */
 static void test_a_name_without_an_answer_is_not_the_hosts_fault(void **state)
 {
@@ -1302,6 +1329,7 @@ int main(void)
         cmocka_unit_test(test_an_open_circuit_lets_one_probe_pass),
         cmocka_unit_test(test_who_waits_for_another_is_not_the_probe),
         cmocka_unit_test(test_a_probe_without_an_address_ends),
+        cmocka_unit_test(test_a_probe_of_a_good_host_fails),
         cmocka_unit_test(test_a_name_without_an_answer_is_not_the_hosts_fault),
         cmocka_unit_test(test_a_pardoned_host_is_probed_at_once),
         cmocka_unit_test(test_a_lost_token_leaves_the_probe_to_another),
