@@ -19,7 +19,6 @@ struct events {
     size_t count;
     size_t capacity;
     uint64_t order;
-    uint64_t happened;
     int64_t now_ms;
 };
 
@@ -41,11 +40,6 @@ void events_destroy(struct events *events)
 int64_t events_now_ms(const struct events *events)
 {
     return events->now_ms;
-}
-
-uint64_t events_happened(const struct events *events)
-{
-    return events->happened;
 }
 
 static bool before(const struct event *a, const struct event *b)
@@ -98,7 +92,6 @@ void events_run(struct events *events, int64_t end_ms)
     while (events->count > 0 && events->heap[0].at_ms <= end_ms) {
         struct event event = take_first(events);
         events->now_ms = event.at_ms;
-        events->happened++;
         event.fn(event.arg, event.data);
     }
     if (events->now_ms < end_ms)

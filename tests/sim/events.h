@@ -20,6 +20,5 @@ int64_t events_now_ms(const struct events *events);
 void events_at(struct events *events, int64_t at_ms, event_fn *fn, void *arg, uint64_t data);
 /* Until nothing is left, or only what comes later than `end_ms`, which becomes the time. */
 void events_run(struct events *events, int64_t end_ms);
-uint64_t events_happened(const struct events *events);
 
 #endif

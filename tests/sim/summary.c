@@ -7,17 +7,21 @@
 static const char *const names[FIGURE_COUNT] = {
     [FIGURE_JOBS] = "jobs",
     [FIGURE_DELIVERED] = "delivered",
-    [FIGURE_EXHAUSTED] = "exhausted",
-    [FIGURE_PENDING] = "still waiting",
+    [FIGURE_LOW_DELIVERED] = "low jobs delivered",
+    [FIGURE_ATTEMPTS] = "attempts",
+    [FIGURE_BUSIEST] = "attempts a second, most in five",
+    [FIGURE_LAST_S] = "last delivery, s",
     [FIGURE_FAIRNESS] = "fairness of healthy hosts (Jain)",
+    [FIGURE_MISSING] = "healthy jobs not delivered",
     [FIGURE_P50_MS] = "healthy delay p50, ms",
     [FIGURE_P90_MS] = "healthy delay p90, ms",
     [FIGURE_P99_MS] = "healthy delay p99, ms",
     [FIGURE_P999_MS] = "healthy delay p99.9, ms",
     [FIGURE_MOST_MS] = "healthy delay max, ms",
-    [FIGURE_LOW_DELIVERED] = "low jobs delivered",
-    [FIGURE_ATTEMPTS] = "attempts",
-    [FIGURE_BUSIEST] = "attempts a second, most in five",
+    [FIGURE_PENDING] = "still waiting",
+    [FIGURE_EXHAUSTED] = "exhausted",
+    [FIGURE_UNTRIED] = "exhausted untried",
+    [FIGURE_UNASKED] = "exhausted, no probe since made",
     [FIGURE_IN_VAIN] = "attempts at one dead host, most",
     [FIGURE_PUSHED_BACK] = "answers of 429",
     [FIGURE_PROBES] = "probes",
@@ -25,13 +29,11 @@ static const char *const names[FIGURE_COUNT] = {
     [FIGURE_BURNT] = "retries burnt",
     [FIGURE_BURNT_HEALTHY] = "retries burnt, healthy hosts",
     [FIGURE_DOUBTS] = "failures that were our own",
-    [FIGURE_UNTRIED] = "exhausted untried",
     [FIGURE_OVERTAKEN] = "overtaken untried",
     [FIGURE_TOUCHED_MEAN] = "touched, mean",
     [FIGURE_TOUCHED_MOST] = "touched, most",
     [FIGURE_CALLS] = "Redis calls",
     [FIGURE_COMMANDS] = "Redis commands",
-    [FIGURE_LAST_S] = "last delivery, s",
 };
 
 const char *summary_name(enum figure figure)
@@ -47,14 +49,15 @@ static double fairness(const struct hosts *hosts)
 
     for (uint32_t i = 0; i < hosts->count; i++) {
         const struct sim_host *host = &hosts->list[i];
-        if (!host->watched || host->delivered == 0)
+        unsigned jobs = host->delivered + host->missing;
+        if (!host->watched || jobs == 0)
             continue;
-        double speed = 1 / (1 + host->waited_ms / host->delivered / 1000);
+        double speed = host->delivered > 0 ? 1 / (1 + host->waited_ms / jobs / 1000) : 0;
         sum += speed;
         squares += speed * speed;
         count++;
     }
-    return count > 0 ? sum * sum / (count * squares) : 1;
+    return squares > 0 ? sum * sum / (count * squares) : 0;
 }
 
 static void sum_hosts(struct summary *summary, const struct hosts *hosts)
@@ -62,6 +65,7 @@ static void sum_hosts(struct summary *summary, const struct hosts *hosts)
     for (uint32_t i = 0; i < hosts->count; i++) {
         const struct sim_host *host = &hosts->list[i];
         summary->of[FIGURE_PUSHED_BACK] += host->pushed_back;
+        summary->of[FIGURE_MISSING] += host->watched ? host->missing : 0;
         if (host->in_vain > summary->of[FIGURE_IN_VAIN])
             summary->of[FIGURE_IN_VAIN] = host->in_vain;
     }
@@ -102,6 +106,7 @@ static void take_tally(struct summary *summary, const struct tally *tally)
     of[FIGURE_BURNT_HEALTHY] = (double)tally->burnt_healthy;
     of[FIGURE_DOUBTS] = (double)tally->doubts;
     of[FIGURE_UNTRIED] = (double)tally->untried;
+    of[FIGURE_UNASKED] = (double)tally->unasked;
     of[FIGURE_OVERTAKEN] = (double)tally->overtaken;
     if (tally->delivered > 0)
         of[FIGURE_LAST_S] = (double)(tally->last_ms - world_at_ms(0)) / 1000;
@@ -116,6 +121,15 @@ void summary_make(struct summary *summary, const struct world *world)
     summary->of[FIGURE_PENDING] = world_pending(world);
     summary->of[FIGURE_CALLS] = (double)world->store.calls;
     summary->of[FIGURE_COMMANDS] = (double)world->store.commands;
+}
+
+void summary_worsen(struct summary *worst, const struct summary *summary)
+{
+    for (int figure = FIGURE_JOBS; figure < FIGURE_COUNT; figure++) {
+        bool more = summary->of[figure] > worst->of[figure];
+        if (more == (figure >= FIGURE_FIRST_COST))
+            worst->of[figure] = summary->of[figure];
+    }
 }
 
 static void put_number(struct buf *out, double value)
