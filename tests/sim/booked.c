@@ -54,6 +54,15 @@ static void insert(struct chain *chain, size_t place, struct link link)
     }
 }
 
+static bool is_taken(const struct chain *chain, int64_t at_us)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        if (chain->links[i].at_us == at_us)
+            return true;
+    }
+    return false;
+}
+
 int64_t booked_in_order(struct booked *booked, const struct sim_job *job, int64_t at_us,
                         bool clocked, int64_t now_us)
 {
@@ -79,8 +88,8 @@ int64_t booked_in_order(struct booked *booked, const struct sim_job *job, int64_
         int64_t before_us = before > 0 ? chain->links[before - 1].at_us : after_us - 2000;
         at_us = (before_us + after_us) / 2;
     }
-    for (size_t i = 0; i < chain->count; i++) /* no two have one score: after each other */
-        at_us += chain->links[i].at_us == at_us;
+    while (is_taken(chain, at_us)) /* no two have one score */
+        at_us++;
     insert(chain, place, (struct link){job->created_ms, at_us});
     return at_us;
 }

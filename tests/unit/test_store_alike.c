@@ -32,6 +32,7 @@ enum {
     BATCH = 5,   /* claims that end in one call */
     WORDS = 80,
     WORD_BYTES = 400,
+    STEPS_OF_ONE = 240, /* before its times are so close that chance decides who is first */
     SCORE_US = 100,
 };
 
@@ -271,7 +272,8 @@ static void due(struct fixture *f, unsigned machine)
     put(&words, "0");
     redisReply *reply = run(f, script_due, 10, &words);
     same_claims(f, machine, reply, true, jobs,
-                store_due(&f->store, machine, schedule, f->now_ms, most, jobs));
+                store_due(&f->store, machine, schedule, f->now_ms, most, jobs,
+                          &(struct ahead_sim){.wanted = false}));
     freeReplyObject(reply);
 }
 
@@ -598,13 +600,14 @@ static void begin(struct fixture *f, uint64_t seed, unsigned hosts, unsigned acc
     }
 }
 
-static void run_alike(struct fixture *f, uint64_t seed, unsigned hosts, unsigned accounts)
+static void run_alike(struct fixture *f, uint64_t seed, unsigned hosts, unsigned accounts,
+                      unsigned steps)
 {
     int64_t real[WHATS] = {0};
     uint64_t counted[WHATS] = {0};
 
     begin(f, seed, hosts, accounts);
-    for (; f->steps < STEPS; f->steps++) {
+    for (; f->steps < steps; f->steps++) {
         enum what what = choose(f);
         int64_t real_before = number(f, "GET commands", 0);
         uint64_t counted_before = f->store.commands;
@@ -620,14 +623,14 @@ static void run_alike(struct fixture *f, uint64_t seed, unsigned hosts, unsigned
 static void any_steps_end_alike(void **state)
 {
     for (uint64_t seed = 1; seed <= 4; seed++)
-        run_alike(*state, seed, HOSTS, ACCOUNTS);
+        run_alike(*state, seed, HOSTS, ACCOUNTS, STEPS);
 }
 
 /* More of one than its chain has places for. */
 static void one_pair_ends_alike(void **state)
 {
-    for (uint64_t seed = 5; seed <= 6; seed++)
-        run_alike(*state, seed, 1, 1);
+    for (uint64_t seed = 5; seed <= 12; seed++)
+        run_alike(*state, seed, 1, 1, STEPS_OF_ONE);
 }
 
 int main(void)
