@@ -91,16 +91,23 @@ local function is_booked(link, retry, schedule)
 end
 
 -- What is booked of the pairs of some jobs. `chains`: as look_up has it of fedpush:pairs; of it, and into `changed`, goes what says of
--- a job that it is booked, which is no longer: this one, or one that is gone. Returns what is left of its pair, as text.
+-- a job that it is booked, which is no longer: this one, or one that is gone. Returns what is left of its pair, as text. Who comes last
+-- of those that were made before this one is what it waits for; whether the others are still there is looked at when that one is not.
 local function came_back(chains, changed, pair, job, behind, retry, schedule)
   if not pair or not chains[pair] then return '' end
-  local created, left, gone = created_of(job, behind), {}, false
-  for _, link in ipairs(chain_read(chains[pair])) do
-    local stays = string.format('%.0f', link[1]) ~= created and is_booked(link, retry, schedule)
-    if stays then left[#left + 1] = link else gone = true end
+  local own, chain, gone, found = tonumber(created_of(job, behind) or ''), chain_read(chains[pair]), false, false
+  for i = #chain, 1, -1 do
+    local link = chain[i]
+    local older = not own or link[1] < own
+    if link[1] == own or (older and not found and not is_booked(link, retry, schedule)) then
+      table.remove(chain, i)
+      gone = true
+    else
+      found = found or older
+    end
   end
   if gone then
-    chains[pair] = chain_text(left)
+    chains[pair] = chain_text(chain)
     changed[pair] = chains[pair]
   end
   return chains[pair] or ''

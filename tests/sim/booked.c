@@ -140,7 +140,7 @@ unsigned booked_ahead(struct booked *booked, const struct sim_job *job, int64_t 
         return 0;
     const struct chain *chain = chain_of(booked, job->account);
     for (size_t i = 0; i < chain->count; i++)
-        count += chain->links[i].at_us > now_us && chain->links[i].created_ms != job->created_ms;
+        count += chain->links[i].at_us > now_us && chain->links[i].created_ms < job->created_ms;
     return count;
 }
 

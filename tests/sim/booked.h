@@ -25,7 +25,7 @@ int64_t booked_in_order(struct booked *booked, const struct sim_job *job, int64_
 /* Those of its account that wait here, at most BOOKED_CHAIN: how many. */
 size_t booked_of_account(struct booked *booked, const struct sim_job *job, int64_t now_us,
                          int64_t *created_ms, int64_t *at_us);
-/* How many of them haven't had their time yet. */
+/* How many of those that were made before it haven't had their time yet. */
 unsigned booked_ahead(struct booked *booked, const struct sim_job *job, int64_t now_us);
 /* Whether one of its account that was created before it waits here. */
 bool booked_is_behind(struct booked *booked, const struct sim_job *job, int64_t now_us);

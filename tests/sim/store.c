@@ -116,8 +116,9 @@ static void take(struct store *store, unsigned machine, uint32_t job, enum job_p
 {
     const struct sim_job *it = &store->jobs->list[job];
 
-    /* ZCOUNT of both sets for each that is booked */
-    count(store, 0, 2 * booked_ahead(&store->hosts[it->host].booked, it, unix_ms * 1000));
+    /* ZCOUNT of both sets for the last one before it that is booked */
+    if (booked_ahead(&store->hosts[it->host].booked, it, unix_ms * 1000) > 0)
+        count(store, 0, 2);
     claimed(store, job);
     store->jobs->list[job].from = (uint8_t)from;
     store->jobs->list[job].seq = (uint32_t)++store->seqs[machine];
