@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/api_input.h"
 #include "admin/attempts_store.h"
 #include "admin/permission.h"
 #include "admin/tokens.h"
@@ -128,14 +129,19 @@ static void answer_login(struct desk *desk, const struct asked *asked, struct an
 
 static void answer_logout(struct desk *desk, const struct asked *asked, struct answer *answer)
 {
-    struct str body = asked->request.body;
-    json_t *object = json_loadb(body.ptr, body.len, 0, NULL);
-    bool everywhere = json_is_true(json_object_get(object, "everywhere"));
+    static const char *const names[] = {"everywhere"};
+    bool everywhere = false;
     struct err err;
 
-    json_decref(object);
     if (!is_session(asked, answer))
         return;
+    json_t *object = api_body_parse(asked->request.body, names, 1, &err);
+    bool understood = object != NULL && api_body_flag(object, names[0], &everywhere, &err);
+    json_decref(object);
+    if (!understood) {
+        answer_err(answer, 422, &err);
+        return;
+    }
     bool good = login_end(desk, str_of(asked->caller->hash), &err);
     if (good && everywhere)
         good = login_end_all(desk, asked->entry->who, &err);
