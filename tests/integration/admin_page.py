@@ -10,6 +10,10 @@ import socket
 import threading
 import urllib.parse
 
+from openapi import Description
+
+API = "/api/v1"
+DESCRIPTION = Description()
 PASSWORD = "three words will do"
 PERMISSIONS = {"administrator": 1, "view_devops": 2, "view_dashboard": 8}
 
@@ -33,7 +37,7 @@ class Answer:
 
 class Page:
     """`host` is what the browser shows, `base` its path; what isn't said goes as from there. `source`: the
-    address that it comes from."""
+    address that it comes from. Whatever the API answers must be described."""
 
     def __init__(self, port, host=None, base="", scheme="http", source="127.0.0.1"):
         self.port = port
@@ -58,9 +62,15 @@ class Page:
         try:
             connection.request(method, self.base + path, body=None if body is None else json.dumps(body),
                                headers={name: value for name, value in told.items() if value is not None})
-            return Answer(connection.getresponse())
+            answer = Answer(connection.getresponse())
         finally:
             connection.close()
+        if path.startswith(API):
+            type_told = answer.fields.get("Content-Type")
+            faults = DESCRIPTION.faults_of_answer(path.removeprefix(API).partition("?")[0], method, answer.status, type_told,
+                                                  answer.body)
+            assert not faults, faults
+        return answer
 
     def keep(self, answer):
         """Keeps the cookies of an answer, as a browser does."""

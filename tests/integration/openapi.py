@@ -14,6 +14,9 @@ KNOWN = {
     "minItems", "maxItems", "pattern", "default", "description",
 }
 
+# What the description says of all answers that it doesn't name.
+ANYWHERE = (408, 413, 421, 431, 500, 501, 505)
+
 
 def is_of(value, kind):
     return isinstance(value, KINDS[kind]) and (kind in ("boolean", "null") or not isinstance(value, bool))
@@ -28,6 +31,45 @@ class Description:
         answer = self.document["paths"][path][method]["responses"][status]
         content, = answer["content"].values()
         return content["schema"]
+
+    def operations(self):
+        """(path, method, what is described of it) of each."""
+        for path, methods in self.document["paths"].items():
+            for method, operation in methods.items():
+                yield path, method, operation
+
+    def find(self, path):
+        """The described path that this one is like, or None."""
+        for described in self.document["paths"]:
+            if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", described), path):
+                return described
+        return None
+
+    def answer_of(self, path, method, status):
+        """What is described of such an answer, or None. What any request may be answered stands in one place."""
+        methods = self.document["paths"].get(self.find(path), {})
+        operation = methods.get("get" if method == "HEAD" else method.lower())
+        otherwise = self.document["components"]["responses"]["Otherwise"]
+        if operation is None:
+            return otherwise if status in (404 if not methods else 405, *ANYWHERE) else None
+        found = operation["responses"].get(str(status))
+        if found is None and status in ANYWHERE and "default" in operation["responses"]:
+            return otherwise
+        return found
+
+    def faults_of_answer(self, path, method, status, content_type, body):
+        """What is wrong with an answer of the API to a request that `path` was sent in, without its query."""
+        answer = self.answer_of(path, method, status)
+        if answer is None:
+            return [f"{method} {path}: {status} isn't described"]
+        content = answer.get("content", {})
+        if method == "HEAD" or not content:
+            return [f"{method} {path}: {status} has a body"] if body else []
+        if content_type not in content:
+            return [f"{method} {path}: {status} is of type {content_type}"]
+        if not content_type.endswith("json"):
+            return []
+        return self.faults(json.loads(body), content[content_type]["schema"], f"{method} {path} {status}")
 
     def faults(self, value, schema, where="$"):
         """What is wrong with it, a line each."""

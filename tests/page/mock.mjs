@@ -33,6 +33,9 @@ function dice(seed) {
 
 const now = () => Date.now() / 1000;
 
+// What an order has done, in words that the page has no translation for.
+const uncoded = text => ({ text, says: [{ text, code: "", params: {} }] });
+
 const ERRORS = [
   "connection refused",
   "HTTP 503",
@@ -92,6 +95,7 @@ function makeDomains(count) {
       last_error: failing ? ERRORS[n % ERRORS.length] : null,
       followers: Math.floor(3000 / (n + 1)),
       policy: state === "paused" ? "paused by admin" : state === "limited" ? "30 a minute" : null,
+      policy_says: null,
     };
   });
 }
@@ -144,7 +148,7 @@ export class Mock {
     this.suspicious = [];
     this.trouble = {}; // what each machine reports besides
     this.why = {}; // what the first machine says of a domain, with its code
-    this.done = { text: "done" }; // what an order answers
+    this.done = uncoded("done"); // what an order answers
     this.failing = new Map(); // path prefix -> problem
     this.streams = new Set();
     this.requests = 0;
@@ -324,6 +328,7 @@ export class Mock {
     const policy = this.policies.get(host) ?? (item.state === "paused" ? { paused: true } : null);
     return {
       ...item,
+      at: now(),
       asking: this.asking,
       words: (this.asking ? [] : [
         {
@@ -388,7 +393,7 @@ export class Mock {
   audit() {
     return {
       items: Array.from({ length: 50 }, (_, n) => ({
-        id: 100 - n,
+        id: String(100 - n),
         at: now() - 3000 * (n + 1),
         who: n % 3 ? "admin" : "@alice",
         action: ["domain pause", "domain resume", "domain limit", "domain drop"][n % 4],
@@ -475,7 +480,7 @@ export class Mock {
   }
 
   // `said`: code and params.
-  problem(response, status, title, detail, said = {}) {
+  problem(response, status, title, detail, said = { code: "", params: {} }) {
     response.statusCode = status;
     response.setHeader("Content-Type", "application/problem+json");
     response.end(JSON.stringify({ type: "about:blank", title, status, detail, ...said }));
@@ -492,7 +497,7 @@ export class Mock {
     if (this.me.right === null) return this.problem(response, 401, "Unauthorized", "sign in");
     if (path === "events") return this.events(request, response);
     if (path === "overview") return this.send(request, response, this.overview());
-    if (path === "machines") return this.send(request, response, { items: this.overview().machines });
+    if (path === "machines") return this.send(request, response, { at: now(), items: this.overview().machines });
     if (path === "series") return this.send(request, response, this.series(query.get("span"), query.get("host")));
     if (path === "domains") return this.send(request, response, this.list(query));
     if (path === "jobs") return this.send(request, response, this.jobs(query.get("domain")));
@@ -536,7 +541,7 @@ export class Mock {
       if (body.password !== "correct horse")
         return this.problem(response, 401, "Unauthorized", "the password is wrong");
       this.me = { ...this.me, who: "admin", right: "act", csrf: "c5f" };
-      return this.send(request, response, { ok: true, text: "signed in" });
+      return this.send(request, response, { ok: true, ...uncoded("signed in") });
     }
     if (this.me.right !== "act" || request.headers["x-fedpush-csrf"] !== this.me.csrf)
       return this.problem(response, 403, "Forbidden", "the request lacks X-Fedpush-CSRF");
