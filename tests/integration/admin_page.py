@@ -121,6 +121,8 @@ class Mastodon:
         self.permissions = PERMISSIONS["administrator"]
         self.account = "1"
         self.codes, self.tokens, self.problems = {}, set(), []
+        self.asked, self.goes_on = threading.Event(), threading.Event()
+        self.goes_on.set()  # until it is to hang
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -155,6 +157,8 @@ class Mastodon:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def post(self, path, form):
+        self.asked.set()
+        self.goes_on.wait(60)
         if {name: form.get(name) for name in self.CLIENT} != self.CLIENT:
             return 401, {"error": "invalid_client"}
         if path == "/oauth/revoke":
@@ -181,6 +185,7 @@ class Mastodon:
         return {"code": "c0de", "state": asked["state"]}
 
     def stop(self):
+        self.goes_on.set()
         self.server.shutdown()
         self.server.server_close()
 

@@ -51,18 +51,18 @@ HOST = "Host: localhost"
 
 
 class Drip(threading.Thread):
-    """A request that comes a byte at a time."""
+    """A request that comes a byte at a time, after what comes at once."""
 
-    def __init__(self, port):
+    def __init__(self, port, at_once):
         super().__init__(daemon=True)
-        self.port = port
+        self.port, self.at_once = port, at_once
         self.received, self.seconds = b"", None
         self.start()
 
     def run(self):
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as slow:
             started = time.monotonic()
-            slow.sendall(b"GET / HTTP/1.1\r\n")
+            slow.sendall(self.at_once)
             slow.settimeout(0.5)
             while not self.received:
                 slow.sendall(b"X")
@@ -71,6 +71,41 @@ class Drip(threading.Thread):
                 except TimeoutError:
                     pass
             self.seconds = time.monotonic() - started
+
+
+def local_ports(page):
+    """Of connections that the admin process holds, by the port at the other end."""
+    held = {}
+    with open("/proc/net/tcp") as file:
+        for line in file.readlines()[1:]:
+            fields = line.split()
+            if int(fields[1].split(":")[1], 16) == page.port:
+                held[int(fields[2].split(":")[1], 16)] = fields[9] != "0"  # an inode: it isn't closed
+    return {port for port, is_held in held.items() if is_held}
+
+
+class Deaf:
+    """A client that asks much and reads nothing."""
+
+    def __init__(self, page):
+        self.page = page
+        self.client = socket.socket()
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.client.settimeout(60)
+        self.client.connect(("127.0.0.1", page.port))
+        self.client.setblocking(False)
+        self.started = time.monotonic()
+        request = head("GET /uPlot.esm.js HTTP/1.1", f"Host: localhost:{page.port}")
+        self.client.sendall(request * 100)
+        wait_for(self.is_held, 30, "it is accepted")
+
+    def is_held(self):
+        return self.client.getsockname()[1] in local_ports(self.page)
+
+    def await_end(self):
+        wait_for(lambda: not self.is_held(), 60, "who reads nothing is let go")
+        assert time.monotonic() - self.started > 25
+        self.client.close()
 
 
 def check_paths(page):
@@ -159,13 +194,17 @@ def refused_more(closed, crowd):
 def test_wrong_huge_slow_and_many_requests_do_no_harm(pages):
     machine, page = pages()
     admin = machine.roles("admin")
-    drip = Drip(page.port)
+    drips = [Drip(page.port, b"GET / HTTP/1.1\r\n"), Drip(page.port, head(
+        "POST /api/v1/login HTTP/1.1", f"Host: localhost:{page.port}", "Content-Type: application/json", "Content-Length: 5000"))]
+    deaf = Deaf(page)
     check_paths(page)
     check_heads(page)
     check_streams(page)
     check_crowd(page)
-    drip.join(60)
-    assert drip.received.startswith(b"HTTP/1.1 408 ") and drip.seconds > 9
+    for drip in drips:
+        drip.join(60)
+        assert drip.received.startswith(b"HTTP/1.1 408 ") and drip.seconds > 9
+    deaf.await_end()
     assert machine.roles("admin") == admin and page.answers()
 
 

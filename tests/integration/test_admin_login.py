@@ -173,6 +173,28 @@ def test_the_password_works_without_postgresql(machines, password):
     assert page.login().status == 200 and page.ask(TOKENS).status == 200
 
 
+def test_the_password_works_while_mastodon_hangs(pages, password, world):  # noqa: F811
+    mastodon = Mastodon("https://fedpush.test/api/v1/login/mastodon/callback")
+    add_admin(world)
+    _, page = pages(FEDPUSH_ADMIN_URL="https://fedpush.test/", FEDPUSH_ADMIN_OAUTH_ID="client",
+                    FEDPUSH_ADMIN_OAUTH_SECRET="s3cret", FEDPUSH_ADMIN_OAUTH_URL=mastodon.url,
+                    FEDPUSH_ADMIN_TRUSTED_PROXIES="127.0.0.1", **password)
+    waiting = [Page(page.port, host="fedpush.test", scheme="https") for _ in range(3)]
+    mastodon.goes_on.clear()
+    try:
+        with concurrent.futures.ThreadPoolExecutor(len(waiting)) as pool:
+            asked = [pool.submit(sign_in, one, mastodon) for one in waiting]
+            assert mastodon.asked.wait(30)
+            mine = Page(page.port, host="fedpush.test", scheme="https")
+            assert mine.me()["login"] == "password oauth"
+            assert mine.login().status == 200 and mine.ask(TOKENS).status == 200
+            assert not all(one.done() for one in asked)  # one after the other waits ten seconds for Mastodon
+            mastodon.goes_on.set()
+            assert [one.result(60).status for one in asked] == [302] * len(waiting)
+    finally:
+        mastodon.stop()
+
+
 # ---- tokens ----
 
 
