@@ -100,4 +100,7 @@ def test_an_admin_watches_pauses_and_resumes(world, machines, visitor):
     own = f"#/domains/{authority.replace(':', '%3A')}"
     visitor.do("views", theme="light", hashes=["#/", "#/domains", own, "#/machines", "#/jobs", "#/audit", "#/settings"])
     visitor.do("views", theme="dark", hashes=["#/", own])
+    visitor.do("views", theme="light", width=360, language="ja",
+               hashes=["#/", "#/domains", own, "#/machines", "#/jobs", "#/audit", "#/settings"])
+    visitor.do("views", theme="dark", width=1280, language="en", hashes=["#/settings"])
     visitor.do("sign_out")

@@ -24,6 +24,24 @@ async function shoot(name) {
   if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/${name}.png`, fullPage: true });
 }
 
+// What the view is called, unless that is a host, is in the page's language.
+async function assertSpeaks(language, hash) {
+  const title = await page.locator("main h1").textContent();
+  assert.equal(await page.evaluate(() => document.documentElement.lang), language);
+  if (!title.includes(".")) assert.equal(/[\u3040-\u30ff\u4e00-\u9fff]/.test(title), language === "ja", hash);
+}
+
+// Nobody scrolls sideways: what sticks out of the window, unless it scrolls in a place of its own.
+const tooWide = () =>
+  page.evaluate(() => {
+    const width = document.documentElement.clientWidth;
+    return document.documentElement.scrollWidth <= width
+      ? []
+      : [...document.querySelectorAll("body *")].filter(one => one.getBoundingClientRect().right > width + 1)
+          .map(one => `${one.tagName}.${one.className}`)
+          .slice(0, 9);
+  });
+
 const steps = {
   async sign_in({ at, password }) {
     url = at;
@@ -164,12 +182,18 @@ const steps = {
     );
   },
 
-  async views({ theme, hashes }) {
+  // On a phone, in Japanese, or both: `width`, `language`.
+  async views({ theme, hashes, width = 1280, language = "en" }) {
     await page.emulateMedia({ colorScheme: theme });
+    await page.setViewportSize({ width, height: 900 });
+    if ((await page.evaluate(() => document.documentElement.lang)) !== language)
+      await action(language === "ja" ? "日本語" : "English").click();
     for (const hash of hashes) {
       await view(hash);
-      await assertAccessible(page, `${theme} ${hash}`);
-      await shoot(`real-${theme}-${hash.replace(/\W+/g, "-")}`);
+      await assertSpeaks(language, hash);
+      assert.deepEqual(await tooWide(), [], `${width} ${hash}`);
+      await assertAccessible(page, `${theme} ${width} ${language} ${hash}`);
+      await shoot(`real-${theme}-${width}-${language}-${hash.replace(/\W+/g, "-")}`);
     }
   },
 
