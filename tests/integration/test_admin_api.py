@@ -31,10 +31,15 @@ class Api:
         if self.token:
             request.add_header("Authorization", f"Bearer {self.token}")
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, json.load(answer)
+            answer = urllib.request.urlopen(request, timeout=60)
         except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
+            answer = error
+        with answer:
+            text = answer.read()
+        faults = self.description.faults_of_answer(path.partition("?")[0], request.get_method(), answer.status,
+                                                   answer.headers["Content-Type"], text)
+        assert not faults, faults
+        return answer.status, json.loads(text)
 
     def get(self, path, described=None):
         """What a good answer holds, which must be as it is described."""
