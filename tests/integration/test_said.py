@@ -62,8 +62,11 @@ def test_what_other_versions_say_is_shown(start, world):  # noqa: F811
     def words_of(identity):
         return [one for one in api.get(path, "/domains/{host}")["words"] if one["machine"] == identity]
 
-    own, = words_of(machine.identity())
-    assert own["code"] in ("lane.none", "lane.words") and own["text"]
+    def own_words_are_shown():
+        own = words_of(machine.identity())
+        return [one["code"] in ("lane.none", "lane.words") and one["text"] != "" for one in own] == [True]
+
+    wait_for(own_words_are_shown, 30, "the machine's own words")
 
     # An older machine writes words alone; a newer one knows sentences that this one doesn't.
     def others_are_shown():
