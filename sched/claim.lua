@@ -59,11 +59,9 @@ local function owners_of(pairs_of, count)
   return owners
 end
 
--- To the machine that has older ones, which it knows by then.
+-- To the machine that has older ones.
 local function move(key, pair, job)
-  local seq, waiting = held_of(tried(redis.pcall('HGET', KEYS[key + 1], pair)))
-  write_back(KEYS[key + 1], {[pair] = held_text(seq, waiting + 1)})
-  redis.call('LPUSH', KEYS[key], job)
+  put_into(KEYS[key], KEYS[key + 1], pair, job)
   moved = moved + 1
 end
 

@@ -58,6 +58,20 @@ local function held_text(seq, waiting)
   return seq > 0 and string.format('%.0f', seq) or false
 end
 
+-- Into the list of a machine, which knows of its pair then; and of those of what BLMOVE left there a moment ago, which nobody sees any
+-- more behind this one.
+local function put_into(wait, held, pair, job)
+  for _, left in ipairs(tried(redis.pcall('LRANGE', wait, 0, 1)) or {}) do
+    local other = pair_of(left)
+    if other and not tried(redis.pcall('HGET', held, other)) then write_back(held, {[other] = held_text(0, 1)}) end
+  end
+  if pair then
+    local seq, waiting = held_of(tried(redis.pcall('HGET', held, pair)))
+    write_back(held, {[pair] = held_text(seq, waiting + 1)})
+  end
+  redis.call('LPUSH', wait, job)
+end
+
 -- fedpush:pairs: "CREATED AT ..." of the booked jobs of a pair, in microseconds, in the order of both.
 local function chain_read(text)
   local chain = {}

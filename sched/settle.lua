@@ -69,17 +69,12 @@ local function due_again(zset, at, job)
   table.insert(chain, place, {created, now})
 end
 
--- Into the list of a machine that is there; it knows of the pair.
+-- Into the list of a machine that is there.
 local function pass(a, job)
   local index, identity = string.match(a, '^(%d+) (.*)$')
   if (tonumber(redis.call('ZSCORE', KEYS[14], identity) or '') or 0) <= 0 then return false end
   index = tonumber(index)
-  local pair = pair_of(job)
-  if pair then
-    local seq, waiting = held_of(tried(redis.pcall('HGET', KEYS[index + 1], pair)))
-    write_back(KEYS[index + 1], {[pair] = held_text(seq, waiting + 1)})
-  end
-  redis.call('LPUSH', KEYS[index], job)
+  put_into(KEYS[index], KEYS[index + 1], pair_of(job), job)
   return true
 end
 

@@ -280,6 +280,27 @@ static void what_blmove_took_counts(void **state)
     assert_string_equal(claim(f, 0), "0|3|" AGAIN "|");
 }
 
+/* Others are put in front of it before its machine comes to it. */
+static void what_blmove_took_counts_wherever_it_stands(void **state)
+{
+    struct fixture *f = *state;
+
+    push(f, OTHER);
+    assert_string_equal(claim(f, 0), "0|1|" OTHER "|");
+    push(f, FOLLOW);
+    store_expect(&f->store, FOLLOW, "LMOVE queue:push fedpush:wait:m0 RIGHT LEFT");
+    for (int i = 0; i < 3; i++) {
+        push(f, OTHER);
+        assert_string_equal(claim(f, 1), "0");
+    }
+    push(f, UNDO);
+    assert_string_equal(claim(f, 1), "0");
+    store_expect(&f->store, UNDO, "LINDEX fedpush:wait:m0 0");
+    assert_string_equal(claim(f, 0),
+                        "0|2|" FOLLOW "||3|" OTHER "||4|" OTHER "||5|" OTHER "||6|" UNDO "|");
+    expect_held(f, "m0", "6");
+}
+
 static void due_ones_are_left_to_who_has_the_pair(void **state)
 {
     struct fixture *f = *state;
@@ -596,6 +617,7 @@ int main(void)
         TEST(both_languages_name_pairs_alike),
         TEST(what_follows_goes_where_the_first_is),
         TEST(what_blmove_took_counts),
+        TEST(what_blmove_took_counts_wherever_it_stands),
         TEST(due_ones_are_left_to_who_has_the_pair),
         TEST(machines_are_told_who_they_are),
         TEST(a_job_is_passed_to_a_machine_that_is_there),
