@@ -18,12 +18,13 @@ class Ledger {
     this.order = new Map(); // inbox -> activity ids as they came
     this.busy = new Map(); // host -> { now, most } requests at once
     this.requests = []; // the last few heads
-    this.visits = []; // the first requests: { host, agent, began_ms, left_ms }, in Unix time
+    this.visits = []; // the first requests: { host, url, agent, began_ms, left_ms }, in Unix time
     this.kept = KEPT_REQUESTS;
   }
 
-  began(host, agent) {
-    const visit = { host, agent, began_ms: Date.now(), left_ms: null };
+  began(host, request) {
+    const agent = request.headers['user-agent'] ?? null;
+    const visit = { host, url: request.url, agent, began_ms: Date.now(), left_ms: null };
     if (this.visits.length < KEPT_VISITS) this.visits.push(visit);
     const busy = this.busy.get(host) ?? { now: 0, most: 0 };
     busy.now += 1;

@@ -71,7 +71,7 @@ async function check(request, host, body, noted) {
 async function receive(request, response) {
   const authority = request.headers.host ?? '';
   const host = authority.split(':')[0];
-  const left = ledger.began(host, request.headers['user-agent'] ?? null);
+  const left = ledger.began(host, request);
   response.once('close', left);
   const body = await readBody(request);
   const noted = ledger.arrived(request, host + request.url, activityId(body), body.length);

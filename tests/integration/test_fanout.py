@@ -1,64 +1,99 @@
-"""A post to many hosts of which some are dead: nobody waits for those, and nothing of theirs is lost."""
+"""Posts to many hosts of which some are dead: nobody waits for those, and nothing of theirs is lost.
 
-import collections
+Times are held against a loop that does nothing but sign and send, to the same hosts in the same minute: what that
+needs longer than usual is the machine's fault."""
+
 import json
+import time
 
-from jobs import account_for, delivery, fanout, name_of, push_fanout, wait_settled
-from servers import wait_for
+import pytest
+from audience import Crowd, latencies, percentile, push_at_once, slowness
+from jobs import account_for, fanout, name_of
 
-HOSTS = 300
-BAD = ("refused", "hole", "status503", "slow3000")  # two of a hundred each
-HOLES = 10
-
-
-def word_of(number):
-    if number % 25 == 0:
-        return BAD[number // 25 % 4]
-    return f"slow{50 * (number % 8)}" if number % 4 == 0 else "ok"
+HOSTS = 400
+BAD = ("refused", "hole", "slow8000", "status503")  # two of a hundred each
+HOLES, HOLE_JOBS = 40, 20000
+HALF_MINUTE_S = 30
+PUT_AWAY_S = 0.0005  # of one job; with sanitizers, on two free processors
 
 
-def post(world, number):
-    """host name -> job"""
-    names = [f"{word_of(i)}-{i}" for i in range(1, HOSTS + 1)]
-    return {name: delivery(number, world.fediverse.inbox(name), account=1) for name in names}
+@pytest.fixture(autouse=True)
+def quick_receivers(world):
+    """So many at once would wait for the verifiers."""
+    world.fediverse.verify(0)
 
 
-def arrived(world, jobs):
-    counts = world.fediverse.counts()["activities"]
-    return all(inbox in counts.get(activity, {}) for activity, inbox in (name_of(job["args"]) for job in jobs))
+def hosts_of_a_post():
+    """Those that answer well, and all."""
+    healthy = [f"slow{ms}-{i}" for i, ms in enumerate(latencies(HOSTS * 92 // 100))]
+    bad = [f"{BAD[i % 4]}-{i}" for i in range(HOSTS * 8 // 100)]
+    everyone = list(healthy)
+    for i, host in enumerate(bad):  # all mixed, as the followers of anybody are
+        everyone.insert((i + 1) * HOSTS // len(bad) - 1, host)
+    return healthy, everyone
 
 
-def hosts_of(entries):
-    return collections.Counter(json.loads(entry)["args"][2].split("/")[2].split("-")[0] for entry in entries)
+def test_a_post_reaches_every_healthy_host_past_the_dead_ones(world, machines, tmp_path):
+    healthy, everyone = hosts_of_a_post()
+    crowd = Crowd(world, everyone)
+    machine = machines(FEDPUSH_DRAIN_SECONDS=1)
+    slow = slowness(str(tmp_path / "before"), world)
+    first = crowd.post()  # no host is known
+    waits = crowd.arrivals([first], healthy)
+    second = crowd.post()  # black holes still are under way
+    waits |= crowd.arrivals([second], healthy)
+    slow = max(slow, slowness(str(tmp_path / "after"), world))
+    machine.stop()
+    for path in (first, second):
+        came = [came for (of, _), (came, _) in waits.items() if of == path]
+        figures = f"half in {percentile(came, 50):.2f} s, 99 % in {percentile(came, 99):.2f} s; slowness {slow:.1f}"
+        assert percentile(came, 50) < 1 * slow and percentile(came, 99) < 2 * slow, figures
+    good = [job for job in crowd.jobs if job["args"][2].split("/")[2].split(".")[0] in set(healthy)]
+    account = account_for(world, crowd.jobs)
+    assert account.lost == []
+    activities = world.fediverse.counts()["activities"]
+    assert all(activities[name][inbox] == 1 for name, inbox in (name_of(job["args"]) for job in good)), account
 
 
-def test_a_post_reaches_every_healthy_host_past_the_dead_ones(world, machines):
-    world.fediverse.verify(0)  # so many at once would wait for the verifiers
-    machines()
-    everything = []
-    for number in (1, 2):  # of the first, no host is known; of the second, the dead ones are
-        jobs = post(world, number)
-        everything += jobs.values()
-        push_fanout(world.redis, list(jobs.values()))
-        healthy = [job for name, job in jobs.items() if name.split("-")[0] not in BAD]
-        wait_for(lambda: arrived(world, healthy), 60, "the healthy hosts have it", every=0.5)
-        wait_settled(world)
-    account = account_for(world, everything)
+def burnt_retries(client):
+    jobs = [json.loads(entry) for entry in client.zrange("retry", 0, -1)]
+    return sum(job.get("retry_count", -1) + 1 for job in jobs)
+
+
+def stream(world, crowd, seconds):
+    """Pushes a post a second; returns them, and how long it took until the queue held nothing but such ones."""
+    began, paths, emptied_s = time.time(), [], None
+    while time.time() < began + seconds:
+        if time.time() >= began + len(paths):
+            paths.append(crowd.post())
+        if emptied_s is None and world.redis_client.llen("queue:push") <= len(crowd.hosts):
+            emptied_s = time.time() - began
+        time.sleep(0.05)
+    return paths, emptied_s
+
+
+def test_a_queue_full_of_black_holes_holds_nobody_up(world, machines, tmp_path):
+    latency_s = {f"slow{ms}-{i}": ms / 1000 for i, ms in enumerate(latencies(40)) if ms <= 600}
+    crowd = Crowd(world, list(latency_s))
+    machine = machines(FEDPUSH_DRAIN_SECONDS=1)
+    slow = slowness(str(tmp_path / "before"), world)
+    crowd.arrivals([crowd.post()])
+    holes = fanout(world, HOLE_JOBS, hosts=HOLES, word="hole")
+    push_at_once(world.redis_client, holes)
+    paths, emptied_s = stream(world, crowd, HALF_MINUTE_S)
+    burnt = burnt_retries(world.redis_client)
+    waits = crowd.arrivals(paths)
+    slow = max(slow, slowness(str(tmp_path / "after"), world))
+    machine.stop()
+    assert emptied_s is not None, "what the dead hosts have no time for leaves the queue"
+    above = {path: [left - latency_s[host] for (of, host), (_, left) in waits.items() if of == path] for path in paths}
+    later = sum((above[path] for path in paths if crowd.posts[path] >= crowd.posts[paths[0]] + emptied_s), [])
+    p99, worst = percentile(later, 99), percentile(sum(above.values(), []), 99)
+    tried, = world.query("SELECT max(retried)::int FROM fedpush.domain_health WHERE host LIKE 'hole-%%'")[0]
+    figures = (f"queue emptied in {emptied_s:.2f} s; above the hosts' own latency 99 % in {p99:.2f} s, those pushed before"
+               f" that too {worst:.2f} s; tried {tried} times, {burnt} retries burnt; slowness {slow:.1f}")
+    assert p99 < 1 * slow, figures
+    assert emptied_s < HOLE_JOBS * PUT_AWAY_S * slow and worst < emptied_s + 1 * slow, figures
+    assert tried <= 12 and burnt <= 6 * HOLES, figures
+    account = account_for(world, holes + crowd.jobs)
     assert account.lost == [] and account.duplicates == 0, account
-    kept = hosts_of(world.redis_client.zrange("retry", 0, -1)) + hosts_of(world.redis_client.zrange("schedule", 0, -1))
-    assert kept == {"refused": 6, "hole": 6, "status503": 6}, "what is slow but answers was delivered"
-
-
-def test_a_queue_full_of_black_holes_holds_nobody_up(world, machines):
-    world.fediverse.verify(0)  # so many at once would wait for the verifiers
-    machines(FEDPUSH_LOOKAHEAD=256, FEDPUSH_MAX_IN_FLIGHT=64)
-    holes = fanout(world, 600, hosts=HOLES, word="hole")
-    push_fanout(world.redis, holes)
-    fresh = [delivery(5000 + i, world.fediverse.inbox(f"ok-{i}"), account=1) for i in range(100)]
-    push_fanout(world.redis, fresh)
-    wait_for(lambda: arrived(world, fresh), 60, "fresh posts pass", every=0.5)
-    wait_for(lambda: world.redis_client.zcard("schedule") > 0, 30, "the others wait in Redis")
-    account = account_for(world, holes + fresh)
-    assert account.lost == [] and account.duplicates == 0, account
-    burnt = [json.loads(entry)["retry_count"] + 1 for entry in world.redis_client.zrange("retry", 0, -1)]
-    assert sum(burnt) <= 12 * HOLES, "each is tried a few times, the other jobs wait untouched"
