@@ -2,34 +2,76 @@
 
 import json
 import re
-import time
 
+from audience import push_at_once
 from jobs import delivery, push, unsettled, wait_settled
 from machine import fedpush
+from redis import Redis
 from servers import wait_for
 
 
 def test_a_host_that_one_machine_found_dead_is_not_tried_by_another(world, machines):
     host = f"refused-1.fedi.test:{world.fediverse.port}"
+    inbox = world.fediverse.inbox("refused-1")
     client = world.redis_client
-    first = machines(FEDPUSH_WORKERS=1)
-    push(world.redis, [delivery(i, world.fediverse.inbox("refused-1")) for i in range(20)])
-    wait_for(lambda: (client.hget("fedpush:circuit", host) or b"").startswith(b"open "), 30, "the circuit opens")
+    both = [machines(FEDPUSH_WORKERS=1) for _ in range(2)]
+    push(world.redis, [delivery(i, inbox) for i in range(20)])
+    wait_for(lambda: backoff_ms(client, host), 60, "the circuit opens")
     shown = fedpush(world, "domain", "show", "refused-1.fedi.test").stdout
     assert f"{host}: its circuit has been open for" in shown and "the next probe is due in" in shown, shown
-    first.stop()
-    tried = client.zcard("retry")
-    assert tried >= 3 and client.zcard("schedule") + tried + client.llen("queue:push") == 20
-    now_ms = int(time.time() * 1000)  # no probe is due while this test runs
-    client.hset("fedpush:circuit", host, f"open {now_ms} {now_ms + 3600000} 3600000")
-    machines(FEDPUSH_WORKERS=1)
-    push(world.redis, [delivery(i, world.fediverse.inbox("refused-1")) for i in range(20, 40)])
-    push(world.redis, [delivery(40, world.fediverse.inbox("ok-1"))])
-    wait_for(lambda: world.fediverse.summary()["posts"] == 1, 30, "another host's is delivered")
     wait_settled(world)
-    wait_for(lambda: client.zcard("schedule") + client.zcard("retry") == 40, 30, "the others wait")
-    assert client.zcard("retry") == tried
+    tried, backoff, pushed = len(failed_jobs(client)), backoff_ms(client, host), 20
+    assert tried >= 3 and client.zcard("schedule") + client.zcard("retry") == pushed
+    before = [booked_by(world, machine) for machine in both]
+
+    def both_had_some():  # one of them is enough for all that comes at once
+        nonlocal pushed
+        push_at_once(client, [delivery(pushed, inbox)])
+        pushed += 1
+        wait_settled(world)
+        return all(booked_by(world, machine) > count for machine, count in zip(both, before))
+
+    wait_for(both_had_some, 60, lambda: f"{before}, {[booked_by(world, machine) for machine in both]}")
+    probes = (backoff_ms(client, host) // backoff).bit_length()  # each doubles it; one may be under way
+    assert tried <= len(failed_jobs(client)) <= tried + probes, "either leaves it alone"
+    assert client.zcard("schedule") + client.zcard("retry") == pushed
     assert client.zcard(f"fedpush:booked:{host}") > 0
+
+
+def backoff_ms(client, host):
+    """Of an open circuit; 0: it isn't."""
+    words = (client.hget("fedpush:circuit", host) or b"closed").split()
+    return int(words[3]) if words[0] == b"open" else 0
+
+
+def paused(world, *arguments):
+    done = fedpush(world, *arguments)
+    assert done.returncode == 0, done.stderr
+
+
+def test_two_databases_of_one_redis_share_nothing(world, machines):
+    """Nor do those of one PostgreSQL, which belong to them."""
+    host = f"refused-1.fedi.test:{world.fediverse.port}"
+    url = world.redis.url.replace("/0", "/1")
+    clients = [world.redis_client, Redis.from_url(url)]
+    first = machines(FEDPUSH_WORKERS=1)
+    push_at_once(clients[0], [delivery(i, world.fediverse.inbox("refused-1")) for i in range(10)])
+    wait_for(lambda: backoff_ms(clients[0], host), 60, "the circuit opens")
+    paused(world, "domain", "pause", "ok-1.fedi.test")
+    paused(world, "pause")
+    wait_for(lambda: "paused by an admin" in first.log(), 30, "the first one has heard of it")
+    world.use("4.5")
+    assert fedpush(world, "setup", REDIS_URL=url).returncode == 0
+    second = machines(ready=False, FEDPUSH_WORKERS=1, REDIS_URL=url)
+    jobs = [delivery(i, world.fediverse.inbox(word)) for i, word in enumerate(("ok-1", "ok-2", "refused-1"))]
+    for client in clients:
+        push_at_once(client, jobs)
+    wait_for(lambda: world.fediverse.summary()["posts"] == 2, 60, second.log)
+    wait_for(lambda: clients[1].zcard("retry") == 1, 60, "the second one tries all hosts itself")
+    assert world.fediverse.counts()["inboxes"] == {"ok-1.fedi.test/inbox": 1, "ok-2.fedi.test/inbox": 1}
+    assert [client.zcard("fedpush:identities") for client in clients] == [1, 1]
+    assert clients[1].hlen("fedpush:circuit") == 0 and "paused" not in second.log()
+    assert len(json.loads(fedpush(world, "status", "--json", REDIS_URL=url).stdout)["machines"]) == 1
 
 
 def ledger(world, machine, word):
