@@ -4,6 +4,7 @@
     tests/bench/fanout.py [--hosts N] [--rounds N] [--rate N …] [--sender fedpush|sidekiq|bare|all] [--prepared]
                           [--setting NAME=VALUE …]
     tests/bench/fanout.py --behind N        N jobs for black holes in the queue, while a post a second arrives
+    tests/bench/fanout.py --assert …        ends with an error when a host never had it, or bounds are missed by far (BOUNDS_S)
 
 Each host has a name, and answers after a time of its own: log-normal, median 150 ms, 1 % above 2 s. Of a hundred,
 two refuse connections, two never answer one, two take 8 s and two answer 503. Time runs from the push (Sidekiq's
@@ -50,6 +51,7 @@ MEDIAN_MS, PERCENTILE_99_MS, LONGEST_MS = 150, 2000, 7500
 HOLES = 40
 SHARES = (50, 90, 99, 100)
 BODY_BYTES = 3000
+BOUNDS_S = {"one post": 6, "behind holes": 3, "of bare": 4}  # of 99 %; the last one is a multiple, and excuses a slow machine
 KEPT_SECONDS = 31  # connections are closed, and addresses have expired
 LIMIT_SECONDS = 600
 
@@ -214,6 +216,14 @@ def problems(crowd):
             yield job["error_message"]
 
 
+def check(what, waits, bound_s, bare=None):
+    """What is wrong with it, for --assert: [] or a line."""
+    bound_s = max(bound_s, BOUNDS_S["of bare"] * bare[2]) if bare and bare[2] else bound_s
+    if waits[3] is None:
+        return [f"{what}: it never came to some hosts"]
+    return [f"{what}: 99 % in {waits[2]:.2f} s, more than {bound_s:.2f} s"] if waits[2] > bound_s else []
+
+
 def settle(crowd):
     wait_for(lambda: unsettled(crowd) == 0, 120, "everything has been tried", every=0.2)
     crowd.arrivals()
@@ -312,6 +322,13 @@ def behind_holes(crowd, folder, count, settings):
     show("", [column[-1] for column in columns], "the worst of them")
     print(f"a black hole was tried {tried[0][0]} times at most in half a minute; {burnt} retries burnt by {jobs} jobs;"
           f" {booked} wait in schedule")
+    left = sum(crowd.redis_client.zcard(name) for name in ("retry", "schedule")) + unsettled(crowd)
+    wrong = check(f"behind {count}", [column[-1] for column in columns], BOUNDS_S["behind holes"])
+    if left < count:
+        wrong.append(f"{count - left} jobs for black holes are nowhere")
+    if tried[0][0] > 12 or burnt > 6 * HOLES:
+        wrong.append("black holes were tried too often")
+    return wrong
 
 
 def measure(arguments, folder):
@@ -321,16 +338,18 @@ def measure(arguments, folder):
         print(f"seconds until the healthy {len(crowd.healthy)} of {crowd.count} hosts have it")
         print(" " * 34 + "".join(f"{share:>7} %" for share in SHARES), flush=True)
         if arguments.behind:
-            behind_holes(crowd, folder, arguments.behind, settings)
-            return
+            return behind_holes(crowd, folder, arguments.behind, settings)
         post = Post(os.path.join(folder, "post"), crowd.redis, crowd.inboxes, arguments.prepared)
+        wrong = []
         for _ in range(arguments.rounds):
             print(f"a thousand bare RSA-2048 signatures: {signature_seconds():.3f} CPU s", flush=True)
-            ours = {}
+            ours, bare = {}, None
             if arguments.sender in ("bare", "all"):
-                fanout_bare(crowd, folder)
+                bare = fanout_bare(crowd, folder)
             if arguments.sender in ("fedpush", "all"):
                 ours = {rate: fanout_fedpush(crowd, folder, post, rate, settings) for rate in arguments.rate}
+            for situation, waits in ours.get(0, {}).items():  # with a rate it takes as long as that says
+                wrong += check(situation, waits, BOUNDS_S["one post"], bare)
             if arguments.sender in ("sidekiq", "all"):
                 theirs = fanout_sidekiq(crowd, folder, post)
                 for rate, results in ours.items():
@@ -338,6 +357,7 @@ def measure(arguments, folder):
                         if theirs[2] and waits[2]:
                             print(f"{situation}, rate {rate}: 99 % are reached {theirs[2] / waits[2]:.1f} times sooner")
         post.stop()
+        return wrong
     finally:
         crowd.stop()
 
@@ -351,14 +371,18 @@ def main():
     parser.add_argument("--prepared", action="store_true", help="the time begins when the jobs are made")
     parser.add_argument("--setting", nargs="*", default=[], help="of fedpush, as FEDPUSH_DNS_RATE=0")
     parser.add_argument("--behind", type=int, metavar="N", help="jobs for black holes, before fresh posts")
+    parser.add_argument("--assert", dest="check", action="store_true", help="end with an error when bounds are missed by far")
+    arguments = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="fedpush-bench-")
     os.chmod(folder, 0o755)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        measure(parser.parse_args(), folder)
+        wrong = measure(arguments, folder)
+        print("".join(f"wrong: {line}\n" for line in wrong), end="")
+        return 1 if wrong and arguments.check else 0
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
