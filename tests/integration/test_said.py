@@ -70,6 +70,8 @@ def test_what_other_versions_say_is_shown(start, world):  # noqa: F811
 
     # An older machine writes words alone; a newer one knows sentences that this one doesn't.
     def others_are_shown():
+        now = time.time()
+        world.redis_client.zadd("fedpush:identities", {"old:1:abc": now, "new:1:abc": now})  # only who lives is heard
         world.redis_client.hset(f"fedpush:answers:{HOST}", mapping={"old:1:abc": "it rests\nat ease", "new:1:abc": "words"})
         sentence = {"text": "it dreams", "code": "lane.dreams", "params": {"sheep": 3}}
         world.redis_client.hset(f"fedpush:said:{HOST}", "new:1:abc", json.dumps([sentence]))
