@@ -73,8 +73,14 @@ local function take(found, count, waited)
   local chains, unbooked, hands = look_up(KEYS[8], pairs_of, count), {}, {}
   local stays = {}
   for i = 1, count do
-    local owner = owners[pairs_of[i]]
-    if owner then move(owner, pairs_of[i], found[#found - i + 1]) else stays[#stays + 1] = i end
+    local pair = pairs_of[i]
+    local owner = owners[pair]
+    if owner then move(owner, pair, found[#found - i + 1]) else stays[#stays + 1] = i end
+    if owner and held[pair] then -- it waits here no longer, and must not be sent back
+      local mine, waiting = held_of(held[pair])
+      hands[pair] = held_text(mine, math.max(waiting - 1, 0))
+      held[pair] = hands[pair]
+    end
   end
   local seq, values, n = redis.call('HINCRBY', KEYS[2], 'seq', #stays) - #stays, {}, #out
   for k, i in ipairs(stays) do

@@ -301,6 +301,23 @@ static void what_blmove_took_counts_wherever_it_stands(void **state)
     expect_held(f, "m0", "6");
 }
 
+static void what_was_passed_on_is_not_waited_for(void **state)
+{
+    struct fixture *f = *state;
+
+    push(f, FOLLOW);
+    assert_string_equal(claim(f, 0), "0|1|" FOLLOW "|");
+    push(f, UNDO);
+    store_expect(&f->store, UNDO, "LMOVE queue:push fedpush:wait:m1 RIGHT LEFT");
+    push(f, AGAIN);
+    assert_string_equal(claim(f, 0), "0"); /* behind the other one */
+    expect_held(f, "m1", "0 2");
+    assert_string_equal(claim(f, 1), "0"); /* both belong behind the first */
+    expect_held(f, "m1", "nil");
+    assert_string_equal(claim(f, 0), "0|2|" UNDO "||3|" AGAIN "|");
+    expect_held(f, "m0", "3");
+}
+
 static void due_ones_are_left_to_who_has_the_pair(void **state)
 {
     struct fixture *f = *state;
@@ -618,6 +635,7 @@ int main(void)
         TEST(what_follows_goes_where_the_first_is),
         TEST(what_blmove_took_counts),
         TEST(what_blmove_took_counts_wherever_it_stands),
+        TEST(what_was_passed_on_is_not_waited_for),
         TEST(due_ones_are_left_to_who_has_the_pair),
         TEST(machines_are_told_who_they_are),
         TEST(a_job_is_passed_to_a_machine_that_is_there),
