@@ -2,6 +2,7 @@
 -- Claims jobs: what waits in this machine's list first (BLMOVE left it there, or others whose jobs it continues), then from the
 -- queue's consuming end. Some at a time: into the claims, then out of the list, so that stopping anywhere duplicates and never loses.
 -- Of a pair that another machine has in its hands the next job goes into that machine's list, and so does a pair behind it.
+-- What two machines seem to have at once (Redis may have lost an end) comes from list to list a few times, and is claimed then.
 -- KEYS: identities, claimed:ID, wait:ID, queue, recoveries, ledger:ID, held:ID, pairs, retry, schedule, then of each other machine
 --   wait:ID, held:ID
 -- ARGV: identity, max jobs, max bytes, the queue's letter: "q" (push), or "p" (pull, where nobody waits with BLMOVE and nothing has
@@ -11,7 +12,7 @@
 redis.call('HDEL', KEYS[2], '') -- a write that maxmemory never refuses lets the next ones pass
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not score or tonumber(score) <= 0 then return 'FENCED' end
-local OTHERS_KEYS, OTHERS_ARGV, MOST_MACHINES, AT_ONCE, AT_ONCE_BYTES = 11, 5, 17, 32, 65536
+local OTHERS_KEYS, OTHERS_ARGV, MOST_MACHINES, AT_ONCE, AT_ONCE_BYTES, MOST_PASSES = 11, 5, 17, 32, 65536, 3
 local max_jobs, max_bytes, ordered = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == 'q'
 local out, jobs, bytes, moved = {redis.call('HLEN', KEYS[5])}, 0, 0, 0
 local others = #ARGV - OTHERS_ARGV + 1
@@ -60,8 +61,8 @@ local function owners_of(pairs_of, count)
 end
 
 -- To the machine that has older ones.
-local function move(key, pair, job)
-  put_into(KEYS[key], KEYS[key + 1], pair, job)
+local function move(key, pair, job, passes)
+  put_into(KEYS[key], KEYS[key + 1], pair, job, passes)
   moved = moved + 1
 end
 
@@ -74,11 +75,11 @@ local function take(found, count, waited)
   local stays = {}
   for i = 1, count do
     local pair = pairs_of[i]
-    local owner = owners[pair]
-    if owner then move(owner, pair, found[#found - i + 1]) else stays[#stays + 1] = i end
+    local mine, waiting, passes = held_of(held[pair])
+    local owner = passes < MOST_PASSES and owners[pair]
+    if owner then move(owner, pair, found[#found - i + 1], waited and passes + 1 or 0) else stays[#stays + 1] = i end
     if owner and held[pair] then -- it waits here no longer, and must not be sent back
-      local mine, waiting = held_of(held[pair])
-      hands[pair] = held_text(mine, math.max(waiting - 1, 0))
+      hands[pair] = held_text(mine, math.max(waiting - 1, 0), passes)
       held[pair] = hands[pair]
     end
   end

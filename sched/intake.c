@@ -509,6 +509,7 @@ void intake_yield(struct intake *intake)
     script_key(call, membership_wait_key(intake->o.membership));
     script_key(call, intake->o.keys->queue_push);
     script_key(call, membership_held_key(intake->o.membership));
+    script_key(call, membership_claimed_key(intake->o.membership));
     script_arg_number(call, YIELD_JOBS);
     script_send(call, intake->o.redis, NULL, NULL);
 }

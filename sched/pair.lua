@@ -46,28 +46,36 @@ local function write_back(key, changed)
   for i = 1, #gone, 100 do redis.pcall('HDEL', key, unpack(gone, i, math.min(i + 99, #gone))) end
 end
 
--- fedpush:held:ID: "SEQ" of the latest claim that the machine has in its hands (0: none), and how many more wait in its list.
+-- fedpush:held:ID: "SEQ" of the latest claim that the machine has in its hands (0: none), how many more wait in its list, and how often
+-- these came from list to list.
 local function held_of(text)
-  if not text then return 0, 0 end
-  local seq, waiting = string.match(text or '', '^(%d+) (%d+)$')
-  return tonumber(seq or string.match(text or '', '^%d+$')) or 0, tonumber(waiting) or 0
+  if not text then return 0, 0, 0 end
+  local seq, waiting, passes = string.match(text, '^(%d+) (%d+) ?(%d*)$')
+  return tonumber(seq or string.match(text, '^%d+$')) or 0, tonumber(waiting) or 0, tonumber(passes) or 0
 end
 
-local function held_text(seq, waiting)
+local function held_text(seq, waiting, passes)
+  if waiting > 0 and (passes or 0) > 0 then return string.format('%.0f %.0f %.0f', seq, waiting, passes) end
   if waiting > 0 then return string.format('%.0f %.0f', seq, waiting) end
   return seq > 0 and string.format('%.0f', seq) or false
 end
 
+-- Who has nothing in its hands and nothing in its list has no pair, whatever Redis may have lost of their ends.
+local function nothing_held(claimed, wait, held)
+  if redis.call('HLEN', claimed) > redis.call('HEXISTS', claimed, 'seq') or (tried(redis.pcall('LLEN', wait)) or 1) > 0 then return end
+  redis.pcall('DEL', held)
+end
+
 -- Into the list of a machine, which knows of its pair then; and of those of what BLMOVE left there a moment ago, which nobody sees any
--- more behind this one.
-local function put_into(wait, held, pair, job)
+-- more behind this one. `passes`: how often it came from list to list.
+local function put_into(wait, held, pair, job, passes)
   for _, left in ipairs(tried(redis.pcall('LRANGE', wait, 0, 1)) or {}) do
     local other = pair_of(left)
     if other and not tried(redis.pcall('HGET', held, other)) then write_back(held, {[other] = held_text(0, 1)}) end
   end
   if pair then
-    local seq, waiting = held_of(tried(redis.pcall('HGET', held, pair)))
-    write_back(held, {[pair] = held_text(seq, waiting + 1)})
+    local seq, waiting, before = held_of(tried(redis.pcall('HGET', held, pair)))
+    write_back(held, {[pair] = held_text(seq, waiting + 1, math.max(before, passes))})
   end
   redis.call('LPUSH', wait, job)
 end

@@ -74,7 +74,7 @@ local function pass(a, job)
   local index, identity = string.match(a, '^(%d+) (.*)$')
   if (tonumber(redis.call('ZSCORE', KEYS[14], identity) or '') or 0) <= 0 then return false end
   index = tonumber(index)
-  put_into(KEYS[index], KEYS[index + 1], pair_of(job), job)
+  put_into(KEYS[index], KEYS[index + 1], (pair_of(job)), job, 0)
   return true
 end
 
@@ -123,4 +123,5 @@ keep_all()
 if releases > 0 then let_go() end
 for word, count in pairs(counts) do redis.pcall('HINCRBY', KEYS[8], word, count) end -- last: it may be wrong, a job may not
 out[#out + 1] = tried(redis.pcall('LLEN', KEYS[13])) or 0
+nothing_held(KEYS[1], KEYS[13], KEYS[12])
 return out

@@ -1,6 +1,6 @@
 -- With pair.lua.
 -- A machine that takes nothing now gives back what others have put into its list, or BLMOVE has: the oldest is served first.
--- KEYS: identities, wait:ID, queue, held:ID   ARGV: most jobs   Answer: how many went back
+-- KEYS: identities, wait:ID, queue, held:ID, claimed:ID   ARGV: most jobs   Answer: how many went back
 redis.call('ZREM', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
 local changed, back = {}, 0
 for _ = 1, tonumber(ARGV[1]) do
@@ -16,4 +16,5 @@ for _ = 1, tonumber(ARGV[1]) do
   back = back + 1
 end
 write_back(KEYS[4], changed)
+nothing_held(KEYS[5], KEYS[2], KEYS[4])
 return back

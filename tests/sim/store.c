@@ -234,7 +234,7 @@ unsigned store_due(struct store *store, unsigned machine, bool schedule, int64_t
 void store_settle(struct store *store)
 {
     store->booking_calls++;
-    count(store, 1, 5); /* HDEL, HMGET and HDEL of pairs, the ledger, LLEN */
+    count(store, 1, 7); /* HDEL, HMGET and HDEL of pairs, the ledger, LLEN, HLEN, HEXISTS */
 }
 
 void store_settle_over(struct store *store, uint32_t job, enum job_place place)
@@ -309,8 +309,8 @@ void store_settle_return(struct store *store, unsigned machine, uint32_t job, in
 
 void store_yield(struct store *store, unsigned machine)
 {
-    /* ZREM, LINDEX; LINDEX, HGET, RPUSH, LPOP each */
-    count(store, 1, 2 + 4 * (unsigned)store->wait[machine].count);
+    /* ZREM, LINDEX, HLEN, HEXISTS, LLEN; LINDEX, HGET, RPUSH, LPOP each */
+    count(store, 1, 5 + 4 * (unsigned)store->wait[machine].count);
     give_back(store, machine);
 }
 

@@ -318,6 +318,43 @@ static void what_was_passed_on_is_not_waited_for(void **state)
     expect_held(f, "m0", "3");
 }
 
+/* Redis has lost that both have let go: it doesn't go to and fro for good. */
+static void what_two_machines_seem_to_have_is_claimed(void **state)
+{
+    struct fixture *f = *state;
+    int claims = 0;
+
+    store_expect(&f->store, NULL, "HSET fedpush:held:m0 %s 40", f->pair);
+    store_expect(&f->store, NULL, "HSET fedpush:held:m1 %s 50", f->pair);
+    push(f, FOLLOW);
+    for (; strstr(f->reply, FOLLOW) == NULL; claims++) {
+        assert_true(claims < 8);
+        claim(f, claims % 2);
+    }
+    store_expect(&f->store, "0", "EXISTS queue:push fedpush:wait:m0 fedpush:wait:m1");
+    int holder = (claims - 1) % 2;
+    expect_held(f, holder == 0 ? "m0" : "m1", "1");
+    settle(f, holder == 0 ? "m0" : "m1", "1", "done", "", "", last(f, 1));
+    push(f, UNDO); /* the other one claims it, and lets go */
+    claim(f, holder);
+    claim(f, 1 - holder);
+    assert_non_null(strstr(f->reply, UNDO));
+}
+
+static void empty_hands_hold_no_pair(void **state)
+{
+    struct fixture *f = *state;
+
+    store_expect(&f->store, NULL, "HSET fedpush:held:m0 %s 40 lost 41", f->pair);
+    push(f, OTHER);
+    push(f, JOB(6, 9, "b.example/inbox"));
+    claim(f, 0);
+    settle(f, "m0", "1", "done", "", "", "");
+    expect_held(f, "m0", "40");
+    settle(f, "m0", "2", "done", "", "", "");
+    store_expect(&f->store, "0", "EXISTS fedpush:held:m0");
+}
+
 static void due_ones_are_left_to_who_has_the_pair(void **state)
 {
     struct fixture *f = *state;
@@ -472,21 +509,21 @@ static void who_takes_nothing_gives_its_list_back(void **state)
 {
     struct fixture *f = *state;
     static const char *const yield[] = {"fedpush:identities", "fedpush:wait:m0", "queue:push",
-                                        "fedpush:held:m0", "10"};
+                                        "fedpush:held:m0", "fedpush:claimed:m0", "10"};
 
     push(f, FOLLOW);
     claim(f, 0);
     push(f, UNDO);
     push(f, AGAIN);
     claim(f, 1);
-    assert_string_equal(run(f, script_yield, 4, COUNT(yield), yield), "2");
+    assert_string_equal(run(f, script_yield, 5, COUNT(yield), yield), "2");
     store_expect(&f->store, AGAIN "|" UNDO, "LRANGE queue:push 0 -1");
     expect_held(f, "m0", "1");
     claim(f, 1); /* the first is still there */
     expect_held(f, "m0", "1 2");
     settle(f, "m0", "1", "return", "", "", last(f, 1)); /* with what belongs behind it */
     expect_held(f, "m0", "nil");
-    assert_string_equal(run(f, script_yield, 4, COUNT(yield), yield), "0");
+    assert_string_equal(run(f, script_yield, 5, COUNT(yield), yield), "0");
     assert_string_equal(claim(f, 1), "0|1|" FOLLOW "||2|" UNDO "||3|" AGAIN "|");
 }
 
@@ -636,6 +673,8 @@ int main(void)
         TEST(what_blmove_took_counts),
         TEST(what_blmove_took_counts_wherever_it_stands),
         TEST(what_was_passed_on_is_not_waited_for),
+        TEST(what_two_machines_seem_to_have_is_claimed),
+        TEST(empty_hands_hold_no_pair),
         TEST(due_ones_are_left_to_who_has_the_pair),
         TEST(machines_are_told_who_they_are),
         TEST(a_job_is_passed_to_a_machine_that_is_there),

@@ -421,8 +421,9 @@ static void yield(struct fixture *f, unsigned machine)
     put(&words, "fedpush:wait:m%u", machine);
     put(&words, "queue:push");
     put(&words, "fedpush:held:m%u", machine);
+    put(&words, "fedpush:claimed:m%u", machine);
     put(&words, "1000");
-    freeReplyObject(run(f, script_yield, 4, &words));
+    freeReplyObject(run(f, script_yield, 5, &words));
     store_yield(&f->store, machine);
 }
 
