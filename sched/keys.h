@@ -10,9 +10,9 @@
  * fedpush:wait:ID     list: jobs that BLMOVE took from queue:push, or that other machines have put
  *                     there, since this one has older ones of the same sender and inbox; the next
  *                     claim drains it
- * fedpush:held:ID     hash: sender and inbox (pair.h) -> "SEQ WAITING PASSES": the latest claim of such a
- *                     job in this machine's hands (0: none), how many wait in that list, and how
- *                     often these came from list to list (left out at the end when 0)
+ * fedpush:held:ID     hash: sender and inbox (pair.h) -> "SEQ WAITING PASSES": the latest claim of
+ *                     such a job in this machine's hands (0: none), how many wait in that list, and
+ *                     how often these came from list to list (left out at the end when 0)
  * fedpush:ledger:ID   hash: "claimed" and each word of ledger.h -> how many claims; when the
  *                     identity ends it is added to fedpush:ledger
  * fedpush:recoveries  hash: jid -> "<count> <unix seconds>", with " alone" behind it while it is so
