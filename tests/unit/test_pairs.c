@@ -508,8 +508,8 @@ static void what_is_due_again_is_awaited(void **state)
 static void who_takes_nothing_gives_its_list_back(void **state)
 {
     struct fixture *f = *state;
-    static const char *const yield[] = {"fedpush:identities", "fedpush:wait:m0", "queue:push",
-                                        "fedpush:held:m0", "fedpush:claimed:m0", "10"};
+    static const char *const yield[] = {"fedpush:identities", "fedpush:wait:m0",    "queue:push",
+                                        "fedpush:held:m0",    "fedpush:claimed:m0", "10"};
 
     push(f, FOLLOW);
     claim(f, 0);
