@@ -19,7 +19,7 @@ static const struct {
         {"sidekiq",
          "+bitfield +blmove +del +eval +evalsha +exists +expire +get +getdel +hdel +hexists +hget "
          "+hgetall "
-         "+hincrby +hkeys +hlen +hmget +hscan +hset +hsetnx +incrby +info +lindex +llen +lmove "
+         "+hincrby +hkeys +hlen +hmget +hscan +hset +hsetnx +incrby +info +lindex +llen "
          "+lpop +lpush +lrange +lrem +lset +ltrim +ping +role +rpop +rpush +sadd +scard "
          "+script|load "
          "+select +set "
