@@ -12,21 +12,21 @@ _Static_assert(DOMAINS + QUEUES + 2 * MACHINES + ALONE + WITH_OTHERS <= ALERT_MA
 
 static const struct {
     double for_s, clear_s;
-    bool repeats;
     size_t places;
     enum phrase others; /* what is said of those without a place; PHRASE_NONE: there is one only */
+    bool repeats;
 } rules[ALERT_RULES] = {
-    [ALERT_QUEUE_AGE] = {30, 60, true, 1, PHRASE_NONE},
+    [ALERT_QUEUE_AGE] = {30, 60, 1, PHRASE_NONE, true},
     /* Nothing to do about it. */
-    [ALERT_DOMAIN_DOWN] = {0, 120, false, DOMAINS, PHRASE_ALERT_MORE_DOMAINS},
+    [ALERT_DOMAIN_DOWN] = {0, 120, DOMAINS, PHRASE_ALERT_MORE_DOMAINS, false},
     /* A Sidekiq that restarts is back by then. */
-    [ALERT_HANDOFF] = {60, 60, true, QUEUES, PHRASE_ALERT_MORE_QUEUES},
-    [ALERT_SUSPICION] = {60, 120, true, MACHINES, PHRASE_ALERT_MORE_SUSPICIOUS},
+    [ALERT_HANDOFF] = {60, 60, QUEUES, PHRASE_ALERT_MORE_QUEUES, true},
+    [ALERT_SUSPICION] = {60, 120, MACHINES, PHRASE_ALERT_MORE_SUSPICIOUS, true},
     /* Other machines take them within two minutes. */
-    [ALERT_DEAD_OWNERS] = {180, 60, true, 1, PHRASE_NONE},
-    [ALERT_REDIS_MEMORY] = {60, 120, true, 1, PHRASE_NONE},
-    [ALERT_KEYS] = {120, 60, true, MACHINES, PHRASE_ALERT_MORE_KEYS},
-    [ALERT_LEDGER] = {60, 60, true, 1, PHRASE_NONE},
+    [ALERT_DEAD_OWNERS] = {180, 60, 1, PHRASE_NONE, true},
+    [ALERT_REDIS_MEMORY] = {60, 120, 1, PHRASE_NONE, true},
+    [ALERT_KEYS] = {120, 60, MACHINES, PHRASE_ALERT_MORE_KEYS, true},
+    [ALERT_LEDGER] = {60, 60, 1, PHRASE_NONE, true},
 };
 
 void alert_book_init(struct alert_book *book)

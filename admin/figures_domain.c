@@ -11,7 +11,7 @@
 #include "admin/words.h"
 #include "sched/schemes.h"
 
-enum { AUDIT_ITEMS = 20 };
+enum { AUDIT_ITEMS = 20, SILENT_S = 10 /* two beats */ };
 
 struct view {
     struct desk *desk;
@@ -262,7 +262,11 @@ static bool set_words(const struct view *view, json_t *answers, struct err *err)
             add_words(list, identity, str_of(json_string_value(words)));
     }
     json_object_foreach(silent, identity, age_s)
-        add_silence(list, identity, json_number_value(age_s));
+    {
+        /* Where nobody waits for answers, only a beat that is late says something. */
+        if (view->wait_ms > 0 || json_number_value(age_s) > SILENT_S)
+            add_silence(list, identity, json_number_value(age_s));
+    }
     bool good = said != NULL && silent != NULL;
     json_object_set_new(view->root, "words", list);
     json_decref(silent);
