@@ -59,22 +59,26 @@ class Watched:
         self.jobs = []
 
     def serve(self, jobs):
-        """Until they are settled; returns the largest that was seen, and the budget then."""
+        """Until they are settled; returns the largest that was seen, and the budget and each role's part then."""
         self.jobs += jobs
         push_at_once(self.world.redis_client, jobs, per_call=100)
-        most, deadline = (0, THOUSAND_MIB), time.monotonic() + SETTLED_SECONDS
+        most, deadline = (0, THOUSAND_MIB, ""), time.monotonic() + SETTLED_SECONDS
         while unsettled(self.world) + self.world.redis_client.zcard("schedule") > 0:
-            most = max(most, (resident_mib(self.machine), budget_mib(self.machine)))
+            most = max(most, seen(self.machine))
             if time.monotonic() > deadline:
                 raise AssertionError(f"not settled: {account_for(self.world, self.jobs)}")
             time.sleep(0.2)
-        return max(most, (resident_mib(self.machine), budget_mib(self.machine)))
+        return max(most, seen(self.machine))
 
-    def show(self, what, mib, budget):
+    def show(self, what, mib, budget, roles):
         ratio = mib / budget
         self.worst = max(self.worst, ratio)
-        roles = "  ".join(f"{role} {size:.1f}" for role, (_, size) in sorted(processes(self.machine).items()))
-        print(f"{what:42}{mib:7.1f} MiB of {budget:.0f}: {ratio:.2f}   (now {roles})", flush=True)
+        print(f"{what:42}{mib:7.1f} MiB of {budget:.0f}: {ratio:.2f}   ({roles})", flush=True)
+
+
+def seen(machine):
+    roles = "  ".join(f"{role} {size:.1f}" for role, (_, size) in sorted(processes(machine).items()))
+    return resident_mib(machine), budget_mib(machine), roles
 
 
 def jobs_for(world, count, hosts, first, **more):
@@ -89,9 +93,10 @@ def measure(arguments, folder):
         assert fedpush(world, "setup").returncode == 0
         watched = Watched(world, os.path.join(folder, "machine"))
         time.sleep(5)  # without work
-        watched.show("without work", resident_mib(watched.machine), IDLE_MIB)
+        mib, _, roles = seen(watched.machine)
+        watched.show("without work", mib, IDLE_MIB, roles)
         watched.serve(jobs_for(world, arguments.hosts, arguments.hosts, 0))
-        watched.show(f"{arguments.hosts} connections over TLS", resident_mib(watched.machine), budget_mib(watched.machine))
+        watched.show(f"{arguments.hosts} connections over TLS", *seen(watched.machine))
         most = watched.serve(jobs_for(world, arguments.jobs, arguments.hosts, 1000000))
         watched.show(f"{arguments.jobs} jobs wait", *most)
         large = jobs_for(world, arguments.large, arguments.hosts, 2000000, bytes_of_content=1 << 20)
