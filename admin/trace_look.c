@@ -69,7 +69,7 @@ static bool has_quoted(const struct trace_ids *ids, struct str body)
     return found;
 }
 
-static bool is_meant(const struct search *s, struct str body)
+static bool is_activity(const struct search *s, struct str body)
 {
     struct json_value root;
     const char *reason;
@@ -94,6 +94,19 @@ static void put_error(const struct search *s, struct str payload, struct buf *er
         buf_reset(error);
 }
 
+static bool is_meant(const struct search *s, const struct job *job)
+{
+    struct buf body;
+
+    if (job->kind != JOB_DELIVERY)
+        return false;
+    buf_init(&body, JOB_MAX_PAYLOAD_BYTES);
+    job_put_body(job, &body);
+    bool meant = is_activity(s, buf_str(&body));
+    buf_clear(&body);
+    return meant;
+}
+
 static void look_at_job(struct search *s, struct str payload, double score)
 {
     struct trace_job found = {.place = s->place, .due_s = score, .machine = s->machine};
@@ -101,7 +114,7 @@ static void look_at_job(struct search *s, struct str payload, double score)
     struct buf error;
 
     job_parse(&job, s->json, payload);
-    if (job.kind == JOB_DELIVERY && is_meant(s, job.body)) {
+    if (is_meant(s, &job)) {
         buf_init(&error, JOB_MAX_PAYLOAD_BYTES);
         put_error(s, payload, &error);
         found.inbox = job.inbox_url;

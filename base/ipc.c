@@ -62,9 +62,9 @@ static void queue_reserve(struct queue *queue, size_t len)
     queue->end = held;
     if (queue->capacity - held >= len)
         return;
-    size_t capacity = queue->capacity > 0 ? queue->capacity : INPUT_BYTES;
-    while (capacity - held < len)
-        capacity += capacity / 2;
+    size_t capacity = queue->capacity > 0 ? queue->capacity / 2 * 3 : INPUT_BYTES;
+    if (capacity < held + len)
+        capacity = held + len;
     queue->bytes = mem_realloc(queue->bytes, capacity);
     queue->capacity = capacity;
 }

@@ -9,7 +9,7 @@
 #include "base/redis_wire.h"
 #include "base/tls.h"
 
-enum { STEP_TIMEOUT_MS = 5000, REASON_BYTES = 256 };
+enum { STEP_TIMEOUT_MS = 5000, REASON_BYTES = 256, KEPT_BYTES = 1024 * 1024 };
 
 enum state {
     STATE_CONNECTING = 0, /* resolving, too: `dial` does both */
@@ -63,7 +63,7 @@ static struct redis_line line_on(const struct redis_login *login, int fd)
 
     if (line.stream == NULL || line.reader == NULL)
         abort();
-    line.reader->maxbuf = 0; /* keep the buffer instead of making a new one for each reply */
+    line.reader->maxbuf = KEPT_BYTES; /* instead of a new buffer for each reply */
     return line;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/loop.h"
 #include "base/secret.h"
+#include "base/thrift.h"
 
 enum start_state {
     START_CONFIG = 0, /* CONTROL_CONFIG must come first */
@@ -224,6 +225,7 @@ int role_run(struct role_process *process, enum role role, unsigned index,
     process->role = role;
     process->index = index;
     process->base = loop_create();
+    thrift_begin(process->base);
     process->clock = clock_system();
     process->rng = rng_system();
     process->exit_code = FP_EXIT_OK;

@@ -208,7 +208,7 @@ static void record(struct scheduler *s, const struct claim *claim,
     health_record(s->health, &event);
     host_log_add(s->host_log, &event);
     history_record(s->history, &event);
-    recent_add(s->recent, recent_activity(s->recent, claim->job.body), &event);
+    recent_add(s->recent, recent_activity(s->recent, &claim->job), &event);
 }
 
 static bool will_exhaust(const struct claim *claim)

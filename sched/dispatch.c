@@ -16,12 +16,14 @@ enum {
     AGED_MS = 5000,
     ASK_MS = 250,
     KNOWN_BODIES = 4,
-    KNOWN_BODY_BYTES = 64 * 1024, /* longer ones are not remembered */
+    KNOWN_BODY_BYTES = 64 * 1024, /* longer ones are not remembered, nor is their memory kept */
 };
 
-/* A post to thousands of hosts is one body: comparing it costs far less than hashing it. */
+/* A post to thousands of hosts is one body: comparing it costs far less than decoding and hashing
+ * it. */
 struct known_body {
-    struct buf body;
+    struct buf json; /* as it stood in its job */
+    struct buf text;
     unsigned char sha256[BODY_DIGEST_BYTES];
 };
 
@@ -51,7 +53,8 @@ struct dispatch {
     struct loop_timer *ask; /* how late workers are */
     struct buf scratch;
     struct known_body bodies[KNOWN_BODIES];
-    unsigned next_body; /* to be overwritten */
+    unsigned next_body;      /* to be overwritten */
+    struct known_body large; /* only while it is being sent */
 };
 
 static struct channel *channel_of(struct dispatch *d, unsigned worker)
@@ -71,8 +74,11 @@ struct dispatch *dispatch_create(const struct dispatch_options *options)
     buf_init(&d->scratch, IPC_MAX_FRAME_BYTES);
     d->ask = loop_timer_create(options->base, on_ask, d);
     loop_timer_set(d->ask, ASK_MS);
-    for (unsigned i = 0; i < KNOWN_BODIES; i++)
-        buf_init(&d->bodies[i].body, KNOWN_BODY_BYTES);
+    for (unsigned i = 0; i < KNOWN_BODIES; i++) {
+        buf_init(&d->bodies[i].json, KNOWN_BODY_BYTES);
+        buf_init(&d->bodies[i].text, KNOWN_BODY_BYTES);
+    }
+    buf_init(&d->large.text, MESSAGE_MAX_BODY_BYTES);
     for (unsigned i = 0; i < SLOT_COUNT; i++) {
         d->channels[i].dispatch = d;
         d->channels[i].worker = i == QUARANTINE_SLOT ? CONTROL_QUARANTINE_INDEX : i;
@@ -191,24 +197,32 @@ bool dispatch_is_idle(const struct dispatch *d, unsigned worker)
     return dispatch_has_credit(d, worker) && d->channels[slot].in_flight == 0;
 }
 
-static void put_digest(struct dispatch *d, struct str body, unsigned char sha256[BODY_DIGEST_BYTES])
+static struct known_body *slot_for(struct dispatch *d, struct str json)
 {
-    for (unsigned i = 0; i < KNOWN_BODIES; i++) {
-        if (body.len > 0 && str_equal(buf_str(&d->bodies[i].body), body)) {
-            memcpy(sha256, d->bodies[i].sha256, BODY_DIGEST_BYTES);
-            return;
-        }
-    }
-    digest_sha256(body, sha256);
-    if (body.len > KNOWN_BODY_BYTES)
-        return;
-    struct known_body *known = &d->bodies[d->next_body++ % KNOWN_BODIES];
-    buf_reset(&known->body);
-    buf_put_str(&known->body, body);
-    memcpy(known->sha256, sha256, BODY_DIGEST_BYTES);
+    if (json.len > KNOWN_BODY_BYTES)
+        return &d->large;
+    struct known_body *body = &d->bodies[d->next_body++ % KNOWN_BODIES];
+    buf_reset(&body->json);
+    buf_put_str(&body->json, json);
+    return body;
 }
 
-static void make_ticket(struct dispatch *d, const struct claim *claim, struct ticket *ticket)
+/* Valid until the next call. */
+static struct known_body *body_of(struct dispatch *d, const struct job *job)
+{
+    for (unsigned i = 0; i < KNOWN_BODIES; i++) {
+        if (str_equal(buf_str(&d->bodies[i].json), job->body_json))
+            return &d->bodies[i];
+    }
+    struct known_body *body = slot_for(d, job->body_json);
+    buf_reset(&body->text);
+    job_put_body(job, &body->text);
+    digest_sha256(buf_str(&body->text), body->sha256);
+    return body;
+}
+
+static void make_ticket(struct dispatch *d, const struct claim *claim,
+                        const struct known_body *body, struct ticket *ticket)
 {
     *ticket = (struct ticket){
         .serial = d->next_id,
@@ -219,7 +233,7 @@ static void make_ticket(struct dispatch *d, const struct claim *claim, struct ti
         .content_type = STR("application/activity+json"),
         .synchronization = str_of(claim->synchronization),
     };
-    put_digest(d, claim->job.body, ticket->body_sha256);
+    memcpy(ticket->body_sha256, body->sha256, BODY_DIGEST_BYTES);
     ticket_seal(ticket, d->o.ticket_key);
 }
 
@@ -243,8 +257,11 @@ void dispatch_send(struct dispatch *d, unsigned worker, struct claim *claim)
 {
     struct channel *channel = channel_of(d, worker);
     struct flight *flight = mem_alloc(sizeof(*flight));
-    struct message_job job = {
-        .knock = KNOCK_CAVAGE, .low = claim->low, .url = claim->url.text, .body = claim->job.body};
+    struct known_body *body = body_of(d, &claim->job);
+    struct message_job job = {.knock = KNOCK_CAVAGE,
+                              .low = claim->low,
+                              .url = claim->url.text,
+                              .body = buf_str(&body->text)};
 
     claim->dispatched_us = clock_wall_us(d->o.clock);
     claim->due_ms = clock_mono_ms(d->o.clock) + DISPATCH_DEADLINE_MS;
@@ -252,7 +269,7 @@ void dispatch_send(struct dispatch *d, unsigned worker, struct claim *claim)
     if (d->o.schemes != NULL)
         job.knock = (uint8_t)schemes_knock(d->o.schemes, claim->url.origin);
     follow_policy(d, claim, &job);
-    make_ticket(d, claim, &job.ticket);
+    make_ticket(d, claim, body, &job.ticket);
     job.id = claim->flight_id = d->next_id++;
     *flight = (struct flight){claim->flight_id, claim};
     table_put(d->by_id, table_key_u64(&claim->flight_id), flight);
@@ -262,7 +279,11 @@ void dispatch_send(struct dispatch *d, unsigned worker, struct claim *claim)
     d->in_flight++;
     buf_reset(&d->scratch);
     message_put_job(&d->scratch, &job);
+    if (body == &d->large)
+        buf_clear(&body->text);
     ipc_send(channel->ipc, MESSAGE_JOB, buf_str(&d->scratch));
+    if (body == &d->large)
+        buf_clear(&d->scratch);
 }
 
 void dispatch_cancel(struct dispatch *d)

@@ -33,7 +33,7 @@ enum {
     FOLLOWERS_PAGE_ROWS = 50000,  /* a page's query visits all of an account's followers anew */
     FOLLOWERS_TURNS = 4,          /* so many accounts may be between two pages */
     FOLLOWERS_TALLY_BYTES = 8 * 1024 * 1024, /* an account: some 50,000 servers */
-    FOLLOWERS_TOTAL_BYTES = 32 * 1024 * 1024,
+    FOLLOWERS_TOTAL_BYTES = FOLLOWERS_TALLY_BYTES,
 };
 
 struct followers_options {

@@ -14,7 +14,7 @@
 #include "sched/holdings.h"
 #include "sched/membership.h"
 
-enum { INTAKE_MAX_JOBS = 256, INTAKE_MAX_BYTES = 1024 * 1024, INTAKE_PULL_SHARE = 64 };
+enum { INTAKE_MAX_JOBS = 256, INTAKE_MAX_BYTES = 512 * 1024, INTAKE_PULL_SHARE = 64 };
 
 struct intake_options {
     struct event_base *base;

@@ -202,7 +202,7 @@ static const char *read_args(struct job *job, const struct json *json, struct js
     const char *reason = read_options(job, json, json_element(json, args, 3));
     if (reason != NULL)
         return reason;
-    job->body = decode(body, memory);
+    job->body_json = body.raw;
     job->inbox_url = decode(inbox, memory);
     return NULL;
 }
@@ -243,8 +243,8 @@ void job_parse(struct job *job, struct json *json, struct str payload)
         set_kind(job, JOB_MALFORMED, "no class or no args");
         return;
     }
-    /* Strings only shrink when decoded, so all of them fit. */
-    job->memory = mem_realloc(NULL, payload.len);
+    /* Strings only shrink when decoded, so all of them fit; the body is not among them. */
+    job->memory = mem_realloc(NULL, payload.len - json_element(json, args, 0).raw.len);
     char *memory = job->memory;
     read_common(job, json, root, &memory);
     reason = read_delivery(job, json, root, args, &memory);
@@ -255,6 +255,14 @@ void job_clear(struct job *job)
 {
     free(job->memory);
     *job = (struct job){.kind = JOB_MALFORMED, .reason = "cleared"};
+}
+
+void job_put_body(const struct job *job, struct buf *out)
+{
+    const struct json_value body = {JSON_STRING, job->body_json};
+
+    if (body.raw.len > 0 && !json_to_text(body, out))
+        abort(); /* it was found to be a string */
 }
 
 double job_enqueued_at_s(struct str payload)

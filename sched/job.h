@@ -18,8 +18,7 @@ enum job_kind {
                       either: dead set */
 };
 
-/* Slices borrow the payload, but for `body`, `inbox_url`, which are decoded into the job's own
- * memory. */
+/* Slices borrow the payload, but for `inbox_url`, which is decoded into the job's own memory. */
 struct job {
     enum job_kind kind;
     bool has_lock;        /* has lock_digest */
@@ -36,7 +35,7 @@ struct job {
     struct str class_name; /* decoded; "" when absent */
     char jid[64];          /* decoded; "" when absent or longer */
     int64_t account_id;
-    struct str body;        /* args[0] decoded: the POST body */
+    struct str body_json;   /* args[0] as it stands, quotes included; job_put_body decodes it */
     struct str inbox_url;   /* args[2] decoded, as given */
     int64_t max_retries;    /* from `retry`: n, true = 25, false = -1 (dropped on failure),
                                absent/null: the class's own (16 or 8) */
@@ -56,6 +55,9 @@ struct job {
  */
 void job_parse(struct job *job, struct json *json, struct str payload);
 void job_clear(struct job *job);
+/* Appends the POST body of a JOB_DELIVERY. It isn't kept decoded: what waits would need twice the
+ * memory. It has at most body_json.len bytes. */
+void job_put_body(const struct job *job, struct buf *out);
 /* When a job that stands in a queue was put there: Unix seconds; 0: it doesn't say. */
 double job_enqueued_at_s(struct str payload);
 

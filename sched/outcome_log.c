@@ -170,7 +170,7 @@ static void write_alone(struct outcome_log *log, const struct logged_outcome *ou
               LOG_INT("at_ms", outcome->wall_us / 1000), LOG_STR("machine", outcome->machine),
               LOG_TEXT("job", claim->job.jid), LOG_INT("attempt", claim->job.retry_count + 2),
               LOG_INT("status", outcome->status), LOG_INT("ms", outcome->total_ms),
-              LOG_STR("activity", name_that_fits(recent_id_of(claim->job.body, text))),
+              LOG_STR("activity", name_that_fits(recent_id_of_job(&claim->job, text))),
               LOG_STR("inbox", inbox_of(claim)), LOG_TEXT("err", error));
     free(error);
 }
@@ -224,7 +224,7 @@ static struct group *group_for(struct outcome_log *log, const struct logged_outc
 static void collect(struct outcome_log *log, const struct logged_outcome *outcome, int64_t now_ms)
 {
     char text[RECENT_MAX_ID_BYTES];
-    struct str activity = name_that_fits(recent_id_of(outcome->claim->job.body, text));
+    struct str activity = name_that_fits(recent_id_of_job(&outcome->claim->job, text));
     struct str inbox = inbox_of(outcome->claim);
 
     if (activity.len == 0 || inbox.len == 0)

@@ -146,7 +146,7 @@ static void put_outcome(void *arg, const struct recent_outcome *outcome)
 static void put_held(struct trace *trace, const struct claim *claim)
 {
     if (!claim->parsed || !claim->has_url || claim->state == CLAIM_SETTLING ||
-        recent_activity(trace->q->o.recent, claim->job.body) != trace->activity)
+        recent_activity(trace->q->o.recent, &claim->job) != trace->activity)
         return;
     if (claim->state == CLAIM_FLIGHT)
         put_line(trace, "in_flight", 0, claim->dispatched_us / 1000, claim->url.text);

@@ -34,7 +34,7 @@ struct recent {
     struct table *inboxes; /* text -> struct inbox */
     size_t inbox_bytes;
     uint64_t questions;
-    struct buf body; /* looked through last */
+    struct buf body; /* looked through last, as it stood in its job */
     uint64_t body_activity;
 };
 
@@ -136,6 +136,19 @@ struct str recent_id_of(struct str body, char text[RECENT_MAX_ID_BYTES])
     return STR_NULL;
 }
 
+struct str recent_id_of_job(const struct job *job, char text[RECENT_MAX_ID_BYTES])
+{
+    struct buf body;
+
+    buf_init(&body, job->body_json.len);
+    job_put_body(job, &body);
+    struct str id = recent_id_of(buf_str(&body), text);
+    if (id.len > 0 && id.ptr != text)
+        memcpy(text, id.ptr, id.len);
+    buf_clear(&body);
+    return (struct str){text, id.len};
+}
+
 uint64_t recent_activity_of_id(const struct recent *recent, struct str id)
 {
     uint64_t activity;
@@ -148,13 +161,14 @@ uint64_t recent_activity_of_id(const struct recent *recent, struct str id)
     return activity != 0 ? activity : 1;
 }
 
-uint64_t recent_activity(struct recent *recent, struct str body)
+uint64_t recent_activity(struct recent *recent, const struct job *job)
 {
     char text[RECENT_MAX_ID_BYTES];
+    struct str body = job->body_json;
 
     if (body.len > 0 && str_equal(buf_str(&recent->body), body))
         return recent->body_activity;
-    uint64_t activity = recent_activity_of_id(recent, recent_id_of(body, text));
+    uint64_t activity = recent_activity_of_id(recent, recent_id_of_job(job, text));
     if (body.len <= KNOWN_BODY_BYTES) {
         buf_reset(&recent->body);
         buf_put_str(&recent->body, body);

@@ -11,7 +11,7 @@
 
 enum {
     BATCH_CLAIMS = 128,
-    BATCH_BYTES = 1024 * 1024,
+    BATCH_BYTES = 512 * 1024,
     BATCH_WAIT_MS = 10,
     REPLAY_MS = 1000,
     FIXED_KEYS = 14,

@@ -239,7 +239,7 @@ static void ask_for(struct signing *signing, struct own_signer *signer, size_t i
                                                    .scheme = (enum sign_scheme)scheme,
                                                    .account_id = trial->job.account_id,
                                                    .url = &trial->url,
-                                                   .body = trial->job.body,
+                                                   .body = buf_str(&trial->body),
                                                    .synchronization =
                                                        str_of(trial->synchronization)};
         own_signer_ask(signer, &request);
@@ -297,7 +297,7 @@ static bool proves(const struct rehearsal *r, const struct trial *trial, struct 
     unsigned char sha256[BODY_DIGEST_BYTES];
     char digest[DIGEST_HEADER_BYTES];
 
-    digest_sha256(trial->job.body, sha256);
+    digest_sha256(buf_str(&trial->body), sha256);
     digest_header(sha256, digest);
     return str_equal(answer->digest, str_of(digest)) &&
            proof_holds(public_pem, &style, &request, answer->signature);
@@ -313,7 +313,7 @@ static bool proves_rfc9421(const struct trial *trial, struct str public_pem)
     unsigned char sha256[BODY_DIGEST_BYTES];
     char digest[DIGEST_HEADER_BYTES];
 
-    digest_sha256(trial->job.body, sha256);
+    digest_sha256(buf_str(&trial->body), sha256);
     digest_content_header(sha256, digest);
     return str_equal(answer->digest, str_of(digest)) &&
            proof_holds_rfc9421(public_pem, &request, answer->signature_input, answer->signature);

@@ -10,8 +10,10 @@ void trial_init(struct trial *t, enum trial_source source, struct str payload, s
 
     *t = (struct trial){.source = source, .payload = str_dup(payload)};
     job_parse(&t->job, json, (struct str){t->payload, payload.len});
+    buf_init(&t->body, JOB_MAX_PAYLOAD_BYTES);
     if (t->job.kind != JOB_DELIVERY)
         return;
+    job_put_body(&t->job, &t->body);
     t->tracker_host = url_tracker_host(t->job.inbox_url);
     t->has_url = url_parse(&t->url, t->job.inbox_url, &err) == FP_OK;
 }
@@ -24,6 +26,7 @@ void trial_clear(struct trial *t)
     if (t->has_url)
         url_clear(&t->url);
     free(t->tracker_host);
+    buf_clear(&t->body);
     job_clear(&t->job);
     free(t->payload);
 }

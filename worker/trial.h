@@ -41,6 +41,7 @@ struct trial {
     enum trial_source source;
     char *payload; /* owned */
     struct job job;
+    struct buf body; /* of a delivery */
     bool has_url;
     struct url url;
     char *tracker_host;    /* NULL unless a delivery */

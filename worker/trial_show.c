@@ -80,7 +80,7 @@ static size_t request_lines(const struct trial *trial, const struct config *conf
         if (header->data[len - 1] != ':') /* not one that libcurl is told to leave out */
             lines[count++] = safe((struct str){header->data, len}, LINE_BYTES);
     }
-    lines[count++] = mem_printf("Content-Length: %zu", trial->job.body.len);
+    lines[count++] = mem_printf("Content-Length: %zu", trial->body.len);
     free(headers);
     return count;
 }

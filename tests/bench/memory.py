@@ -99,8 +99,9 @@ def measure(arguments, folder):
         watched.show(f"{arguments.hosts} connections over TLS", *seen(watched.machine))
         most = watched.serve(jobs_for(world, arguments.jobs, arguments.hosts, 1000000))
         watched.show(f"{arguments.jobs} jobs wait", *most)
-        large = jobs_for(world, arguments.large, arguments.hosts, 2000000, bytes_of_content=1 << 20)
-        watched.show(f"{arguments.large} jobs of 1 MiB wait", *watched.serve(large))
+        for number, (count, kib) in enumerate(((10 * arguments.large, 10), (arguments.large, 1024), (arguments.large // 5, 2900))):
+            large = jobs_for(world, count, arguments.hosts, (2 + number) * 1000000, bytes_of_content=kib << 10)
+            watched.show(f"{count} jobs of {kib} KiB wait", *watched.serve(large))
         account = account_for(world, watched.jobs)
         print(f"where the jobs are: {account}; the worst ratio {watched.worst:.2f}")
         return len(account.lost) == 0 and (watched.worst <= 1 or not arguments.check)

@@ -23,7 +23,7 @@ static void check_retry(struct json *json, const struct job *job, struct str err
         assert(next.account_id == job->account_id);
         assert(next.bypass_availability == job->bypass_availability);
         assert(next.max_retries == job->max_retries);
-        assert(str_equal(next.body, job->body));
+        assert(str_equal(next.body_json, job->body_json));
         assert(str_equal(next.inbox_url, job->inbox_url));
         assert(next.has_failed_at || job->retry_count >= 0);
     }
@@ -55,6 +55,16 @@ static void check_enqueued(struct json *json, const struct job *job)
     buf_clear(&queues[1]);
 }
 
+static void check_body(const struct job *job)
+{
+    struct buf body;
+
+    buf_init(&body, job->body_json.len);
+    job_put_body(job, &body);
+    assert(!body.overflow && (body.len > 0) <= (job->kind == JOB_DELIVERY));
+    buf_clear(&body);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str payload = {(const char *)data, size};
@@ -65,6 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     job_parse(&job, json, payload);
     if (job_peek_jid(payload, jid) && job.kind == JOB_DELIVERY && job.jid[0] != '\0')
         assert(str_equal(str_of(jid), str_of(job.jid)));
+    check_body(&job);
     check_retry(json, &job, payload);
     check_enqueued(json, &job);
     job_clear(&job);

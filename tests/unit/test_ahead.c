@@ -132,7 +132,7 @@ static int64_t parks_until_ms(void *arg, struct claim *entry, int64_t due_ms)
 
     assert_int_equal(entry->job.account_id, 7);
     assert_true(str_equal(entry->url.authority, STR("dead.example")));
-    assert_int_equal(entry->job.body.len, 0);
+    assert_true(str_equal(entry->job.body_json, STR("\"\"")));
     f->asked++;
     f->due_ms = due_ms;
     return f->wait_ms > 0 ? due_ms + f->wait_ms : 0;

@@ -39,6 +39,17 @@ static void assert_str(struct str actual, const char *expected)
         fail_msg("\"%.*s\" instead of \"%s\"", STR_ARG(actual), expected);
 }
 
+static void assert_body(const struct job *job, const char *expected)
+{
+    struct buf body;
+
+    buf_init(&body, job->body_json.len);
+    job_put_body(job, &body);
+    assert_str(buf_str(&body), expected);
+    assert_false(body.overflow);
+    buf_clear(&body);
+}
+
 static struct job parse(struct json *json, const char *payload)
 {
     struct job job;
@@ -63,7 +74,7 @@ static void a_delivery_of_sidekiq_8_is_understood(void **state)
     assert_int_equal(job.kind, JOB_DELIVERY);
     assert_str(job.class_name, "ActivityPub::DeliveryWorker");
     assert_string_equal(job.jid, "97e05f8094f866d8caf56d32");
-    assert_str(job.body, "{\"id\":\"https://a.example/1\"}");
+    assert_body(&job, "{\"id\":\"https://a.example/1\"}");
     assert_true(job.account_id == 109876543210987654);
     assert_str(job.inbox_url, "https://b.example/inbox");
     assert_false(job.low_priority);
@@ -136,16 +147,17 @@ static void odd_times_are_no_times(void **state)
     }
 }
 
-static void body_and_inbox_do_not_need_the_payload(void **state)
+static void a_body_is_decoded_when_it_is_needed(void **state)
 {
-    char *payload = str_dup(STR(HEAD ARGS CLASS TIMES_MS "}"));
+    const char *payload = HEAD "[\"{\\\"a\\\":\\\"\\u00e4\\/\\ud83d\\ude00\\\"}\",7,"
+                               "\"https:\\/\\/b.example\\/inbox\"]" CLASS "}";
     struct job job = parse(*state, payload);
 
-    memset(payload, 'x', strlen(payload));
-    assert_str(job.body, "{\"id\":\"https://a.example/1\"}");
+    assert_int_equal(job.kind, JOB_DELIVERY);
+    assert_true(job.body_json.ptr > payload && job.body_json.ptr < payload + strlen(payload));
+    assert_body(&job, "{\"a\":\"\u00e4/\U0001f600\"}");
     assert_str(job.inbox_url, "https://b.example/inbox");
     job_clear(&job);
-    free(payload);
 }
 
 static void an_inbox_that_is_no_url_is_still_a_delivery(void **state)
@@ -154,7 +166,7 @@ static void an_inbox_that_is_no_url_is_still_a_delivery(void **state)
 
     assert_int_equal(job.kind, JOB_DELIVERY);
     assert_int_equal(job.account_id, -99);
-    assert_int_equal(job.body.len, 0);
+    assert_body(&job, "");
     assert_str(job.inbox_url, "not a url");
     job_clear(&job);
 }
@@ -700,7 +712,7 @@ int main(void)
         cmocka_unit_test(times_of_sidekiq_6_and_7_are_seconds),
         cmocka_unit_test(what_a_poller_pushed_is_known),
         cmocka_unit_test(odd_times_are_no_times),
-        cmocka_unit_test(body_and_inbox_do_not_need_the_payload),
+        cmocka_unit_test(a_body_is_decoded_when_it_is_needed),
         cmocka_unit_test(an_inbox_that_is_no_url_is_still_a_delivery),
         cmocka_unit_test(low_priority_jobs_have_their_own_limit),
         cmocka_unit_test(retry_says_how_often),

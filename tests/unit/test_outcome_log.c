@@ -82,9 +82,12 @@ static void add_to(struct fixture *f, const char *inbox, const char *body,
                    enum health_result result, int64_t now_ms)
 {
     struct claim claim = {.parsed = true, .has_url = true};
+    struct buf json;
 
     claim.job.retry_count = 1;
-    claim.job.body = str_of(body);
+    buf_init(&json, 8192);
+    json_put_string(&json, str_of(body));
+    claim.job.body_json = buf_str(&json);
     snprintf(claim.job.jid, sizeof(claim.job.jid), "0123");
     assert_int_equal(url_parse(&claim.url, str_of(inbox), NULL), FP_OK);
     bool good = result == HEALTH_DELIVERED;
@@ -97,6 +100,7 @@ static void add_to(struct fixture *f, const char *inbox, const char *body,
                                            .wall_us = 1700000000123456};
     outcome_log_add(f->log, &outcome, now_ms);
     url_clear(&claim.url);
+    buf_clear(&json);
 }
 
 static void add(struct fixture *f, const char *inbox, enum health_result result)

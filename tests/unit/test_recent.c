@@ -91,9 +91,10 @@ static int end(void **state)
 static void add(struct recent *recent, const char *id, const char *inbox, enum health_result result,
                 uint16_t status, int64_t at_ms)
 {
-    char *body = mem_printf("{\"id\":\"%s\"}", id);
+    char *body = mem_printf("\"{\\\"id\\\":\\\"%s\\\"}\"", id);
+    const struct job job = {.body_json = str_of(body)};
     recent_add(
-        recent, recent_activity(recent, str_of(body)),
+        recent, recent_activity(recent, &job),
         &(struct health_event){
             .inbox = str_of(inbox), .result = result, .status = status, .wall_us = at_ms * 1000});
     free(body);
@@ -127,7 +128,8 @@ static void the_latest_outcome_of_each_inbox_is_found(void **state)
         expect(recent, "one", "https://a.test/ 3 0 4|https://b.test/ 0 202 2|");
     expect(recent, "two", "https://a.test/ 2 410 3|");
     expect(recent, "three", "");
-    recent_add(recent, recent_activity(recent, STR("{}")), &(struct health_event){.wall_us = 1});
+    const struct job job = {.body_json = STR("\"{}\"")};
+    recent_add(recent, recent_activity(recent, &job), &(struct health_event){.wall_us = 1});
     assert_int_equal(recent_count(recent), 4);
 }
 
