@@ -74,7 +74,7 @@ struct config {
     int signing_threads;     /* FEDPUSH_SIGNING_THREADS; 0: one a core */
     int max_in_flight;       /* FEDPUSH_MAX_IN_FLIGHT, jobs with the workers; default 2,048 */
     int lookahead_jobs;      /* FEDPUSH_LOOKAHEAD, 4,096 */
-    int64_t lookahead_bytes; /* FEDPUSH_LOOKAHEAD_BYTES, 16 MiB */
+    int64_t lookahead_bytes; /* FEDPUSH_LOOKAHEAD_BYTES, 12 MiB */
     int host_window;         /* FEDPUSH_HOST_WINDOW, for the fleet; 32 */
     int max_rate;        /* FEDPUSH_MAX_RATE, deliveries a second for the fleet, 1,000; 0: no limit.
                             Reloadable */

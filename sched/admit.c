@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "sched/large.h"
 #include "sched/state.h"
 
 /* Which worker waits for a lane's time is told by none but the lanes: all of them are asked. */
@@ -153,6 +154,11 @@ static void block(struct scheduler *s, struct lane *lane)
     s->blocked[s->blocked_count++] = lane;
 }
 
+static size_t lookahead_bytes(const struct scheduler *s)
+{
+    return (size_t)s->process.config.lookahead_bytes;
+}
+
 /* Puts a parsed claim with a URL into its lane, or back into Redis: when the lane is full, or the
  * host's circuit open. */
 static void to_lane(struct scheduler *s, struct claim *claim)
@@ -169,7 +175,11 @@ static void to_lane(struct scheduler *s, struct claim *claim)
     limits_follow(s, lane);
     switch (lanes_course(s->lanes, lane, claim, now_ms)) {
     case COURSE_LANE:
-        lanes_add(s->lanes, lane, claim, false, now_ms);
+        if (lane->circuit.state == CIRCUIT_CLOSED &&
+            large_crowds(claim, s->holdings.large_bytes, lookahead_bytes(s)))
+            conclude_book(s, claim, large_book_ms(claim, &s->large_reserved_ms, now_ms));
+        else
+            lanes_add(s->lanes, lane, claim, false, now_ms);
         break;
     case COURSE_BOOK:
         book(s, claim, lane, now_ms);
@@ -368,7 +378,7 @@ static struct appetite appetite_of(const struct scheduler *s)
     unsigned slots = (unsigned)config->max_in_flight;
 
     return (struct appetite){.lookahead_jobs = (unsigned)config->lookahead_jobs,
-                             .lookahead_bytes = (size_t)config->lookahead_bytes,
+                             .lookahead_bytes = lookahead_bytes(s),
                              .max_in_flight = slots,
                              .trials = s->standby.trials,
                              .shares = fleet_machines(s->fleet) > 1,

@@ -36,7 +36,7 @@ struct room appetite_room(const struct appetite *appetite, struct lanes *lanes, 
     if (room.jobs > most)
         room.jobs = most;
     if (bytes < appetite->lookahead_bytes)
-        room.bytes = appetite->lookahead_bytes - bytes;
+        room.bytes = (appetite->lookahead_bytes - bytes) / CLAIM_COPIES;
     return room;
 }
 
@@ -50,6 +50,6 @@ struct room appetite_pull_room(const struct appetite *appetite, struct lanes *la
         lanes_suspicious(lanes, now_ms))
         room.jobs = 0;
     if (bytes < appetite->lookahead_bytes && pull_bytes < share)
-        room.bytes = share - pull_bytes;
+        room.bytes = (share - pull_bytes) / CLAIM_COPIES;
     return room;
 }

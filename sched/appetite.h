@@ -9,7 +9,7 @@
 
 struct room {
     unsigned jobs;
-    size_t bytes;
+    size_t bytes; /* of payloads */
 };
 
 struct appetite {

@@ -135,5 +135,5 @@ int64_t claim_hold_ms(struct claim *claim)
 
 size_t claim_bytes(const struct claim *claim)
 {
-    return 2 * claim->payload_bytes; /* and the body, decoded */
+    return CLAIM_COPIES * claim->payload_bytes;
 }

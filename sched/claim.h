@@ -95,7 +95,8 @@ void claim_value_put(struct buf *out, const struct claim *claim);
  * next, a second, doubled each time. */
 enum { CLAIM_LONGEST_HOLD_MS = 30000 };
 int64_t claim_hold_ms(struct claim *claim);
-/* How the job counts against the look-ahead. */
+/* How the job counts against the look-ahead: what is sent stands in its worker once more. */
+enum { CLAIM_COPIES = 2 };
 size_t claim_bytes(const struct claim *claim);
 
 #endif

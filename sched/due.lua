@@ -18,6 +18,7 @@ redis.call('HDEL', KEYS[2], '')
 local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not score or tonumber(score) <= 0 then return 'FENCED' end
 local OTHERS_KEYS, PASSED, STAYING, MOST_NAMED_BYTES = 10, 64, 11, 4096
+local AT_ONCE, AT_ONCE_BYTES, LOOK_BYTES = 64, 131072, 2097152
 local max_jobs, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 local look, turn, window = tonumber(ARGV[5]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local most_named, staying = tonumber(ARGV[9]) or 0, math.max(#ARGV - STAYING + 1, 0) / 2
@@ -53,8 +54,23 @@ local function stay(job, at)
   return true
 end
 
+-- As many as are of the size of the last one and fit in a step; large ones fill a look before all are seen.
+local function look_at(from, count, last)
+  local seen, seen_bytes, step = {}, 0, 1
+  while #seen / 2 < count and seen_bytes < LOOK_BYTES do
+    local most = math.min(step, count - #seen / 2)
+    local part = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', last, 'WITHSCORES', 'LIMIT', from + #seen / 2, most)
+    for i = 1, #part, 2 do
+      seen[#seen + 1], seen[#seen + 2], seen_bytes = part[i], part[i + 1], seen_bytes + #part[i]
+    end
+    if #part / 2 < most then break end
+    step = math.max(1, math.min(AT_ONCE, math.floor(AT_ONCE_BYTES / #part[#part - 1])))
+  end
+  return seen, seen_bytes >= LOOK_BYTES
+end
+
 local function take(from, count)
-  local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', ARGV[2], 'WITHSCORES', 'LIMIT', from, count)
+  local due, cut = look_at(from, count, ARGV[2])
   local found, pairs_of, behind = {}, {}, {}
   for i = 1, #due, 2 do
     if is_full() or #found == max_jobs - taken() + PASSED then break end
@@ -86,7 +102,7 @@ local function take(from, count)
   end
   write_back(KEYS[6], hands)
   write_back(KEYS[7], unbooked)
-  return #due / 2
+  return #due / 2, cut
 end
 
 -- Inside a string JSON has no bare quote, so that the first one behind a brace ends the body.
@@ -98,7 +114,7 @@ end
 
 local function name_next(from)
   local named = {}
-  local next = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', ARGV[10], 'WITHSCORES', 'LIMIT', from, most_named)
+  local next = look_at(from, most_named, ARGV[10])
   for i = 1, #next, 2 do
     local rest = is_native(next[i]) and without_body(next[i])
     if rest then named[#named + 1], named[#named + 2], named[#named + 3] = next[i + 1], #next[i], rest end
@@ -106,11 +122,11 @@ local function name_next(from)
   return named
 end
 
-local found = take(0, look)
-if found == look and not is_full() then
-  local left = look - taken()
+local found, cut = take(0, look)
+if (found == look or cut) and not is_full() then
+  local left = found - taken()
   local behind = redis.call('ZCOUNT', KEYS[3], '-inf', ARGV[2]) - left
-  if behind > 0 then take(left + turn * window % behind, window) end
+  if behind > 0 then take(left + turn * (cut and 1 or window) % behind, window) end
 end
 if jobs > 0 then redis.pcall('HINCRBY', KEYS[5], 'claimed', jobs) end
 if most_named > 0 then

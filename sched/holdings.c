@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "sched/large.h"
+
 struct hand {
     uint64_t pair;
     uint64_t latest; /* seq */
@@ -64,6 +66,8 @@ static void count_bytes(struct holdings *holdings, const struct claim *claim, bo
     holdings->bytes += change;
     if (claim->origin == ORIGIN_PULL)
         holdings->pull_bytes += change;
+    if (claim_is_large(claim))
+        holdings->large_bytes += change;
 }
 
 struct claim *holdings_add(struct holdings *holdings, struct claim *claim)

@@ -10,8 +10,9 @@
 struct holdings {
     struct table *by_seq;
     size_t bytes;
-    size_t pull_bytes; /* of them, of claims from queue:pull */
-    uint64_t claimed;  /* since start */
+    size_t pull_bytes;  /* of them, of claims from queue:pull */
+    size_t large_bytes; /* of them, of large ones (sched/large.h) */
+    uint64_t claimed;   /* since start */
     uint64_t settled;
     uint64_t handed_off; /* of these, to another queue */
     uint64_t fenced;     /* settled by us, but no longer ours */

@@ -152,8 +152,9 @@ struct scheduler {
     bool ready_sent;
     bool takes_pull; /* FEDPUSH_QUEUES */
     struct loop_timer *tick;
-    struct loop_timer *wake; /* lanes that sleep */
-    int64_t wake_ms;         /* when it is set for; 0: it isn't */
+    struct loop_timer *wake;   /* lanes that sleep */
+    int64_t wake_ms;           /* when it is set for; 0: it isn't */
+    int64_t large_reserved_ms; /* sched/large.h */
     uint64_t ticks;
     struct standby standby;
     bool suspicious;           /* that it is us was said */

@@ -5,8 +5,8 @@ connections open to a thousand hosts over TLS, while a backlog is served, and wh
     tests/bench/memory.py [--hosts N] [--jobs N] [--large N] [--assert]
 
 Budgets are 64 MiB, 160 MiB at 1,000 connections and 640 MiB at 10,000, in between by their number (a busy host has several), and
-no more for what waits. Resident memory is the sum of all processes' (what they share counts each time), the largest that was seen. With
---assert it ends with an error when one is above its budget, or a job is lost.
+no more for what waits, of whatever size. Resident memory is the sum of all processes' (what they share counts each
+time), the largest that was seen. With --assert it ends with an error when one is above its budget, or a job is lost.
 """
 
 import argparse

@@ -8,12 +8,13 @@ import time
 
 import pytest
 from audience import Crowd, latencies, percentile, push_at_once, slowness
-from jobs import account_for, fanout, name_of
+from jobs import account_for, delivery, fanout, name_of
 
 HOSTS = 400
 BAD = ("refused", "hole", "slow8000", "status503")  # two of a hundred each
 HOLES, HOLE_JOBS = 40, 20000
 HALF_MINUTE_S = 30
+LARGE_JOBS, LARGE_MS = 30, 8000
 PUT_AWAY_S = 0.0005  # of one job; with sanitizers, on two free processors
 
 
@@ -96,4 +97,20 @@ def test_a_queue_full_of_black_holes_holds_nobody_up(world, machines, tmp_path):
     assert emptied_s < HOLE_JOBS * PUT_AWAY_S * slow and worst < emptied_s + 1 * slow, figures
     assert tried <= 12 and burnt <= 6 * HOLES, figures
     account = account_for(world, holes + crowd.jobs)
+    assert account.lost == [] and account.duplicates == 0, account
+
+
+def test_large_jobs_for_slow_hosts_hold_nobody_up(world, machines):
+    crowd = Crowd(world, [f"slow100-{i}" for i in range(20)])
+    machine = machines(FEDPUSH_DRAIN_SECONDS=1)
+    large = [delivery(1000 + i, world.fediverse.inbox(f"slow{LARGE_MS}-{i}", "/large"), bytes_of_content=1 << 20)
+             for i in range(LARGE_JOBS)]
+    push_at_once(world.redis_client, large, per_call=10)
+    waits = crowd.arrivals([crowd.post()])
+    answered = sum(visit["url"] == "/large" and visit["left_ms"] is not None for visit in world.fediverse.visits())
+    machine.stop()
+    # Else it would wait until a few of them at a time have gone through.
+    assert answered < LARGE_JOBS // 2, f"{answered} are answered"
+    assert percentile([left for _, left in waits.values()], 100) < LARGE_MS / 1000
+    account = account_for(world, large + crowd.jobs)
     assert account.lost == [] and account.duplicates == 0, account

@@ -94,7 +94,7 @@ static void defaults_are_those_of_mastodon_and_the_help(void **state)
     assert_int_equal(config.signing_threads, 0);
     assert_int_equal(config.max_in_flight, 2048);
     assert_int_equal(config.lookahead_jobs, 4096);
-    assert_true(config.lookahead_bytes == INT64_C(16) << 20);
+    assert_true(config.lookahead_bytes == INT64_C(12) << 20);
     assert_int_equal(config.host_window, 32);
     assert_int_equal(config.max_rate, 1000);
     assert_true(config.double_knock);

@@ -268,6 +268,26 @@ static void test_due_looks_behind_what_is_left_to_ruby(void **state)
     assert_string_equal(due_of(f, "6", "5"), "0");
 }
 
+/* Redis isn't made to read hundreds of them at once; what is behind them is reached all the same.
+ */
+static void test_due_looks_behind_large_ones(void **state)
+{
+    struct fixture *f = *state;
+    char *large = mem_alloc((1 << 20) + 1);
+
+    memset(large, 'x', 1 << 20);
+    beat(f, "join");
+    for (int i = 0; i < 6; i++)
+        store_expect(&f->store, NULL, "ZADD retry 1 %s%d", large, i);
+    store_expect(&f->store, NULL, "ZADD retry 2 %s", JOB("1"));
+    for (int turn = 0; turn < 3; turn++) {
+        char text[2] = {(char)('0' + turn), '\0'};
+        assert_string_equal(due_of(f, "100", text), "0"); /* 1 and 2, then 3 + turn and the next */
+    }
+    assert_string_equal(due_of(f, "100", "3"), "0|1|2|" JOB("1") "|");
+    free(large);
+}
+
 static void test_settle_writes_where_the_job_goes_on(void **state)
 {
     struct fixture *f = *state;
@@ -646,6 +666,7 @@ int main(void)
         cmocka_unit_test_setup(test_claim_takes_the_wait_list_then_the_oldest, clean),
         cmocka_unit_test_setup(test_due_takes_plain_deliveries_that_are_due, clean),
         cmocka_unit_test_setup(test_due_looks_behind_what_is_left_to_ruby, clean),
+        cmocka_unit_test_setup(test_due_looks_behind_large_ones, clean),
         cmocka_unit_test_setup(test_settle_writes_where_the_job_goes_on, clean),
         cmocka_unit_test_setup(test_settle_answers_for_each, clean),
         cmocka_unit_test_setup(test_pull_is_claimed_and_returned_apart, clean),

@@ -1,0 +1,24 @@
+#include "sched/large.h"
+
+enum { SHARE = 2, HORIZON_MS = 3600000 };
+
+bool claim_is_large(const struct claim *claim)
+{
+    return claim->payload_bytes >= LARGE_BYTES;
+}
+
+bool large_crowds(const struct claim *claim, size_t held_bytes, size_t lookahead_bytes)
+{
+    return claim_is_large(claim) && held_bytes > lookahead_bytes / SHARE &&
+           held_bytes > claim_bytes(claim);
+}
+
+int64_t large_book_ms(const struct claim *claim, int64_t *reserved_ms, int64_t now_ms)
+{
+    if (*reserved_ms < now_ms)
+        *reserved_ms = now_ms;
+    *reserved_ms += (int64_t)(claim->payload_bytes / LARGE_BYTES_PER_MS);
+    if (*reserved_ms > now_ms + HORIZON_MS)
+        *reserved_ms = now_ms + HORIZON_MS;
+    return *reserved_ms - now_ms;
+}
