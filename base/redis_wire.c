@@ -11,7 +11,15 @@ enum {
     STREAM_READ_BYTES = 4096, /* of libevent at once: when it got that many there may be more */
     REST_BYTES = 64 * 1024,
     TURN_BYTES = 1024 * 1024,
+    LARGE_BYTES = 64 * 1024, /* not copied once more */
 };
+
+static void free_command(const void *command, size_t len, void *arg)
+{
+    (void)arg;
+    secret_wipe((void *)(uintptr_t)command, len); /* AUTH's password is in it */
+    redisFreeCommand((char *)(uintptr_t)command);
+}
 
 void redis_wire_write(struct bufferevent *stream, size_t word_count, const struct str *words)
 {
@@ -24,12 +32,19 @@ void redis_wire_write(struct bufferevent *stream, size_t word_count, const struc
         lens[i] = words[i].len;
     }
     int len = redisFormatCommandArgv(&command, (int)word_count, texts, lens);
-    if (len < 0 || bufferevent_write(stream, command, (size_t)len) != 0)
+    if (len < 0)
         abort();
-    secret_wipe(command, (size_t)len); /* AUTH's password is in it */
-    redisFreeCommand(command);
     free(lens);
     free(texts);
+    if (len >= LARGE_BYTES) {
+        if (evbuffer_add_reference(bufferevent_get_output(stream), command, (size_t)len,
+                                   free_command, NULL) != 0)
+            abort();
+        return;
+    }
+    if (bufferevent_write(stream, command, (size_t)len) != 0)
+        abort();
+    free_command(command, (size_t)len, NULL);
 }
 
 /* libevent reads 4 KiB at a time, and asks the kernel twice for that; jobs come in hundreds of KiB.

@@ -7,7 +7,7 @@
 
 enum {
     LARGE_BYTES = 256 * 1024, /* from here on a block is mapped, and unmapped when it is freed */
-    TRIM_MS = 1000,
+    TRIM_MS = 2000,           /* to ask costs a per cent of a busy process each second */
     FREE_BYTES = 4 * 1024 * 1024, /* fewer aren't worth the page faults that follow */
     TOP_BYTES = 1024 * 1024,      /* stay at the end of the heap */
 };

@@ -85,8 +85,6 @@ static void book(struct scheduler *s, struct claim *claim, struct str host, int6
                               .share_ms = share_ms,
                               .pair = claim->pair};
 
-    buf_init(&what.bytes, claim->payload_bytes);
-    buf_put(&what.bytes, claim->payload, claim->payload_bytes);
     retry_score(what.score, (now_ms + delay_ms) * 1000);
     lanes_left(s->lanes, claim, mono_of(s) + delay_ms, mono_of(s));
     settle_add(s->settle, claim, &what);

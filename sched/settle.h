@@ -22,8 +22,8 @@
 
 enum settle_verb {
     SETTLE_DONE = 0,
-    SETTLE_RETRY,    /* into `retry` at `score`, as `bytes` */
-    SETTLE_SCHEDULE, /* into `schedule` at `score`, as `bytes` */
+    SETTLE_RETRY,    /* into `retry` at `score`, as `bytes`, or unchanged when there are none */
+    SETTLE_SCHEDULE, /* into `schedule` at `score`, the same */
     SETTLE_DEAD,     /* into `dead`, as `bytes`; its score is the time of settle_add */
     SETTLE_RETURN,   /* back to where it was claimed from, unchanged */
     SETTLE_HANDOFF,  /* to queue `handoff_queue`: `bytes`, or the claim's own when there are none */

@@ -8,6 +8,7 @@
 --   machine has no other job of its pair in its hands, the latest one of which had that seq ("": it has, or it has no order)
 --   done                  nothing is left of it
 --   retry|schedule  score, or "SCORE INDEX SHARE_MS PAIR CREATED_US HOST" when it is booked at a host (INDEX: of booked:HOST), bytes
+--                   ("": the claim's own)
 --   dead            bytes, score: the time it died, each its own, since the Web UI finds entries by it
 --   return          back to where it was claimed from, unchanged
 --   pass            "INDEX IDENTITY" of a machine (of its first key in KEYS): into its list, or back when it is no more
@@ -78,6 +79,13 @@ local function pass(a, job)
   return true
 end
 
+-- "KIND AT\nJOB"; a value of unknown form goes on whole.
+local function claimed(seq)
+  local value = redis.call('HGET', KEYS[1], seq)
+  local cut = string.find(value, '\n', 1, true) or 0
+  return string.sub(value, cut + 1), string.sub(value, 1, 1), string.sub(value, 2, cut - 1)
+end
+
 local out, counts = {}, {}
 for i = 2, #ARGV, 7 do
   local seq, verb, a, b, jid, word = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
@@ -90,17 +98,15 @@ for i = 2, #ARGV, 7 do
   else
     local answer = 1
     if verb == 'retry' then
-      answer = add(KEYS[3], 'r', a, b, seq)
+      answer = add(KEYS[3], 'r', a, b ~= '' and b or (claimed(seq)), seq)
     elseif verb == 'schedule' then
-      answer = add(KEYS[4], 's', a, b, seq)
+      answer = add(KEYS[4], 's', a, b ~= '' and b or (claimed(seq)), seq)
     elseif verb == 'dead' then
       redis.call('ZADD', KEYS[5], b, a)
       redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', string.format('%.6f', tonumber(ARGV[1]) - 15552000))
       redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -10000)
     elseif verb == 'return' or verb == 'handoff' or verb == 'pass' then
-      local value = redis.call('HGET', KEYS[1], seq)
-      local cut = string.find(value, '\n', 1, true) or 0 -- a value of unknown form goes to the queue whole
-      local kind, at, job = string.sub(value, 1, 1), string.sub(value, 2, cut - 1), string.sub(value, cut + 1)
+      local job, kind, at = claimed(seq)
       if verb == 'handoff' then
         local index, name = string.match(a, '^(%d+) (.*)$')
         redis.call('SADD', KEYS[6], name)

@@ -294,7 +294,7 @@ static void test_settle_writes_where_the_job_goes_on(void **state)
     char n[2] = "1";
 
     beat(f, "join");
-    for (; n[0] <= '6'; n[0]++) {
+    for (; n[0] <= '8'; n[0]++) {
         char job[256];
         snprintf(job, sizeof(job), "{\"id\":" BIG_ID ",\"n\":%s}", n);
         push(f, "queue:push", job);
@@ -307,6 +307,8 @@ static void test_settle_writes_where_the_job_goes_on(void **state)
     assert_string_equal(settle(f, "4", "dead", "D", "1800000000.5", ""), "1");
     assert_string_equal(settle(f, "5", "return", "", "", ""), "1");
     assert_string_equal(settle(f, "6", "handoff", "15 fedpush_ruby", "", ""), "1");
+    assert_string_equal(settle(f, "7", "retry", "7", "", ""), "1");
+    assert_string_equal(settle(f, "8", "schedule", "8", "", ""), "1");
     store_expect(&f->store, "j2|b", "HGETALL " RECOVERIES);
     store_expect(&f->store, "R", "ZRANGEBYSCORE retry 5 5.1");
     store_expect(&f->store, "S", "ZRANGEBYSCORE schedule 6 6");
@@ -314,11 +316,13 @@ static void test_settle_writes_where_the_job_goes_on(void **state)
     store_expect(&f->store, "{\"id\":" BIG_ID ",\"n\":5}", "LRANGE queue:push 0 -1");
     store_expect(&f->store, "{\"id\":" BIG_ID ",\"n\":6}", "LRANGE queue:fedpush_ruby 0 -1");
     store_expect(&f->store, "fedpush_ruby", "SMEMBERS queues");
-    store_expect(&f->store, "seq|6", "HGETALL " CLAIMED);
+    store_expect(&f->store, "{\"id\":" BIG_ID ",\"n\":7}", "ZRANGEBYSCORE retry 7 7");
+    store_expect(&f->store, "{\"id\":" BIG_ID ",\"n\":8}", "ZRANGEBYSCORE schedule 8 8");
+    store_expect(&f->store, "seq|8", "HGETALL " CLAIMED);
     /* Again, as after a lost answer: nothing is written. */
     assert_string_equal(settle(f, "2", "retry", "9", "R2", ""), "0");
     assert_string_equal(settle(f, "5", "return", "", "", ""), "0");
-    store_expect(&f->store, "1", "ZCARD retry");
+    store_expect(&f->store, "2", "ZCARD retry");
     store_expect(&f->store, "1", "LLEN queue:push");
 }
 
