@@ -11,7 +11,7 @@
 
 enum {
     RECENT_OUTCOMES = 65536,
-    RECENT_BYTES = 8 * 1024 * 1024, /* the ring's own two included */
+    RECENT_BYTES = 6 * 1024 * 1024, /* the ring's own two included */
     RECENT_MAX_ID_BYTES = 2048,
 };
 

@@ -158,7 +158,7 @@ static void memory_is_bounded(void **state)
         add(recent, "one", inbox, HEALTH_DELIVERED, 202, 1);
         assert_true(recent_bytes(recent) <= RECENT_BYTES);
     }
-    assert_in_range(recent_count(recent), 5000, 10000);
+    assert_in_range(recent_count(recent), 3000, 6000);
 }
 
 static void another_process_hashes_otherwise(void **state)
