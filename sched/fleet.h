@@ -80,7 +80,7 @@ int64_t fleet_unix_offset_ms(const struct fleet *fleet);
 void fleet_tell_open(struct fleet *fleet, struct str host, int64_t opened_ms, int64_t probe_ms,
                      uint32_t backoff_ms);
 void fleet_tell_closed(struct fleet *fleet, struct str host);
-/* The host wants no request before then. Who joins an hour later doesn't hear it. */
+/* The host wants no request before then. Who joins until then hears it, too. */
 void fleet_tell_held(struct fleet *fleet, struct str host, int64_t until_ms);
 /* The probe that was won was not made after all: another may be. */
 void fleet_tell_unprobed(struct fleet *fleet, struct str host);

@@ -51,8 +51,9 @@ if excess > 0 then
 end
 local old = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[3], text(now - KEEP_CLOSED_US), 'WITHSCORES', 'LIMIT', 0, SWEEP)
 for i = 1, #old, 2 do
-  local value = redis.call('HGET', KEYS[2], old[i])
-  local lasts = value and string.sub(value, 1, 5) == 'open ' and tonumber(old[i + 1]) >= now - KEEP_US
+  local value = redis.call('HGET', KEYS[2], old[i]) or ''
+  local held_ms = tonumber(string.match(value, '^held (%d+)$')) or 0 -- until its own time
+  local lasts = (string.sub(value, 1, 5) == 'open ' or held_ms * 1000 > now) and tonumber(old[i + 1]) >= now - KEEP_US
   if not lasts then forget(old[i]) end
 end
 local swept = #old == 2 * SWEEP and '(' .. old[#old] or '-inf'

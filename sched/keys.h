@@ -21,8 +21,8 @@
  * fedpush:circuits    sorted set: host -> Redis TIME, in microseconds, of the last change of its
  *                     circuit: the log that each machine reads (fleet.lua)
  * fedpush:circuit     hash: host -> "open OPENED_MS PROBE_MS BACKOFF_MS" (Unix milliseconds of
- *                     Redis' TIME), or "closed", for an hour; "~HOST" -> "held UNTIL_MS", as long:
- *                     it has asked for time
+ *                     Redis' TIME), or "closed", for an hour; "~HOST" -> "held UNTIL_MS", until
+ *                     then: it has asked for time
  * fedpush:questions   set: hosts, or "trace URI" of activities, that an admin asks about, for ten
  *                     seconds
  * fedpush:answers:QUESTION  hash: identity -> words, for half a minute (questions.h)

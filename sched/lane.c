@@ -593,11 +593,13 @@ unsigned lanes_count(const struct lanes *lanes)
     return (unsigned)table_count(lanes->by_host);
 }
 
-/* Who forgets an open circuit tells nobody when it closes. */
+/* Who forgets an open circuit tells nobody when it closes; a host that has asked for hours is to
+ * have them; and what is booked was there before. */
 static bool is_idle(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
 {
     return lane->waiting == 0 && lane->low_waiting == 0 && lane->in_flight == 0 &&
-           now_ms - lane->touched_ms > IDLE_MS &&
+           now_ms - lane->touched_ms > IDLE_MS && lane->window.not_before_ms <= now_ms &&
+           lane->reserved_ms <= now_ms && lane->low_reserved_ms <= now_ms &&
            (lane->circuit.state == CIRCUIT_CLOSED ||
             lane->circuit.probe_ms + OPEN_MS < lanes_unix_ms(lanes, now_ms));
 }

@@ -270,7 +270,8 @@ unsigned lanes_low_ready(const struct lanes *lanes); /* healthy hosts' lanes wit
 /* How many more low jobs may wait. */
 unsigned lanes_low_room(const struct lanes *lanes);
 unsigned lanes_count(const struct lanes *lanes);
-/* Forgets idle lanes untouched for an hour; returns how many are left. */
+/* Forgets idle lanes untouched for an hour, of which nothing is known that is still to come (an
+ * open circuit, Retry-After, what is booked); returns how many are left. */
 unsigned lanes_sweep(struct lanes *lanes, int64_t now_ms);
 /* Iteration over all lanes, as table_next. */
 struct lane *lanes_each(const struct lanes *lanes, size_t *at);

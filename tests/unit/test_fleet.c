@@ -500,6 +500,29 @@ static void what_is_old_is_forgotten(void **state)
                  "HMGET fedpush:circuit young.example open.example closed.example week.example");
 }
 
+/* A host that asks for hours is left alone for hours, also by a machine that starts meanwhile. */
+static void a_hold_is_known_until_it_ends(void **state)
+{
+    enum { HOUR = 3600 };
+    struct fixture *f = *state;
+    int64_t until_ms = redis_ms(f) + 3 * HOUR * 1000;
+    char held[64];
+
+    snprintf(held, sizeof(held), "held %" PRId64, until_ms);
+    put_change(f, HOUR + 60, "~a.example", held);
+    put_change(f, 8 * 86400, "~week.example", held);
+    put_change(f, HOUR + 60, "~over.example", "held 1700000000000");
+    put_change(f, HOUR + 60, "~broken.example", "held for long");
+    settle(f);
+    store_expect(&f->store, "~a.example", "ZRANGE fedpush:circuits 0 -1");
+    store_expect(&f->store, "~a.example", "HKEYS fedpush:circuit");
+    disconnect_machine(&f->machines[1]);
+    connect_machine(f, 1);
+    wait_heard(f, 1, 1);
+    expect_heard(f, 1, "held a.example;");
+    assert_int_equal(f->machines[1].held_until_ms, until_ms);
+}
+
 static void the_log_is_bounded(void **state)
 {
     struct fixture *f = *state;
@@ -928,6 +951,7 @@ int main(void)
         TEST(own_changes_behind_a_full_page_are_known),
         TEST(clocks_that_go_back_hide_nothing),
         TEST(what_is_old_is_forgotten),
+        TEST(a_hold_is_known_until_it_ends),
         TEST(the_log_is_bounded),
         TEST(reservations_of_the_past_are_forgotten),
         TEST(what_others_wrote_there_is_passed_over),

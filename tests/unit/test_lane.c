@@ -1289,6 +1289,30 @@ static void test_sweep_forgets_idle_lanes(void **state)
     destroy(&f);
 }
 
+/* What was learnt until a known time isn't forgotten sooner. */
+static void test_sweep_keeps_what_has_a_time(void **state)
+{
+    enum { HOUR_MS = 3600000 };
+    struct fixture f;
+    (void)state;
+
+    create(&f, 1, 2, 100, 1000);
+    struct lane *told = healthy(&f, "told.example");
+    add(&f, told);
+    const struct lane_result later = {
+        .answer = LANE_UNAVAILABLE, .total_ms = 100, .hold_ms = 4 * HOUR_MS};
+    lanes_landed(f.lanes, next(&f, 0), &later, f.now_ms);
+    struct lane *heard = healthy(&f, "heard.example"); /* from another machine */
+    lanes_adopt_hold(f.lanes, heard, lanes_unix_ms(f.lanes, f.now_ms) + 4 * HOUR_MS, f.now_ms);
+    struct lane *booked = healthy(&f, "booked.example");
+    lanes_booked(booked, f.now_ms + HOUR_MS);
+    assert_int_equal(lanes_sweep(f.lanes, f.now_ms + HOUR_MS + 1), 3);
+    assert_int_equal(lanes_sweep(f.lanes, f.now_ms + 2 * HOUR_MS), 2);
+    assert_int_equal(lanes_sweep(f.lanes, f.now_ms + 4 * HOUR_MS - 1), 2);
+    assert_int_equal(lanes_sweep(f.lanes, f.now_ms + 5 * HOUR_MS), 0);
+    destroy(&f);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -1342,6 +1366,7 @@ int main(void)
         cmocka_unit_test(test_unknown_hosts_have_room_while_they_may_answer),
         cmocka_unit_test(test_suspects_without_a_slot_are_not_ready),
         cmocka_unit_test(test_sweep_forgets_idle_lanes),
+        cmocka_unit_test(test_sweep_keeps_what_has_a_time),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }
