@@ -54,6 +54,7 @@ struct fleet {
     struct news_list lists[NEWS_TOLD + 1];
     TAILQ_HEAD(, ask) asks;
     bool pulsing; /* an answer is awaited */
+    char *named;  /* as whom we have sent it; NULL: as no member yet */
     bool more;    /* the last page of the log was full */
     int64_t sent_ms;
     char since[PLACE_BYTES]; /* where the last reading of the log ended, as fleet.lua says it */
@@ -130,6 +131,7 @@ void fleet_destroy(struct fleet *f)
         ask_free(ask);
     table_destroy(f->by_host);
     free(f->takers);
+    free(f->named);
     free(f);
 }
 
@@ -343,6 +345,18 @@ static double number_of(struct str text)
     return strtod(copy, NULL);
 }
 
+static bool is_present(const struct fleet *f)
+{
+    return membership_state(f->o.membership) == MEMBER_PRESENT;
+}
+
+/* Redis has noted what it gave us under the name that we have. */
+static bool was_named(const struct fleet *f)
+{
+    return f->named != NULL && is_present(f) &&
+           str_equal(str_of(f->named), membership_identity(f->o.membership));
+}
+
 static void take_shares(struct fleet *f, struct str shares, struct str wants)
 {
     double share = number_of(word_of(&shares));
@@ -353,7 +367,7 @@ static void take_shares(struct fleet *f, struct str shares, struct str wants)
         double wanted = number_of(word_of(&wants));
         f->wants[f->want_count++] = wanted >= 0 ? wanted : share_all;
     }
-    if (share < 0 || later < 0 || membership_state(f->o.membership) != MEMBER_PRESENT)
+    if (share < 0 || later < 0 || !was_named(f))
         return;
     f->share = share;
     f->later = later;
@@ -398,8 +412,7 @@ static void take_pulse(struct fleet *f, const redisReply *reply)
 
 static bool may_tell(const struct fleet *f)
 {
-    return membership_state(f->o.membership) == MEMBER_PRESENT &&
-           !TAILQ_EMPTY(&f->lists[NEWS_UNSENT]);
+    return is_present(f) && !TAILQ_EMPTY(&f->lists[NEWS_UNSENT]);
 }
 
 static void on_pulse(void *arg, enum redis_status status, const redisReply *reply)
@@ -412,8 +425,8 @@ static void on_pulse(void *arg, enum redis_status status, const redisReply *repl
     settle_sent(f, good);
     if (good) {
         take_pulse(f, reply);
-        if (f->more || may_tell(f))
-            fleet_tick(f);
+        if (f->more || may_tell(f) || (is_present(f) && !was_named(f)))
+            fleet_tick(f); /* who has joined meanwhile asks for its share */
     } else if (status == REDIS_REPLIED) {
         log_event(LOG_LEVEL_DEBUG, "circuits not exchanged",
                   LOG_STR("error", reply_error(status, reply)));
@@ -449,6 +462,8 @@ static void pulse(struct fleet *f)
     unsigned count = take_unsent(f, sending);
     char asked[SHARE_BYTES];
 
+    free(f->named);
+    f->named = is_present(f) ? str_dup(membership_identity(f->o.membership)) : NULL;
     ask_share(f, asked);
     script_key(call, f->o.keys->circuits);
     script_key(call, f->o.keys->circuit);
@@ -461,9 +476,7 @@ static void pulse(struct fleet *f)
     script_arg_number(call, READ_HOSTS);
     script_arg(call, str_of(f->swept));
     script_arg(call, str_of(f->scanned));
-    script_arg(call, membership_state(f->o.membership) == MEMBER_PRESENT
-                         ? membership_identity(f->o.membership)
-                         : STR_NULL);
+    script_arg(call, str_of(f->named));
     script_arg(call, f->word.unfit ? STR("1") : STR("0"));
     script_arg_number(call, (int64_t)f->word.rate);
     script_arg_number(call, (int64_t)f->word.wanted);

@@ -137,6 +137,23 @@ static void look_for_consumers(struct scheduler *s)
         consumer_look(s->consumer_pull);
 }
 
+void scheduler_on_share(void *arg)
+{
+    struct scheduler *s = arg;
+    lanes_set_rate(s->lanes, fleet_rate(s->fleet), clock_mono_ms(&s->process.clock));
+}
+
+/* How it is, and what it wants of the rate: for the next pulse. */
+static void say(struct scheduler *s)
+{
+    const struct fleet_word word = {.unfit = s->suspicious || !admit_takes_jobs(s),
+                                    .rate = s->process.config.max_rate,
+                                    .wanted =
+                                        lanes_wanted(s->lanes, clock_mono_ms(&s->process.clock))};
+
+    fleet_say(s->fleet, &word);
+}
+
 void scheduler_on_joined(void *arg)
 {
     struct scheduler *s = arg;
@@ -145,6 +162,8 @@ void scheduler_on_joined(void *arg)
         s->state = SCHEDULER_RUNNING;
         log_event(LOG_LEVEL_INFO, "joined",
                   LOG_STR("identity", membership_identity(s->membership)));
+        say(s);
+        scheduler_on_share(s);
     }
     incumbent_look(s->incumbent);
     fleet_tick(s->fleet); /* its share of the rate is asked for as a member */
@@ -328,20 +347,9 @@ static void watch_connections(struct scheduler *s)
         redis_reconnect(s->redis_cache, "no answer");
 }
 
-void scheduler_on_share(void *arg)
-{
-    struct scheduler *s = arg;
-    lanes_set_rate(s->lanes, fleet_rate(s->fleet), clock_mono_ms(&s->process.clock));
-}
-
 static void look_at_fleet(struct scheduler *s)
 {
-    int64_t now_ms = clock_mono_ms(&s->process.clock);
-    const struct fleet_word word = {.unfit = s->suspicious || !admit_takes_jobs(s),
-                                    .rate = s->process.config.max_rate,
-                                    .wanted = lanes_wanted(s->lanes, now_ms)};
-
-    fleet_say(s->fleet, &word);
+    say(s);
     fleet_tick(s->fleet);
     scheduler_on_share(s);
     lanes_set_fleet(s->lanes, fleet_machines(s->fleet), fleet_unix_offset_ms(s->fleet));
@@ -491,6 +499,7 @@ static void on_start(void *arg)
     s->json = json_create();
     s->takes_pull = config_takes_pull(&s->process.config);
     assemble(s);
+    say(s); /* before the first pulse: a fleet that has heard of no rate has no limit */
     for (unsigned i = 0; i < s->workers; i++)
         dispatch_connect(s->dispatch, i, s->worker_fds[i]);
     if (s->quarantine_fd > 0)

@@ -4,7 +4,7 @@ import json
 import re
 
 from audience import push_at_once
-from jobs import delivery, push, unsettled, wait_settled
+from jobs import delivery, push, push_fanout, unsettled, wait_settled
 from machine import fedpush
 from redis import Redis
 from servers import wait_for
@@ -193,3 +193,16 @@ def test_what_two_machines_have_parked_follows_when_one_finds_the_host_alive(wor
     patient = [number for number in came if number not in failed]  # what was tried in vain came twice
     assert sorted(patient) == [number for number in range(pushed + 1) if number not in failed], (came, failed)
     assert client.zcard(f"fedpush:booked:{host}") == 0
+
+
+def test_a_start_keeps_the_rate(world, machines):
+    """With a backlog: there is no second without a limit."""
+    rate, seconds = 20, 3
+    jobs = [delivery(i, world.fediverse.inbox(f"ok-{i}")) for i in range(400)]
+    push_fanout(world.redis, jobs)
+    machines(FEDPUSH_MAX_RATE=rate)
+    wait_for(lambda: world.fediverse.summary()["posts"] >= rate * seconds, 30, "it sends")
+    began = sorted(visit["began_ms"] for visit in world.fediverse.visits())
+    early = sum(at_ms < began[0] + 1000 * seconds for at_ms in began)
+    assert early <= rate * (seconds + 2), f"{early} in {seconds} s"  # some may have come late
+    world.redis_client.delete("queue:push")

@@ -33,6 +33,7 @@ struct machine {
     struct buf heard; /* "open HOST OPENED PROBE BACKOFF;" "closed HOST;" "held HOST;" */
     int64_t held_until_ms;
     unsigned heard_count;
+    bool shared;
     bool answered; /* a probe or a release */
     bool won;
 };
@@ -81,6 +82,12 @@ static void on_held(void *arg, struct str host, int64_t until_ms)
     buf_printf(&m->heard, "held %.*s;", STR_ARG(host));
     m->held_until_ms = until_ms;
     m->heard_count++;
+}
+
+static void on_shared(void *arg)
+{
+    struct machine *m = arg;
+    m->shared = true;
 }
 
 static void on_ready(void *arg)
@@ -137,6 +144,7 @@ static struct machine *connect_machine(struct fixture *f, unsigned index)
                                                     .opened = on_opened,
                                                     .closed = on_closed,
                                                     .held = on_held,
+                                                    .shared = on_shared,
                                                     .arg = m});
     server_wait(f->store.base, &m->ready);
     return m;
@@ -868,6 +876,24 @@ static void pulse(struct fixture *f, int64_t takes_ms, int64_t *lowest_ms, int64
     *highest_ms += redis_ms(f);
 }
 
+/* The pulse that it sends before it is a member says nothing that others heed. */
+static void who_joins_takes_no_share_that_is_not_noted(void **state)
+{
+    struct fixture *f = *state;
+
+    disconnect_machine(&f->machines[1]);
+    struct machine *m = connect_machine(f, 1);
+    while (!is_quiet(f))
+        event_base_loop(f->store.base, EVLOOP_ONCE);
+    say(f, 1, false, 1000, share_all);
+    store_expect(&f->store, NULL, "DEL fedpush:pulses");
+    membership_adopt(m->membership, STR("new"));
+    fleet_tick(m->fleet); /* its answer finds a member */
+    server_wait(f->store.base, &m->shared);
+    assert_true(m->joined);
+    store_expect(&f->store, "1", "HEXISTS fedpush:pulses new");
+}
+
 static void time_is_that_of_redis(void **state)
 {
     struct fixture *f = *state;
@@ -967,6 +993,7 @@ int main(void)
         TEST(the_rate_goes_where_the_work_is),
         TEST(without_redis_shares_are_even),
         TEST(who_says_nothing_holds_an_even_share),
+        TEST(who_joins_takes_no_share_that_is_not_noted),
         TEST(time_is_that_of_redis),
         TEST(before_the_first_answer_time_is_ours),
         TEST(another_database_and_another_namespace_share_nothing),
