@@ -23,7 +23,7 @@
 enum {
     FLEET_MAX_HOSTS = 65536, /* with news of ours; what exceeds that isn't told */
     FLEET_PROBE_MS = 120000, /* for so long a token stands */
-    FLEET_RELEASE_MAX = 100, /* jobs a call */
+    FLEET_RELEASE_MAX = 256, /* jobs a call */
 };
 
 /* Everything is borrowed and must outlive it. The handlers may call any function of this file but

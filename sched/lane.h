@@ -55,6 +55,15 @@ enum lane_probe {
     LANE_PROBE_WON,   /* the next job is the probe */
 };
 
+/* Whether what is booked at its host is called back: who is WANTED stands in a list
+ * (lane_call.c). */
+enum lane_call {
+    LANE_CALL_NONE = 0,
+    LANE_CALL_WANTED,
+    LANE_CALL_ASKED,            /* Redis is calling some back */
+    LANE_CALL_ASKED_AND_WANTED, /* and more was booked meanwhile */
+};
+
 /* What an admin has ordered for a host. */
 struct lane_limits {
     bool paused;         /* nothing leaves the lane */
@@ -66,8 +75,11 @@ struct lane {
     TAILQ_ENTRY(lane) ring;  /* of `place` */
     TAILQ_ENTRY(lane) sleep; /* while wake_tick > 0 */
     int64_t wake_tick;       /* of the wheel; 0: it doesn't sleep */
-    struct str host;         /* points into the lane's own memory */
-    unsigned worker;         /* index of the worker that serves this host */
+    TAILQ_ENTRY(lane) call;  /* while LANE_CALL_WANTED */
+    enum lane_call call_state;
+    int64_t call_tick; /* at which to look at it */
+    struct str host;   /* points into the lane's own memory */
+    unsigned worker;   /* index of the worker that serves this host */
     struct claim_list fresh;
     struct claim_list retried;
     struct claim_list low;
@@ -184,9 +196,20 @@ void lanes_booked(struct lane *lane, int64_t now_ms);
 /* How many booked jobs the lane could take now, earlier than they come back: its host turned out
  * to be faster. One while its circuit is open, a probe is due and no job at hand for it. At most
  * once a second; 0: none. */
+enum { LANES_RELEASE_MOST = 256 };
 unsigned lanes_release(struct lanes *lanes, struct lane *lane, int64_t now_ms);
-/* So many are still booked: what arrives goes behind them. */
-void lanes_released(struct lane *lane, unsigned left, int64_t now_ms);
+/* Something may be booked at the host of this lane, by any machine: from now on it is called back
+ * when there is use for it, until nothing is left. */
+void lanes_want(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+unsigned lanes_wanted_back(const struct lanes *lanes); /* how many lanes that was said of */
+/* Each second; then, until it is NULL, the next lane that has use for `*count` jobs: they are asked
+ * for, and lanes_released says what came of it. Lanes take turns, as a second has bounds: so many
+ * lanes, and about as many jobs as the look-ahead has. */
+void lanes_begin_calls(struct lanes *lanes, int64_t now_ms);
+struct lane *lanes_next_call(struct lanes *lanes, unsigned *count, int64_t now_ms);
+/* `moved` were called back, `left` are still booked: what arrives goes behind them. */
+void lanes_released(struct lanes *lanes, struct lane *lane, unsigned moved, unsigned left,
+                    int64_t now_ms);
 
 /*
  * The next claim for this worker, now CLAIM_FLIGHT and counted, or NULL. When its lane's circuit is

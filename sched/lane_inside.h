@@ -1,7 +1,8 @@
 /*
  * What the files that are the lanes share: lane.c (their life and what they learn), lane_ring.c
  * (which of them may go), lane_turn.c (whose turn it is), lane_room.c (how many may wait),
- * lane_book.c (what comes back later), lane_words.c (why). Nobody else includes this.
+ * lane_book.c (what comes back later), lane_call.c (what comes back sooner), lane_words.c (why).
+ * Nobody else includes this.
  */
 #ifndef FEDPUSH_SCHED_LANE_INSIDE_H
 #define FEDPUSH_SCHED_LANE_INSIDE_H
@@ -15,6 +16,7 @@ enum {
     BOOKED_SOON_MS = 1000,  /* what is booked for so soon is as good as here */
     WHEEL_TICK_MS = 32,
     WHEEL_BUCKETS = 256,
+    CALL_BUCKETS = 64,
 };
 
 TAILQ_HEAD(lane_ring, lane);
@@ -39,11 +41,24 @@ struct lane_wheel {
     unsigned count;
 };
 
+/* Lanes of which something may be booked, by the tick at which to look at them again. */
+struct lane_calls {
+    struct lane_ring buckets[CALL_BUCKETS];
+    struct lane_ring due; /* who wasn't looked at in one tick goes first in the next */
+    int64_t tick;         /* the next one */
+    int64_t began_ms;     /* the last one */
+    unsigned looks;       /* in this tick */
+    unsigned asked;
+    unsigned moved; /* jobs that were called back */
+    unsigned count; /* lanes that aren't LANE_CALL_NONE */
+};
+
 struct lanes {
     struct lane_options options;
     struct table *by_host;
     struct worker_rings *rings;
     struct lane_wheel wheel;
+    struct lane_calls calls;
     struct lane_share shares[2]; /* [1]: of low jobs */
     unsigned ready[PLACE_COUNT];
     unsigned progressing;
@@ -85,6 +100,11 @@ unsigned lane_holds(const struct lanes *lanes, const struct lane *lane, int64_t 
 /* And for all that the look-ahead allows. */
 bool lane_has_room(const struct lanes *lanes, const struct lane *lane, const struct claim *claim,
                    int64_t now_ms);
+
+/* lane_call.c. An earlier look at it may be due now. */
+void lane_calls_init(struct lane_calls *calls);
+void lane_call_update(struct lanes *lanes, struct lane *lane, int64_t now_ms);
+void lane_call_withdraw(struct lanes *lanes, struct lane *lane);
 
 /* lane.c */
 void lane_count_in_flight(struct lanes *lanes, struct lane *lane, bool low, int change);

@@ -24,6 +24,7 @@ void lane_rings_init(struct lanes *lanes)
     }
     for (unsigned i = 0; i < WHEEL_BUCKETS; i++)
         TAILQ_INIT(&lanes->wheel.buckets[i]);
+    lane_calls_init(&lanes->calls);
 }
 
 unsigned lane_window(const struct lanes *lanes, const struct lane *lane)
@@ -183,6 +184,7 @@ void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms)
 
     count_progressing(lanes, lane, now_ms);
     count_slow(lanes, lane, now_ms);
+    lane_call_update(lanes, lane, now_ms);
     if (lane->waiting + lane->low_waiting == 0)
         lane->pressed = false;
     set_place(lanes, lane, at_ms <= now_ms ? place : PLACE_NONE);
@@ -200,6 +202,7 @@ void lane_withdraw(struct lanes *lanes, struct lane *lane)
 {
     rise(&lanes->wheel, lane);
     set_place(lanes, lane, PLACE_NONE);
+    lane_call_withdraw(lanes, lane);
     lanes->progressing -= lane->progressing;
     lane->progressing = 0;
 }

@@ -14,9 +14,11 @@ struct releases;
 /* All are borrowed and must outlive it. */
 struct releases *releases_create(const struct clock *clock, struct lanes *lanes,
                                  struct fleet *fleet);
-/* Something of this host may be booked. */
+/* After its fleet's redis; NULL is fine. */
+void releases_destroy(struct releases *releases);
+/* Something of this host, which has a lane, may be booked. */
 void releases_want(struct releases *releases, struct str host);
-bool releases_any(const struct releases *releases); /* hosts of which that was said */
+bool releases_any(const struct releases *releases); /* of some that was said */
 void releases_tick(struct releases *releases);      /* each second */
 
 #endif

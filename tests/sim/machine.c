@@ -187,7 +187,6 @@ struct machine *machine_create(struct world *world, unsigned index)
     TAILQ_INIT(&machine->spare);
     TAILQ_INIT(&machine->waiting);
     machine->tokens = mem_alloc(world->hosts.count * sizeof(uint64_t));
-    machine->releases = mem_alloc(world->hosts.count * sizeof(bool));
     machine->lanes = lanes_create(&options);
     machine->doubts = doubts_create();
     machine->queue_empty = true;
@@ -255,8 +254,6 @@ void machine_destroy(struct machine *machine)
     free(machine->settling);
     free(machine->told);
     free(machine->tokens);
-    free(machine->releasing);
-    free(machine->releases);
     free(machine);
 }
 

@@ -72,7 +72,7 @@ static void book(struct machine *machine, struct held *held, struct lane *lane)
     } else {
         settling.unix_us = (unix_ms + lanes_book_ms(machine->lanes, lane, now_ms)) * 1000;
         settling.share_ms = lanes_pace_ms(machine->lanes, lane);
-        machine_releases(machine, machine_host_of(machine, lane));
+        lanes_want(machine->lanes, lane, now_ms);
     }
     machine_settle(machine, &settling);
 }
@@ -254,18 +254,20 @@ static void parked(void *arg, uint32_t job, int64_t at_us)
 {
     struct machine *machine = arg;
     const struct held held = describe(machine, job, ORIGIN_SCHEDULE);
+    struct str name = str_of(machine->world->hosts.list[machine->world->jobs.list[job].host].name);
     int64_t now_ms = machine_now_ms(machine);
 
     int64_t back_ms = at_us / 1000 - world_unix_ms(machine->world) + now_ms;
 
     lanes_left(machine->lanes, &held.claim, back_ms, now_ms);
     lanes_left_until(machine->lanes, &held.claim, back_ms);
-    machine_releases(machine, machine->world->jobs.list[job].host);
+    lanes_want(machine->lanes, lanes_find(machine->lanes, name), now_ms);
 }
 
 void machine_due(struct machine *machine)
 {
-    const struct ahead_sim ahead = {machine->releasing_count > 0, parks_until_ms, parked, machine};
+    const struct ahead_sim ahead = {lanes_wanted_back(machine->lanes) > 0, parks_until_ms, parked,
+                                    machine};
     uint32_t jobs[CLAIM_MOST];
 
     for (int schedule = 0; schedule < 2; schedule++) {

@@ -77,11 +77,7 @@ struct machine {
     size_t told_count;
     size_t told_capacity;
     size_t log_read;
-    uint64_t *tokens;    /* by host: of the probe that this machine makes */
-    bool *releases;      /* by host: it is among these: */
-    uint32_t *releasing; /* hosts with jobs that are booked or parked, and may come earlier */
-    size_t releasing_count;
-    size_t releasing_capacity;
+    uint64_t *tokens; /* by host: of the probe that this machine makes */
     int64_t cpu_free_us;
     int64_t fault_from_ms;
     int64_t fault_to_ms;
@@ -117,8 +113,7 @@ void machine_tried(struct machine *machine, struct held *held); /* of machine_tr
 void machine_judge_doubts(struct machine *machine);
 /* Its host answers again: what is parked comes first. */
 void machine_closed(struct machine *machine, struct lane *lane);
-/* Jobs of this host are booked: from now on they are called back when there is time for them. */
-void machine_releases(struct machine *machine, uint32_t host);
+/* Calls back what is booked and could be taken now. */
 void machine_release(struct machine *machine);
 /* Off every list; its job is somebody else's. */
 void machine_forget(struct machine *machine, struct held *held);

@@ -135,7 +135,7 @@ void machine_park(struct machine *machine, struct held *held, struct lane *lane)
     machine_settle(machine, &(struct settling){.held = held,
                                                .ending = ENDING_BOOKED,
                                                .unix_us = (unix_ms + wait_ms) * 1000});
-    machine_releases(machine, machine_host_of(machine, lane));
+    lanes_want(machine->lanes, lane, machine_now_ms(machine));
 }
 
 void machine_park_all(struct machine *machine, struct lane *lane)
@@ -185,24 +185,10 @@ static void tell(struct machine *machine, const struct lane *lane, uint64_t toke
                                                    .backoff_ms = lane->circuit.backoff_ms}};
 }
 
-void machine_releases(struct machine *machine, uint32_t host)
-{
-    if (machine->releases[host])
-        return;
-    machine->releases[host] = true;
-    if (machine->releasing_count == machine->releasing_capacity) {
-        machine->releasing_capacity =
-            machine->releasing_capacity > 0 ? machine->releasing_capacity * 2 : 64;
-        machine->releasing =
-            mem_realloc(machine->releasing, machine->releasing_capacity * sizeof(uint32_t));
-    }
-    machine->releasing[machine->releasing_count++] = host;
-}
-
 void machine_closed(struct machine *machine, struct lane *lane)
 {
     lanes_booked(lane, machine_now_ms(machine));
-    machine_releases(machine, machine_host_of(machine, lane));
+    lanes_want(machine->lanes, lane, machine_now_ms(machine));
 }
 
 static void happened(struct machine *machine, struct lane *lane, enum circuit_event event,
@@ -233,33 +219,18 @@ static void happened(struct machine *machine, struct lane *lane, enum circuit_ev
     *token = 0;
 }
 
-/* What is booked at this host and could be taken now. False: nothing is, or it comes by itself. */
-static bool release(struct machine *machine, uint32_t host, int64_t now_ms)
-{
-    struct lane *lane = lanes_find(machine->lanes, str_of(machine->world->hosts.list[host].name));
-    unsigned room = lane != NULL ? lanes_release(machine->lanes, lane, now_ms) : 0;
-
-    if (room > 0) {
-        size_t left = store_release(&machine->world->store, host, room, SECOND_MS / room,
-                                    world_unix_ms(machine->world));
-        lanes_released(lane, (unsigned)left, now_ms);
-        return left > 0;
-    }
-    return lane != NULL && (lane->circuit.state != CIRCUIT_CLOSED || lane->reserved_ms > now_ms);
-}
-
 void machine_release(struct machine *machine)
 {
     int64_t now_ms = machine_now_ms(machine);
+    struct lane *lane;
+    unsigned count;
+    unsigned moved;
 
-    for (size_t i = 0; i < machine->releasing_count;) {
-        uint32_t host = machine->releasing[i];
-        if (release(machine, host, now_ms)) {
-            i++;
-        } else {
-            machine->releases[host] = false;
-            machine->releasing[i] = machine->releasing[--machine->releasing_count];
-        }
+    lanes_begin_calls(machine->lanes, now_ms);
+    while ((lane = lanes_next_call(machine->lanes, &count, now_ms)) != NULL) {
+        size_t left = store_release(&machine->world->store, machine_host_of(machine, lane), count,
+                                    SECOND_MS / count, world_unix_ms(machine->world), &moved);
+        lanes_released(machine->lanes, lane, moved, (unsigned)left, now_ms);
     }
 }
 

@@ -46,6 +46,15 @@ static void black_holes(struct world *world)
     posts_stream(world, 0, MINUTES(30), 10, all(world));
 }
 
+/* More of them than any table of ours is made for; when they are back all that waited comes long
+ * before its own time. */
+static void half_returns(struct world *world)
+{
+    for (uint32_t i = 0; i < world->hosts.count / 2; i++)
+        spell(&world->hosts.list[i], 0, MINUTES(15), MANNER_BLACK_HOLE);
+    posts_each(world, SECONDS(10), MINUTES(9), SECONDS(60), all(world));
+}
+
 /* All in the queue at once, behind some posts, and nothing is known of them. */
 static void behind_holes(struct world *world)
 {
@@ -232,6 +241,28 @@ const struct scenario scenarios_of_hosts[] = {
               [FIGURE_TOUCHED_MOST] = 14,
               [FIGURE_CALLS] = 120000,
               [FIGURE_COMMANDS] = 5100000}},
+    {.name = "half-returns",
+     .what = "half of a large fediverse comes back after 15 minutes",
+     .hosts = 12000,
+     .duration_ms = MINUTES(24),
+     .max_rate = 1000,
+     .machines = 1,
+     .set_up = half_returns,
+     .least = {[FIGURE_FAIRNESS] = 0.888},
+     .most = {[FIGURE_P50_MS] = 5900,
+              [FIGURE_P90_MS] = 29000,
+              [FIGURE_P99_MS] = 34000,
+              [FIGURE_P999_MS] = 35000,
+              [FIGURE_MOST_MS] = 36000,
+              [FIGURE_PENDING] = 3,
+              [FIGURE_IN_VAIN] = 12,
+              [FIGURE_PROBES] = 40000,
+              [FIGURE_OPENED] = 6000,
+              [FIGURE_BURNT] = 72000,
+              [FIGURE_TOUCHED_MEAN] = 2.51,
+              [FIGURE_TOUCHED_MOST] = 11,
+              [FIGURE_CALLS] = 151000,
+              [FIGURE_COMMANDS] = 5710000}},
     {.name = "behind-holes",
      .what = "posts behind 20,000 jobs for 40 black holes",
      .hosts = 140,

@@ -424,17 +424,17 @@ void store_unprobe(struct store *store, uint32_t host, uint64_t token)
 }
 
 size_t store_release(struct store *store, uint32_t host, unsigned most, int64_t gap_ms,
-                     int64_t unix_ms)
+                     int64_t unix_ms, unsigned *moved)
 {
     struct store_host *it = &store->hosts[host];
     int64_t now_us = unix_ms * 1000;
     int64_t at_us = it->called_ms * 1000 > now_us ? it->called_ms * 1000 : now_us;
     int64_t own_us;
-    unsigned moved = 0;
     unsigned looked = 0;
     uint32_t number;
 
-    while (moved < most && looked++ < STORE_RELEASE &&
+    *moved = 0;
+    while (*moved < most && looked++ < STORE_RELEASE &&
            booked_take(&it->booked, store->jobs, now_us, &number, &own_us)) {
         struct sim_job *job = &store->jobs->list[number];
         if ((job->place != JOB_RETRY && job->place != JOB_SCHEDULE) || job->score_us != own_us)
@@ -445,9 +445,9 @@ size_t store_release(struct store *store, uint32_t host, unsigned most, int64_t 
             booked_moved(&it->booked, job, at_us);
         }
         at_us += gap_ms > 0 ? gap_ms * 1000 : 1;
-        moved++;
+        (*moved)++;
     }
-    if (moved > 0)
+    if (*moved > 0)
         it->called_ms = (at_us + 999) / 1000;
     if (it->booked.count > 0 && -it->booked.latest.entries[0].key > at_us)
         at_us = -it->booked.latest.entries[0].key;
@@ -455,7 +455,7 @@ size_t store_release(struct store *store, uint32_t host, unsigned most, int64_t 
         it->reserved_ms = (at_us + 999) / 1000;
     /* ZREM, TIME, ZREMRANGEBYSCORE, two ZRANGE, two HGET and HSET, ZCARD; ZRANGEBYSCORE, ZADD,
      * ZREM, HGET and HSET of its pair each */
-    count(store, 1, (moved > 0 ? 10 : 8) + 5 * moved);
+    count(store, 1, (*moved > 0 ? 10 : 8) + 5 * *moved);
     return it->booked.count;
 }
 

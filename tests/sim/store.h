@@ -148,9 +148,10 @@ uint64_t store_ask_probe(struct store *store, uint32_t job, int64_t unix_ms);
 void store_hold(struct store *store, unsigned machine, uint32_t host, int64_t until_ms);
 /* The probe was not made: its token goes back. */
 void store_unprobe(struct store *store, uint32_t host, uint64_t token);
-/* release.lua: booked jobs come back, from now on one each `gap_ms`; how many are left. */
-size_t store_release(struct store *store, uint32_t host, unsigned count, int64_t gap_ms,
-                     int64_t unix_ms);
+/* release.lua: booked jobs come back, from now on one each `gap_ms`; how many did, and returns how
+ * many are left. */
+size_t store_release(struct store *store, uint32_t host, unsigned most, int64_t gap_ms,
+                     int64_t unix_ms, unsigned *moved);
 
 /* Sidekiq. */
 bool store_fetch(struct store *store, bool push_first, uint32_t *job); /* BRPOP */

@@ -393,9 +393,9 @@ static void test_what_finds_no_room_books_behind_what_waits(void **state)
     unsigned called = lanes_release(f.lanes, lane, f.now_ms); /* so that it is called back */
     assert_int_equal(called, 10);                             /* what the lane holds */
     assert_int_equal(lanes_release(f.lanes, lane, f.now_ms + 999), 0);
-    lanes_released(lane, 3, f.now_ms);
+    lanes_released(f.lanes, lane, 10, 3, f.now_ms);
     assert_int_equal(lanes_release(f.lanes, lane, f.now_ms + 1000), 10);
-    lanes_released(lane, 0, f.now_ms);
+    lanes_released(f.lanes, lane, 10, 0, f.now_ms);
     assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_LANE);
     assert_int_equal(lanes_release(f.lanes, lane, f.now_ms + 2000), 0);
     for (int i = 0; i < 100000; i++)

@@ -407,9 +407,11 @@ static void release(struct fixture *f)
     put(&words, "h%u", host);
     put(&words, "%u", most);
     put(&words, "%" PRId64, gap_ms);
+    unsigned moved;
     redisReply *reply = run(f, script_release, 5, &words);
     assert_int_equal(reply->element[1]->integer,
-                     store_release(&f->store, host, most, gap_ms, f->now_ms));
+                     store_release(&f->store, host, most, gap_ms, f->now_ms, &moved));
+    assert_int_equal(reply->element[0]->integer, moved);
     freeReplyObject(reply);
 }
 
