@@ -273,7 +273,7 @@ struct lane_outside {
     bool still;        /* the machine sends nothing now, but for trials (sched/standing.h) */
     bool busy;         /* the lane's worker takes nothing now */
     const char *proxy; /* ordered, and lacking here; or NULL */
-    unsigned passes;   /* an order's window, which only other machines have places in; or 0 */
+    unsigned passes;   /* a window that only other machines have places in; or 0 */
 };
 /* Adds a line: why what waits for this host is or isn't being sent now, for an admin.
  * lane_words.c */

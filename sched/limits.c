@@ -23,11 +23,20 @@ static struct str host_of(struct str authority)
     return (struct str){authority.ptr, end < authority.len ? end : authority.len};
 }
 
+/* How many a host gets at once from all machines together: FEDPUSH_HOST_WINDOW, or an order for
+ * less (`ordered`; 0: there is none). */
+static unsigned window_of(const struct scheduler *s, unsigned ordered)
+{
+    unsigned window = (unsigned)s->process.config.host_window;
+    return ordered > 0 && ordered < window ? ordered : window;
+}
+
 /* How many share what is allowed. */
 static unsigned machines_for(const struct scheduler *s, const struct policy *policy)
 {
     unsigned machines = policies_machines(s->policies);
-    return policy->window > 0 && policy->window < machines ? policy->window : machines;
+    unsigned window = window_of(s, policy->window);
+    return window < machines ? window : machines;
 }
 
 void limits_follow(struct scheduler *s, struct lane *lane)
@@ -57,29 +66,32 @@ static bool has_no_seat(const struct scheduler *s, struct str host, unsigned win
 {
     int64_t since_ms;
 
+    if (window >= fleet_machines(s->fleet))
+        return false;
     *count = fleet_takers(s->fleet, takers, &since_ms);
-    return window > 0 && window < *count &&
-           clock_mono_ms(&s->process.clock) - since_ms >= SETTLED_MS &&
+    return window < *count && clock_mono_ms(&s->process.clock) - since_ms >= SETTLED_MS &&
            !seats_has(takers, *count, host, window, membership_identity(s->membership));
 }
 
-bool limits_pass_on(void *scheduler, struct str host, unsigned window)
+unsigned limits_pass_on(void *scheduler, struct str host, unsigned ordered)
 {
+    unsigned window = window_of(scheduler, ordered);
     struct str takers[FLEET_TAKERS];
     size_t count;
 
-    return has_no_seat(scheduler, host, window, takers, &count);
+    return has_no_seat(scheduler, host, window, takers, &count) ? window : 0;
 }
 
 static bool is_elsewhere(const struct scheduler *s, const struct claim *claim,
                          const struct policy *policy, struct str *machine)
 {
+    unsigned window = window_of(s, policy->window);
     struct str takers[FLEET_TAKERS];
     size_t count;
 
-    if (!has_no_seat(s, claim->url.host, policy->window, takers, &count))
+    if (!has_no_seat(s, claim->url.host, window, takers, &count))
         return false;
-    *machine = seats_machine(takers, count, claim->url.host, policy->window,
+    *machine = seats_machine(takers, count, claim->url.host, window,
                              claim->hold != 0 ? claim->hold : claim->seq);
     return true;
 }
@@ -87,8 +99,10 @@ static bool is_elsewhere(const struct scheduler *s, const struct claim *claim,
 static enum verdict_of_policy verdict_for(const struct scheduler *s, const struct claim *claim,
                                           struct policy *policy, struct str *machine)
 {
-    if (!claim->has_url || !policies_look(s->policies, claim->url.host, policy))
+    *policy = (struct policy){.paused = false};
+    if (!claim->has_url)
         return POLICY_LETS;
+    (void)policies_look(s->policies, claim->url.host, policy);
     if (policy->drop_s != 0 && claim->job.created_at_s <= (double)policy->drop_s)
         return POLICY_DROPS;
     if (policy->paused)

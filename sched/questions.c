@@ -59,16 +59,15 @@ static bool say_order(bool paused, const struct lane_outside *outside, struct sa
     return paused || outside->passes > 0;
 }
 
-/* What an admin's order for the host means on this machine. `policy` outlives *outside. */
+/* What an admin's order for the host, or the lack of one, means on this machine. `policy` outlives
+ * *outside. */
 static void look_at_order(const struct questions *q, struct str host, struct policy *policy,
                           struct lane_outside *outside)
 {
-    if (!policies_look(q->o.policies, host, policy))
-        return;
+    (void)policies_look(q->o.policies, host, policy);
     if (policy->proxy[0] != '\0' && policies_proxy(q->o.policies, str_of(policy->proxy)) == 0)
         outside->proxy = policy->proxy;
-    if (q->o.passes_on(q->o.arg, host, policy->window))
-        outside->passes = policy->window;
+    outside->passes = q->o.passes_on(q->o.arg, host, policy->window);
 }
 
 static bool say_jobs(struct said *out, unsigned jobs, enum phrase phrase, struct says says)

@@ -37,8 +37,9 @@ struct questions_options {
     const struct policies *policies;
     void (*stands)(void *arg, struct standing *standing); /* how the machine does, now */
     bool (*is_busy)(void *arg, unsigned worker);          /* it takes no more at the moment */
-    /* An admin's window is so small that other machines serve the host. */
-    bool (*passes_on)(void *arg, struct str host, unsigned window);
+    /* The window, by this order (0: none) and the setting, if it is so small that other machines
+     * serve the host; or 0. */
+    unsigned (*passes_on)(void *arg, struct str host, unsigned ordered);
     void (*drain)(void *arg); /* an admin wants this machine to drain and end */
     void *arg;
 };

@@ -268,8 +268,9 @@ void limits_start(struct scheduler *s);
 bool limits_settle(struct scheduler *s, struct claim *claim);
 /* False: an order says what becomes of it, even while it only waits. */
 bool limits_let(const struct scheduler *s, const struct claim *claim);
-/* A window so small that others serve this host: its jobs go to them. questions' `passes_on`. */
-bool limits_pass_on(void *scheduler, struct str host, unsigned window);
+/* A window so small that others serve this host, whose jobs go to them; or 0. questions'
+ * `passes_on`. */
+unsigned limits_pass_on(void *scheduler, struct str host, unsigned ordered);
 /* A lane that was just made follows, too. */
 void limits_follow(struct scheduler *s, struct lane *lane);
 void limits_tick(struct scheduler *s); /* each second */

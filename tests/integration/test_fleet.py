@@ -206,3 +206,24 @@ def test_a_start_keeps_the_rate(world, machines):
     early = sum(at_ms < began[0] + 1000 * seconds for at_ms in began)
     assert early <= rate * (seconds + 2), f"{early} in {seconds} s"  # some may have come late
     world.redis_client.delete("queue:push")
+
+
+def test_a_window_smaller_than_the_fleet_is_kept(world, machines):
+    """By the setting alone: one machine serves the host, though both claim its jobs."""
+    both = [machines(FEDPUSH_HOST_WINDOW=1, FEDPUSH_WORKERS=1) for _ in range(2)]
+    host = "slow50-1.fedi.test"
+    wait_for(lambda: "its window of 1 is smaller than the fleet" in fedpush(world, "domain", "show", host).stdout,
+             30, "the other one says so")
+    jobs = []
+
+    def both_had_some():
+        some = [delivery(len(jobs) + i, world.fediverse.inbox("slow50-1", f"/u{i}")) for i in range(10)]
+        push_at_once(world.redis_client, some)
+        jobs.extend(some)
+        wait_settled(world)
+        return all(ledger(world, machine, "claimed") > 0 for machine in both)
+
+    wait_for(both_had_some, 60, "both have claimed some")
+    assert world.fediverse.summary()["posts"] == len(jobs)
+    assert world.fediverse.counts()["busy"][host] == 1
+    assert sorted(ledger(world, machine, "delivered") for machine in both) == [0, len(jobs)]

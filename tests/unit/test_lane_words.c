@@ -141,9 +141,9 @@ static void what_an_admin_ordered_is_said(void **state)
     lanes_restrict(f.lanes, f.lane, &limits, f.now_ms);
     assert_says(&f, "an admin has limited its rate: the next one is due in 20 s");
     f.outside.passes = 1;
-    assert_says(&f,
-                "an admin allows 1 at once, which other machines send: this one passes its jobs "
-                "on to them");
+    assert_says(
+        &f, "its window of 1 is smaller than the fleet: this machine passes its jobs on to those "
+            "that serve it");
     limits = (struct lane_limits){.paused = true};
     lanes_restrict(f.lanes, f.lane, &limits, f.now_ms);
     assert_says(&f, "an admin has paused it");
