@@ -54,6 +54,9 @@ enum circuit_event circuit_failed(struct circuit *circuit, int64_t started_ms, b
         return CIRCUIT_SAME;
     case CIRCUIT_PROBING:
         circuit->state = CIRCUIT_OPEN;
+        circuit->probed_ms = now_ms;
+        if (now_ms - circuit->probe_ms > CIRCUIT_OVERDUE_MS)
+            circuit->opened_ms = now_ms;
         circuit->backoff_ms = circuit->backoff_ms > CIRCUIT_LAST_BACKOFF_MS / 2
                                   ? CIRCUIT_LAST_BACKOFF_MS
                                   : circuit->backoff_ms * 2;
@@ -98,9 +101,19 @@ void circuit_probe(struct circuit *circuit)
     circuit->state = CIRCUIT_PROBING;
 }
 
-void circuit_adopt_open(struct circuit *circuit, int64_t opened_ms, int64_t probe_ms,
-                        uint32_t backoff_ms)
+/* A time that has come isn't set by a probe, but by who wants one now. */
+static bool tells_of_probe(const struct circuit *circuit, int64_t probe_ms, int64_t now_ms)
 {
+    return circuit->state != CIRCUIT_CLOSED && probe_ms > circuit->probe_ms && probe_ms > now_ms;
+}
+
+void circuit_adopt_open(struct circuit *circuit, int64_t opened_ms, int64_t probe_ms,
+                        uint32_t backoff_ms, int64_t now_ms)
+{
+    int64_t since_ms = circuit->probe_ms < now_ms ? circuit->probe_ms : now_ms;
+
+    if (tells_of_probe(circuit, probe_ms, now_ms) && circuit->probed_ms < since_ms)
+        circuit->probed_ms = since_ms;
     if (circuit->state == CIRCUIT_CLOSED)
         circuit->state = CIRCUIT_OPEN; /* a probe under way stays one: its token decides */
     circuit->opened_ms = opened_ms;

@@ -6,6 +6,10 @@
  *   PROBING --failed--> OPEN, for twice as long       PROBING --answered--> CLOSED
  *   PROBING --it was our own fault, or the resolver's--> OPEN, for as long as before
  *
+ * A probe may be overdue for hours: its host was paused, or fedpush, or down, or our own way out
+ * cut. If it fails then, the circuit counts as opened by it: while nobody asked, nothing that waits
+ * had its chance.
+ *
  * What counts: a failure in transport, or an answer of 500 and above; any other answer is a sign of
  * life. Failures are spaced: one counts only if its request started after the last counted one came
  * back, and no request of a failing host starts sooner than the space after that (1 s, doubling to
@@ -27,6 +31,7 @@ enum {
     CIRCUIT_LAST_SPACE_MS = 8000,
     CIRCUIT_FIRST_BACKOFF_MS = 30000,
     CIRCUIT_LAST_BACKOFF_MS = 3600000,
+    CIRCUIT_OVERDUE_MS = 600000,
 };
 
 enum circuit_state { CIRCUIT_CLOSED = 0, CIRCUIT_OPEN, CIRCUIT_PROBING };
@@ -49,6 +54,7 @@ struct circuit {
     int64_t counted_ms; /* and the last */
     int64_t opened_ms;  /* OPEN, PROBING */
     int64_t probe_ms;   /* OPEN: when the next probe is due */
+    int64_t probed_ms;  /* OPEN, PROBING: when the last one failed, or before; 0: none is known */
 };
 
 /* An attempt that started at `started_ms` failed now. `hold_ms`: Retry-After, or 0. */
@@ -64,9 +70,11 @@ enum circuit_event circuit_unproven(struct circuit *circuit, int64_t now_ms, con
 int64_t circuit_spaced_ms(const struct circuit *circuit);
 /* A probe starts: from now on its attempt decides. Only while a probe is due. */
 void circuit_probe(struct circuit *circuit);
-/* What another machine has found out replaces what this one believed. */
+/* What another machine has found out replaces what this one believed. It doesn't say when a probe
+ * has failed; but none is made before its time, so that one has since that, if another time is set
+ * for the next one. */
 void circuit_adopt_open(struct circuit *circuit, int64_t opened_ms, int64_t probe_ms,
-                        uint32_t backoff_ms);
+                        uint32_t backoff_ms, int64_t now_ms);
 void circuit_adopt_closed(struct circuit *circuit);
 
 #endif

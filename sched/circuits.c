@@ -161,9 +161,7 @@ int64_t circuits_park_until_ms(void *scheduler, struct claim *entry, int64_t due
 {
     struct scheduler *s = scheduler;
     const struct lane *lane = lanes_find(s->lanes, entry->url.authority);
-    const struct parking_job parked = {.created_ms = (int64_t)(entry->job.created_at_s * 1000),
-                                       .retry_count = entry->job.retry_count,
-                                       .max_retries = entry->job.max_retries};
+    const struct parking_job parked = parking_job_of(&entry->job);
     int64_t at_ms = lanes_unix_ms(s->lanes, now_of(s));
 
     if (lane == NULL || !lanes_parks(s->lanes, lane, entry, now_of(s)) || !limits_let(s, entry) ||
@@ -171,8 +169,12 @@ int64_t circuits_park_until_ms(void *scheduler, struct claim *entry, int64_t due
         return 0;
     if (at_ms < due_ms)
         at_ms = due_ms;
-    int64_t wait_ms = parking_wait_ms(&parked, lane->circuit.opened_ms, at_ms, &s->process.rng);
-    return wait_ms < 0 ? 0 : at_ms + wait_ms;
+    int64_t wait_ms = parking_wait_ms(&parked, &lane->circuit, at_ms, &s->process.rng);
+    int64_t taken_ms = lane->last_ms;
+    if (wait_ms < 0)
+        wait_ms = parking_last_ms(&parked, &lane->circuit, at_ms, &s->process.rng, &taken_ms);
+    /* Who is given up, or takes the place of the next probe, is claimed for that. */
+    return wait_ms < 0 || taken_ms != lane->last_ms ? 0 : at_ms + wait_ms;
 }
 
 void circuits_parked(void *scheduler, const struct claim *entry, int64_t back_ms)

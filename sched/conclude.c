@@ -149,8 +149,8 @@ static bool fail(struct scheduler *s, struct claim *claim, const struct failing 
     return last;
 }
 
-/* It has waited behind an open circuit for as long as Mastodon would have gone on trying; the
- * probes were real attempts at its host. */
+/* It has waited behind an open circuit for as long as Mastodon would have gone on trying, and a
+ * probe, which is a real attempt at its host, has failed since. */
 static void give_up(struct scheduler *s, struct claim *claim)
 {
     const struct failing failing = {.error_class = STR("Fedpush::CircuitOpen"),
@@ -161,16 +161,12 @@ static void give_up(struct scheduler *s, struct claim *claim)
 
 void conclude_park(struct scheduler *s, struct claim *claim, struct lane *lane)
 {
-    const struct job *job = &claim->job;
-    const struct parking_job parked = {.created_ms = (int64_t)(job->created_at_s * 1000),
-                                       .retry_count = job->retry_count,
-                                       .max_retries = job->max_retries};
+    const struct parking_job parked = parking_job_of(&claim->job);
     int64_t now_ms = lanes_unix_ms(s->lanes, clock_mono_ms(&s->process.clock));
-    int64_t wait_ms = parking_wait_ms(&parked, lane->circuit.opened_ms, now_ms, &s->process.rng);
+    int64_t wait_ms = parking_wait_ms(&parked, &lane->circuit, now_ms, &s->process.rng);
 
     if (wait_ms < 0)
-        wait_ms = parking_last_ms(&parked, lane->circuit.opened_ms, lane->circuit.probe_ms, now_ms,
-                                  &lane->last_ms);
+        wait_ms = parking_last_ms(&parked, &lane->circuit, now_ms, &s->process.rng, &lane->last_ms);
     if (wait_ms < 0) {
         give_up(s, claim);
         return;

@@ -152,7 +152,8 @@ void lanes_learn(struct lanes *lanes, struct str host, bool suspect, int64_t suc
 void lanes_adopt_open(struct lanes *lanes, struct lane *lane, int64_t opened_unix_ms,
                       int64_t probe_unix_ms, uint32_t backoff_ms, int64_t now_ms)
 {
-    circuit_adopt_open(&lane->circuit, opened_unix_ms, probe_unix_ms, backoff_ms);
+    circuit_adopt_open(&lane->circuit, opened_unix_ms, probe_unix_ms, backoff_ms,
+                       lanes_unix_ms(lanes, now_ms));
     lane->tried = true;
     set_suspect(lanes, lane, true);
     lane_update(lanes, lane, now_ms);

@@ -245,8 +245,9 @@ static int64_t parks_until_ms(void *arg, uint32_t job, bool schedule)
 
     if (lane == NULL || !lanes_parks(machine->lanes, lane, &held.claim, machine_now_ms(machine)))
         return 0;
-    int64_t wait_ms = machine_parking_ms(machine, &held, lane);
-    return wait_ms < 0 ? 0 : unix_ms + wait_ms;
+    int64_t taken_ms = lane->last_ms;
+    int64_t wait_ms = machine_parking_ms(machine, &held, lane, &taken_ms);
+    return wait_ms < 0 || taken_ms != lane->last_ms ? 0 : unix_ms + wait_ms;
 }
 
 /* circuits_parked. */

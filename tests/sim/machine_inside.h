@@ -103,9 +103,9 @@ uint32_t machine_host_of(const struct machine *machine, const struct lane *lane)
 
 /* machine_out.c */
 void machine_settle(struct machine *machine, const struct settling *settling);
-/* parking_wait_ms. */
+/* parking_wait_ms, or parking_last_ms. */
 int64_t machine_parking_ms(struct machine *machine, const struct held *held,
-                           const struct lane *lane);
+                           const struct lane *lane, int64_t *taken_ms);
 void machine_park(struct machine *machine, struct held *held, struct lane *lane);
 void machine_park_all(struct machine *machine, struct lane *lane);
 void machine_landed(struct machine *machine, struct held *held);

@@ -98,36 +98,29 @@ static void give_up(struct machine *machine, struct held *held)
 
 /* --- circuits --- */
 
-static struct parking_job parking_job_of(const struct held *held)
-{
-    const struct job *job = &held->claim.job;
-    return (struct parking_job){.created_ms = (int64_t)(job->created_at_s * 1000),
-                                .retry_count = job->retry_count,
-                                .max_retries = job->max_retries};
-}
-
 int64_t machine_parking_ms(struct machine *machine, const struct held *held,
-                           const struct lane *lane)
+                           const struct lane *lane, int64_t *taken_ms)
 {
-    const struct parking_job parked = parking_job_of(held);
-    return parking_wait_ms(&parked, lane->circuit.opened_ms, world_unix_ms(machine->world),
-                           &machine->world->chance.rng);
+    const struct parking_job parked = parking_job_of(&held->claim.job);
+    const struct rng *rng = &machine->world->chance.rng;
+    int64_t unix_ms = world_unix_ms(machine->world);
+    int64_t wait_ms = parking_wait_ms(&parked, &lane->circuit, unix_ms, rng);
+
+    return wait_ms < 0 ? parking_last_ms(&parked, &lane->circuit, unix_ms, rng, taken_ms) : wait_ms;
 }
 
 void machine_park(struct machine *machine, struct held *held, struct lane *lane)
 {
-    const struct parking_job parked = parking_job_of(held);
     int64_t unix_ms = world_unix_ms(machine->world);
-    int64_t wait_ms = machine_parking_ms(machine, held, lane);
+    int64_t taken_ms = INT64_MAX;
+    int64_t wait_ms = machine_parking_ms(machine, held, lane,
+                                         machine->world->each_tried ? &taken_ms : &lane->last_ms);
 
     if (wait_ms < 0 && machine->world->each_tried &&
         machine->world->jobs.list[held->job].attempts == 0) {
         machine_try_last(machine, held);
         return;
     }
-    if (wait_ms < 0)
-        wait_ms = parking_last_ms(&parked, lane->circuit.opened_ms, lane->circuit.probe_ms, unix_ms,
-                                  &lane->last_ms);
     if (wait_ms < 0) {
         give_up(machine, held);
         return;

@@ -21,7 +21,8 @@ static const char *const names[FIGURE_COUNT] = {
     [FIGURE_PENDING] = "still waiting",
     [FIGURE_EXHAUSTED] = "exhausted",
     [FIGURE_UNTRIED] = "exhausted untried",
-    [FIGURE_UNASKED] = "exhausted, no probe since made",
+    [FIGURE_EARLY] = "exhausted sooner than by Mastodon",
+    [FIGURE_UNASKED] = "exhausted, host not asked then",
     [FIGURE_IN_VAIN] = "attempts at one dead host, most",
     [FIGURE_PUSHED_BACK] = "answers of 429",
     [FIGURE_PROBES] = "probes",
@@ -106,6 +107,7 @@ static void take_tally(struct summary *summary, const struct tally *tally)
     of[FIGURE_BURNT_HEALTHY] = (double)tally->burnt_healthy;
     of[FIGURE_DOUBTS] = (double)tally->doubts;
     of[FIGURE_UNTRIED] = (double)tally->untried;
+    of[FIGURE_EARLY] = (double)tally->early;
     of[FIGURE_UNASKED] = (double)tally->unasked;
     of[FIGURE_OVERTAKEN] = (double)tally->overtaken;
     if (tally->delivered > 0)

@@ -26,7 +26,8 @@ enum figure {
     FIGURE_PENDING, /* of all jobs */
     FIGURE_EXHAUSTED,
     FIGURE_UNTRIED,     /* of these: without an attempt */
-    FIGURE_UNASKED,     /* of these: nor was one made for another since they were made */
+    FIGURE_EARLY,       /* of all: sooner than Mastodon's retries can be over */
+    FIGURE_UNASKED,     /* of all: no attempt at their host since these were over at the earliest */
     FIGURE_IN_VAIN,     /* attempts: the most that one host had while it was away */
     FIGURE_PUSHED_BACK, /* answers of 429 */
     FIGURE_PROBES,

@@ -31,7 +31,8 @@ struct tally {
     uint64_t burnt_healthy;
     uint64_t exhausted;
     uint64_t untried; /* exhausted without a single attempt */
-    uint64_t unasked; /* of these: their host was asked nothing since they were made */
+    uint64_t early;   /* exhausted sooner than Mastodon's retries can be over */
+    uint64_t unasked; /* exhausted, and their host was asked nothing since these were */
     uint64_t
         overtaken;   /* jobs that arrived before one that had to come first, and was never tried */
     uint64_t opened; /* circuits */

@@ -121,16 +121,24 @@ void world_deliver(struct world *world, uint32_t job, uint32_t took_ms)
         delays_add(&world->tally.healthy, delay_ms);
 }
 
+/* When Mastodon has made all attempts at the earliest: without any jitter. */
+static int64_t over_ms(const struct sim_job *job)
+{
+    int64_t at_ms = job->created_ms;
+
+    for (int64_t count = 0; count < job->max_retries; count++)
+        at_ms += (count * count * count * count + 15) * 1000;
+    return at_ms;
+}
+
 void world_exhaust(struct world *world, uint32_t job)
 {
     const struct sim_job *it = &world->jobs.list[job];
 
     world->tally.exhausted++;
-    if (it->attempts > 0)
-        return;
-    world->tally.untried++;
-    if (world->hosts.list[it->host].asked_ms <= it->created_ms)
-        world->tally.unasked++;
+    world->tally.untried += it->attempts == 0;
+    world->tally.early += world_now_ms(world) < over_ms(it);
+    world->tally.unasked += world->hosts.list[it->host].asked_ms < over_ms(it);
 }
 
 void world_end(struct world *world)

@@ -94,8 +94,8 @@ static void test_an_answer_begins_anew(void **state)
 static void open_it(struct circuit *circuit, int64_t now_ms)
 {
     *circuit = (struct circuit){.state = CIRCUIT_CLOSED};
-    circuit_adopt_open(circuit, now_ms, now_ms + CIRCUIT_FIRST_BACKOFF_MS,
-                       CIRCUIT_FIRST_BACKOFF_MS);
+    circuit_adopt_open(circuit, now_ms, now_ms + CIRCUIT_FIRST_BACKOFF_MS, CIRCUIT_FIRST_BACKOFF_MS,
+                       now_ms);
 }
 
 static void test_failed_probes_double_the_backoff_up_to_an_hour(void **state)
@@ -114,6 +114,7 @@ static void test_failed_probes_double_the_backoff_up_to_an_hour(void **state)
         assert_int_equal(circuit.state, CIRCUIT_OPEN);
         assert_int_equal(circuit.probe_ms - now_ms - 10, expected_ms);
         assert_int_equal(circuit.opened_ms, NOW_MS); /* the age of jobs counts from there */
+        assert_int_equal(circuit.probed_ms, now_ms + 10);
     }
     circuit_probe(&circuit);
     assert_int_equal(circuit_answered(&circuit), CIRCUIT_CLOSED_AGAIN);
@@ -135,9 +136,53 @@ static void test_a_probe_that_shows_nothing_is_made_again(void **state)
     assert_int_equal(circuit.backoff_ms, CIRCUIT_FIRST_BACKOFF_MS);
     assert_int_equal(circuit.probe_ms, now_ms + CIRCUIT_FIRST_BACKOFF_MS);
     assert_int_equal(circuit.opened_ms, NOW_MS);
+    assert_int_equal(circuit.probed_ms, 0);
     circuit_adopt_closed(&circuit);
     assert_int_equal(circuit_unproven(&circuit, now_ms, &rng), CIRCUIT_SAME);
     assert_int_equal(circuit.state, CIRCUIT_CLOSED);
+}
+
+/* Its host was paused for days, or fedpush was down. */
+static void test_time_in_which_nobody_asks_does_not_count(void **state)
+{
+    const int64_t late_ms = INT64_C(72) * 3600000;
+    struct circuit circuit;
+    (void)state;
+
+    open_it(&circuit, NOW_MS);
+    circuit_probe(&circuit);
+    int64_t now_ms = circuit.probe_ms + late_ms;
+    assert_int_equal(miss(&circuit, now_ms - 10, false), CIRCUIT_REOPENED);
+    assert_int_equal(circuit.opened_ms, now_ms);
+    assert_int_equal(circuit.probed_ms, now_ms);
+    circuit_probe(&circuit);
+    int64_t in_time_ms = circuit.probe_ms + CIRCUIT_OVERDUE_MS; /* so long it may take */
+    assert_int_equal(miss(&circuit, in_time_ms - 10, false), CIRCUIT_REOPENED);
+    assert_int_equal(circuit.opened_ms, now_ms);
+}
+
+static void test_a_later_time_for_the_next_probe_tells_of_one_that_failed(void **state)
+{
+    struct circuit circuit;
+    int64_t due_ms = NOW_MS + CIRCUIT_FIRST_BACKOFF_MS;
+    (void)state;
+
+    open_it(&circuit, NOW_MS);
+    assert_int_equal(circuit.probed_ms, 0);                           /* unknown */
+    circuit_adopt_open(&circuit, NOW_MS, due_ms, 30000, NOW_MS + 10); /* read again */
+    assert_int_equal(circuit.probed_ms, 0);
+    circuit_adopt_open(&circuit, NOW_MS, NOW_MS + 20, 30000, NOW_MS + 20); /* try it now */
+    assert_int_equal(circuit.probed_ms, 0);
+    circuit_adopt_open(&circuit, NOW_MS, due_ms, 60000, NOW_MS + 5000);
+    assert_int_equal(circuit.probed_ms, NOW_MS + 20);
+    circuit_adopt_open(&circuit, NOW_MS, due_ms + 90000, 60000, due_ms + 7000);
+    assert_int_equal(circuit.probed_ms, due_ms);
+    circuit_adopt_open(&circuit, NOW_MS, due_ms + 99000, 60000,
+                       due_ms + 8000); /* before its time */
+    assert_int_equal(circuit.probed_ms, due_ms + 8000);
+    circuit_adopt_closed(&circuit);
+    circuit_adopt_open(&circuit, due_ms + 99000, due_ms + 129000, 30000, due_ms + 100000);
+    assert_int_equal(circuit.probed_ms, 0);
 }
 
 static void test_stragglers_decide_nothing(void **state)
@@ -172,12 +217,12 @@ static void test_what_others_say_is_bounded(void **state)
     struct circuit circuit = {.failures = 0};
     (void)state;
 
-    circuit_adopt_open(&circuit, NOW_MS, NOW_MS + 1, UINT32_MAX);
+    circuit_adopt_open(&circuit, NOW_MS, NOW_MS + 1, UINT32_MAX, NOW_MS);
     assert_int_equal(circuit.backoff_ms, CIRCUIT_LAST_BACKOFF_MS);
-    circuit_adopt_open(&circuit, NOW_MS, NOW_MS + 1, 0);
+    circuit_adopt_open(&circuit, NOW_MS, NOW_MS + 1, 0, NOW_MS);
     assert_int_equal(circuit.backoff_ms, CIRCUIT_FIRST_BACKOFF_MS);
     circuit_probe(&circuit);
-    circuit_adopt_open(&circuit, NOW_MS, NOW_MS + 5, 60000);
+    circuit_adopt_open(&circuit, NOW_MS, NOW_MS + 5, 60000, NOW_MS);
     assert_int_equal(circuit.state, CIRCUIT_PROBING); /* its token decides */
     circuit_adopt_closed(&circuit);
     assert_int_equal(circuit.state, CIRCUIT_CLOSED);
@@ -192,6 +237,8 @@ int main(void)
         cmocka_unit_test(test_an_answer_begins_anew),
         cmocka_unit_test(test_failed_probes_double_the_backoff_up_to_an_hour),
         cmocka_unit_test(test_a_probe_that_shows_nothing_is_made_again),
+        cmocka_unit_test(test_time_in_which_nobody_asks_does_not_count),
+        cmocka_unit_test(test_a_later_time_for_the_next_probe_tells_of_one_that_failed),
         cmocka_unit_test(test_stragglers_decide_nothing),
         cmocka_unit_test(test_retry_after_and_jitter_only_lengthen),
         cmocka_unit_test(test_what_others_say_is_bounded),

@@ -1,5 +1,5 @@
 /* Virtual attempts: a parked job comes back as often as Mastodon would have tried it, and no
- * longer. */
+ * longer; but it is given up only when its host was really asked. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,6 +20,12 @@ static uint64_t next(void *arg)
     return *seed;
 }
 
+/* Open since then; the next probe is due at once. */
+static struct circuit open_circuit(void)
+{
+    return (struct circuit){.state = CIRCUIT_OPEN, .opened_ms = opened_ms, .probe_ms = opened_ms};
+}
+
 struct life {
     int touched;
     int64_t age_ms;
@@ -28,11 +34,12 @@ struct life {
 static struct life live(struct parking_job job, int64_t now_ms, uint64_t seed)
 {
     const struct rng rng = {.next = next, .arg = &seed};
+    const struct circuit circuit = open_circuit();
     struct life life = {0, 0};
     int64_t began_ms = now_ms;
     int64_t wait_ms;
 
-    while ((wait_ms = parking_wait_ms(&job, opened_ms, now_ms, &rng)) >= 0) {
+    while ((wait_ms = parking_wait_ms(&job, &circuit, now_ms, &rng)) >= 0) {
         assert_true(wait_ms >= 15000);
         now_ms += wait_ms;
         life.touched++;
@@ -60,25 +67,43 @@ static void test_age_counts_from_the_later_of_creation_and_opening(void **state)
 {
     uint64_t seed = 7;
     const struct rng rng = {.next = next, .arg = &seed};
+    const struct circuit circuit = open_circuit();
     struct parking_job old = {opened_ms - 500 * (int64_t)HOUR_MS, -1, 16};
     struct parking_job late = {opened_ms + 100 * (int64_t)HOUR_MS, -1, 16};
     (void)state;
 
-    assert_true(parking_wait_ms(&old, opened_ms, opened_ms, &rng) < 60000);
-    assert_true(parking_wait_ms(&late, opened_ms, late.created_ms, &rng) < 60000);
-    assert_true(parking_wait_ms(&old, opened_ms, opened_ms + 100 * (int64_t)HOUR_MS, &rng) < 0);
+    assert_true(parking_wait_ms(&old, &circuit, opened_ms, &rng) < 60000);
+    assert_true(parking_wait_ms(&late, &circuit, late.created_ms, &rng) < 60000);
+    assert_true(parking_wait_ms(&old, &circuit, opened_ms + 100 * (int64_t)HOUR_MS, &rng) < 0);
 }
 
-static void test_counted_retries_are_behind_it(void **state)
+static void test_retries_counted_before_the_opening_are_behind_it(void **state)
 {
     uint64_t seed = 7;
     const struct rng rng = {.next = next, .arg = &seed};
-    struct parking_job job = {opened_ms, 10, 16};
+    const struct circuit circuit = open_circuit();
+    struct parking_job job = {opened_ms - 100 * (int64_t)HOUR_MS, 10, 16};
     (void)state;
 
-    assert_true(parking_wait_ms(&job, opened_ms, opened_ms, &rng) >= 14641000); /* 11^4 s */
+    assert_true(parking_wait_ms(&job, &circuit, opened_ms, &rng) >= 14641000); /* 11^4 s */
     job.retry_count = 15;
-    assert_true(parking_wait_ms(&job, opened_ms, opened_ms, &rng) < 0);
+    assert_true(parking_wait_ms(&job, &circuit, opened_ms, &rng) < 0);
+}
+
+/* It failed fourteen times as the probe of a host that was dead already when it was made. */
+static void test_retries_counted_as_a_probe_count_once(void **state)
+{
+    uint64_t seed = 7;
+    const struct rng rng = {.next = next, .arg = &seed};
+    const struct circuit circuit = open_circuit();
+    const struct parking_job job = {opened_ms + HOUR_MS, 13, 16};
+    (void)state;
+
+    assert_true(parking_wait_ms(&job, &circuit, opened_ms + 34 * (int64_t)HOUR_MS, &rng) > 0);
+    for (int64_t hour = 1; hour < 61; hour++)
+        assert_true(parking_wait_ms(&job, &circuit, job.created_ms + hour * HOUR_MS, &rng) > 0);
+    assert_true(live(job, job.created_ms, 3).age_ms >= 61 * (int64_t)HOUR_MS);
+    assert_true(live(job, job.created_ms, 3).age_ms <= 70 * (int64_t)HOUR_MS);
 }
 
 static void test_a_job_without_retries_waits_once(void **state)
@@ -88,28 +113,81 @@ static void test_a_job_without_retries_waits_once(void **state)
     assert_true(live((struct parking_job){0, -1, INT64_MAX}, opened_ms, 3).touched > 16);
 }
 
+/* Milliseconds, or -1, of what has failed before: it takes no place. */
+static int64_t last_ms(const struct circuit *circuit, int64_t now_ms)
+{
+    const struct parking_job tried = {opened_ms, 0, 8};
+    uint64_t seed = (uint64_t)now_ms;
+    const struct rng rng = {.next = next, .arg = &seed};
+    int64_t taken_ms = 0;
+    int64_t wait_ms = parking_last_ms(&tried, circuit, now_ms, &rng, &taken_ms);
+
+    assert_int_equal(parking_wait_ms(&tried, circuit, now_ms, &rng), -1);
+    assert_int_equal(taken_ms, 0);
+    return wait_ms;
+}
+
+/* The host was paused, or we were: nobody has asked it for three hours, or days. */
+static void test_nothing_is_given_up_while_nobody_asks(void **state)
+{
+    struct circuit circuit = open_circuit();
+    (void)state;
+
+    circuit.probed_ms = opened_ms + HOUR_MS;
+    circuit.probe_ms = opened_ms + 2 * (int64_t)HOUR_MS;
+    for (int64_t hour = 3; hour < 100; hour++)
+        assert_in_range(last_ms(&circuit, opened_ms + hour * HOUR_MS), 15000, 30000);
+    circuit.state = CIRCUIT_PROBING;
+    circuit.probe_ms = opened_ms + 100 * (int64_t)HOUR_MS; /* another machine's word */
+    assert_in_range(last_ms(&circuit, opened_ms + 99 * (int64_t)HOUR_MS), 15000, 30000);
+}
+
+/* The host has asked for six hours. */
+static void test_it_waits_for_a_probe_that_fails_when_its_retries_are_over(void **state)
+{
+    struct circuit circuit = open_circuit();
+    int64_t now_ms = opened_ms + 3 * (int64_t)HOUR_MS;
+    int64_t wait_ms;
+    (void)state;
+
+    circuit.probed_ms = opened_ms + HOUR_MS;
+    circuit.probe_ms = opened_ms + 7 * (int64_t)HOUR_MS;
+    wait_ms = last_ms(&circuit, now_ms);
+    assert_in_range(wait_ms, 4 * (int64_t)HOUR_MS + 15000, 5 * (int64_t)HOUR_MS + 15000);
+    assert_true(last_ms(&circuit, now_ms + 1) != wait_ms); /* not all of them at once */
+    circuit.probed_ms = opened_ms + 2 * (int64_t)HOUR_MS;
+    assert_int_equal(last_ms(&circuit, now_ms), -1);
+    now_ms = circuit.probe_ms; /* the next one may show that it is well */
+    assert_in_range(last_ms(&circuit, now_ms), 15000, 30000);
+}
+
 static void test_one_untried_job_at_a_time_becomes_the_probe(void **state)
 {
     const struct parking_job job = {opened_ms, -1, 8};
-    const struct parking_job tried = {opened_ms, 0, 8};
+    uint64_t seed = 7;
+    const struct rng rng = {.next = next, .arg = &seed};
+    struct circuit circuit = open_circuit();
     int64_t now_ms = opened_ms + 3 * (int64_t)HOUR_MS;
-    int64_t probe_ms = now_ms + 600000;
     int64_t taken_ms = 0;
     (void)state;
 
-    assert_int_equal(parking_last_ms(&tried, opened_ms, probe_ms, now_ms, &taken_ms), -1);
-    assert_int_equal(taken_ms, 0);
-    assert_int_equal(parking_last_ms(&job, opened_ms, probe_ms, now_ms, &taken_ms), 600000);
+    circuit.probed_ms = now_ms - 1;
+    circuit.probe_ms = now_ms + 600000;
+    assert_int_equal(parking_last_ms(&job, &circuit, now_ms, &rng, &taken_ms), 600000);
+    assert_int_equal(taken_ms, circuit.probe_ms);
     for (int i = 0; i < 1000; i++)
-        assert_int_equal(parking_last_ms(&job, opened_ms, probe_ms, now_ms + i, &taken_ms), -1);
+        assert_int_equal(parking_last_ms(&job, &circuit, now_ms + i, &rng, &taken_ms), -1);
     /* It came, but another was the probe: it isn't over yet. */
-    assert_int_equal(parking_last_ms(&job, opened_ms, probe_ms, probe_ms, &taken_ms), 15000);
-    now_ms = probe_ms + 15000;
-    probe_ms += HOUR_MS;
-    assert_int_equal(parking_last_ms(&job, opened_ms, probe_ms, now_ms, &taken_ms),
-                     HOUR_MS - 15000);
+    now_ms = circuit.probe_ms + 15000;
+    circuit.probed_ms = now_ms;
+    circuit.probe_ms = now_ms + HOUR_MS;
+    assert_int_equal(parking_last_ms(&job, &circuit, now_ms, &rng, &taken_ms), HOUR_MS);
     now_ms = opened_ms + 6 * (int64_t)HOUR_MS; /* for so long it had its chances */
-    assert_int_equal(parking_last_ms(&job, opened_ms, probe_ms, now_ms, &taken_ms), -1);
+    circuit.probe_ms = now_ms + HOUR_MS;
+    assert_int_equal(parking_last_ms(&job, &circuit, now_ms, &rng, &taken_ms), -1);
+    circuit.probed_ms = opened_ms; /* unless nobody has asked */
+    assert_int_equal(parking_last_ms(&job, &circuit, now_ms, &rng, &taken_ms), HOUR_MS);
+    assert_true(parking_last_ms(&job, &circuit, now_ms, &rng, &taken_ms) > HOUR_MS);
 }
 
 int main(void)
@@ -117,8 +195,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_lasts_as_long_as_mastodons_retries),
         cmocka_unit_test(test_age_counts_from_the_later_of_creation_and_opening),
-        cmocka_unit_test(test_counted_retries_are_behind_it),
+        cmocka_unit_test(test_retries_counted_before_the_opening_are_behind_it),
+        cmocka_unit_test(test_retries_counted_as_a_probe_count_once),
         cmocka_unit_test(test_a_job_without_retries_waits_once),
+        cmocka_unit_test(test_nothing_is_given_up_while_nobody_asks),
+        cmocka_unit_test(test_it_waits_for_a_probe_that_fails_when_its_retries_are_over),
         cmocka_unit_test(test_one_untried_job_at_a_time_becomes_the_probe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
