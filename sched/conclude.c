@@ -343,9 +343,9 @@ static enum lane_answer answer_of(const struct message_outcome *outcome)
             return LANE_UNAVAILABLE;
         return outcome->status >= 500 && outcome->status != 501 ? LANE_ERROR : LANE_ANSWERED;
     case OUTCOME_TRANSPORT:
-        return outcome->failure == FAILURE_RESOLVER || outcome->failure == FAILURE_UNSERVED
-                   ? LANE_UNRESOLVED
-                   : LANE_TRANSPORT;
+        if (outcome->failure == FAILURE_UNSERVED)
+            return LANE_UNSERVED;
+        return outcome->failure == FAILURE_RESOLVER ? LANE_UNRESOLVED : LANE_TRANSPORT;
     case OUTCOME_REFUSED:
     case OUTCOME_SENDER_MISSING:
     case OUTCOME_KEY_UNUSABLE:
@@ -390,7 +390,8 @@ static bool take_from_worker(struct scheduler *s, struct claim *claim,
 
 static bool is_dark(const struct message_outcome *outcome)
 {
-    return answer_of(outcome) == LANE_TRANSPORT || answer_of(outcome) == LANE_UNRESOLVED;
+    enum lane_answer answer = answer_of(outcome);
+    return answer == LANE_TRANSPORT || answer == LANE_UNRESOLVED || answer == LANE_UNSERVED;
 }
 
 static bool was_tried(const struct message_outcome *outcome)

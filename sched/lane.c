@@ -428,6 +428,12 @@ static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t 
     case LANE_UNRESOLVED: /* no fault of the host, but asking again at once is of no use */
         window_hold(&lane->window, UNRESOLVED_MS, now_ms);
         return circuit_unproven(&lane->circuit, unix_ms, lanes->options.rng);
+    case LANE_UNSERVED:
+        window_hold(&lane->window, UNRESOLVED_MS, now_ms);
+        if (lane->circuit.state == CIRCUIT_PROBING) /* what waits must come to an end */
+            return circuit_failed(&lane->circuit, unix_started_ms, false, 0, unix_ms,
+                                  lanes->options.rng);
+        break;
     case LANE_UNTRIED:
         break;
     }
@@ -437,7 +443,7 @@ static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t 
 static enum circuit_event attempted(struct lanes *lanes, struct lane *lane, int64_t started_ms,
                                     const struct lane_result *result, int64_t now_ms)
 {
-    bool unresolved = result->answer == LANE_UNRESOLVED;
+    bool unresolved = result->answer == LANE_UNRESOLVED || result->answer == LANE_UNSERVED;
     bool dark = result->answer == LANE_TRANSPORT || unresolved;
     bool ours = dark && started_ms < lanes->suspicion.ended_ms;
 

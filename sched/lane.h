@@ -230,6 +230,7 @@ enum lane_answer {
     LANE_ERROR,       /* another 5xx */
     LANE_TRANSPORT,   /* no answer */
     LANE_UNRESOLVED,  /* our resolver or our network: never the host's fault */
+    LANE_UNSERVED,    /* its name gets no answer, others do: a probe has failed, no more */
 };
 
 struct lane_result {

@@ -288,8 +288,9 @@ static enum lane_answer answer_of(const struct reply *reply)
     case REPLY_TRANSPORT:
         return LANE_TRANSPORT;
     case REPLY_UNRESOLVED:
-    case REPLY_UNSERVED:
         return LANE_UNRESOLVED;
+    case REPLY_UNSERVED:
+        return LANE_UNSERVED;
     case REPLY_STATUS:
         break;
     }

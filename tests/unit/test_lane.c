@@ -927,6 +927,30 @@ static void test_a_probe_without_an_address_ends(void **state)
     destroy(&f);
 }
 
+/* Others get theirs: nothing is known of the host, but the probe was all that could be done. */
+static void test_a_probe_whose_name_alone_has_no_answer_fails(void **state)
+{
+    struct fixture f;
+    const struct lane_result unserved = {.answer = LANE_UNSERVED, .total_ms = 5000};
+    (void)state;
+
+    create(&f, 1, 8, 100, 1000);
+    struct lane *lane = healthy(&f, "a.example");
+    lanes_adopt_open(f.lanes, lane, f.now_ms - 1000, f.now_ms - 1, 60000, f.now_ms);
+    struct claim *claim = add(&f, lane);
+    assert_ptr_equal(next(&f, 0), claim);
+    land_as(&f, claim, LANE_UNTRIED);
+    lanes_add(f.lanes, lane, claim, true, f.now_ms);
+    lanes_probe_asked(f.lanes, lane, f.now_ms);
+    lanes_probe_answered(f.lanes, lane, true, f.now_ms);
+    assert_ptr_equal(next(&f, 0), claim);
+    assert_int_equal(lanes_landed(f.lanes, claim, &unserved, f.now_ms), CIRCUIT_REOPENED);
+    assert_int_equal(lane->circuit.backoff_ms, 120000);
+    assert_int_equal(lane->circuit.probed_ms, f.now_ms);
+    assert_int_equal(lane->window.size, 8);
+    destroy(&f);
+}
+
 /* Another machine has opened the circuit of a host that is good here: a probe of ours that fails
  * ends as one, too, or every job that comes would be tried at once. */
 static void test_a_probe_of_a_good_host_fails(void **state)
@@ -958,7 +982,8 @@ static void test_a_probe_of_a_good_host_fails(void **state)
 static void test_a_name_without_an_answer_is_not_the_hosts_fault(void **state)
 {
     struct fixture f;
-    const struct lane_result unresolved = {.answer = LANE_UNRESOLVED, .total_ms = 5000};
+    const struct lane_result results[] = {{.answer = LANE_UNRESOLVED, .total_ms = 5000},
+                                          {.answer = LANE_UNSERVED, .total_ms = 5000}};
     (void)state;
 
     create(&f, 1, 8, 100, 1000);
@@ -967,7 +992,7 @@ static void test_a_name_without_an_answer_is_not_the_hosts_fault(void **state)
         add(&f, lane);
         struct claim *claim = next(&f, 0);
         assert_non_null(claim);
-        assert_int_equal(lanes_landed(f.lanes, claim, &unresolved, f.now_ms), CIRCUIT_SAME);
+        assert_int_equal(lanes_landed(f.lanes, claim, &results[i % 2], f.now_ms), CIRCUIT_SAME);
         add(&f, lane);
         assert_null(next(&f, 0)); /* but it isn't asked for at once again */
         f.now_ms += 2000;
@@ -1353,6 +1378,7 @@ int main(void)
         cmocka_unit_test(test_an_open_circuit_lets_one_probe_pass),
         cmocka_unit_test(test_who_waits_for_another_is_not_the_probe),
         cmocka_unit_test(test_a_probe_without_an_address_ends),
+        cmocka_unit_test(test_a_probe_whose_name_alone_has_no_answer_fails),
         cmocka_unit_test(test_a_probe_of_a_good_host_fails),
         cmocka_unit_test(test_a_name_without_an_answer_is_not_the_hosts_fault),
         cmocka_unit_test(test_a_pardoned_host_is_probed_at_once),
