@@ -76,9 +76,9 @@ static struct reply push_back(const struct sim_host *host, int64_t now_ms, uint3
     return reply;
 }
 
-static struct reply busy(const struct sim_host *host)
+static struct reply busy(const struct sim_host *host, unsigned code)
 {
-    struct reply reply = status(429, REFUSAL_MS);
+    struct reply reply = status(code, REFUSAL_MS);
 
     reply.retry_after_ms = host->asks_ms;
     return reply;
@@ -117,9 +117,9 @@ struct reply hosts_ask(struct sim_host *host, int64_t now_ms, struct dice *dice)
     case MANNER_ERROR:
         return status(500, dice_log_normal_ms(dice, host->median_ms, host->sigma));
     case MANNER_UNAVAILABLE:
-        return status(503, REFUSAL_MS);
+        return busy(host, 503);
     case MANNER_BUSY:
-        return busy(host);
+        return busy(host, 429);
     case MANNER_UNSERVED:
         return (struct reply){.kind = REPLY_UNSERVED, .took_ms = HOSTS_CONNECT_MS};
     case MANNER_ANSWERS:

@@ -42,7 +42,8 @@ struct sim_host {
     int64_t flap_ms;      /* 0, or: so long up, so long refusing, in turn */
     unsigned limit;       /* requests a minute, 0: as many as come; more get 429 */
     bool says_when;       /* with Retry-After */
-    int64_t asks_ms;      /* MANNER_BUSY: its Retry-After; 0: it says none */
+    int64_t asks_ms;      /* MANNER_BUSY, MANNER_UNAVAILABLE: its Retry-After; 0: it says none */
+    bool paused;          /* by an admin of ours */
     bool watched;         /* it counts as healthy in the report */
     int64_t limit_minute; /* the one that `limit_count` counts */
     unsigned limit_count;

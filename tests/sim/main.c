@@ -202,6 +202,7 @@ int main(int argc, char **argv)
     bool kept = try_all(&wish, scenarios_of_hosts, &tried);
     kept = try_all(&wish, scenarios_of_ours, &tried) && kept;
     kept = try_all(&wish, scenarios_of_limits, &tried) && kept;
+    kept = try_all(&wish, scenarios_of_parking, &tried) && kept;
     printf("%u runs, %s\n", tried, kept ? "every bound kept" : "bounds broken");
     return kept && tried > 0 ? 0 : 1;
 }

@@ -44,5 +44,6 @@ void scenarios_follows(struct world *world);
 extern const struct scenario scenarios_of_hosts[]; /* ended by one without a name */
 extern const struct scenario scenarios_of_ours[];
 extern const struct scenario scenarios_of_limits[];
+extern const struct scenario scenarios_of_parking[];
 
 #endif
