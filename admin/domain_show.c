@@ -113,14 +113,14 @@ static void line(const char *what, const char *text)
 
 static void show_policy(struct show *s)
 {
-    const struct policy_entry *entry = policy_book_find(s->orders.book, s->host, s->orders.now_s);
+    const struct policy_entry *entry =
+        policy_book_sum(s->orders.book, s->host, s->orders.now_s, &s->policy);
     const struct policy fleet = orders_get(&s->orders, POLICY_FLEET);
     struct buf words;
 
     s->fleet_paused = fleet.paused;
     buf_init(&words, 1024);
     if (entry != NULL) {
-        s->policy = policy_at(&entry->policy, s->orders.now_s);
         orders_put_words(&words, &s->policy, s->orders.now_s);
         buf_printf(&words, " (%s)", entry->name);
     } else {

@@ -398,13 +398,13 @@ struct str domain_table_name(struct str host)
 struct policy domain_table_policy(const struct domain_table *t, struct str host, struct str *name)
 {
     const struct policy_entry *entry = NULL;
-    struct policy none = {.paused = false};
+    struct policy policy = {.paused = false};
 
     if (t->orders_read)
-        entry = policy_book_find(t->orders.book, domain_table_name(host), t->orders.now_s);
+        entry = policy_book_sum(t->orders.book, domain_table_name(host), t->orders.now_s, &policy);
     if (name != NULL)
         *name = entry != NULL ? str_of(entry->name) : STR_NULL;
-    return entry != NULL ? policy_at(&entry->policy, t->orders.now_s) : none;
+    return policy;
 }
 
 static enum domain_state state_of(const struct domain_table *t, const struct domain_row *row)

@@ -175,8 +175,9 @@ static void put_part(struct buf *why, const char *text)
 
 static void put_policy(const struct trace *t, const struct trace_row *row, struct buf *why)
 {
+    struct policy policy;
     const struct policy_entry *entry =
-        policy_book_find(t->orders.book, str_of(row->host), t->orders.now_s);
+        policy_book_sum(t->orders.book, str_of(row->host), t->orders.now_s, &policy);
     const struct policy fleet = orders_get(&t->orders, POLICY_FLEET);
 
     if (fleet.paused)
@@ -184,7 +185,7 @@ static void put_policy(const struct trace *t, const struct trace_row *row, struc
     if (entry == NULL)
         return;
     put_part(why, "");
-    orders_put_words(why, &entry->policy, t->orders.now_s);
+    orders_put_words(why, &policy, t->orders.now_s);
     buf_printf(why, " (%s)", entry->name);
 }
 

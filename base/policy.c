@@ -149,15 +149,20 @@ bool policy_parse(struct policy *policy, struct str text)
     return good;
 }
 
-static bool has_limits(const struct policy *p)
+bool policy_has_limits(const struct policy *p)
 {
     return p->window != 0 || p->rate != 0 || p->proxy[0] != '\0' || p->http2 ||
            p->scheme != POLICY_SCHEME_AUTO;
 }
 
+bool policy_decides(const struct policy *policy)
+{
+    return policy->paused || policy_has_limits(policy);
+}
+
 bool policy_is_empty(const struct policy *policy)
 {
-    return !policy->paused && policy->drop_s == 0 && !has_limits(policy);
+    return policy->drop_s == 0 && !policy_decides(policy);
 }
 
 static bool is_over(int64_t until_s, int64_t now_s)
@@ -321,31 +326,80 @@ const struct policy_entry *policy_book_get(const struct policy_book *book, struc
     return table_get(book->by_name, name);
 }
 
-static const struct policy_entry *in_force(const struct policy_book *book, struct str name,
-                                           int64_t now_s)
-{
-    const struct policy_entry *entry = table_get(book->by_name, name);
+/* The names whose orders count for a host, the most specific one first. */
+struct names {
+    struct str next; /* of the host, what is left to look at */
+    bool parents;    /* the host's own is behind us */
+    char text[POLICY_MAX_NAME_BYTES + 1];
+};
 
-    if (entry == NULL)
-        return NULL;
-    const struct policy now = policy_at(&entry->policy, now_s);
-    return policy_is_empty(&now) ? NULL : entry;
+static bool next_name(struct names *names, struct str *name)
+{
+    struct str host = names->next;
+
+    if (!names->parents) {
+        names->parents = true;
+        *name = host;
+        return true;
+    }
+    do {
+        host = str_slice(host, str_find(host, '.'));
+        names->next = str_slice(host, 1);
+        if (host.len > 0 && host.len + 1 < sizeof(names->text)) {
+            names->text[0] = '*';
+            memcpy(names->text + 1, host.ptr, host.len);
+            *name = (struct str){names->text, host.len + 1};
+            return true;
+        }
+        host = names->next;
+    } while (host.len > 0);
+    return false;
 }
 
 const struct policy_entry *policy_book_find(const struct policy_book *book, struct str host,
                                             int64_t now_s)
 {
-    char name[POLICY_MAX_NAME_BYTES + 1] = "*";
-    const struct policy_entry *entry = in_force(book, host, now_s);
+    struct names names = {.next = host};
+    struct str name;
 
-    while (entry == NULL && (host = str_slice(host, str_find(host, '.'))).len > 0) {
-        if (host.len + 1 < sizeof(name)) {
-            memcpy(name + 1, host.ptr, host.len);
-            entry = in_force(book, (struct str){name, host.len + 1}, now_s);
-        }
-        host = str_slice(host, 1);
+    while (next_name(&names, &name)) {
+        const struct policy_entry *entry = table_get(book->by_name, name);
+        if (entry == NULL)
+            continue;
+        const struct policy now = policy_at(&entry->policy, now_s);
+        if (policy_decides(&now))
+            return entry;
     }
-    return entry;
+    return NULL;
+}
+
+const struct policy_entry *policy_book_find_drop(const struct policy_book *book, struct str host,
+                                                 int64_t now_s)
+{
+    struct names names = {.next = host};
+    const struct policy_entry *found = NULL;
+    struct str name;
+
+    while (next_name(&names, &name)) {
+        const struct policy_entry *entry = table_get(book->by_name, name);
+        if (entry != NULL && policy_at(&entry->policy, now_s).drop_s != 0 &&
+            (found == NULL || entry->policy.drop_s > found->policy.drop_s))
+            found = entry;
+    }
+    return found;
+}
+
+const struct policy_entry *policy_book_sum(const struct policy_book *book, struct str host,
+                                           int64_t now_s, struct policy *policy)
+{
+    const struct policy_entry *entry = policy_book_find(book, host, now_s);
+    const struct policy_entry *drop = policy_book_find_drop(book, host, now_s);
+
+    *policy = (struct policy){.paused = false};
+    if (entry != NULL)
+        *policy = policy_at(&entry->policy, now_s);
+    policy->drop_s = drop != NULL ? drop->policy.drop_s : 0;
+    return entry != NULL ? entry : drop;
 }
 
 size_t policy_book_count(const struct policy_book *book)

@@ -3,8 +3,9 @@
  *
  * A policy counts for one host ("example.org") or for all hosts below one ("*.example.org"). The
  * most specific one that is in force decides, alone: a host's own, then that of its nearest parent.
- * Two names mean no domain: "*" is the fleet, "@NAME" one machine (its host name, or the identity
- * of one fedpush on it); of theirs only the pause counts.
+ * An order to drop stands beside all that: it lifts no pause and no limit of a parent, and neither
+ * do they lift it. Two names mean no domain: "*" is the fleet, "@NAME" one machine (its host name,
+ * or the identity of one fedpush on it); of theirs only the pause counts.
  *
  * As text: "1", then words in this order, each at most once and only where it says something:
  *   paused, or paused=SECONDS (until then)   now   drop=SECONDS   window=N   rate=N   proxy=NAME
@@ -47,6 +48,8 @@ struct policy {
 
 /* So long an order to drop stands: what comes back from a machine that died meanwhile is hit. */
 enum { POLICY_DROP_S = 3600 };
+/* So far ahead a paused host's jobs are booked at most: where resume looks for them. */
+enum { POLICY_BOOKED_S = 7500 };
 
 /* Appends the text. */
 void policy_put(struct buf *out, const struct policy *policy);
@@ -54,6 +57,11 @@ void policy_put(struct buf *out, const struct policy *policy);
 bool policy_parse(struct policy *policy, struct str text) FP_MUST_CHECK;
 /* It says nothing: as good as none. */
 bool policy_is_empty(const struct policy *policy);
+/* It says something of what isn't dropped: then it decides about its hosts, and no parent's does.
+ */
+bool policy_decides(const struct policy *policy);
+/* A window, a rate, a proxy, HTTP/2 or a scheme. */
+bool policy_has_limits(const struct policy *policy);
 /* What of it is in force at this time (Redis' seconds). */
 struct policy policy_at(const struct policy *policy, int64_t now_s);
 /* When it next changes by itself, after now_s; 0: never. */
@@ -81,9 +89,17 @@ bool policy_book_put(struct policy_book *book, struct str name, int64_t version,
                      struct str text) FP_MUST_CHECK;
 /* That very name's, or NULL. Borrowed until it is put again. */
 const struct policy_entry *policy_book_get(const struct policy_book *book, struct str name);
-/* The one that decides about this host (url.host) at this time, or NULL. */
+/* The one that decides about this host (url.host) at this time, or NULL. What it says of dropping
+ * is only a part of that. */
 const struct policy_entry *policy_book_find(const struct policy_book *book, struct str host,
                                             int64_t now_s);
+/* The order to drop that hits the most jobs for this host at this time, or NULL. */
+const struct policy_entry *policy_book_find_drop(const struct policy_book *book, struct str host,
+                                                 int64_t now_s);
+/* Both in one, for people: all that is in force for this host, and whose it is: the one's that
+ * decides, else the order's to drop. NULL: nothing is, and *policy is empty. */
+const struct policy_entry *policy_book_sum(const struct policy_book *book, struct str host,
+                                           int64_t now_s, struct policy *policy);
 /* True when a name of the book ("b.example.org", "*.b.example.org") lies below this domain. */
 bool policy_name_is_below(struct str name, struct str domain);
 size_t policy_book_count(const struct policy_book *book);

@@ -110,7 +110,8 @@ struct failing {
     const struct message_outcome *attempt; /* NULL: none was made */
 };
 
-/* Ruby's process_retry: the next attempt, or the end. Returns true when it was the last one. */
+/* Ruby's process_retry: the next attempt, or the end, which an order to drop is, too: by the time
+ * of the next attempt it could be over. Returns true when it was the last one. */
 static bool fail(struct scheduler *s, struct claim *claim, const struct failing *failing)
 {
     struct settlement what = {.verb = SETTLE_RETRY, .track = failing->track};
@@ -123,14 +124,15 @@ static bool fail(struct scheduler *s, struct claim *claim, const struct failing 
                                   .now_us = clock_wall_us(&s->process.clock),
                                   .integer_ms = sidekiq->major >= 8};
     int64_t count = 0;
+    bool dropped = limits_drops(s, claim);
     bool last;
 
     buf_init(&what.bytes, claim->payload_bytes + (size_t)64 * 1024);
     job_put_retry(&what.bytes, s->json, job, &failure, &count);
-    last = failing->for_good || retry_exhausted(count, job->max_retries);
+    last = dropped || failing->for_good || retry_exhausted(count, job->max_retries);
     if (last)
-        what.entry = LEDGER_EXHAUSTED;
-    if (last && (job->max_retries < 0 || !job->dead)) {
+        what.entry = dropped ? LEDGER_POLICY : LEDGER_EXHAUSTED;
+    if (last && (dropped || job->max_retries < 0 || !job->dead)) {
         what.verb = SETTLE_DONE;
         buf_clear(&what.bytes);
     } else if (last) {
@@ -205,9 +207,10 @@ static void record(struct scheduler *s, const struct claim *claim,
     recent_add(s->recent, recent_activity(s->recent, &claim->job), &event);
 }
 
-static bool will_exhaust(const struct claim *claim)
+static bool will_exhaust(const struct scheduler *s, const struct claim *claim)
 {
-    return retry_exhausted(claim->job.retry_count + 1, claim->job.max_retries);
+    return limits_drops(s, claim) ||
+           retry_exhausted(claim->job.retry_count + 1, claim->job.max_retries);
 }
 
 /* No attempt was made, since the key can't be read or no name be resolved now: the claim leaves its
@@ -304,7 +307,8 @@ static void act(struct scheduler *s, struct claim *claim, const struct message_o
     }
     case SENTENCE_RETRY:
         if (j.recorded)
-            record(s, claim, outcome, &j, will_exhaust(claim) ? HEALTH_EXHAUSTED : HEALTH_RETRIED);
+            record(s, claim, outcome, &j,
+                   will_exhaust(s, claim) ? HEALTH_EXHAUSTED : HEALTH_RETRIED);
         fail(s, claim,
              &(struct failing){.error_class = j.error_class,
                                .message = str_of(j.error_message),

@@ -96,15 +96,16 @@ static bool is_elsewhere(const struct scheduler *s, const struct claim *claim,
     return true;
 }
 
+/* What is in force is in *policy, where that isn't POLICY_LETS; `now` is then of what decided. */
 static enum verdict_of_policy verdict_for(const struct scheduler *s, const struct claim *claim,
                                           struct policy *policy, struct str *machine)
 {
     *policy = (struct policy){.paused = false};
     if (!claim->has_url)
         return POLICY_LETS;
-    (void)policies_look(s->policies, claim->url.host, policy);
-    if (policy->drop_s != 0 && claim->job.created_at_s <= (double)policy->drop_s)
+    if (policies_drop(s->policies, claim->url.host, claim->job.created_at_s, &policy->now))
         return POLICY_DROPS;
+    (void)policies_look(s->policies, claim->url.host, policy);
     if (policy->paused)
         return POLICY_BOOKS;
     return is_elsewhere(s, claim, policy, machine) ? POLICY_PASSES : POLICY_LETS;
@@ -153,6 +154,14 @@ bool limits_settle(struct scheduler *s, struct claim *claim)
     return false;
 }
 
+bool limits_drops(const struct scheduler *s, const struct claim *claim)
+{
+    bool now;
+
+    return claim->has_url &&
+           policies_drop(s->policies, claim->url.host, claim->job.created_at_s, &now);
+}
+
 static void apply_to_claims(struct scheduler *s)
 {
     size_t at = 0;
@@ -161,9 +170,10 @@ static void apply_to_claims(struct scheduler *s)
     struct str machine;
 
     while ((claim = table_next(s->holdings.by_seq, &at)) != NULL) {
-        if (verdict_for(s, claim, &policy, &machine) == POLICY_LETS)
+        enum verdict_of_policy verdict = verdict_for(s, claim, &policy, &machine);
+        if (verdict == POLICY_LETS)
             continue;
-        if (claim->state == CLAIM_FLIGHT && policy.paused && policy.now)
+        if (claim->state == CLAIM_FLIGHT && verdict != POLICY_PASSES && policy.now)
             dispatch_abort(s->dispatch, claim);
         else if (drain_unlist(s, claim))
             (void)limits_settle(s, claim);

@@ -115,6 +115,19 @@ bool policies_look(const struct policies *p, struct str host, struct policy *pol
     return true;
 }
 
+bool policies_drop(const struct policies *p, struct str host, double made_s, bool *now)
+{
+    const struct policy_entry *entry;
+
+    if (policy_book_count(p->book) == 0)
+        return false;
+    entry = policy_book_find_drop(p->book, host, policies_now_s(p));
+    if (entry == NULL || made_s > (double)entry->policy.drop_s)
+        return false;
+    *now = entry->policy.now;
+    return true;
+}
+
 static void find_next_change(struct policies *p)
 {
     const struct policy_entry *entry;

@@ -37,9 +37,12 @@ bool policies_are_known(const struct policies *policies);
 bool policies_pause_fleet(const struct policies *policies);
 /* Whether the fleet, or the machine with this identity, is paused. */
 bool policies_pause_machine(const struct policies *policies, struct str identity);
-/* False, at no cost, where nobody has ordered anything. Else what is in force for url.host; one
- * that names a proxy that isn't in FEDPUSH_PROXIES here is paused. */
+/* False, at no cost, where nobody has ordered anything. Else what decides about url.host; one that
+ * names a proxy that isn't in FEDPUSH_PROXIES here is paused. */
 bool policies_look(const struct policies *policies, struct str host, struct policy *policy);
+/* Whether a job for url.host that was made then (Unix seconds) is to be dropped; *now: at once,
+ * though it be in flight. */
+bool policies_drop(const struct policies *policies, struct str host, double made_s, bool *now);
 /* Place of this name in FEDPUSH_PROXIES, from 1; 0: it isn't there. */
 unsigned policies_proxy(const struct policies *policies, struct str name);
 int64_t policies_now_s(const struct policies *policies);     /* Redis' time */

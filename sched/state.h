@@ -266,6 +266,8 @@ void conclude_lost(struct scheduler *s, unsigned worker, struct claim *claim);
 void limits_start(struct scheduler *s);
 /* True: this claim (CLAIM_NEW, with a URL) must not wait for its host now: it has been settled. */
 bool limits_settle(struct scheduler *s, struct claim *claim);
+/* True: it was made before an order to drop, and isn't tried again. */
+bool limits_drops(const struct scheduler *s, const struct claim *claim);
 /* False: an order says what becomes of it, even while it only waits. */
 bool limits_let(const struct scheduler *s, const struct claim *claim);
 /* A window so small that others serve this host, whose jobs go to them; or 0. questions'

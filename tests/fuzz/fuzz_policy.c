@@ -47,6 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(str_equal(str_of(policy_book_get(book, name)->name), name));
     const struct policy_entry *found = policy_book_find(book, host, 1000);
     assert(found == NULL || found == policy_book_get(book, name));
+    found = policy_book_find_drop(book, host, 1000);
+    assert(found == NULL || found == policy_book_get(book, name));
     policy_book_destroy(book);
     return 0;
 }

@@ -348,6 +348,29 @@ static void a_proxy_that_is_not_there_pauses(void **state)
     assert_int_equal(policies_proxy(f->machines[0].policies, str_of(policy.proxy)), 2);
 }
 
+static void a_drop_lifts_no_proxy(void **state)
+{
+    struct fixture *f = *state;
+    const struct policies *p = f->machines[0].policies;
+    struct policy policy;
+    char text[64];
+    bool now = false;
+
+    for (int i = 0; i < STEPS && !policies_are_known(p); i++)
+        run(f);
+    int64_t drop_s = policies_now_s(p);
+    snprintf(text, sizeof(text), "1 now drop=%lld", (long long)drop_s);
+    order(f, "*.example", "", "1 proxy=us", "1");
+    order(f, "b.example", "", text, "1");
+    order(f, "c.example", "", "1 paused", "1");
+    wait_paused(f, 0, STR("c.example"), true);
+    assert_true(policies_look(p, STR("b.example"), &policy));
+    assert_string_equal(policy.proxy, "us");
+    assert_true(policies_drop(p, STR("b.example"), (double)drop_s, &now) && now);
+    assert_false(policies_drop(p, STR("b.example"), (double)drop_s + 1, &now));
+    assert_false(policies_drop(p, STR("a.example"), (double)drop_s, &now));
+}
+
 static void a_lost_answer_and_strangers_fields_change_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -377,6 +400,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(pauses_of_fleet_and_machine_are_told_apart, start, end),
         cmocka_unit_test_setup_teardown(an_end_is_followed_by_redis_clock, start, end),
         cmocka_unit_test_setup_teardown(a_proxy_that_is_not_there_pauses, start, end),
+        cmocka_unit_test_setup_teardown(a_drop_lifts_no_proxy, start, end),
         cmocka_unit_test_setup_teardown(a_lost_answer_and_strangers_fields_change_nothing, start,
                                         end),
     };

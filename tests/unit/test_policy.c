@@ -159,6 +159,44 @@ static void the_most_specific_policy_in_force_decides(void **state)
     policy_book_destroy(book);
 }
 
+static void expect_drop(const struct policy_book *book, const char *host, int64_t drop_s)
+{
+    const struct policy_entry *found = policy_book_find_drop(book, str_of(host), 1000);
+
+    assert_int_equal(found != NULL ? found->policy.drop_s : 0, drop_s);
+}
+
+static void a_drop_stands_beside_what_else_was_ordered(void **state)
+{
+    struct policy_book *book = policy_book_create();
+    struct policy policy;
+
+    (void)state;
+    assert_true(policy_book_put(book, STR("*.onion"), 1, STR("1 proxy=tor")));
+    assert_true(policy_book_put(book, STR("foo.onion"), 2, STR("1 now drop=900")));
+    assert_true(policy_book_put(book, STR("*.example.org"), 3, STR("1 paused drop=800")));
+    assert_true(policy_book_put(book, STR("a.example.org"), 4, STR("1 drop=700 rate=5")));
+    assert_true(policy_book_put(book, STR("b.example.org"), 5, STR("1 drop=950 window=2")));
+    expect(book, "foo.onion", "*.onion");
+    expect(book, "x.example.org", "*.example.org");
+    expect(book, "a.example.org", "a.example.org");
+    expect_drop(book, "foo.onion", 900);
+    expect_drop(book, "bar.onion", 0);
+    expect_drop(book, "x.example.org", 800);
+    expect_drop(book, "a.example.org", 800); /* each hits what was made before it */
+    expect_drop(book, "b.example.org", 950);
+    assert_null(policy_book_find_drop(book, STR("foo.onion"), 900 + POLICY_DROP_S));
+    assert_string_equal(policy_book_sum(book, STR("foo.onion"), 1000, &policy)->name, "*.onion");
+    assert_string_equal(policy.proxy, "tor");
+    assert_int_equal(policy.drop_s, 900);
+    assert_true(policy_book_put(book, STR("*.onion"), 6, STR("1")));
+    assert_string_equal(policy_book_sum(book, STR("foo.onion"), 1000, &policy)->name, "foo.onion");
+    assert_int_equal(policy.drop_s, 900);
+    assert_null(policy_book_sum(book, STR("bar.onion"), 1000, &policy));
+    assert_true(policy_is_empty(&policy));
+    policy_book_destroy(book);
+}
+
 static void a_book_is_bounded_and_takes_only_what_is_valid(void **state)
 {
     struct policy_book *book = policy_book_create();
@@ -198,6 +236,7 @@ int main(void)
         cmocka_unit_test(ends_come_by_themselves),
         cmocka_unit_test(names_are_hosts_patterns_the_fleet_or_machines),
         cmocka_unit_test(the_most_specific_policy_in_force_decides),
+        cmocka_unit_test(a_drop_stands_beside_what_else_was_ordered),
         cmocka_unit_test(a_book_is_bounded_and_takes_only_what_is_valid),
         cmocka_unit_test(a_value_has_its_version_in_front),
     };
