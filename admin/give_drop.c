@@ -6,6 +6,7 @@
 
 #include "admin/give.h"
 #include "admin/waiting.h"
+#include "sched/scripts.h"
 
 enum {
     PASSES = 3,      /* a queue moves while it is looked through */
@@ -22,6 +23,7 @@ struct drop {
     struct domain_hosts *hosts;
     char tombstone[40]; /* no job is like it */
     int64_t dropped;
+    bool cut; /* something may have been missed */
     struct err *err;
 };
 
@@ -53,27 +55,49 @@ static void on_number(void *arg, const redisReply *reply)
     *number = reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
 }
 
+/* The fixed words for a piece; the keys are the caller's to free. */
+static size_t begin_words(const struct drop *drop, const struct waiting_piece *piece,
+                          struct str *words, char *keys[2])
+{
+    bool queue = piece->place == WAITING_PUSH || piece->place == WAITING_PULL;
+    size_t n = 0;
+
+    words[n++] = STR("EVAL");
+    if (piece->identity != NULL) {
+        struct str identity = str_of(piece->identity);
+        keys[0] = keys_held(&drop->session->keys, identity);
+        keys[1] = keys_claimed(&drop->session->keys, identity);
+        words[n++] = str_of(script_unlist);
+        words[n++] = STR("3");
+        words[n++] = str_of(piece->key);
+        words[n++] = str_of(keys[0]);
+        words[n++] = str_of(keys[1]);
+        return n;
+    }
+    words[n++] = str_of(queue ? list_script : set_script);
+    words[n++] = STR("1");
+    words[n++] = str_of(piece->key);
+    if (queue)
+        words[n++] = str_of(drop->tombstone);
+    return n;
+}
+
 /* At most LIST_JOBS of the piece, from *next on. */
 static bool remove_some(struct drop *drop, const struct waiting_piece *piece, size_t *next,
                         int64_t *removed)
 {
-    enum { FIXED = 5 };
-    bool list = piece->place == WAITING_PUSH || piece->place == WAITING_PULL;
+    enum { FIXED = 6 };
+    bool queue = piece->place == WAITING_PUSH || piece->place == WAITING_PULL;
     struct redis *redis = drop->session->redis[REDIS_ROLE_SIDEKIQ];
     struct str words[FIXED + 2 * LIST_JOBS];
     char *indexes[LIST_JOBS];
+    char *keys[2] = {NULL, NULL};
+    size_t n = begin_words(drop, piece, words, keys);
     size_t count = 0;
-    size_t n = 0;
 
-    words[n++] = STR("EVAL");
-    words[n++] = str_of(list ? list_script : set_script);
-    words[n++] = STR("1");
-    words[n++] = str_of(piece->key);
-    if (list)
-        words[n++] = str_of(drop->tombstone);
     for (; *next < piece->count && count < LIST_JOBS; (*next)++) {
         indexes[count] = mem_printf("%lld", (long long)piece->indexes[*next]);
-        if (list)
+        if (queue)
             words[n++] = str_of(indexes[count]);
         words[n++] = piece->entries[*next];
         count++;
@@ -81,6 +105,8 @@ static bool remove_some(struct drop *drop, const struct waiting_piece *piece, si
     bool good = session_command(drop->session, redis, n, words, on_number, removed, drop->err);
     while (count > 0)
         free(indexes[--count]);
+    free(keys[0]);
+    free(keys[1]);
     return good;
 }
 
@@ -97,20 +123,31 @@ static int64_t remove_piece(void *arg, const struct waiting_piece *piece)
             return -1;
         total += removed;
     }
-    drop->dropped += total;
+    if (piece->place != WAITING_HELD) /* what machines held counts as theirs */
+        drop->dropped += total;
     return total;
 }
 
 /* Until a pass finds nothing more. */
-static bool remove_all(struct waiting *waiting, struct err *err)
+static bool remove_from(struct drop *drop, struct waiting *waiting, enum waiting_place place,
+                        struct err *err)
+{
+    int64_t found = 1;
+
+    for (int pass = 0; pass < PASSES && found > 0; pass++) {
+        if (!waiting_look_at(waiting, place, &found, err))
+            return false;
+    }
+    drop->cut |= found > 0;
+    return true;
+}
+
+static bool remove_all(struct drop *drop, struct waiting *waiting, struct err *err)
 {
     bool good = true;
 
-    for (int place = 0; place < WAITING_HELD && good; place++) {
-        int64_t found = 1;
-        for (int pass = 0; pass < PASSES && found > 0 && good; pass++)
-            good = waiting_look_at(waiting, (enum waiting_place)place, &found, err);
-    }
+    for (int place = 0; place < WAITING_HELD && good; place++)
+        good = remove_from(drop, waiting, (enum waiting_place)place, err);
     return good;
 }
 
@@ -125,7 +162,9 @@ static bool await_machines(struct drop *drop, struct waiting *waiting, int64_t *
         if (!waiting_look_at(waiting, WAITING_HELD, left, err))
             return false;
     }
-    return true;
+    /* What they put off, or tried in vain, as the order came. */
+    return *held == 0 || (remove_from(drop, waiting, WAITING_RETRY, err) &&
+                          remove_from(drop, waiting, WAITING_SCHEDULE, err));
 }
 
 static bool order_drop(struct orders *orders, struct drop *drop,
@@ -134,7 +173,6 @@ static bool order_drop(struct orders *orders, struct drop *drop,
     struct buf detail;
 
     buf_init(&detail, 4096);
-    domain_add_ordered(drop->hosts, orders);
     for (size_t i = 0; i < drop->hosts->count; i++) {
         struct str name = str_of(drop->hosts->names[i]);
         struct policy policy = orders_get(orders, name);
@@ -164,8 +202,10 @@ static bool note_end(struct drop *drop, int64_t held, int64_t left, struct err *
 
     if (good)
         give_say(drop->give, PHRASE_GIVE_DROPPED, SAYS(SAY_SAID("jobs", &removed)));
-    if (left > 0)
+    if (good && left > 0)
         give_say(drop->give, PHRASE_GIVE_DROP_LEFT, SAYS(SAY_NUMBER("jobs", left)));
+    if (good && drop->cut)
+        give_say(drop->give, PHRASE_GIVE_DROP_CUT, SAYS_NOTHING);
     orders_close(&orders);
     said_clear(&removed);
     return good;
@@ -183,8 +223,12 @@ static bool carry_out(struct drop *drop, const struct domain_options *options,
     good = good && order_drop(&orders, drop, options, err);
     orders_close(&orders);
     waiting->act = remove_piece;
-    return good && remove_all(waiting, err) && await_machines(drop, waiting, &held, &left, err) &&
-           note_end(drop, held, left, err);
+    waiting->all = true;
+    waiting->cut = false;
+    good =
+        good && remove_all(drop, waiting, err) && await_machines(drop, waiting, &held, &left, err);
+    drop->cut |= waiting->cut;
+    return good && note_end(drop, held, left, err);
 }
 
 bool give_domain_drop(struct give *give, struct domain_hosts *hosts,

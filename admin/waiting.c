@@ -14,10 +14,12 @@ struct look {
     struct json *json;
     enum waiting_place place;
     struct waiting_piece *piece;
-    int64_t start; /* of the piece */
-    int64_t total; /* entries that are for the hosts */
-    size_t read;   /* entries of the latest answer */
-    bool failed;   /* `act` said so */
+    int64_t start;  /* entries of the pieces so far, without those that were removed */
+    char from[32];  /* of a set: the score up to which it was looked through, */
+    int64_t passed; /* and how many entries of that score are behind us, and still there */
+    int64_t total;  /* entries that are for the hosts */
+    size_t read;    /* entries of the latest answer */
+    bool failed;    /* `act` said so */
     struct err *err;
     char cursor[32];
     size_t seen;
@@ -105,6 +107,8 @@ static void on_list(void *arg, const redisReply *reply)
     copy_entries(look->piece);
 }
 
+/* By their scores, not by their places: of others some are taken, or come back, meanwhile. What
+ * `act` gets leaves its score. */
 static void on_set(void *arg, const redisReply *reply)
 {
     struct look *look = arg;
@@ -112,26 +116,51 @@ static void on_set(void *arg, const redisReply *reply)
     look->read = reply->type == REDIS_REPLY_ARRAY ? reply->elements / 2 : 0;
     for (size_t i = 0; i < look->read; i++) {
         struct str entry = redis_reply_text(reply->element[2 * i]);
-        double score = strtod(reply->element[2 * i + 1]->str, NULL);
-        if (count(look, entry, score))
+        const char *text = reply->element[2 * i + 1]->str;
+        double score = strtod(text, NULL);
+        if (strcmp(text, look->from) != 0)
+            look->passed = 0;
+        snprintf(look->from, sizeof(look->from), "%s", text);
+        look->passed++;
+        if (count(look, entry, score)) {
             add(look->piece, entry, score, 0);
+            look->passed -= look->waiting->act != NULL;
+        }
     }
     copy_entries(look->piece);
 }
 
-static bool read_piece(struct look *look, bool list)
+static bool read_list(struct look *look)
 {
-    char *first =
-        mem_printf("%lld", (long long)(list ? -(look->start + WAITING_PIECE) : look->start));
-    char *last = mem_printf(
-        "%lld", (long long)(list ? -(look->start + 1) : look->start + WAITING_PIECE - 1));
-    const struct str words[] = {list ? STR("LRANGE") : STR("ZRANGE"), str_of(look->piece->key),
-                                str_of(first), str_of(last), STR("WITHSCORES")};
-    bool good = session_command(look->waiting->session, look->redis, list ? 4 : 5, words,
-                                list ? on_list : on_set, look, look->err);
+    char *first = mem_printf("%lld", (long long)-(look->start + WAITING_PIECE));
+    char *last = mem_printf("%lld", (long long)-(look->start + 1));
+    const struct str words[] = {STR("LRANGE"), str_of(look->piece->key), str_of(first),
+                                str_of(last)};
+    bool good =
+        session_command(look->waiting->session, look->redis, 4, words, on_list, look, look->err);
 
     free(first);
     free(last);
+    return good;
+}
+
+static bool read_set(struct look *look)
+{
+    const struct waiting *waiting = look->waiting;
+    char *upto = waiting->upto_s > 0 ? mem_printf("%.6f", waiting->upto_s) : str_dup(STR("+inf"));
+    char *passed = mem_printf("%lld", (long long)look->passed);
+    char *most = mem_printf("%d", WAITING_PIECE);
+    char *from = str_dup(str_of(look->from));
+    const struct str words[] = {STR("ZRANGEBYSCORE"), str_of(look->piece->key),
+                                str_of(from),         str_of(upto),
+                                STR("WITHSCORES"),    STR("LIMIT"),
+                                str_of(passed),       str_of(most)};
+    bool good = session_command(waiting->session, look->redis, 8, words, on_set, look, look->err);
+
+    free(from);
+    free(most);
+    free(passed);
+    free(upto);
     return good;
 }
 
@@ -142,6 +171,8 @@ static bool act(struct look *look)
 
     if (waiting->act != NULL && look->piece->count > 0)
         removed = waiting->act(waiting->arg, look->piece);
+    for (size_t i = 0; waiting->act != NULL && removed == 0 && i < look->piece->count; i++)
+        look->passed += look->piece->scores[i] >= strtod(look->from, NULL); /* nothing has left */
     look->start += WAITING_PIECE - (removed > 0 ? removed : 0);
     look->failed = removed < 0;
     return !look->failed;
@@ -151,13 +182,17 @@ static bool look_through(struct look *look, bool list)
 {
     bool good = true;
 
+    look->start = look->passed = 0;
     look->read = WAITING_PIECE;
+    snprintf(look->from, sizeof(look->from), "%s", "-inf");
+    if (look->waiting->after_s > 0)
+        snprintf(look->from, sizeof(look->from), "%.6f", look->waiting->after_s);
     while (good && look->read == WAITING_PIECE) {
-        if (look->start >= WAITING_MAX) {
+        if (!look->waiting->all && look->start >= WAITING_MAX) {
             look->waiting->cut = true;
             break;
         }
-        good = read_piece(look, list) && act(look);
+        good = (list ? read_list(look) : read_set(look)) && act(look);
         free_entries(look->piece);
         if (good && look->waiting->progress != NULL)
             look->waiting->progress(look->waiting->arg, look->place, look->start);
@@ -198,7 +233,22 @@ static bool look_at_claims_of(struct look *look, const char *identity)
                                     STR("200")};
         good = session_command(look->waiting->session, look->redis, 5, words, on_claims, look,
                                look->err);
-    } while (good && strcmp(look->cursor, "0") != 0 && look->seen < WAITING_MAX);
+    } while (good && strcmp(look->cursor, "0") != 0 &&
+             (look->waiting->all || look->seen < WAITING_MAX));
+    if (strcmp(look->cursor, "0") != 0)
+        look->waiting->cut = true;
+    free(key);
+    return good;
+}
+
+/* What BLMOVE took for a machine, or others have passed on to it. */
+static bool look_at_list_of(struct look *look, const char *identity)
+{
+    char *key = keys_wait(&look->waiting->session->keys, str_of(identity));
+
+    look->piece->key = key;
+    look->piece->identity = identity;
+    bool good = look_through(look, true);
     free(key);
     return good;
 }
@@ -207,6 +257,7 @@ enum { MAX_IDENTITIES = 200 };
 
 struct identities {
     size_t count;
+    bool cut;
     char *names[MAX_IDENTITIES];
 };
 
@@ -217,6 +268,8 @@ static void on_identities(void *arg, const redisReply *reply)
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
         if (list->count < MAX_IDENTITIES)
             list->names[list->count++] = str_dup(redis_reply_text(reply->element[i]));
+        else
+            list->cut = true;
     }
 }
 
@@ -230,9 +283,11 @@ static bool look_at_claims(struct look *look)
                                 look->err);
 
     for (size_t i = 0; i < list.count; i++) {
-        good = good && look_at_claims_of(look, list.names[i]);
+        good =
+            good && look_at_list_of(look, list.names[i]) && look_at_claims_of(look, list.names[i]);
         free(list.names[i]);
     }
+    look->waiting->cut |= list.cut;
     return good;
 }
 

@@ -1,6 +1,7 @@
 /*
  * Which jobs wait for certain hosts, and where: queues, `retry`, `schedule`, and the claims of all
- * machines. Each place is looked through in pieces, up to WAITING_MAX entries of it.
+ * machines, with what waits in their lists to be claimed. Each place is looked through in pieces,
+ * up to WAITING_MAX entries of it, or to its end.
  */
 #ifndef FEDPUSH_ADMIN_WAITING_H
 #define FEDPUSH_ADMIN_WAITING_H
@@ -31,10 +32,11 @@ struct waiting_host {
 struct waiting_piece {
     enum waiting_place place;
     const char *key;
+    const char *identity; /* of a machine's list: whose it is; else NULL */
     size_t count;
     struct str entries[WAITING_PIECE];
     double scores[WAITING_PIECE];   /* of `retry` and `schedule` */
-    int64_t indexes[WAITING_PIECE]; /* of a queue: from its consuming end, -1 the oldest */
+    int64_t indexes[WAITING_PIECE]; /* of a list: from its consuming end, -1 the oldest */
 };
 
 struct waiting {
@@ -45,12 +47,15 @@ struct waiting {
                  const struct url *inbox);
     /* Called after each piece with how many entries of the place were looked at. NULL is fine. */
     void (*progress)(void *arg, enum waiting_place place, int64_t looked_at);
-    /* Called for each piece with entries, never for claims; answers how many it has removed. NULL:
-     * they are only counted. A negative answer ends it all. */
+    /* Called for each piece with entries, never for claims; answers how many it has removed, or put
+     * at an earlier place. NULL: they are only counted. A negative answer ends it all. */
     int64_t (*act)(void *arg, const struct waiting_piece *piece);
     void *arg;
+    bool all;            /* to the end of each place, however many there are */
+    double after_s;      /* of `retry` and `schedule` only what is due then and later, */
+    double upto_s;       /* and until then; 0: all of them */
     struct table *hosts; /* struct waiting_host; waiting_clear frees them */
-    bool cut;            /* a place had more entries than are looked at */
+    bool cut;            /* a place had more entries than were looked at */
 };
 
 /* False with err filled. waiting_clear in any case. */

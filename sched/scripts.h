@@ -20,7 +20,9 @@ extern const char script_release[];
 extern const char script_policies[];
 extern const char script_policies_merge[];
 extern const char script_policies_write[];
+extern const char script_resume[];
 extern const char script_try[];
+extern const char script_unlist[];
 extern const char script_attempts[];
 
 #endif
