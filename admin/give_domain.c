@@ -6,9 +6,14 @@
 #include "admin/give.h"
 #include "admin/waiting.h"
 #include "base/proxy.h"
+#include "sched/scripts.h"
 
-/* So far ahead a paused host's jobs are booked at most (sched/limits.c). */
-enum { BOOKED_S = 660 };
+enum {
+    READ_MS = 1500,     /* the machines have read an order by then */
+    LATER_S = 60,       /* what a machine puts off since its host is paused comes no sooner */
+    SOON_S = 1,         /* what is due by then comes by itself */
+    RELEASE_JOBS = 100, /* of one script */
+};
 
 void domain_add_ordered(struct domain_hosts *hosts, const struct orders *orders)
 {
@@ -17,9 +22,109 @@ void domain_add_ordered(struct domain_hosts *hosts, const struct orders *orders)
 
     while ((entry = policy_book_each(orders->book, &at)) != NULL) {
         const struct policy now = policy_at(&entry->policy, orders->now_s);
-        if (!policy_is_empty(&now) && policy_name_is_below(str_of(entry->name), hosts->domain))
+        if (policy_decides(&now) && policy_name_is_below(str_of(entry->name), hosts->domain))
             domain_hosts_add(hosts, str_of(entry->name));
     }
+}
+
+/* --- what was put off --- */
+
+struct release {
+    struct session *session;
+    struct domain_hosts *hosts;
+    const struct orders *orders; /* as they are now: what another order pauses stays; NULL: all */
+    int64_t from_us;             /* the next one is due then, or now */
+    int64_t released;
+    struct err *err;
+};
+
+static bool is_released(void *arg, const struct url *inbox)
+{
+    const struct release *release = arg;
+    const struct orders *orders = release->orders;
+    const struct policy_entry *entry = NULL;
+
+    if (!domain_hosts_mean(release->hosts, inbox->host))
+        return false;
+    if (orders != NULL)
+        entry = policy_book_find(orders->book, inbox->host, orders->now_s);
+    return entry == NULL || !policy_at(&entry->policy, orders->now_s).paused;
+}
+
+struct released {
+    int64_t count;
+    int64_t next_us;
+};
+
+static void on_released(void *arg, const redisReply *reply)
+{
+    struct released *released = arg;
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        reply->element[1]->type != REDIS_REPLY_STRING)
+        return;
+    released->count = reply->element[0]->integer;
+    released->next_us = strtoll(reply->element[1]->str, NULL, 10);
+}
+
+/* At most RELEASE_JOBS of the piece, from *next on. */
+static bool release_some(struct release *release, const struct waiting_piece *piece, size_t *next,
+                         struct released *released)
+{
+    enum { FIXED = 6 };
+    struct redis *redis = release->session->redis[REDIS_ROLE_SIDEKIQ];
+    char *from = mem_printf("%lld", (long long)release->from_us);
+    struct str words[FIXED + RELEASE_JOBS] = {STR("EVAL"),
+                                              str_of(script_resume),
+                                              STR("2"),
+                                              str_of(piece->key),
+                                              str_of(release->session->keys.pairs),
+                                              str_of(from)};
+    size_t n = FIXED;
+
+    while (*next < piece->count && n < FIXED + RELEASE_JOBS)
+        words[n++] = piece->entries[(*next)++];
+    bool good =
+        session_command(release->session, redis, n, words, on_released, released, release->err);
+    free(from);
+    return good;
+}
+
+static int64_t release_piece(void *arg, const struct waiting_piece *piece)
+{
+    struct release *release = arg;
+    int64_t total = 0;
+    size_t next = 0;
+
+    while (next < piece->count) {
+        struct released released = {.next_us = release->from_us};
+        if (!release_some(release, piece, &next, &released))
+            return -1;
+        release->from_us = released.next_us;
+        total += released.count;
+    }
+    release->released += total;
+    return total;
+}
+
+/* What is due after `after_s`, and until `upto_s`, is due from `from_s` on (0: now), in the order
+ * in which it would have come. */
+static bool release_jobs(struct release *release, int64_t from_s, int64_t after_s, int64_t upto_s)
+{
+    struct waiting waiting = {.session = release->session,
+                              .wanted = is_released,
+                              .act = release_piece,
+                              .arg = release,
+                              .all = true,
+                              .after_s = (double)after_s,
+                              .upto_s = (double)upto_s};
+    int64_t total;
+
+    release->from_us = from_s * 1000000;
+    bool good = waiting_look_at(&waiting, WAITING_SCHEDULE, &total, release->err) &&
+                waiting_look_at(&waiting, WAITING_RETRY, &total, release->err);
+    waiting_clear(&waiting);
+    return good;
 }
 
 /* --- pause --- */
@@ -46,6 +151,17 @@ static bool order_pause(struct orders *orders, struct domain_hosts *hosts,
     return good;
 }
 
+/* What a longer pause has put off comes when this one ends. */
+static bool shorten(struct give *give, struct domain_hosts *hosts,
+                    const struct domain_options *options, int64_t now_s, struct err *err)
+{
+    struct release release = {.session = give->session, .hosts = hosts, .err = err};
+    int64_t end_s = now_s + options->span_s;
+
+    return options->span_s == 0 || options->span_s >= POLICY_BOOKED_S ||
+           release_jobs(&release, end_s, end_s + SOON_S, now_s + POLICY_BOOKED_S);
+}
+
 bool give_domain_pause(struct give *give, struct domain_hosts *hosts,
                        const struct domain_options *options, struct err *err)
 {
@@ -53,7 +169,8 @@ bool give_domain_pause(struct give *give, struct domain_hosts *hosts,
     bool good = orders_open(&orders, give->session, err);
 
     orders.who = give->who;
-    good = good && order_pause(&orders, hosts, options, err);
+    good = good && order_pause(&orders, hosts, options, err) &&
+           shorten(give, hosts, options, orders.now_s, err);
     for (size_t i = 0; good && i < hosts->count; i++)
         give_say(give, PHRASE_GIVE_PAUSED, SAYS(SAY_TEXT("host", hosts->names[i])));
     orders_close(&orders);
@@ -61,76 +178,6 @@ bool give_domain_pause(struct give *give, struct domain_hosts *hosts,
 }
 
 /* --- resume --- */
-
-struct release {
-    struct session *session;
-    struct domain_hosts *hosts;
-    int64_t now_s;
-    int64_t released;
-    struct err *err;
-};
-
-static bool is_released(void *arg, const struct url *inbox)
-{
-    const struct release *release = arg;
-    return domain_hosts_mean(release->hosts, inbox->host);
-}
-
-static void on_count(void *arg, const redisReply *reply)
-{
-    struct release *release = arg;
-    release->released += reply->type == REDIS_REPLY_INTEGER ? reply->integer : 0;
-}
-
-/* What was booked while the host was paused is due now; one that is gone stays gone. */
-static const char release_script[] =
-    "redis.call('ZREM', KEYS[1], '') local n = 0 for i = 2, #ARGV do"
-    " if redis.call('ZSCORE', KEYS[1], ARGV[i]) then"
-    " redis.call('ZADD', KEYS[1], ARGV[1], ARGV[i]) n = n + 1 end end return n";
-
-static int64_t release_piece(void *arg, const struct waiting_piece *piece)
-{
-    enum { FIXED = 5 };
-    struct release *release = arg;
-    struct str words[FIXED + WAITING_PIECE];
-    char *now = mem_printf("%lld.000000", (long long)release->now_s);
-    struct redis *redis = release->session->redis[REDIS_ROLE_SIDEKIQ];
-    size_t n = FIXED;
-    bool good = true;
-
-    words[0] = STR("EVAL");
-    words[1] = str_of(release_script);
-    words[2] = STR("1");
-    words[3] = str_of(piece->key);
-    words[4] = str_of(now);
-    for (size_t i = 0; i < piece->count; i++) {
-        if (piece->scores[i] > (double)release->now_s &&
-            piece->scores[i] <= (double)(release->now_s + BOOKED_S))
-            words[n++] = piece->entries[i];
-    }
-    if (n > FIXED)
-        good = session_command(release->session, redis, n, words, on_count, release, release->err);
-    free(now);
-    return good ? 0 : -1; /* none has left the set */
-}
-
-static bool release_jobs(struct give *give, struct domain_hosts *hosts, int64_t now_s,
-                         struct err *err)
-{
-    struct release release = {give->session, hosts, now_s, 0, err};
-    struct waiting waiting = {
-        .session = give->session, .wanted = is_released, .act = release_piece, .arg = &release};
-    int64_t total;
-    bool good = waiting_look_at(&waiting, WAITING_SCHEDULE, &total, err) &&
-                waiting_look_at(&waiting, WAITING_RETRY, &total, err);
-
-    if (good && release.released == 1)
-        give_say(give, PHRASE_GIVE_DUE_ONE, SAYS_NOTHING);
-    else if (good)
-        give_say(give, PHRASE_GIVE_DUE, SAYS(SAY_NUMBER("jobs", release.released)));
-    waiting_clear(&waiting);
-    return good;
-}
 
 static void add_resumed(struct domain_hosts *hosts, const struct orders *orders)
 {
@@ -143,52 +190,76 @@ static void add_resumed(struct domain_hosts *hosts, const struct orders *orders)
     }
 }
 
-/* Says which policy still pauses the domain, if one does. */
-static void warn_paused(struct give *give, const struct orders *orders,
-                        const struct domain_hosts *hosts)
-{
-    const struct policy_entry *entry;
-    size_t at = 0;
-
-    while ((entry = policy_book_each(orders->book, &at)) != NULL) {
-        const struct policy now = orders_get(orders, str_of(entry->name));
-        if (now.paused && str_starts_with(str_of(entry->name), STR("*.")) &&
-            policy_name_is_below(hosts->domain, str_slice(str_of(entry->name), 2)))
-            give_say(give, PHRASE_GIVE_STILL_PAUSED, SAYS(SAY_TEXT("name", entry->name)));
-    }
-}
-
-static bool order_resume(struct give *give, struct orders *orders, struct domain_hosts *hosts,
-                         struct err *err)
-{
-    add_resumed(hosts, orders);
-    for (size_t i = 0; i < hosts->count; i++) {
-        struct policy policy = orders_get(orders, str_of(hosts->names[i]));
-        if (!policy.paused && policy.drop_s == 0)
-            continue;
-        policy.paused = policy.now = false;
-        policy.paused_until_s = policy.drop_s = 0;
-        policy.of[0] = '\0';
-        orders_set(orders, str_of(hosts->names[i]), &policy);
-        give_say(give, PHRASE_GIVE_RESUMED, SAYS(SAY_TEXT("host", hosts->names[i])));
-    }
-    if (orders->count == 0)
-        give_say(give, PHRASE_GIVE_NOT_PAUSED, SAYS(SAY_STR("domain", hosts->domain)));
-    else if (!orders_write(orders, "domain resume", str_of(hosts->names[0]), "", err))
-        return false;
-    warn_paused(give, orders, hosts);
-    return true;
-}
-
-bool give_domain_resume(struct give *give, struct domain_hosts *hosts, struct err *err)
+static bool order_resume(struct give *give, struct domain_hosts *hosts, struct err *err)
 {
     struct orders orders;
     bool good = orders_open(&orders, give->session, err);
 
     orders.who = give->who;
-    good = good && order_resume(give, &orders, hosts, err) &&
-           release_jobs(give, hosts, orders.now_s, err);
+    if (good)
+        add_resumed(hosts, &orders);
+    for (size_t i = 0; good && i < hosts->count; i++) {
+        struct policy policy = orders_get(&orders, str_of(hosts->names[i]));
+        if (!policy.paused && policy.drop_s == 0)
+            continue;
+        policy.paused = policy.now = false;
+        policy.paused_until_s = policy.drop_s = 0;
+        policy.of[0] = '\0';
+        orders_set(&orders, str_of(hosts->names[i]), &policy);
+        give_say(give, PHRASE_GIVE_RESUMED, SAYS(SAY_TEXT("host", hosts->names[i])));
+    }
+    if (good && orders.count == 0)
+        give_say(give, PHRASE_GIVE_NOT_PAUSED, SAYS(SAY_STR("domain", hosts->domain)));
+    else if (good)
+        good = orders_write(&orders, "domain resume", str_of(hosts->names[0]), "", err);
     orders_close(&orders);
+    return good;
+}
+
+/* Says which policy still pauses the domain, if one does. */
+static void warn_paused(struct give *give, const struct orders *orders,
+                        const struct domain_hosts *hosts)
+{
+    const struct policy_entry *entry =
+        policy_book_find(orders->book, str_of(hosts->names[0]), orders->now_s);
+
+    if (entry != NULL && policy_at(&entry->policy, orders->now_s).paused)
+        give_say(give, PHRASE_GIVE_STILL_PAUSED, SAYS(SAY_TEXT("name", entry->name)));
+}
+
+/* Twice: machines that hadn't read the order yet have put off what came to them. What they book
+ * because it is too much at once is sooner than that. */
+static bool call_back(struct give *give, struct domain_hosts *hosts, const struct orders *orders,
+                      struct err *err)
+{
+    struct release release = {
+        .session = give->session, .hosts = hosts, .orders = orders, .err = err};
+
+    if (!release_jobs(&release, 0, orders->now_s + SOON_S, orders->now_s + POLICY_BOOKED_S))
+        return false;
+    int64_t released = release.released;
+    give->session->done = false;
+    session_wait(give->session, READ_MS);
+    if (!release_jobs(&release, 0, orders->now_s + LATER_S, orders->now_s + POLICY_BOOKED_S))
+        return false;
+    if (released == 1)
+        give_say(give, PHRASE_GIVE_DUE_ONE, SAYS_NOTHING);
+    else
+        give_say(give, PHRASE_GIVE_DUE, SAYS(SAY_NUMBER("jobs", released)));
+    return true;
+}
+
+bool give_domain_resume(struct give *give, struct domain_hosts *hosts, struct err *err)
+{
+    struct orders left;
+
+    if (!order_resume(give, hosts, err))
+        return false;
+    bool good = orders_open(&left, give->session, err);
+    if (good)
+        warn_paused(give, &left, hosts);
+    good = good && call_back(give, hosts, &left, err);
+    orders_close(&left);
     return good;
 }
 
@@ -217,6 +288,8 @@ static bool set_proxy(struct policy *policy, const char *proxy, const struct con
 static bool change(struct policy *policy, const struct domain_options *o,
                    const struct orders *orders, struct err *err)
 {
+    bool lasting = o->clear || !policy_has_limits(policy);
+
     if (o->clear) {
         policy->window = policy->rate = 0;
         policy->proxy[0] = '\0';
@@ -231,17 +304,25 @@ static bool change(struct policy *policy, const struct domain_options *o,
         policy->http2 = o->http == 2;
     if (o->scheme >= 0)
         policy->scheme = (enum policy_scheme)o->scheme;
-    policy->limits_until_s = o->span_s > 0 ? orders->now_s + o->span_s : 0;
+    if (o->span_s > 0)
+        policy->limits_until_s = orders->now_s + o->span_s;
+    else if (lasting) /* else what was to end still does */
+        policy->limits_until_s = 0;
     return o->proxy == NULL || set_proxy(policy, o->proxy, orders->session->config, err);
 }
 
-/* What counts for it now: a limit must not lift the pause of a parent. */
+/* What counts for it now: a limit must not lift the pause of a parent. A parent's order to drop
+ * counts beside it. */
 static struct policy policy_so_far(const struct orders *orders, struct str name)
 {
     const struct policy_entry *entry = policy_book_find(orders->book, name, orders->now_s);
-    struct policy none = {.paused = false};
+    struct policy policy = orders_get(orders, name);
+    int64_t drop_s = policy.drop_s;
 
-    return entry != NULL ? policy_at(&entry->policy, orders->now_s) : none;
+    if (entry != NULL)
+        policy = policy_at(&entry->policy, orders->now_s);
+    policy.drop_s = drop_s;
+    return policy;
 }
 
 static bool limit(struct give *give, struct orders *orders, struct str name,

@@ -7,8 +7,10 @@
 
 enum {
     RETURN_MS = 10000, /* what a paused machine holds goes back so long after */
-    BOOK_MS = 600000,  /* a paused host's jobs come back to look at the latest then */
-    SPREAD = 10,       /* they are spread over a tenth of that time more */
+    BOOK_MS = 600000,  /* a paused host's jobs come back to look after as long as they are old, */
+    LONGEST_BOOK_MS = 3600000, /* so long at least and at most, and up to twice that time */
+    SPREAD = 10, /* those whose pause ends soon come then, spread over a tenth of the time more, */
+    MOST_SPREAD_MS = 60000,
     MAX_GAP_MS = 1800000,
     SETTLED_MS = 3000, /* as many machines as take jobs have heard of each other by then */
 };
@@ -119,17 +121,31 @@ bool limits_let(const struct scheduler *s, const struct claim *claim)
     return verdict == POLICY_LETS || verdict == POLICY_PASSES;
 }
 
-static int64_t booking_ms(struct scheduler *s, const struct policy *policy)
+/* Nobody resumes what lacks its proxy here: another machine has it, or this one will. */
+static bool lacks_proxy(const struct scheduler *s, const struct policy *policy)
 {
-    int64_t delay_ms = BOOK_MS;
+    return policy->proxy[0] != '\0' && policies_proxy(s->policies, str_of(policy->proxy)) == 0;
+}
 
-    if (policy->paused_until_s != 0)
-        delay_ms = (policy->paused_until_s - policies_now_s(s->policies)) * 1000;
-    if (delay_ms > BOOK_MS)
-        delay_ms = BOOK_MS;
-    if (delay_ms < 1000)
-        delay_ms = 1000;
-    return delay_ms + (int64_t)rng_below(&s->process.rng, (uint64_t)delay_ms / SPREAD);
+/* A job is touched the less often the longer its host has been paused; whoever resumes the host
+ * calls its jobs back. */
+static int64_t booking_ms(struct scheduler *s, const struct policy *policy,
+                          const struct claim *claim)
+{
+    int64_t now_s = policies_now_s(s->policies);
+    int64_t left_ms = (policy->paused_until_s - now_s) * 1000;
+    double age_ms = ((double)now_s - claim->job.created_at_s) * 1000;
+    int64_t delay_ms = BOOK_MS;
+    int64_t spread_ms;
+
+    if (!lacks_proxy(s, policy) && age_ms > BOOK_MS)
+        delay_ms = age_ms < LONGEST_BOOK_MS ? (int64_t)age_ms : LONGEST_BOOK_MS;
+    spread_ms = delay_ms;
+    if (policy->paused_until_s != 0 && left_ms < 2 * delay_ms) {
+        delay_ms = left_ms > 1000 ? left_ms : 1000;
+        spread_ms = delay_ms / SPREAD < MOST_SPREAD_MS ? delay_ms / SPREAD : MOST_SPREAD_MS;
+    }
+    return delay_ms + (int64_t)rng_below(&s->process.rng, (uint64_t)spread_ms);
 }
 
 bool limits_settle(struct scheduler *s, struct claim *claim)
@@ -142,7 +158,7 @@ bool limits_settle(struct scheduler *s, struct claim *claim)
     case POLICY_LETS:
         return false;
     case POLICY_BOOKS:
-        conclude_book(s, claim, booking_ms(s, &policy));
+        conclude_book(s, claim, booking_ms(s, &policy, claim));
         return true;
     case POLICY_DROPS:
         settle_add(s->settle, claim, &dropped);

@@ -1,0 +1,148 @@
+"""What orders about a domain and its parents mean together, and what drop and resume do with what waits."""
+
+import json
+import time
+
+from jobs import account_for, claimed, delivery, push, unsettled, wait_settled
+from servers import wait_for
+from test_policy import booked, effective, jobs_for, ledger, policies, posts_to, proxy, redis_now, told  # noqa: F401
+
+LATER_S = 3600  # made so long after an order: it isn't meant
+LOOKED_AT = 100000  # entries that a preview looks at
+
+
+def later_job(world, host, number):
+    return delivery(number, world.fediverse.inbox(host), created_at=time.time() + LATER_S)
+
+
+def test_a_drop_lifts_neither_proxy_nor_pause_of_a_parent(world, machines, proxy):  # noqa: F811
+    settings = {"FEDPUSH_PROXIES": f"tor=http://127.0.0.1:{proxy.port}"}
+    machine = machines(**settings)
+    told(world, "domain", "limit", "*.fedi.test", "--proxy", "tor", **settings)
+    assert "dropped: 0" in told(world, "domain", "drop", "ok-1.fedi.test", "--yes", **settings)
+    shown = told(world, "domain", "show", "ok-1.fedi.test", **settings)
+    assert "tor" in shown and "dropped" in shown, shown
+    effective(world, machine)
+    push(world.redis, [later_job(world, "ok-1", 1)])
+    wait_for(lambda: posts_to(world, "ok-1") == 1, 30, "what is made later is delivered")
+    assert [head[0].split()[1].split("/")[2].split(":")[0] for head in proxy.heads] == ["ok-1.fedi.test"]
+    told(world, "domain", "pause", "fedi.test")
+    told(world, "domain", "drop", "ok-2.fedi.test", "--yes", **settings)
+    effective(world, machine)
+    push(world.redis, [later_job(world, "ok-2", 2)] + jobs_for(world, "ok-2", 3, first=10, created_at=time.time() - 60))
+    wait_for(lambda: booked(world) == 1 and unsettled(world) == 0, 30, "the later one is put off, the others dropped")
+    assert posts_to(world, "ok-2") == 0 and ledger(world)["policy"] == 3
+    words = policies(world)["ok-2.fedi.test"].split()
+    assert len(words) == 2 and words[1].startswith("drop="), "nothing of the parent's is left over"
+    told(world, "domain", "resume", "fedi.test")
+    wait_for(lambda: posts_to(world, "ok-2") == 1, 30, "it goes on with its parent")
+
+
+def test_a_resume_says_whether_the_domain_is_still_paused(world):
+    told(world, "domain", "pause", "*.fedi.test")
+    assert "still paused by *.fedi.test" in told(world, "domain", "resume", "ok-1.fedi.test")
+    told(world, "domain", "limit", "ok-1.fedi.test", "--rate", "5/m")
+    assert "paused, at most 5 a minute" in told(world, "domain", "show", "ok-1.fedi.test")
+    assert "still paused" not in told(world, "domain", "resume", "ok-1.fedi.test")
+
+
+def test_drop_now_aborts_what_is_in_flight(world, machine):
+    push(world.redis, jobs_for(world, "ok-1", 4, first=100))
+    wait_for(lambda: posts_to(world, "ok-1") == 4, 60, "the host is good")
+    wait_settled(world)
+    world.fediverse.behave("ok-1", "silent")
+    push(world.redis, jobs_for(world, "ok-1", 3))
+    open_at = lambda: world.fediverse.counts()["now"]["ok-1.fedi.test"]  # noqa: E731
+    wait_for(lambda: open_at() >= 2, 30, "they are on the wire")
+    began = time.monotonic()
+    assert "3 by machines" in told(world, "domain", "drop", "ok-1.fedi.test", "--now", "--yes")
+    assert open_at() == 0 and unsettled(world) == 0
+    assert time.monotonic() - began < 30, "nobody waits for the answer"
+    assert ledger(world)["policy"] == 3 and world.redis_client.zcard("retry") + booked(world) == 0
+
+
+def test_what_fails_after_a_drop_is_not_tried_again(world, machines):
+    machines(FEDPUSH_HOST_WINDOW=2)
+    push(world.redis, jobs_for(world, "late503-1", 30))
+    wait_for(lambda: posts_to(world, "late503-1") >= 1 and claimed(world) >= 20, 30, "they are held")
+    told(world, "domain", "drop", "late503-1.fedi.test", "--yes")
+    wait_for(lambda: unsettled(world) == 0, 60, "what was in flight has failed")
+    assert world.redis_client.zcard("retry") + booked(world) == 0
+    counted = ledger(world)
+    assert counted["policy"] >= 20
+    assert counted["claimed"] == sum(count for word, count in counted.items() if word != "claimed"), counted
+
+
+def test_drop_finds_what_stands_behind_a_hundred_thousand_others(world):
+    client = world.redis_client
+    due = time.time() + 86400
+    others = [f'{{"class":"Other","args":[{i}]}}' for i in range(LOOKED_AT + 1000)]
+    for i in range(0, len(others), 5000):
+        client.zadd("schedule", {job: due for job in others[i:i + 5000]})  # all at the same time
+    client.zadd("schedule", {json.dumps(delivery(i, "https://b.example/inbox")): due + 1 for i in range(3)})
+    client.lpush("queue:push", *others[:10])
+    assert "only 100000 jobs" in told(world, "domain", "pause", "b.example")
+    assert "dropped: 3 removed" in told(world, "domain", "drop", "b.example", "--yes")
+    assert client.zcard("schedule") == len(others) and client.llen("queue:push") == 10
+
+
+def test_what_waits_in_a_machines_list_is_counted_and_dropped(world):
+    client = world.redis_client
+    client.zadd("fedpush:identities", {"gone:1:abcdefabcdef": time.time()})
+    jobs = [json.dumps(delivery(i, f"https://{host}/inbox")) for i, host in enumerate(["b.example"] * 3 + ["c.example"])]
+    client.lpush("fedpush:wait:gone:1:abcdefabcdef", *jobs)
+    client.hset("fedpush:claimed:gone:1:abcdefabcdef", "seq", 7)
+    held = [line.split()[-1] for line in told(world, "domain", "show", "b.example").splitlines() if line.startswith("b.example")]
+    assert held == ["3"]
+    assert "0 removed from queues, retry and schedule, 3 by machines" in told(world, "domain", "drop", "b.example", "--yes")
+    assert client.lrange("fedpush:wait:gone:1:abcdefabcdef", 0, -1) == [jobs[3].encode()]
+
+
+def test_resume_keeps_the_order_of_pairs(world, machines):
+    machine = machines()
+    told(world, "domain", "pause", "ok-1.fedi.test")
+    effective(world, machine)
+    pairs = 300
+    # The first one's bytes come behind the second one's.
+    jobs = [delivery(f"{word}-{pair}", world.fediverse.inbox("ok-1", f"/u{pair}")) for word in ("follow", "a-undo")
+            for pair in range(pairs)]
+    push(world.redis, jobs)
+    wait_for(lambda: booked(world) == len(jobs) and unsettled(world) == 0, 60, "all are put off")
+    assert f"{len(jobs)} jobs that were put off are due now" in told(world, "domain", "resume", "ok-1.fedi.test")
+    wait_for(lambda: posts_to(world, "ok-1") >= len(jobs), 60, lambda: account_for(world, jobs))
+    came = world.fediverse.counts()["order"]
+    assert len(came) == pairs
+    for inbox, activities in came.items():
+        words = [activity.rsplit("/", 1)[1].rsplit("-", 1)[0] for activity in activities]
+        assert words == ["follow", "a-undo"], inbox
+
+
+def due_in_s(world):
+    return [score - redis_now(world) for _, score in world.redis_client.zrange("schedule", 0, -1, withscores=True)]
+
+
+def test_jobs_of_a_long_pause_are_touched_seldom(world, machine):
+    told(world, "domain", "pause", "ok-1.fedi.test")
+    told(world, "domain", "pause", "ok-2.fedi.test", "--for", "90m")
+    effective(world, machine)
+    push(world.redis, jobs_for(world, "ok-1", 20, created_at=time.time() - 3 * 86400))
+    wait_for(lambda: booked(world) == 20, 30, "put off")
+    assert 3500 < min(due_in_s(world)) and max(due_in_s(world)) < 7201, due_in_s(world)
+    world.redis_client.delete("schedule")
+    push(world.redis, jobs_for(world, "ok-2", 20, created_at=time.time() - 3 * 86400))
+    wait_for(lambda: booked(world) == 20, 30, "put off until it ends")
+    assert 5300 < min(due_in_s(world)) and max(due_in_s(world)) < 5461, due_in_s(world)
+    told(world, "domain", "pause", "ok-2.fedi.test", "--for", "3s")
+    wait_for(lambda: posts_to(world, "ok-2") == 20, 30, "they come when a shorter pause is over")
+
+
+def test_a_second_limit_ends_with_the_first(world):
+    told(world, "domain", "limit", "b.example", "--window", "3", "--for", "24h")
+    said = told(world, "domain", "limit", "b.example", "--rate", "30/m")
+    assert "at most 3 at once, at most 30 a minute, these limits for 24 h more" in said, said
+    assert "these limits for 60 min more" in told(world, "domain", "limit", "b.example", "--window", "4", "--for", "1h")
+    told(world, "domain", "limit", "b.example", "--clear", "--window", "2")
+    assert "limits_until" not in policies(world)["b.example"]
+    told(world, "domain", "limit", "b.example", "--window", "0", "--for", "1h")
+    told(world, "domain", "limit", "b.example", "--window", "1")
+    assert "limits_until" not in policies(world)["b.example"], "there was nothing left that was to end"
