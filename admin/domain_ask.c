@@ -9,7 +9,7 @@
 
 /* ANSWER_S: for so long an answer stands (sched/questions.h). */
 enum { ASK_S = 10, LIVE_S = 60, LOOK_MS = 100, LONGEST_MS = 3000, FRESH_S = 5, ANSWER_S = 30 };
-enum { MAX_MACHINES = 200 };
+enum { MAX_MACHINES = 200, MAX_QUESTIONS = 64 };
 
 struct asking {
     json_t *live;    /* identity -> true */
@@ -64,15 +64,26 @@ static void on_ttl(void *arg, const redisReply *reply)
         *(json_int_t *)arg = reply->integer;
 }
 
+/* As long as somebody asks, none of them ends by itself: when it is full, any others go. */
+static const char question_script[] =
+    "redis.call('SREM', KEYS[1], '') local all = redis.call('SMEMBERS', KEYS[1])"
+    " if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then"
+    " for i = tonumber(ARGV[2]), #all do redis.call('SREM', KEYS[1], all[i]) end"
+    " redis.call('SADD', KEYS[1], ARGV[1]) end redis.call('EXPIRE', KEYS[1], ARGV[3])";
+
 static bool put_question(struct session *session, struct redis *redis, struct str question,
                          struct err *err)
 {
+    char *most = mem_printf("%d", MAX_QUESTIONS);
     char *seconds = mem_printf("%d", ASK_S);
-    const struct str add[] = {STR("SADD"), str_of(session->keys.questions), question};
-    const struct str expire[] = {STR("EXPIRE"), str_of(session->keys.questions), str_of(seconds)};
-    bool good = session_command(session, redis, 3, add, NULL, NULL, err) &&
-                session_command(session, redis, 3, expire, NULL, NULL, err);
+    const struct str words[] = {
+        STR("EVAL"),  str_of(question_script), STR("1"), str_of(session->keys.questions), question,
+        str_of(most), str_of(seconds)};
+    bool good =
+        session_command(session, redis, sizeof(words) / sizeof(words[0]), words, NULL, NULL, err);
+
     free(seconds);
+    free(most);
     return good;
 }
 

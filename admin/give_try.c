@@ -60,6 +60,7 @@ static bool find_job(struct attempt *attempt, struct err *err)
         struct waiting waiting = {.session = attempt->give->session,
                                   .wanted = is_meant,
                                   .act = take_first,
+                                  .all = true,
                                   .arg = &found[i]};
         int64_t total;
         good = good && (waiting_look_at(&waiting, places[i], &total, err) || found[i].job != NULL);

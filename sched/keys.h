@@ -24,7 +24,7 @@
  *                     Redis' TIME), or "closed", for an hour; "~HOST" -> "held UNTIL_MS", until
  *                     then: it has asked for time
  * fedpush:questions   set: hosts, or "trace URI" of activities, that an admin asks about, for ten
- *                     seconds
+ *                     seconds; at most 64
  * fedpush:answers:QUESTION  hash: identity -> words, for half a minute (questions.h)
  * fedpush:said:HOST   hash: identity -> the same words of a host as JSON, for as long
  * fedpush:machines    hash: identity -> what that machine says of itself (machine_report.h)

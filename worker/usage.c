@@ -93,8 +93,9 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "               [--signature auto|cavage|rfc9421] [--clear] [--for TIME]\n"
          "      of all machines: deliveries in flight to a host, and a second or minute; a\n"
          "      proxy of FEDPUSH_PROXIES; HTTP/2 where TLS agrees on it; one signature\n"
-         "      scheme. 0 takes a number back, --clear all of them. Of *.example.org each\n"
-         "      host (and port) has the window and rate to itself\n"
+         "      scheme. 0 takes a number back, --clear all of them. Limits that are to end\n"
+         "      still do when others are added, but with --clear or another --for. Of\n"
+         "      *.example.org each host (and port) has the window and rate to itself\n"
          "  try HOST\n"
          "      one job that waits for its time is due now; an open circuit is probed now\n"
          "  list\n"
@@ -104,8 +105,8 @@ static const struct command_usage commands[COMMAND_COUNT] = {
          "Each takes --json, for programs; `drop` then needs --yes.\n"
          "\n"
          "DOMAIN is example.org or *.example.org (all hosts below it); of several orders\n"
-         "for a host the most specific one counts, alone. A host's first `limit` begins\n"
-         "with what counted for it before.\n"},
+         "for a host the most specific one counts, alone (a drop counts beside it). A\n"
+         "host's first `limit` begins with what counted for it before.\n"},
     [COMMAND_JOBS] =
         {"jobs", "[--domain DOMAIN] [--class CLASS] [--json]",
          "what is in queues, retry, schedule and dead, by class and host",

@@ -121,7 +121,7 @@ function limitControls(policy) {
 
 export function limitDomain(host, policy, done) {
   const controls = limitControls(policy);
-  const span = spanSelect("", t("span.limits"));
+  const span = spanSelect("", t(policy && policy.limits_until ? "span.limits.kept" : "span.limits"));
   const clear = checkbox(t("limit.clear"), t("limit.clear.hint"));
   const before = Object.fromEntries(Object.entries(controls).map(([name, control]) => [name, control.value]));
   // What was emptied is taken back, what was left alone isn't named.

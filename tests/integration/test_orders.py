@@ -146,3 +146,12 @@ def test_a_second_limit_ends_with_the_first(world):
     told(world, "domain", "limit", "b.example", "--window", "0", "--for", "1h")
     told(world, "domain", "limit", "b.example", "--window", "1")
     assert "limits_until" not in policies(world)["b.example"], "there was nothing left that was to end"
+
+
+def test_questions_that_nobody_answers_stay_few(world):
+    world.redis_client.sadd("fedpush:questions", *[f"h{i}.example" for i in range(200)])
+    told(world, "domain", "show", "b.example")
+    assert world.redis_client.scard("fedpush:questions") == 64
+    assert world.redis_client.sismember("fedpush:questions", "b.example")
+    told(world, "domain", "show", "b.example")
+    assert world.redis_client.scard("fedpush:questions") == 64 and world.redis_client.ttl("fedpush:questions") > 0
