@@ -13,6 +13,7 @@ enum {
     LATER_S = 60,       /* what a machine puts off since its host is paused comes no sooner */
     SOON_S = 1,         /* what is due by then comes by itself */
     RELEASE_JOBS = 100, /* of one script */
+    MOST_WARNED = 20,
 };
 
 void domain_add_ordered(struct domain_hosts *hosts, const struct orders *orders)
@@ -344,6 +345,24 @@ static bool limit(struct give *give, struct orders *orders, struct str name,
     return good;
 }
 
+/* Where the limit doesn't count: an order below it stands alone. */
+static void warn_own_orders(struct give *give, const struct orders *orders,
+                            const struct domain_hosts *hosts)
+{
+    const struct policy_entry *entry;
+    size_t at = 0;
+    int said = 0;
+
+    while (hosts->below_only && said < MOST_WARNED &&
+           (entry = policy_book_each(orders->book, &at)) != NULL) {
+        const struct policy now = policy_at(&entry->policy, orders->now_s);
+        if (!policy_decides(&now) || !policy_name_is_below(str_of(entry->name), hosts->domain))
+            continue;
+        give_say(give, PHRASE_GIVE_OWN_ORDER, SAYS(SAY_TEXT("name", entry->name)));
+        said++;
+    }
+}
+
 bool give_domain_limit(struct give *give, const struct domain_hosts *hosts,
                        const struct domain_options *options, struct err *err)
 {
@@ -352,6 +371,8 @@ bool give_domain_limit(struct give *give, const struct domain_hosts *hosts,
 
     orders.who = give->who;
     good = good && limit(give, &orders, str_of(hosts->names[0]), options, err);
+    if (good)
+        warn_own_orders(give, &orders, hosts);
     orders_close(&orders);
     return good;
 }

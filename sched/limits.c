@@ -7,9 +7,12 @@
 
 enum {
     RETURN_MS = 10000, /* what a paused machine holds goes back so long after */
-    BOOK_MS = 600000,  /* a paused host's jobs come back to look after as long as they are old, */
-    LONGEST_BOOK_MS = 3600000, /* so long at least and at most, and up to twice that time */
-    SPREAD = 10, /* those whose pause ends soon come then, spread over a tenth of the time more, */
+    /* A paused host's job comes back when it is as old again, and up to twice that; its age counts
+     * as one between these. */
+    BOOK_MS = 600000,
+    LONGEST_BOOK_MS = 3600000,
+    /* When the pause ends sooner, it comes then, within a part of the time more. */
+    SPREAD = 10,
     MOST_SPREAD_MS = 60000,
     MAX_GAP_MS = 1800000,
     SETTLED_MS = 3000, /* as many machines as take jobs have heard of each other by then */

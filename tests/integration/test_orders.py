@@ -117,6 +117,20 @@ def test_resume_keeps_the_order_of_pairs(world, machines):
         assert words == ["follow", "a-undo"], inbox
 
 
+def test_resume_burns_no_retry_that_was_not_put_off(world):
+    now = redis_now(world)
+    failed = {name: json.dumps({**delivery(name, "https://b.example/inbox"), "retry_count": count, "failed_at": now - 86400,
+                                "retried_at": now - ago_s}, separators=(",", ":"))
+              for name, count, ago_s in (("own", 8, 60), ("off", 3, 7200))}
+    world.redis_client.zadd("retry", {job: now + 3000 for job in failed.values()})
+    world.redis_client.zadd("schedule", {json.dumps(delivery("c", "https://c.example/inbox")): now + 3000})
+    told(world, "domain", "pause", "b.example")
+    assert "1 job that was put off is due now" in told(world, "domain", "resume", "b.example")
+    scores = {name: world.redis_client.zscore("retry", job) for name, job in failed.items()}
+    assert scores["own"] == now + 3000 and now <= scores["off"] < now + 1000
+    assert due_in_s(world)[0] > 1000, "others stay where they are"
+
+
 def due_in_s(world):
     return [score - redis_now(world) for _, score in world.redis_client.zrange("schedule", 0, -1, withscores=True)]
 
@@ -146,6 +160,12 @@ def test_a_second_limit_ends_with_the_first(world):
     told(world, "domain", "limit", "b.example", "--window", "0", "--for", "1h")
     told(world, "domain", "limit", "b.example", "--window", "1")
     assert "limits_until" not in policies(world)["b.example"], "there was nothing left that was to end"
+
+
+def test_a_limit_names_those_below_that_have_an_order_of_their_own(world):
+    told(world, "domain", "limit", "a.b.example", "--window", "3")
+    assert "not for a.b.example" in told(world, "domain", "limit", "*.b.example", "--rate", "5/m")
+    assert "not for" not in told(world, "domain", "limit", "b.example", "--rate", "5/m")
 
 
 def test_questions_that_nobody_answers_stay_few(world):
