@@ -287,23 +287,8 @@ void admit_released(void *scheduler, struct claim *claim)
         admit_again(s, claim);
 }
 
-/* It leaves its lane only to be asked about. */
-static void untry(struct scheduler *s, struct claim *claim, int64_t now_ms)
-{
-    const struct lane_result untried = {.answer = LANE_UNTRIED};
-    lanes_landed(s->lanes, claim, &untried, now_ms);
-}
-
-static void put_back(struct scheduler *s, struct claim *claim, int64_t now_ms)
-{
-    struct lane *lane = claim->lane;
-
-    untry(s, claim, now_ms);
-    lanes_add(s->lanes, lane, claim, true, now_ms);
-}
-
 /* A lane's next claim goes to its worker, unless its host turns out unavailable, or something must
- * be asked first. */
+ * be asked first: then the lane has not had its turn. */
 static void launch(struct scheduler *s, struct claim *claim)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
@@ -312,18 +297,18 @@ static void launch(struct scheduler *s, struct claim *claim)
 
     if (!claim->job.bypass_availability &&
         !availability_lookup(s->availability, str_of(claim->tracker_host), &unavailable)) {
-        put_back(s, claim, now_ms);
         block(s, lane);
     } else if (unavailable) {
-        untry(s, claim, now_ms);
+        lanes_remove(s->lanes, claim, now_ms);
         skip_unavailable(s, claim);
     } else if (!admit_is_complete(s, claim)) {
-        untry(s, claim, now_ms);
+        lanes_remove(s->lanes, claim, now_ms);
+        lanes_keep_turn(s->lanes, lane, now_ms);
         admit_await_followers(s, claim);
     } else if (lanes_is_probe(lane)) {
-        put_back(s, claim, now_ms);
         circuits_ask_probe(s, lane, claim);
     } else {
+        lanes_start(s->lanes, claim, now_ms);
         dispatch_send(s->dispatch, lane->worker, claim);
     }
 }

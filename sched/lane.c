@@ -290,6 +290,8 @@ void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool
     claim->lane = lane;
     lanes_came(lanes, claim);
     insert(list, claim, at_head);
+    if (at_head)
+        lane->kept_ms = 0;
     count_waiting(lanes, lane, claim->low, 1);
     lane->stuck = false;
     lane_update(lanes, lane, now_ms);
@@ -459,6 +461,15 @@ static enum circuit_event attempted(struct lanes *lanes, struct lane *lane, int6
     return learn(lanes, lane, started_ms, result, now_ms);
 }
 
+/* Its host was asked nothing: what the start has taken is there again, if none came after it. */
+static void give_back(struct lanes *lanes, struct lane *lane, int64_t started_ms)
+{
+    lanes->rate.tokens += 1;
+    suspicion_returns_trial(&lanes->suspicion);
+    if (lane->window.started_ms == started_ms)
+        lane->window.started_ms -= lane_gap_ms(lane);
+}
+
 enum circuit_event lanes_landed(struct lanes *lanes, struct claim *claim,
                                 const struct lane_result *result, int64_t now_ms)
 {
@@ -473,8 +484,7 @@ enum circuit_event lanes_landed(struct lanes *lanes, struct claim *claim,
     lane->stuck = false;
     lane->touched_ms = now_ms;
     if (result->answer == LANE_UNTRIED) {
-        lanes->rate.tokens += 1;
-        suspicion_returns_trial(&lanes->suspicion);
+        give_back(lanes, lane, claim->started_ms);
     } else {
         event = attempted(lanes, lane, claim->started_ms, result, now_ms);
         if (lane->circuit.state != CIRCUIT_PROBING)

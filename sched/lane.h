@@ -97,6 +97,7 @@ struct lane {
     struct lane_limits limits;
     bool stuck;         /* of what waits nothing may go before something lands, or comes back */
     int64_t unstuck_ms; /* stuck: when to look again all the same */
+    int64_t kept_ms;    /* until then the turn is one's that comes back to the head; or 0 */
     struct window window;
     struct circuit circuit;
     enum lane_probe probe;
@@ -212,12 +213,20 @@ void lanes_released(struct lanes *lanes, struct lane *lane, unsigned moved, unsi
                     int64_t now_ms);
 
 /*
- * The next claim for this worker, now CLAIM_FLIGHT and counted, or NULL. When its lane's circuit is
- * open it is to be a probe: the caller asks for the token, calls lanes_probe_asked, and puts the
- * claim back with lanes_landed (untried) and lanes_add at the head.
+ * The next claim that may go to this worker now, or NULL. It waits on, and nothing is counted nor
+ * taken from its host's time, before lanes_start: what must be asked first costs nothing, however
+ * often. Until then the same one is named again, unless it is removed, or its lane blocked. When
+ * its lane's circuit is open it is to be a probe: the caller asks for the token and calls
+ * lanes_probe_asked.
  */
 struct claim *lanes_next(struct lanes *lanes, unsigned worker, int64_t now_ms);
 bool lanes_is_probe(const struct lane *lane); /* of a claim from lanes_next: ask first */
+/* It goes, and becomes CLAIM_FLIGHT. Not a probe whose token was not won. */
+void lanes_start(struct lanes *lanes, struct claim *claim, int64_t now_ms);
+/* What lanes_next named was removed, to be asked about and to come back to the head: a lane with
+ * gaps rests until then, for a gap or a minute at most. If others took its turn meanwhile, its
+ * answer could be too old again at the next one. */
+void lanes_keep_turn(struct lanes *lanes, struct lane *lane, int64_t now_ms);
 void lanes_probe_asked(struct lanes *lanes, struct lane *lane, int64_t now_ms);
 /* The token was won; or not, since another machine is probing: its result will be heard of. */
 void lanes_probe_answered(struct lanes *lanes, struct lane *lane, bool won, int64_t now_ms);

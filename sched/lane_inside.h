@@ -93,6 +93,8 @@ void lane_withdraw(struct lanes *lanes, struct lane *lane);
 
 /* lane_room.c. How long its host or an admin lets it wait now; 0 while its circuit is open. */
 int64_t lane_wait_ms(const struct lanes *lanes, const struct lane *lane, int64_t now_ms);
+/* Between two starts, whoever wants it; 0: none. */
+int64_t lane_gap_ms(const struct lane *lane);
 /* It must wait for long, or between any two starts: what it holds keeps nobody from claiming. */
 bool lane_is_held_back(const struct lanes *lanes, const struct lane *lane, int64_t now_ms);
 /* How many may wait in it, for all that its host and admins say, when one arrives. */

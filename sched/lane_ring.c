@@ -77,6 +77,7 @@ int64_t lane_opens_ms(const struct lanes *lanes, const struct lane *lane)
     case CIRCUIT_CLOSED:
         break;
     }
+    at_ms = later(at_ms, lane->kept_ms);
     if (lane->circuit.failures > 0)
         at_ms = later(at_ms, circuit_spaced_ms(&lane->circuit) - lanes->unix_offset_ms);
     return at_ms;

@@ -8,7 +8,7 @@ enum {
     LOW_SUSPECT_SHARE = 16,
 };
 
-static int64_t gap_of(const struct lane *lane)
+int64_t lane_gap_ms(const struct lane *lane)
 {
     int64_t gap_ms = lane->window.gap_ms;
     return gap_ms > lane->limits.min_gap_ms ? gap_ms : lane->limits.min_gap_ms;
@@ -22,7 +22,7 @@ int64_t lane_wait_ms(const struct lanes *lanes, const struct lane *lane, int64_t
 
 bool lane_is_held_back(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
 {
-    return gap_of(lane) >= SLOW_GAP_MS || lane_wait_ms(lanes, lane, now_ms) > HELD_SOON_MS;
+    return lane_gap_ms(lane) >= SLOW_GAP_MS || lane_wait_ms(lanes, lane, now_ms) > HELD_SOON_MS;
 }
 
 unsigned lane_holds(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
@@ -32,8 +32,8 @@ unsigned lane_holds(const struct lanes *lanes, const struct lane *lane, int64_t 
 
     if (left_ms <= 0)
         return 1;
-    if (gap_of(lane) > 0 && (left_ms - 1) / gap_of(lane) + 1 < most)
-        most = (left_ms - 1) / gap_of(lane) + 1;
+    if (lane_gap_ms(lane) > 0 && (left_ms - 1) / lane_gap_ms(lane) + 1 < most)
+        most = (left_ms - 1) / lane_gap_ms(lane) + 1;
     return (unsigned)most;
 }
 

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@ enum {
     TRIAL_LOOK = 32,
     AWAITED_LOOK_MS = 500,
     LONGEST_INTERVAL_US = 2000000,
+    LONGEST_KEPT_MS = 60000,
 };
 
 /* --- pairs --- */
@@ -156,7 +158,7 @@ static struct lane *trial_lane(struct lanes *lanes, struct worker_rings *rings, 
         for (unsigned i = 0; i < TRIAL_LOOK && !TAILQ_EMPTY(ring); i++) {
             struct lane *lane = TAILQ_FIRST(ring);
             if (suspicion_may_try(&lanes->suspicion, &lane->mark))
-                return suspicion_takes_trial(&lanes->suspicion, now_ms) ? lane : NULL;
+                return suspicion_has_trial(&lanes->suspicion, now_ms) ? lane : NULL;
             TAILQ_REMOVE(ring, lane, ring);
             TAILQ_INSERT_TAIL(ring, lane, ring);
         }
@@ -213,12 +215,16 @@ static void measure_pace(struct lane *lane, int64_t now_ms)
     lane->interval_us = (uint32_t)(((int64_t)lane->interval_us * 15 + interval_us) / 16);
 }
 
-static void start(struct lanes *lanes, struct claim *claim, int64_t now_ms)
+void lanes_start(struct lanes *lanes, struct claim *claim, int64_t now_ms)
 {
     struct lane *lane = claim->lane;
 
+    assert(claim->state == CLAIM_LANE && !lanes_is_probe(lane));
     measure_pace(lane, now_ms);
-
+    (void)rate_take(&lanes->rate, now_ms);
+    if (lanes->suspicion.active)
+        (void)suspicion_takes_trial(&lanes->suspicion, now_ms);
+    lanes->starts++;
     lanes_remove(lanes, claim, now_ms);
     claim->state = CLAIM_FLIGHT;
     claim->lane = lane;
@@ -237,6 +243,15 @@ static void start(struct lanes *lanes, struct claim *claim, int64_t now_ms)
     }
 }
 
+void lanes_keep_turn(struct lanes *lanes, struct lane *lane, int64_t now_ms)
+{
+    int64_t gap_ms = lane_gap_ms(lane);
+
+    if (gap_ms > 0)
+        lane->kept_ms = now_ms + (gap_ms < LONGEST_KEPT_MS ? gap_ms : LONGEST_KEPT_MS);
+    lane_update(lanes, lane, now_ms);
+}
+
 struct claim *lanes_next(struct lanes *lanes, unsigned worker, int64_t now_ms)
 {
     struct claim *claim;
@@ -244,13 +259,9 @@ struct claim *lanes_next(struct lanes *lanes, unsigned worker, int64_t now_ms)
     if (lanes_in_flight(lanes) >= lanes->options.max_in_flight)
         return NULL;
     claim = choose_claim(lanes, &lanes->rings[worker], now_ms);
-    if (claim == NULL)
-        return NULL;
-    if (!rate_take(&lanes->rate, now_ms)) {
+    if (claim != NULL && !rate_has(&lanes->rate, now_ms)) {
         lanes->limited = true;
         return NULL;
     }
-    lanes->starts++;
-    start(lanes, claim, now_ms);
     return claim;
 }

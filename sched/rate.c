@@ -23,14 +23,20 @@ void rate_set(struct rate *rate, double per_s, int64_t now_ms)
         rate->tokens = burst_of(rate);
 }
 
-bool rate_take(struct rate *rate, int64_t now_ms)
+bool rate_has(struct rate *rate, int64_t now_ms)
 {
     if (rate->per_s <= 0)
         return true;
     refill(rate, now_ms);
-    if (rate->tokens < 1)
+    return rate->tokens >= 1;
+}
+
+bool rate_take(struct rate *rate, int64_t now_ms)
+{
+    if (!rate_has(rate, now_ms))
         return false;
-    rate->tokens -= 1;
+    if (rate->per_s > 0)
+        rate->tokens -= 1;
     return true;
 }
 

@@ -102,14 +102,24 @@ bool suspicion_is_active(struct suspicion *suspicion, int64_t now_ms)
     return true;
 }
 
+static bool is_round_over(const struct suspicion *suspicion, int64_t now_ms)
+{
+    return now_ms - suspicion->trial_ms >= SUSPICION_TRIAL_MS;
+}
+
+bool suspicion_has_trial(const struct suspicion *suspicion, int64_t now_ms)
+{
+    return suspicion->trials < SUSPICION_TRIALS || is_round_over(suspicion, now_ms);
+}
+
 bool suspicion_takes_trial(struct suspicion *suspicion, int64_t now_ms)
 {
-    if (now_ms - suspicion->trial_ms >= SUSPICION_TRIAL_MS) {
+    if (!suspicion_has_trial(suspicion, now_ms))
+        return false;
+    if (is_round_over(suspicion, now_ms)) {
         suspicion->trial_ms = now_ms;
         suspicion->trials = 0;
     }
-    if (suspicion->trials >= SUSPICION_TRIALS)
-        return false;
     suspicion->trials++;
     return true;
 }

@@ -62,7 +62,8 @@ bool suspicion_may_try(const struct suspicion *suspicion, const struct suspicion
 bool suspicion_has_failures(const struct suspicion *suspicion, int64_t now_ms);
 /* Whether we suspect ourselves. Time alone never ends it: a trial does. */
 bool suspicion_is_active(struct suspicion *suspicion, int64_t now_ms);
-/* While active: whether a trial may be made now; it is counted. */
+/* While active: whether a trial may be made now; and the same, which counts it. */
+bool suspicion_has_trial(const struct suspicion *suspicion, int64_t now_ms);
 bool suspicion_takes_trial(struct suspicion *suspicion, int64_t now_ms);
 /* It wasn't made after all. */
 void suspicion_returns_trial(struct suspicion *suspicion);

@@ -349,6 +349,22 @@ def test_limits_are_kept(world, machine):
              "one to each")
 
 
+def test_a_host_with_few_requests_a_minute_gets_them(world, machine):
+    """What must be asked before each of them, whether the host is available and who follows, is good for less than
+    the time between two: the answers are there when the time is."""
+    told(world, "domain", "limit", "ok-4.fedi.test", "--rate", "6/m")
+    effective(world, machine)
+    push(world.redis, [delivery(i, world.fediverse.inbox("ok-4", f"/u{i}"), options={"synchronize_followers": i != 1})
+                       for i in range(3)])
+    wait_for(lambda: posts_to(world, "ok-4") == 1, 30, "the first one")
+    began = time.monotonic()
+    wait_for(lambda: posts_to(world, "ok-4") == 3, 60, "all are sent")
+    took_s = time.monotonic() - began
+    assert 17 <= took_s <= 20 + 5 * slowness(), "two more at six a minute take twenty seconds"
+    sent = [request["inbox"].rpartition("/")[2] for request in world.fediverse.counts()["requests"]]
+    assert sent == ["u0", "u1", "u2"]
+
+
 @pytest.fixture
 def proxy():
     server = ForwardProxy(ADDRESSES[0])

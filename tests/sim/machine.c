@@ -187,6 +187,7 @@ struct machine *machine_create(struct world *world, unsigned index)
     TAILQ_INIT(&machine->spare);
     TAILQ_INIT(&machine->waiting);
     machine->tokens = mem_alloc(world->hosts.count * sizeof(uint64_t));
+    machine->read_ms = mem_alloc(world->hosts.count * sizeof(int64_t));
     machine->lanes = lanes_create(&options);
     machine->doubts = doubts_create();
     machine->queue_empty = true;
@@ -254,6 +255,8 @@ void machine_destroy(struct machine *machine)
     free(machine->settling);
     free(machine->told);
     free(machine->tokens);
+    free(machine->read_ms);
+    free(machine->blocked);
     free(machine);
 }
 

@@ -142,6 +142,8 @@ void machine_admit(struct machine *machine, struct held *held)
         book(machine, held, lane);
         break;
     case COURSE_PARK:
+        if (lane->circuit.state == CIRCUIT_OPEN && !machine_knows(machine, lane))
+            machine_block(machine, lane);
         machine_park(machine, held, lane);
         break;
     }
@@ -408,13 +410,10 @@ void machine_try_last(struct machine *machine, struct held *held)
 static void ask_probe(struct machine *machine, struct held *held)
 {
     struct lane *lane = held->claim.lane;
-    const struct lane_result untried = {.answer = LANE_UNTRIED};
     int64_t now_ms = machine_now_ms(machine);
     uint64_t token =
         store_ask_probe(&machine->world->store, held->job, world_unix_ms(machine->world));
 
-    lanes_landed(machine->lanes, &held->claim, &untried, now_ms);
-    lanes_add(machine->lanes, lane, &held->claim, true, now_ms);
     lanes_probe_asked(machine->lanes, lane, now_ms);
     lanes_probe_answered(machine->lanes, lane, token != 0, now_ms);
     if (token != 0)
@@ -448,6 +447,21 @@ static void set_wake(struct machine *machine)
     events_at(machine->world->events, at_ms, on_wake, machine, 0);
 }
 
+static void launch(struct machine *machine, struct held *held)
+{
+    struct lane *lane = held->claim.lane;
+
+    if (!machine_knows(machine, lane)) {
+        machine_block(machine, lane);
+    } else if (lanes_is_probe(lane)) {
+        ask_probe(machine, held);
+    } else {
+        machine->world->tally.probes += lane->circuit.state == CIRCUIT_PROBING;
+        lanes_start(machine->lanes, &held->claim, machine_now_ms(machine));
+        send(machine, held, on_landed);
+    }
+}
+
 void machine_dispatch(struct machine *machine)
 {
     int64_t now_ms = machine_now_ms(machine);
@@ -456,16 +470,8 @@ void machine_dispatch(struct machine *machine)
     if (machine->state != MACHINE_RUNNING)
         return;
     for (unsigned worker = 0; worker < MACHINE_WORKERS; worker++) {
-        while ((claim = lanes_next(machine->lanes, worker, now_ms)) != NULL) {
-            struct held *held = (struct held *)claim;
-            if (lanes_is_probe(claim->lane)) {
-                ask_probe(machine, held);
-                continue;
-            }
-            if (claim->lane->circuit.state == CIRCUIT_PROBING)
-                machine->world->tally.probes++;
-            send(machine, held, on_landed);
-        }
+        while ((claim = lanes_next(machine->lanes, worker, now_ms)) != NULL)
+            launch(machine, (struct held *)claim);
     }
     set_wake(machine);
     machine_claim(machine, false);

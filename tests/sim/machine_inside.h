@@ -1,6 +1,7 @@
 /*
  * What the files that are a machine share: machine.c (its life and its seconds), machine_in.c (what
- * it takes and sends), machine_out.c (what becomes of it). Nobody else includes this.
+ * it takes and sends), machine_known.c (what it must ask first), machine_out.c (what becomes of
+ * it). Nobody else includes this.
  */
 #ifndef FEDPUSH_TESTS_SIM_MACHINE_INSIDE_H
 #define FEDPUSH_TESTS_SIM_MACHINE_INSIDE_H
@@ -78,6 +79,10 @@ struct machine {
     size_t told_capacity;
     size_t log_read;
     uint64_t *tokens; /* by host: of the probe that this machine makes */
+    int64_t *read_ms;      /* by host: when it was last read whether it is available; 0: never */
+    struct lane **blocked; /* until it is */
+    size_t blocked_count;
+    size_t blocked_capacity;
     int64_t cpu_free_us;
     int64_t fault_from_ms;
     int64_t fault_to_ms;
@@ -100,6 +105,11 @@ void machine_dispatch(struct machine *machine);
 void machine_try_last(struct machine *machine, struct held *held);
 /* The host of this lane. */
 uint32_t machine_host_of(const struct machine *machine, const struct lane *lane);
+
+/* machine_known.c. Whether its host is available; if that isn't known, its lane is to be blocked.
+ */
+bool machine_knows(struct machine *machine, const struct lane *lane);
+void machine_block(struct machine *machine, struct lane *lane);
 
 /* machine_out.c */
 void machine_settle(struct machine *machine, const struct settling *settling);

@@ -49,6 +49,7 @@ static struct claim *deliver(struct fixture *f, enum lane_answer answer, int64_t
     lanes_learn(f->lanes, str_of(text), false, now_ms - 1000, now_ms);
     lanes_add(f->lanes, lanes_get(f->lanes, str_of(text), now_ms), claim, false, now_ms);
     assert_ptr_equal(lanes_next(f->lanes, 0, now_ms), claim);
+    lanes_start(f->lanes, claim, now_ms);
     lanes_landed(f->lanes, claim, &result, now_ms);
     if (answer == LANE_TRANSPORT) {
         const struct message_outcome outcome = {.kind = OUTCOME_TRANSPORT,

@@ -76,7 +76,11 @@ static struct lane *failing(struct fixture *f, const char *host)
 
 static struct claim *next(struct fixture *f, unsigned worker)
 {
-    return lanes_next(f->lanes, worker, f->now_ms);
+    struct claim *claim = lanes_next(f->lanes, worker, f->now_ms);
+
+    if (claim != NULL && !lanes_is_probe(claim->lane))
+        lanes_start(f->lanes, claim, f->now_ms);
+    return claim;
 }
 
 static bool has_room(struct fixture *f, struct lane *lane, bool low)
@@ -855,8 +859,6 @@ static void test_an_open_circuit_lets_one_probe_pass(void **state)
     struct claim *claim = next(&f, 0);
     assert_non_null(claim);
     assert_true(lanes_is_probe(lane)); /* its token is asked for */
-    land_as(&f, claim, LANE_UNTRIED);
-    lanes_add(f.lanes, lane, claim, true, f.now_ms);
     lanes_probe_asked(f.lanes, lane, f.now_ms);
     assert_null(next(&f, 0));
     lanes_probe_answered(f.lanes, lane, true, f.now_ms);
@@ -914,8 +916,6 @@ static void test_a_probe_without_an_address_ends(void **state)
     lanes_adopt_open(f.lanes, lane, f.now_ms - 1000, f.now_ms - 1, 60000, f.now_ms);
     struct claim *claim = add(&f, lane);
     assert_ptr_equal(next(&f, 0), claim);
-    land_as(&f, claim, LANE_UNTRIED);
-    lanes_add(f.lanes, lane, claim, true, f.now_ms);
     lanes_probe_asked(f.lanes, lane, f.now_ms);
     lanes_probe_answered(f.lanes, lane, true, f.now_ms);
     assert_ptr_equal(next(&f, 0), claim);
@@ -966,8 +966,6 @@ static void test_a_probe_of_a_good_host_fails(void **state)
     lanes_adopt_open(f.lanes, lane, f.now_ms - 1000, f.now_ms - 1, 60000, f.now_ms);
     struct claim *claim = add(&f, lane);
     assert_ptr_equal(next(&f, 0), claim);
-    land_as(&f, claim, LANE_UNTRIED);
-    lanes_add(f.lanes, lane, claim, true, f.now_ms);
     lanes_probe_asked(f.lanes, lane, f.now_ms);
     lanes_probe_answered(f.lanes, lane, true, f.now_ms);
     assert_ptr_equal(next(&f, 0), claim);
@@ -1040,8 +1038,6 @@ static void test_a_lost_token_leaves_the_probe_to_another(void **state)
     struct claim *claim = add(&f, lane);
     assert_int_equal(lanes_course(f.lanes, lane, &arriving, f.now_ms), COURSE_PARK);
     assert_ptr_equal(next(&f, 0), claim);
-    land_as(&f, claim, LANE_UNTRIED);
-    lanes_add(f.lanes, lane, claim, true, f.now_ms);
     lanes_probe_asked(f.lanes, lane, f.now_ms);
     lanes_probe_answered(f.lanes, lane, false, f.now_ms);
     assert_null(next(&f, 0));

@@ -57,7 +57,11 @@ static struct claim *add(struct fixture *f, uint64_t pair)
 
 static struct claim *next(struct fixture *f)
 {
-    return lanes_next(f->lanes, 0, f->now_ms);
+    struct claim *claim = lanes_next(f->lanes, 0, f->now_ms);
+
+    if (claim != NULL && !lanes_is_probe(claim->lane))
+        lanes_start(f->lanes, claim, f->now_ms);
+    return claim;
 }
 
 static void land(struct fixture *f, struct claim *claim)

@@ -67,11 +67,21 @@ static struct lane *healthy(struct fixture *f, unsigned number)
     return lanes_get(f->lanes, str_of(host), f->now_ms);
 }
 
+/* NULL, or what goes next. */
+static struct claim *next(struct fixture *f)
+{
+    struct claim *claim = lanes_next(f->lanes, 0, f->now_ms);
+
+    if (claim != NULL)
+        lanes_start(f->lanes, claim, f->now_ms);
+    return claim;
+}
+
 /* One job of this host is answered so. */
 static void answer(struct fixture *f, struct lane *lane, const struct lane_result *result)
 {
     add(f, lane);
-    struct claim *claim = lanes_next(f->lanes, 0, f->now_ms);
+    struct claim *claim = next(f);
     assert_non_null(claim);
     assert_ptr_equal(claim->lane, lane);
     lanes_landed(f->lanes, claim, result, f->now_ms);
@@ -104,13 +114,13 @@ static void test_nothing_goes_before_retry_after(void **state)
 
     create(&f);
     struct lane *lane = held(&f, 0, 5000, 3);
-    assert_null(lanes_next(f.lanes, 0, f.now_ms));
+    assert_null(next(&f));
     f.now_ms += 4900;
     lanes_wake(f.lanes, f.now_ms);
-    assert_null(lanes_next(f.lanes, 0, f.now_ms));
+    assert_null(next(&f));
     f.now_ms += 200;
     lanes_wake(f.lanes, f.now_ms);
-    assert_non_null(lanes_next(f.lanes, 0, f.now_ms));
+    assert_non_null(next(&f));
     assert_int_equal(lane->circuit.state, CIRCUIT_CLOSED);
     destroy(&f);
 }
@@ -129,10 +139,10 @@ static void test_what_another_machine_was_told_holds_here_too(void **state)
     add(&f, lane);
     f.now_ms += 602000;
     lanes_wake(f.lanes, f.now_ms);
-    assert_null(lanes_next(f.lanes, 0, f.now_ms));
+    assert_null(next(&f));
     f.now_ms += 13100;
     lanes_wake(f.lanes, f.now_ms);
-    assert_non_null(lanes_next(f.lanes, 0, f.now_ms));
+    assert_non_null(next(&f));
     lanes_adopt_hold(f.lanes, lane, 1000000000 + f.now_ms, f.now_ms); /* it is over */
     assert_true(lane->window.not_before_ms <= f.now_ms);
     destroy(&f);

@@ -69,7 +69,11 @@ static void add(struct fixture *f, unsigned count)
 
 static struct claim *next(struct fixture *f)
 {
-    return lanes_next(f->lanes, 0, f->now_ms);
+    struct claim *claim = lanes_next(f->lanes, 0, f->now_ms);
+
+    if (claim != NULL && !lanes_is_probe(claim->lane))
+        lanes_start(f->lanes, claim, f->now_ms);
+    return claim;
 }
 
 static void land(struct fixture *f, struct claim *claim, struct lane_result result)

@@ -1,0 +1,217 @@
+/* Whose turn it is: what is only named takes nothing, the jobs of a pair keep their order wherever
+ * they wait, and hosts of which little is known have their turns when there is too much to do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <sodium.h>
+
+#include "sched/lane.h"
+
+enum { MAX_CLAIMS = 4096, NOW_MS = 10000000, OFFSET_MS = 1000000000 };
+
+static struct rng rng;
+
+struct fixture {
+    struct lanes *lanes;
+    struct claim *claims[MAX_CLAIMS];
+    size_t count;
+    int64_t now_ms;
+};
+
+static struct fixture *create(unsigned workers, double max_rate)
+{
+    const struct lane_options options = {.workers = workers,
+                                         .host_window = 32,
+                                         .max_in_flight = 512,
+                                         .lookahead_jobs = 16384,
+                                         .max_rate = max_rate,
+                                         .rng = &rng};
+    struct fixture *f = mem_alloc(sizeof(*f));
+
+    f->lanes = lanes_create(&options);
+    f->now_ms = NOW_MS;
+    lanes_set_fleet(f->lanes, 1, OFFSET_MS);
+    lanes_set_rate(f->lanes, max_rate, f->now_ms);
+    return f;
+}
+
+static void destroy(struct fixture *f)
+{
+    lanes_destroy(f->lanes);
+    for (size_t i = 0; i < f->count; i++)
+        claim_destroy(f->claims[i]);
+    free(f);
+}
+
+static struct lane *stranger(struct fixture *f, const char *kind, unsigned number)
+{
+    char host[32];
+
+    snprintf(host, sizeof(host), "%s%u.example", kind, number);
+    return lanes_get(f->lanes, str_of(host), f->now_ms);
+}
+
+static struct lane *good(struct fixture *f, unsigned number)
+{
+    struct lane *lane = stranger(f, "good", number);
+
+    lanes_learn(f->lanes, lane->host, false, 0, f->now_ms);
+    return lane;
+}
+
+/* A host that wants a request in so long. */
+static struct lane *slow(struct fixture *f, int64_t gap_ms)
+{
+    const struct lane_limits limits = {.min_gap_ms = gap_ms};
+    struct lane *lane = good(f, 0);
+
+    lanes_restrict(f->lanes, lane, &limits, f->now_ms);
+    return lane;
+}
+
+static struct claim *make(struct fixture *f, uint64_t pair, int created_s, int64_t retry_count)
+{
+    assert_true(f->count < MAX_CLAIMS);
+    struct claim *claim = claim_create(f->count + 1, ORIGIN_QUEUE, STR_NULL, STR("{}"));
+    claim->pair = pair;
+    claim->job.created_at_s = created_s;
+    claim->job.retry_count = retry_count;
+    f->claims[f->count++] = claim;
+    return claim;
+}
+
+static struct claim *add(struct fixture *f, struct lane *lane)
+{
+    struct claim *claim = make(f, 0, 0, -1);
+
+    lanes_add(f->lanes, lane, claim, false, f->now_ms);
+    return claim;
+}
+
+static struct claim *named(struct fixture *f)
+{
+    return lanes_next(f->lanes, 0, f->now_ms);
+}
+
+static struct claim *next(struct fixture *f, unsigned worker)
+{
+    struct claim *claim = lanes_next(f->lanes, worker, f->now_ms);
+
+    if (claim != NULL)
+        lanes_start(f->lanes, claim, f->now_ms);
+    return claim;
+}
+
+static void land(struct fixture *f, struct claim *claim, enum lane_answer answer)
+{
+    const struct lane_result result = {.answer = answer, .total_ms = 10};
+    lanes_landed(f->lanes, claim, &result, f->now_ms);
+}
+
+static void pass(struct fixture *f, int64_t ms)
+{
+    f->now_ms += ms;
+    lanes_wake(f->lanes, f->now_ms);
+}
+
+/* --- what is only named --- */
+
+/* Something must be asked about it, and the answer is good for less than the gap. */
+static void test_asking_takes_no_turn(void **state)
+{
+    struct fixture *f = create(1, 0.02); /* a token each fifty seconds */
+    (void)state;
+
+    struct lane *lane = slow(f, 60000);
+    struct claim *first = add(f, lane);
+    struct claim *second = add(f, lane);
+    pass(f, 60000);
+    for (int i = 0; i < 20; i++) {
+        assert_ptr_equal(named(f), first);
+        lanes_block(f->lanes, lane, true, f->now_ms);
+        assert_null(named(f));
+        pass(f, 5);
+        lanes_block(f->lanes, lane, false, f->now_ms);
+    }
+    assert_ptr_equal(next(f, 0), first);
+    land(f, first, LANE_ANSWERED);
+    pass(f, 59000);
+    assert_null(named(f));
+    pass(f, 1100);
+    assert_ptr_equal(next(f, 0), second);
+    land(f, second, LANE_ANSWERED);
+    destroy(f);
+}
+
+/* A worker gives it back: its host saw nothing of it. */
+static void test_what_was_not_tried_gives_its_turn_back(void **state)
+{
+    struct fixture *f = create(1, 0.02);
+    (void)state;
+
+    struct lane *lane = slow(f, 60000);
+    struct claim *first = add(f, lane);
+    pass(f, 60000);
+    for (int i = 0; i < 5; i++) {
+        assert_ptr_equal(next(f, 0), first);
+        pass(f, 10);
+        land(f, first, LANE_UNTRIED);
+        lanes_add(f->lanes, lane, first, true, f->now_ms);
+    }
+    assert_ptr_equal(next(f, 0), first);
+    land(f, first, LANE_ANSWERED);
+    add(f, lane);
+    pass(f, 59000);
+    assert_null(named(f));
+    destroy(f);
+}
+
+/* A post for followers leaves its lane to be counted for; what else waits would take its turn, and
+ * the count be too old at the next one, for ever. */
+static void test_a_turn_is_kept_for_what_is_asked_about(void **state)
+{
+    struct fixture *f = create(1, 0);
+    (void)state;
+
+    struct lane *lane = slow(f, 60000);
+    struct claim *post = add(f, lane);
+    struct claim *other = add(f, lane);
+    assert_ptr_equal(named(f), post);
+    lanes_remove(f->lanes, post, f->now_ms);
+    lanes_keep_turn(f->lanes, lane, f->now_ms);
+    pass(f, 20000);
+    assert_null(named(f));
+    lanes_add(f->lanes, lane, post, true, f->now_ms);
+    assert_ptr_equal(next(f, 0), post);
+    land(f, post, LANE_ANSWERED);
+    pass(f, 60100);
+    lanes_keep_turn(f->lanes, lane, f->now_ms); /* for what never comes */
+    pass(f, 59000);
+    assert_null(named(f));
+    pass(f, 1100);
+    assert_ptr_equal(named(f), other);
+    struct lane *fast = good(f, 1);
+    struct claim *at_once = add(f, fast);
+    lanes_block(f->lanes, lane, true, f->now_ms);
+    lanes_keep_turn(f->lanes, fast, f->now_ms);
+    assert_ptr_equal(named(f), at_once);
+    destroy(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_asking_takes_no_turn),
+        cmocka_unit_test(test_what_was_not_tried_gives_its_turn_back),
+        cmocka_unit_test(test_a_turn_is_kept_for_what_is_asked_about),
+    };
+    if (sodium_init() == -1)
+        return 1;
+    rng = rng_system();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
