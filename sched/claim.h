@@ -35,6 +35,8 @@ struct sender;
 
 struct claim {
     TAILQ_ENTRY(claim) entry; /* of the list that `state` names */
+    struct claim *elder;      /* CLAIM_LANE: of its pair, */
+    struct claim *younger;    /* in a ring that the oldest closes */
     enum claim_state state;
     uint64_t seq; /* the field in fedpush:claimed:ID */
     enum claim_origin origin;

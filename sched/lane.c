@@ -21,7 +21,6 @@ enum {
     HEARD_MS = 3000, /* for what one machine is told to have reached all */
     HEARD_SPREAD_MS = 12000,
     LONGEST_AWAITED_MS = AWAY_GRACE_MS + 2000, /* in the lane; longer in Redis */
-    ORDER_LOOK = 512,
     PROBE_NEAR_MS = 1000,
 };
 
@@ -31,6 +30,7 @@ struct lanes *lanes_create(const struct lane_options *options)
 
     lanes->options = *options;
     lanes->by_host = table_create();
+    lanes->by_pair = table_create();
     lanes->away = away_create();
     lanes->machines = 1;
     lane_rings_init(lanes);
@@ -54,6 +54,7 @@ void lanes_destroy(struct lanes *lanes)
     while ((lane = table_next(lanes->by_host, &at)) != NULL)
         lane_free(lane);
     table_destroy(lanes->by_host);
+    table_destroy(lanes->by_pair);
     away_destroy(lanes->away);
     free(lanes->rings);
     free(lanes);
@@ -249,28 +250,22 @@ static struct claim_list *list_of(struct lane *lane, const struct claim *claim)
 }
 
 /* What was made later for the same inbox goes behind it, if it stands in this list. */
-static struct claim *first_younger(const struct claim_list *list, const struct claim *claim)
+static struct claim *first_younger(struct lanes *lanes, struct lane *lane, struct claim *claim)
 {
-    struct claim *other;
-    struct claim *first = NULL;
-    unsigned looked = 0;
+    const struct claim *first = lane_pair_first(lanes, claim);
+    struct claim *other = claim->younger;
 
-    if (claim->pair == 0)
-        return NULL;
-    TAILQ_FOREACH_REVERSE(other, list, claim_list, entry)
-    {
-        if (other->pair == claim->pair && lane_is_older(claim, other))
-            first = other;
-        if (++looked == ORDER_LOOK)
-            break;
-    }
-    return first;
+    while (other != first && list_of(lane, other) != list_of(lane, claim))
+        other = other->younger;
+    return other != first ? other : NULL;
 }
 
-static void insert(struct claim_list *list, struct claim *claim, bool at_head)
+/* Its pair knows of it already. */
+static void insert(struct lanes *lanes, struct lane *lane, struct claim *claim, bool at_head)
 {
+    struct claim_list *list = list_of(lane, claim);
     struct claim *younger =
-        !at_head && claim_is_returned(claim) ? first_younger(list, claim) : NULL;
+        !at_head && claim_is_returned(claim) ? first_younger(lanes, lane, claim) : NULL;
 
     if (at_head)
         TAILQ_INSERT_HEAD(list, claim, entry);
@@ -283,13 +278,12 @@ static void insert(struct claim_list *list, struct claim *claim, bool at_head)
 void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool at_head,
                int64_t now_ms)
 {
-    struct claim_list *list = list_of(lane, claim);
-
     assert(claim->state == CLAIM_NEW);
     claim->state = CLAIM_LANE;
     claim->lane = lane;
     lanes_came(lanes, claim);
-    insert(list, claim, at_head);
+    lane_pair_waits(lanes, claim);
+    insert(lanes, lane, claim, at_head);
     if (at_head)
         lane->kept_ms = 0;
     count_waiting(lanes, lane, claim->low, 1);
@@ -303,6 +297,7 @@ void lanes_remove(struct lanes *lanes, struct claim *claim, int64_t now_ms)
 
     assert(claim->state == CLAIM_LANE);
     TAILQ_REMOVE(list_of(lane, claim), claim, entry);
+    lane_pair_waited(lanes, claim);
     claim->state = CLAIM_NEW;
     claim->lane = NULL;
     count_waiting(lanes, lane, claim->low, -1);
@@ -321,38 +316,6 @@ struct claim *lanes_oldest(const struct lane *lane)
             oldest = heads[i];
     }
     return oldest;
-}
-
-/* --- what is away --- */
-
-void lanes_left(struct lanes *lanes, const struct claim *claim, int64_t back_ms, int64_t now_ms)
-{
-    away_add(lanes->away, claim->pair, claim_created_us(claim), back_ms, now_ms);
-}
-
-void lanes_left_until(struct lanes *lanes, const struct claim *claim, int64_t back_ms)
-{
-    away_move(lanes->away, claim->pair, claim_created_us(claim), back_ms);
-}
-
-void lanes_came(struct lanes *lanes, const struct claim *claim)
-{
-    away_back(lanes->away, claim->pair, claim_created_us(claim));
-}
-
-void lanes_heard(struct lanes *lanes, const struct claim *claim, const struct away_booked *booked,
-                 size_t count, int64_t now_ms)
-{
-    away_heard(lanes->away, claim->pair, booked, count, now_ms);
-}
-
-int64_t lane_awaits_ms(const struct lanes *lanes, const struct lane *lane,
-                       const struct claim *claim, int64_t now_ms)
-{
-    if (claim->pair == 0)
-        return INT64_MIN;
-    return away_until_ms(lanes->away, claim->pair, claim_created_us(claim), lane->emptied_ms,
-                         now_ms);
 }
 
 /* --- probes --- */

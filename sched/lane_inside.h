@@ -1,8 +1,8 @@
 /*
  * What the files that are the lanes share: lane.c (their life and what they learn), lane_ring.c
- * (which of them may go), lane_turn.c (whose turn it is), lane_room.c (how many may wait),
- * lane_book.c (what comes back later), lane_call.c (what comes back sooner), lane_words.c (why).
- * Nobody else includes this.
+ * (which of them may go), lane_turn.c (whose turn it is), lane_pairs.c (what goes in order),
+ * lane_room.c (how many may wait), lane_book.c (what comes back later), lane_call.c (what comes back
+ * sooner), lane_words.c (why). Nobody else includes this.
  */
 #ifndef FEDPUSH_SCHED_LANE_INSIDE_H
 #define FEDPUSH_SCHED_LANE_INSIDE_H
@@ -56,6 +56,7 @@ struct lane_calls {
 struct lanes {
     struct lane_options options;
     struct table *by_host;
+    struct table *by_pair; /* the oldest of those that wait in lanes */
     struct worker_rings *rings;
     struct lane_wheel wheel;
     struct lane_calls calls;
@@ -113,11 +114,18 @@ void lane_count_in_flight(struct lanes *lanes, struct lane *lane, bool low, int 
 
 /* lane_turn.c */
 bool lane_suspects_may(const struct lanes *lanes); /* they have slots left */
+
+/* lane_pairs.c. Whether nothing of the pair is in flight; something starts, or has landed. */
+bool lane_pair_is_free(const struct lane *lane, uint64_t pair);
+void lane_pair_started(struct lane *lane, uint64_t pair);
+void lane_pair_landed(struct lane *lane, uint64_t pair);
+/* The claim begins to wait in a lane, in whichever of its lists; and no longer does. */
+void lane_pair_waits(struct lanes *lanes, struct claim *claim);
+void lane_pair_waited(struct lanes *lanes, struct claim *claim);
+/* The oldest of its pair that waits. */
+struct claim *lane_pair_first(const struct lanes *lanes, struct claim *claim);
 /* Until when an older one of its pair is awaited; now or earlier: none is. */
 int64_t lane_awaits_ms(const struct lanes *lanes, const struct lane *lane,
                        const struct claim *claim, int64_t now_ms);
-/* Of the same pair. */
-bool lane_is_older(const struct claim *claim, const struct claim *other);
-void lane_pair_landed(struct lane *lane, uint64_t pair);
 
 #endif

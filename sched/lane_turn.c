@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/table.h"
 #include "sched/lane_inside.h"
 
 enum {
@@ -10,93 +9,34 @@ enum {
     LOW_LEAST = 32, /* the same, whatever else there is */
     RETRIED_TURN = 4,
     LOW_TURN = 16,
-    FREE_LOOK = 512, /* jobs of a list that are looked at for one whose pair is free */
-    PAIR_LOOK = 16,  /* of the other list, for an older one of the same pair */
     TRIAL_LOOK = 32,
     AWAITED_LOOK_MS = 500,
     LONGEST_INTERVAL_US = 2000000,
     LONGEST_KEPT_MS = 60000,
 };
 
-/* --- pairs --- */
-
-static bool pair_is_free(const struct lane *lane, uint64_t pair)
-{
-    if (pair == 0)
-        return true;
-    for (unsigned i = 0; i < lane->pair_count; i++) {
-        if (lane->pairs[i] == pair)
-            return false;
-    }
-    return true;
-}
-
-static void pair_started(struct lane *lane, uint64_t pair)
-{
-    if (pair == 0)
-        return;
-    if (lane->pair_count == lane->pair_capacity) {
-        lane->pair_capacity = lane->pair_capacity > 0 ? lane->pair_capacity * 2 : 4;
-        lane->pairs = mem_realloc(lane->pairs, lane->pair_capacity * sizeof(uint64_t));
-    }
-    lane->pairs[lane->pair_count++] = pair;
-}
-
-void lane_pair_landed(struct lane *lane, uint64_t pair)
-{
-    for (unsigned i = 0; pair != 0 && i < lane->pair_count; i++) {
-        if (lane->pairs[i] == pair) {
-            lane->pairs[i] = lane->pairs[--lane->pair_count];
-            return;
-        }
-    }
-}
-
-bool lane_is_older(const struct claim *claim, const struct claim *other)
-{
-    int64_t created_us = claim_created_us(claim);
-    int64_t other_us = claim_created_us(other);
-
-    return created_us != other_us ? created_us < other_us : claim->seq < other->seq;
-}
-
-/* The first whose pair has nothing in flight, and nothing older away; when there is none, *again_ms
- * is when that may have changed. */
+/* The first whose pair has nothing in flight, and nothing older away; in its place, the oldest of
+ * its pair that waits, in whichever list. When there is none, *again_ms is when that may have
+ * changed. */
 static struct claim *first_free(const struct lanes *lanes, const struct lane *lane,
                                 const struct claim_list *list, int64_t now_ms, int64_t *again_ms)
 {
+    uint64_t waits = 0; /* the pair just seen: a sender's jobs often stand together */
     struct claim *claim;
-    unsigned looked = 0;
 
     TAILQ_FOREACH(claim, list, entry)
     {
-        if (pair_is_free(lane, claim->pair)) {
-            if (lane_awaits_ms(lanes, lane, claim, now_ms) <= now_ms)
-                return claim;
+        if (claim->pair != 0 && claim->pair == waits)
+            continue;
+        if (lane_pair_is_free(lane, claim->pair)) {
+            struct claim *first = lane_pair_first(lanes, claim);
+            if (lane_awaits_ms(lanes, lane, first, now_ms) <= now_ms)
+                return first;
             *again_ms = now_ms + AWAITED_LOOK_MS;
         }
-        if (++looked == FREE_LOOK)
-            break;
+        waits = claim->pair;
     }
     return NULL;
-}
-
-/* Of the same pair, a claim that is older and waits in the other list goes first. */
-static struct claim *older_of_pair(struct claim *claim, const struct claim_list *other)
-{
-    struct claim *candidate;
-    unsigned looked = 0;
-
-    if (claim == NULL || claim->pair == 0)
-        return claim;
-    TAILQ_FOREACH(candidate, other, entry)
-    {
-        if (candidate->pair == claim->pair && lane_is_older(candidate, claim))
-            return candidate;
-        if (++looked == PAIR_LOOK)
-            break;
-    }
-    return claim;
 }
 
 /* --- whose turn it is --- */
@@ -111,9 +51,9 @@ static struct claim *take(const struct lanes *lanes, const struct lane *lane, in
         return TAILQ_FIRST(&lane->low);
     const struct claim_list *first = retried_turn ? &lane->retried : &lane->fresh;
     const struct claim_list *second = retried_turn ? &lane->fresh : &lane->retried;
-    struct claim *claim = older_of_pair(first_free(lanes, lane, first, now_ms, again_ms), second);
+    struct claim *claim = first_free(lanes, lane, first, now_ms, again_ms);
     if (claim == NULL)
-        claim = older_of_pair(first_free(lanes, lane, second, now_ms, again_ms), first);
+        claim = first_free(lanes, lane, second, now_ms, again_ms);
     if (claim == NULL && lane_low_fits(lanes, lane))
         claim = TAILQ_FIRST(&lane->low);
     return claim;
@@ -231,7 +171,7 @@ void lanes_start(struct lanes *lanes, struct claim *claim, int64_t now_ms)
     claim->started_ms = now_ms;
     lane->turns++;
     lanes->turns++;
-    pair_started(lane, claim->pair);
+    lane_pair_started(lane, claim->pair);
     lane_count_in_flight(lanes, lane, claim->low, 1);
     window_started(&lane->window, now_ms);
     lane->pressed = lane->waiting + lane->low_waiting > 0;

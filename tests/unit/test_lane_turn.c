@@ -203,12 +203,82 @@ static void test_a_turn_is_kept_for_what_is_asked_about(void **state)
     destroy(f);
 }
 
+/* --- pairs --- */
+
+static void test_undo_waits_for_a_follow_among_many(void **state)
+{
+    struct fixture *f = create(1, 0);
+    struct claim *follow = NULL;
+    (void)state;
+
+    struct lane *lane = good(f, 0);
+    for (unsigned i = 0; i < 600; i++) {
+        struct claim *claim = make(f, i + 1, 100, 0);
+        lanes_add(f->lanes, lane, claim, false, f->now_ms);
+        if (i == 580)
+            follow = claim;
+    }
+    struct claim *undo = make(f, follow->pair, 200, -1);
+    lanes_add(f->lanes, lane, undo, false, f->now_ms);
+    assert_ptr_equal(next(f, 0), follow); /* in the place of its Undo */
+    for (int i = 0; i < 8; i++) {
+        struct claim *claim = next(f, 0);
+        assert_ptr_not_equal(claim, undo);
+        if (claim != NULL)
+            land(f, claim, LANE_ANSWERED);
+    }
+    land(f, follow, LANE_ANSWERED);
+    while (undo->state == CLAIM_LANE) {
+        struct claim *claim = next(f, 0);
+        assert_non_null(claim);
+        land(f, claim, LANE_ANSWERED);
+    }
+    destroy(f);
+}
+
+/* Six senders' jobs, fresh and retried, come in any order, go away and come back. */
+static void test_pairs_keep_their_order_whatever_happens(void **state)
+{
+    enum { JOBS = 400, SENDERS = 6 };
+    struct fixture *f = create(1, 0);
+    int last_s[SENDERS] = {0};
+    unsigned done = 0;
+    (void)state;
+
+    struct lane *lane = good(f, 0);
+    for (unsigned i = 0; i < JOBS; i++) {
+        unsigned created_s = 1 + randombytes_uniform(100000);
+        int64_t retries = randombytes_uniform(2) == 0 ? -1 : 3;
+        struct claim *claim = make(f, 1 + randombytes_uniform(SENDERS), (int)created_s, retries);
+        claim->origin = retries < 0 ? ORIGIN_SCHEDULE : ORIGIN_RETRY;
+        lanes_add(f->lanes, lane, claim, randombytes_uniform(8) == 0, f->now_ms);
+    }
+    for (unsigned i = 0; i < 100; i++) { /* taken out, and put back at either end */
+        struct claim *claim = f->claims[randombytes_uniform(JOBS)];
+        lanes_remove(f->lanes, claim, f->now_ms);
+        lanes_add(f->lanes, lane, claim, i % 2 == 0, f->now_ms);
+    }
+    while (done < JOBS) {
+        struct claim *claim = next(f, 0);
+        assert_non_null(claim);
+        int *last = &last_s[claim->pair - 1];
+        assert_true((int)claim->job.created_at_s >= *last);
+        *last = (int)claim->job.created_at_s;
+        land(f, claim, LANE_ANSWERED);
+        done++;
+    }
+    assert_null(named(f));
+    destroy(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_asking_takes_no_turn),
         cmocka_unit_test(test_what_was_not_tried_gives_its_turn_back),
         cmocka_unit_test(test_a_turn_is_kept_for_what_is_asked_about),
+        cmocka_unit_test(test_undo_waits_for_a_follow_among_many),
+        cmocka_unit_test(test_pairs_keep_their_order_whatever_happens),
     };
     if (sodium_init() == -1)
         return 1;
