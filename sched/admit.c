@@ -334,7 +334,7 @@ void admit_wake(void *scheduler)
     admit_dispatch_all(s);
 }
 
-void admit_dispatch(struct scheduler *s, unsigned worker)
+static void serve(struct scheduler *s, unsigned worker)
 {
     struct claim *claim;
 
@@ -342,13 +342,29 @@ void admit_dispatch(struct scheduler *s, unsigned worker)
            dispatch_has_credit(s->dispatch, worker) &&
            (claim = lanes_next(s->lanes, worker, clock_mono_ms(&s->process.clock))) != NULL)
         launch(s, claim);
+}
+
+/* Another one is the first each time: it may take all that the rate allows. */
+static void serve_all(struct scheduler *s)
+{
+    s->first_served++;
+    for (unsigned i = 0; i < s->workers; i++)
+        serve(s, (s->first_served + i) % s->workers);
+}
+
+void admit_dispatch(struct scheduler *s, unsigned worker)
+{
+    if (lanes_are_short(s->lanes, clock_mono_ms(&s->process.clock)))
+        serve_all(s);
+    else
+        serve(s, worker);
     set_wake(s);
 }
 
 void admit_dispatch_all(struct scheduler *s)
 {
-    for (unsigned i = 0; i < s->workers; i++)
-        admit_dispatch(s, i);
+    serve_all(s);
+    set_wake(s);
     intake_room(s->intake);
 }
 

@@ -31,6 +31,7 @@ struct lanes *lanes_create(const struct lane_options *options)
     lanes->options = *options;
     lanes->by_host = table_create();
     lanes->by_pair = table_create();
+    lanes->known = mem_alloc(KNOWN_HOSTS * sizeof(uint64_t));
     lanes->away = away_create();
     lanes->machines = 1;
     lane_rings_init(lanes);
@@ -55,6 +56,7 @@ void lanes_destroy(struct lanes *lanes)
         lane_free(lane);
     table_destroy(lanes->by_host);
     table_destroy(lanes->by_pair);
+    free(lanes->known);
     away_destroy(lanes->away);
     free(lanes->rings);
     free(lanes);
@@ -90,15 +92,11 @@ int64_t lanes_unix_ms(const struct lanes *lanes, int64_t now_ms)
     return now_ms + lanes->unix_offset_ms;
 }
 
-/* FNV-1a: which worker serves a host must not change while the scheduler lives; it need not be
- * secret, since choosing names that meet in one worker gains a stranger nothing but that worker's
- * share. */
+/* Which worker serves a host must not change while the scheduler lives; it need not be secret,
+ * since choosing names that meet in one worker gains a stranger nothing but that worker's share. */
 unsigned lanes_worker(const struct lanes *lanes, struct str host)
 {
-    uint64_t hash = 14695981039346656037u;
-    for (size_t i = 0; i < host.len; i++)
-        hash = (hash ^ (unsigned char)host.ptr[i]) * 1099511628211u;
-    return (unsigned)((hash ^ (hash >> 32)) % lanes->options.workers);
+    return (unsigned)(lane_hash(host) % lanes->options.workers);
 }
 
 struct lane *lanes_find(const struct lanes *lanes, struct str host)
@@ -116,7 +114,8 @@ struct lane *lanes_get(struct lanes *lanes, struct str host, int64_t now_ms)
         memcpy(name, host.ptr, host.len);
         lane->host = (struct str){name, host.len};
         lane->worker = lanes_worker(lanes, host);
-        lane->suspect = true;
+        lane->tried = lane_take_known(lanes, host);
+        lane->suspect = !lane->tried;
         lane->mean_ms = FIRST_MEAN_MS;
         window_init(&lane->window, now_ms);
         TAILQ_INIT(&lane->fresh);
@@ -591,6 +590,7 @@ unsigned lanes_sweep(struct lanes *lanes, int64_t now_ms)
 
     while ((lane = table_next(lanes->by_host, &at)) != NULL) {
         if (is_idle(lanes, lane, now_ms)) {
+            lane_keep_known(lanes, lane);
             lane_withdraw(lanes, lane);
             suspicion_forget(&lanes->suspicion, &lane->mark);
             table_remove(lanes->by_host, lane->host);

@@ -14,7 +14,8 @@
  *     others. Lanes that may go on at a known time sleep until then.
  *   - Suspect hosts (last outcome a transport failure, or no success ever) hold at most a quarter
  *     of the slots while healthy hosts have work; else up to three quarters: a burst of posts finds
- *     free slots even when black holes were all there was.
+ *     free slots even when black holes were all there was. They go behind the others, but for each
+ *     eighth turn: when the rate or the slots are the limit, the others never run out of work.
  *   - Fresh before retried, but each fourth turn of a lane is a retried job's.
  *   - Low jobs (claim->low: Mastodon's LowPriorityDeliveryWorker and whatever came from `pull`)
  *     wait behind the others of their host, but for each sixteenth turn, and leave one place of its
@@ -221,6 +222,8 @@ void lanes_released(struct lanes *lanes, struct lane *lane, unsigned moved, unsi
  */
 struct claim *lanes_next(struct lanes *lanes, unsigned worker, int64_t now_ms);
 bool lanes_is_probe(const struct lane *lane); /* of a claim from lanes_next: ask first */
+/* Within the last second, tokens of the rate or slots were wanting: workers are to take turns. */
+bool lanes_are_short(const struct lanes *lanes, int64_t now_ms);
 /* It goes, and becomes CLAIM_FLIGHT. Not a probe whose token was not won. */
 void lanes_start(struct lanes *lanes, struct claim *claim, int64_t now_ms);
 /* What lanes_next named was removed, to be asked about and to come back to the head: a lane with

@@ -2,7 +2,8 @@
  * What the files that are the lanes share: lane.c (their life and what they learn), lane_ring.c
  * (which of them may go), lane_turn.c (whose turn it is), lane_pairs.c (what goes in order),
  * lane_room.c (how many may wait), lane_book.c (what comes back later), lane_call.c (what comes back
- * sooner), lane_words.c (why). Nobody else includes this.
+ * sooner), lane_known.c (what is kept of those that are forgotten), lane_words.c (why). Nobody else
+ * includes this.
  */
 #ifndef FEDPUSH_SCHED_LANE_INSIDE_H
 #define FEDPUSH_SCHED_LANE_INSIDE_H
@@ -17,12 +18,14 @@ enum {
     WHEEL_TICK_MS = 32,
     WHEEL_BUCKETS = 256,
     CALL_BUCKETS = 64,
+    KNOWN_HOSTS = 65536,
 };
 
 TAILQ_HEAD(lane_ring, lane);
 
 struct worker_rings {
     struct lane_ring of[PLACE_COUNT];
+    unsigned turns;
 };
 
 /* What a class of jobs holds in all lanes together. */
@@ -57,15 +60,16 @@ struct lanes {
     struct lane_options options;
     struct table *by_host;
     struct table *by_pair; /* the oldest of those that wait in lanes */
+    uint64_t *known;       /* hashes of hosts */
     struct worker_rings *rings;
     struct lane_wheel wheel;
     struct lane_calls calls;
     struct lane_share shares[2]; /* [1]: of low jobs */
     unsigned ready[PLACE_COUNT];
     unsigned progressing;
-    unsigned turns;
     int64_t low_reserved_ms;
     struct rate rate;
+    int64_t short_ms;  /* when tokens or slots were last wanting */
     unsigned starts;   /* since wanted_ms */
     bool limited;      /* and whether the rate has held one back */
     int64_t wanted_ms; /* when lanes_wanted was called */
@@ -127,5 +131,10 @@ struct claim *lane_pair_first(const struct lanes *lanes, struct claim *claim);
 /* Until when an older one of its pair is awaited; now or earlier: none is. */
 int64_t lane_awaits_ms(const struct lanes *lanes, const struct lane *lane,
                        const struct claim *claim, int64_t now_ms);
+
+/* lane_known.c. A lane is forgotten; and whether the host that one is made for was good then. */
+void lane_keep_known(struct lanes *lanes, const struct lane *lane);
+bool lane_take_known(struct lanes *lanes, struct str host);
+uint64_t lane_hash(struct str host);
 
 #endif

@@ -9,10 +9,12 @@ enum {
     LOW_LEAST = 32, /* the same, whatever else there is */
     RETRIED_TURN = 4,
     LOW_TURN = 16,
+    SUSPECT_TURN = 8,
     TRIAL_LOOK = 32,
     AWAITED_LOOK_MS = 500,
     LONGEST_INTERVAL_US = 2000000,
     LONGEST_KEPT_MS = 60000,
+    SHORT_MS = 1000,
 };
 
 /* The first whose pair has nothing in flight, and nothing older away; in its place, the oldest of
@@ -114,8 +116,10 @@ static struct lane *choose(struct lanes *lanes, struct worker_rings *rings, int6
 
     if (lanes->suspicion.active)
         return trial_lane(lanes, rings, now_ms);
-    if (lanes->turns % LOW_TURN == LOW_TURN - 1 && low_may(lanes, true))
+    if (rings->turns % LOW_TURN == LOW_TURN - 1 && low_may(lanes, true))
         lane = first_low(lanes, rings);
+    else if (rings->turns % SUSPECT_TURN == SUSPECT_TURN / 2 && lane_suspects_may(lanes))
+        lane = TAILQ_FIRST(&rings->of[PLACE_SUSPECT]);
     if (lane == NULL)
         lane = TAILQ_FIRST(&rings->of[PLACE_HEALTHY]);
     if (lane == NULL && lane_suspects_may(lanes))
@@ -170,7 +174,7 @@ void lanes_start(struct lanes *lanes, struct claim *claim, int64_t now_ms)
     claim->lane = lane;
     claim->started_ms = now_ms;
     lane->turns++;
-    lanes->turns++;
+    lanes->rings[lane->worker].turns++;
     lane_pair_started(lane, claim->pair);
     lane_count_in_flight(lanes, lane, claim->low, 1);
     window_started(&lane->window, now_ms);
@@ -181,6 +185,11 @@ void lanes_start(struct lanes *lanes, struct claim *claim, int64_t now_ms)
         TAILQ_REMOVE(lane_ring_of(lanes, lane), lane, ring);
         TAILQ_INSERT_TAIL(lane_ring_of(lanes, lane), lane, ring);
     }
+}
+
+bool lanes_are_short(const struct lanes *lanes, int64_t now_ms)
+{
+    return now_ms - lanes->short_ms < SHORT_MS;
 }
 
 void lanes_keep_turn(struct lanes *lanes, struct lane *lane, int64_t now_ms)
@@ -196,10 +205,13 @@ struct claim *lanes_next(struct lanes *lanes, unsigned worker, int64_t now_ms)
 {
     struct claim *claim;
 
-    if (lanes_in_flight(lanes) >= lanes->options.max_in_flight)
+    if (lanes_in_flight(lanes) >= lanes->options.max_in_flight) {
+        lanes->short_ms = now_ms;
         return NULL;
+    }
     claim = choose_claim(lanes, &lanes->rings[worker], now_ms);
     if (claim != NULL && !rate_has(&lanes->rate, now_ms)) {
+        lanes->short_ms = now_ms;
         lanes->limited = true;
         return NULL;
     }

@@ -140,6 +140,7 @@ struct scheduler {
     struct questions *questions;
     struct claim_list held; /* CLAIM_HELD, by due_ms roughly */
     unsigned held_count;
+    unsigned first_served; /* counts on: which worker is the first to be served */
     struct lane **blocked; /* lanes that await an answer about their host */
     size_t blocked_count;
     size_t blocked_capacity;

@@ -469,7 +469,9 @@ void machine_dispatch(struct machine *machine)
 
     if (machine->state != MACHINE_RUNNING)
         return;
-    for (unsigned worker = 0; worker < MACHINE_WORKERS; worker++) {
+    machine->first_served++;
+    for (unsigned i = 0; i < MACHINE_WORKERS; i++) {
+        unsigned worker = (machine->first_served + i) % MACHINE_WORKERS;
         while ((claim = lanes_next(machine->lanes, worker, now_ms)) != NULL)
             launch(machine, (struct held *)claim);
     }

@@ -79,6 +79,7 @@ struct machine {
     size_t told_capacity;
     size_t log_read;
     uint64_t *tokens; /* by host: of the probe that this machine makes */
+    unsigned first_served;
     int64_t *read_ms;      /* by host: when it was last read whether it is available; 0: never */
     struct lane **blocked; /* until it is */
     size_t blocked_count;

@@ -86,6 +86,26 @@ static void cut_from_the_start(struct world *world)
     posts_stream(world, 0, MINUTES(20), 20, all(world));
 }
 
+/* --- more work than the rate allows, and strangers --- */
+
+enum { CROWDING = 60 };
+
+/* Strangers' posts come in the middle of what keeps all others busy for a minute. */
+static void crowd(struct world *world)
+{
+    const struct hosts_of known = {world->hosts.count - CROWDING, CROWDING};
+    const struct hosts_of others = {0, world->hosts.count - CROWDING};
+
+    for (uint32_t i = known.first; i < world->hosts.count; i++)
+        world->hosts.list[i].watched = false;
+    posts_stream(world, 0, MINUTES(1), 20, known);
+    for (int64_t at_ms = MINUTES(1); at_ms < MINUTES(10); at_ms += MINUTES(2)) {
+        posts_once(world, at_ms, known, 5, false);
+        posts_once(world, at_ms, others, 1, false);
+        posts_once(world, at_ms, known, 95, false);
+    }
+}
+
 /* --- names that get no answer --- */
 
 enum { DEAD_ZONES = 30 };
@@ -197,6 +217,23 @@ const struct scenario scenarios_of_limits[] = {
               [FIGURE_TOUCHED_MOST] = 2,
               [FIGURE_CALLS] = 64000,
               [FIGURE_COMMANDS] = 540000}},
+    {.name = "crowd",
+     .what = "60 hosts have work for a minute at a hundred a second, beside 30 that are new to us",
+     .hosts = 90,
+     .duration_ms = MINUTES(15),
+     .max_rate = 100,
+     .machines = 1,
+     .set_up = crowd,
+     .least = {[FIGURE_FAIRNESS] = 0.908},
+     .most = {[FIGURE_P50_MS] = 1500,
+              [FIGURE_P90_MS] = 2500,
+              [FIGURE_P99_MS] = 4700,
+              [FIGURE_P999_MS] = 5500,
+              [FIGURE_MOST_MS] = 5500,
+              [FIGURE_TOUCHED_MEAN] = 1.01,
+              [FIGURE_TOUCHED_MOST] = 2,
+              [FIGURE_CALLS] = 42000,
+              [FIGURE_COMMANDS] = 420000}},
     {.name = "dead-zones",
      .what = "names of 30 hosts get no answer for good, those of all others do",
      .hosts = 200,

@@ -271,6 +271,119 @@ static void test_pairs_keep_their_order_whatever_happens(void **state)
     destroy(f);
 }
 
+/* --- turns of hosts --- */
+
+/* So long at a hundred a second, with sixty hosts that take all of it. Returns how many went to
+ * them. */
+static unsigned run_full(struct fixture *f, int64_t ms)
+{
+    unsigned sent = 0;
+
+    for (int64_t end_ms = f->now_ms + ms; f->now_ms < end_ms; pass(f, 10)) {
+        for (unsigned i = 0; i < 2; i++) { /* workers take turns */
+            unsigned worker = (unsigned)(f->now_ms / 10 + i) % 2;
+            struct claim *claim;
+            while ((claim = next(f, worker)) != NULL) {
+                struct lane *lane = claim->lane;
+                land(f, claim, LANE_ANSWERED);
+                if (lane->host.ptr[0] != 'g')
+                    continue;
+                sent++;
+                lanes_add(f->lanes, lane, claim, false, f->now_ms);
+            }
+        }
+    }
+    return sent;
+}
+
+static void test_strangers_have_turns_when_the_rate_is_the_limit(void **state)
+{
+    struct fixture *f = create(2, 100);
+    struct lane *open = stranger(f, "probed", 0);
+    (void)state;
+
+    for (unsigned i = 0; i < 60; i++) {
+        struct lane *lane = good(f, i);
+        for (int j = 0; j < 4; j++)
+            add(f, lane);
+    }
+    for (unsigned i = 0; i < 30; i++) {
+        struct lane *lane = stranger(f, "new", i);
+        assert_true(lane->suspect);
+        add(f, lane);
+    }
+    lanes_adopt_open(f->lanes, open, OFFSET_MS, OFFSET_MS + f->now_ms - 1, 30000, f->now_ms);
+    lanes_probe_asked(f->lanes, open, f->now_ms);
+    struct claim *probe = add(f, open);
+    lanes_probe_answered(f->lanes, open, true, f->now_ms);
+    unsigned sent = run_full(f, 4000);
+    assert_true(lanes_are_short(f->lanes, f->now_ms));
+    assert_int_equal(probe->state, CLAIM_NEW);
+    for (unsigned i = 0; i < 30; i++)
+        assert_int_equal(stranger(f, "new", i)->waiting, 0);
+    assert_in_range(sent, 400 - 31 - 5, 400 - 31 + 12);
+    destroy(f);
+}
+
+/* They don't answer: each eighth turn is all they get. */
+static void test_the_dead_take_an_eighth_at_most(void **state)
+{
+    struct fixture *f = create(1, 100);
+    unsigned dead = 0;
+    unsigned sent = 0;
+    (void)state;
+
+    for (unsigned i = 0; i < 10; i++) {
+        struct lane *lane = good(f, i);
+        for (int j = 0; j < 40; j++)
+            add(f, lane);
+    }
+    for (unsigned i = 0; i < 200; i++)
+        add(f, stranger(f, "dead", i));
+    for (int64_t end_ms = f->now_ms + 4000; f->now_ms < end_ms; pass(f, 10)) {
+        struct claim *claim;
+        while ((claim = next(f, 0)) != NULL) {
+            sent++;
+            if (claim->lane->host.ptr[0] == 'g')
+                land(f, claim, LANE_ANSWERED);
+            else
+                dead++; /* it says nothing */
+        }
+    }
+    assert_in_range(sent, 395, 412);
+    assert_in_range(dead, sent / 8 - 2, sent / 8 + 2);
+    assert_false(lanes_are_short(f->lanes, f->now_ms + 1000));
+    destroy(f);
+}
+
+static void forget_all(struct fixture *f)
+{
+    pass(f, 3600001);
+    assert_int_equal(lanes_sweep(f->lanes, f->now_ms), 0);
+}
+
+static void test_a_good_host_is_no_stranger_when_it_was_forgotten(void **state)
+{
+    struct fixture *f = create(1, 0);
+    (void)state;
+
+    good(f, 0);
+    struct lane *bad = stranger(f, "bad", 0);
+    add(f, bad);
+    land(f, next(f, 0), LANE_TRANSPORT);
+    forget_all(f);
+    assert_true(stranger(f, "bad", 0)->suspect);
+    struct lane *lane = stranger(f, "good", 0);
+    assert_false(lane->suspect);
+    assert_true(lane->tried);
+    add(f, lane);
+    land(f, next(f, 0), LANE_TRANSPORT); /* now it isn't any more */
+    assert_true(lane->suspect);
+    forget_all(f);
+    assert_true(stranger(f, "good", 0)->suspect);
+    destroy(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +392,9 @@ int main(void)
         cmocka_unit_test(test_a_turn_is_kept_for_what_is_asked_about),
         cmocka_unit_test(test_undo_waits_for_a_follow_among_many),
         cmocka_unit_test(test_pairs_keep_their_order_whatever_happens),
+        cmocka_unit_test(test_strangers_have_turns_when_the_rate_is_the_limit),
+        cmocka_unit_test(test_the_dead_take_an_eighth_at_most),
+        cmocka_unit_test(test_a_good_host_is_no_stranger_when_it_was_forgotten),
     };
     if (sodium_init() == -1)
         return 1;
