@@ -325,11 +325,21 @@ static void set_wake(struct scheduler *s)
     loop_timer_set(s->wake, at_ms > now_ms ? at_ms - now_ms : 0);
 }
 
+/* Won for jobs that are gone: others may make them. */
+static void abandon_probes(struct scheduler *s)
+{
+    struct lane *lane;
+
+    while ((lane = lanes_abandon_probe(s->lanes, clock_mono_ms(&s->process.clock))) != NULL)
+        circuits_happened(s, lane, CIRCUIT_UNPROVEN);
+}
+
 void admit_wake(void *scheduler)
 {
     struct scheduler *s = scheduler;
 
     s->wake_ms = 0;
+    abandon_probes(s);
     lanes_wake(s->lanes, clock_mono_ms(&s->process.clock));
     admit_dispatch_all(s);
 }

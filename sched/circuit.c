@@ -85,6 +85,14 @@ enum circuit_event circuit_unproven(struct circuit *circuit, int64_t now_ms, con
     return CIRCUIT_UNPROVEN;
 }
 
+void circuit_abandoned(struct circuit *circuit, int64_t now_ms)
+{
+    if (circuit->state != CIRCUIT_PROBING)
+        return;
+    circuit->state = CIRCUIT_OPEN;
+    circuit->probe_ms = now_ms;
+}
+
 int64_t circuit_spaced_ms(const struct circuit *circuit)
 {
     int64_t space_ms = CIRCUIT_FIRST_SPACE_MS;

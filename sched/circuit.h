@@ -5,6 +5,7 @@
  *   CLOSED --failures in a row, spaced--> OPEN --probe due, token won--> PROBING
  *   PROBING --failed--> OPEN, for twice as long       PROBING --answered--> CLOSED
  *   PROBING --it was our own fault, or the resolver's--> OPEN, for as long as before
+ *   PROBING --no attempt was made, and no job is left--> OPEN, and a probe is due
  *
  * A probe may be overdue for hours: its host was paused, or fedpush, or down, or our own way out
  * cut. If it fails then, the circuit counts as opened by it: while nobody asked, nothing that waits
@@ -66,6 +67,8 @@ enum circuit_event circuit_answered(struct circuit *circuit);
 /* An attempt ended that says nothing about the host. If it was the probe, the next one is due after
  * the same time as this one was. */
 enum circuit_event circuit_unproven(struct circuit *circuit, int64_t now_ms, const struct rng *rng);
+/* The probe ended without an attempt, and nothing is left to make one with: the next one is due. */
+void circuit_abandoned(struct circuit *circuit, int64_t now_ms);
 /* The earliest time of the next attempt while it is closed, after failures. */
 int64_t circuit_spaced_ms(const struct circuit *circuit);
 /* A probe starts: from now on its attempt decides. Only while a probe is due. */

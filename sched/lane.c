@@ -344,6 +344,22 @@ void lanes_probe_answered(struct lanes *lanes, struct lane *lane, bool won, int6
     lane_update(lanes, lane, now_ms);
 }
 
+struct lane *lanes_abandon_probe(struct lanes *lanes, int64_t now_ms)
+{
+    size_t at = 0;
+    struct lane *lane;
+
+    while (lanes->probeless > 0 && (lane = table_next(lanes->by_host, &at)) != NULL) {
+        if (!lane->probeless)
+            continue;
+        lane->probe = LANE_PROBE_NONE;
+        circuit_abandoned(&lane->circuit, lanes_unix_ms(lanes, now_ms));
+        lane_update(lanes, lane, now_ms);
+        return lane;
+    }
+    return NULL;
+}
+
 /* --- what attempts show --- */
 
 /* A host that was good until now may be as good as ever, and the trouble ours; but of one whose

@@ -102,6 +102,7 @@ struct lane {
     struct window window;
     struct circuit circuit;
     enum lane_probe probe;
+    bool probeless; /* a probe was won, and no job of it is left */
     struct suspicion_mark mark;
     uint64_t *pairs; /* in flight */
     unsigned pair_count;
@@ -233,6 +234,10 @@ void lanes_keep_turn(struct lanes *lanes, struct lane *lane, int64_t now_ms);
 void lanes_probe_asked(struct lanes *lanes, struct lane *lane, int64_t now_ms);
 /* The token was won; or not, since another machine is probing: its result will be heard of. */
 void lanes_probe_answered(struct lanes *lanes, struct lane *lane, bool won, int64_t now_ms);
+/* A lane whose probe was won, and whose job for it was used up or taken away untried: its circuit
+ * is open again, and a probe due. NULL: there is none, or no other. From the loop now and then:
+ * what is only on its way back to the lane keeps the probe. */
+struct lane *lanes_abandon_probe(struct lanes *lanes, int64_t now_ms);
 
 enum lane_answer {
     LANE_UNTRIED = 0, /* no attempt was made */

@@ -67,6 +67,7 @@ struct lanes {
     struct lane_share shares[2]; /* [1]: of low jobs */
     unsigned ready[PLACE_COUNT];
     unsigned progressing;
+    unsigned probeless; /* lanes whose probe has no job left */
     int64_t low_reserved_ms;
     struct rate rate;
     int64_t short_ms;  /* when tokens or slots were last wanting */

@@ -132,6 +132,18 @@ static void count_slow(struct lanes *lanes, struct lane *lane, int64_t now_ms)
     lanes->shares[1].slow_waiting += sign * lane->low_waiting;
 }
 
+/* A probe was won, and no job is there, or under way, to make it with. */
+static void count_probeless(struct lanes *lanes, struct lane *lane)
+{
+    bool probeless = lane->circuit.state == CIRCUIT_PROBING && lane->in_flight == 0 &&
+                     lane->waiting + lane->low_waiting == 0;
+
+    if (lane->probeless == probeless)
+        return;
+    lane->probeless = probeless;
+    lanes->probeless += probeless ? 1 : UINT_MAX; /* unsigned arithmetic wraps back */
+}
+
 static void set_place(struct lanes *lanes, struct lane *lane, enum lane_place place)
 {
     if (place == lane->place)
@@ -186,6 +198,7 @@ void lane_update(struct lanes *lanes, struct lane *lane, int64_t now_ms)
     count_progressing(lanes, lane, now_ms);
     count_slow(lanes, lane, now_ms);
     lane_call_update(lanes, lane, now_ms);
+    count_probeless(lanes, lane);
     if (lane->waiting + lane->low_waiting == 0)
         lane->pressed = false;
     set_place(lanes, lane, at_ms <= now_ms ? place : PLACE_NONE);
@@ -206,6 +219,8 @@ void lane_withdraw(struct lanes *lanes, struct lane *lane)
     lane_call_withdraw(lanes, lane);
     lanes->progressing -= lane->progressing;
     lane->progressing = 0;
+    lanes->probeless -= lane->probeless;
+    lane->probeless = false;
 }
 
 void lanes_wake(struct lanes *lanes, int64_t now_ms)

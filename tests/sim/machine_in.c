@@ -430,6 +430,7 @@ static void on_wake(void *arg, uint64_t data)
     if (machine->state != MACHINE_RUNNING || world_now_ms(machine->world) != machine->wake_ms)
         return;
     machine->wake_ms = 0;
+    machine_abandon_probes(machine);
     lanes_wake(machine->lanes, machine_now_ms(machine));
     machine_dispatch(machine);
 }

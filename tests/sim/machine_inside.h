@@ -122,6 +122,7 @@ void machine_park_all(struct machine *machine, struct lane *lane);
 void machine_landed(struct machine *machine, struct held *held);
 void machine_tried(struct machine *machine, struct held *held); /* of machine_try_last */
 void machine_judge_doubts(struct machine *machine);
+void machine_abandon_probes(struct machine *machine);
 /* Its host answers again: what is parked comes first. */
 void machine_closed(struct machine *machine, struct lane *lane);
 /* Calls back what is booked and could be taken now. */

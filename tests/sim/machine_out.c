@@ -212,6 +212,14 @@ static void happened(struct machine *machine, struct lane *lane, enum circuit_ev
     *token = 0;
 }
 
+void machine_abandon_probes(struct machine *machine)
+{
+    struct lane *lane;
+
+    while ((lane = lanes_abandon_probe(machine->lanes, machine_now_ms(machine))) != NULL)
+        happened(machine, lane, CIRCUIT_UNPROVEN, true);
+}
+
 void machine_release(struct machine *machine)
 {
     int64_t now_ms = machine_now_ms(machine);

@@ -384,6 +384,42 @@ static void test_a_good_host_is_no_stranger_when_it_was_forgotten(void **state)
     destroy(f);
 }
 
+/* --- probes --- */
+
+/* Its sender is gone, or it was dropped: another job, or another machine, is to make it. */
+static void test_a_probe_without_a_job_is_due_again(void **state)
+{
+    struct fixture *f = create(1, 0);
+    struct lane *lane = good(f, 0);
+    int64_t unix_ms = lanes_unix_ms(f->lanes, f->now_ms);
+    (void)state;
+
+    lanes_adopt_open(f->lanes, lane, unix_ms - 60000, unix_ms - 1, 3600000, f->now_ms);
+    for (int round = 0; round < 2; round++) {
+        struct claim *claim = add(f, lane);
+        assert_ptr_equal(named(f), claim);
+        lanes_probe_asked(f->lanes, lane, f->now_ms);
+        lanes_probe_answered(f->lanes, lane, true, f->now_ms);
+        assert_null(lanes_abandon_probe(f->lanes, f->now_ms));
+        if (round == 0) {
+            assert_ptr_equal(next(f, 0), claim);
+            assert_null(lanes_abandon_probe(f->lanes, f->now_ms));
+            land(f, claim, LANE_UNTRIED);
+        } else {
+            lanes_remove(f->lanes, claim, f->now_ms);
+        }
+        assert_int_equal(lane->circuit.state, CIRCUIT_PROBING);
+        assert_ptr_equal(lanes_abandon_probe(f->lanes, f->now_ms), lane);
+        assert_null(lanes_abandon_probe(f->lanes, f->now_ms));
+        assert_int_equal(lane->circuit.state, CIRCUIT_OPEN);
+        assert_true(lane->circuit.probe_ms <= lanes_unix_ms(f->lanes, f->now_ms));
+        assert_int_equal(lane->circuit.backoff_ms, 3600000);
+        pass(f, 40000);
+        assert_int_equal(lanes_release(f->lanes, lane, f->now_ms), 1); /* one is called */
+    }
+    destroy(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +431,7 @@ int main(void)
         cmocka_unit_test(test_strangers_have_turns_when_the_rate_is_the_limit),
         cmocka_unit_test(test_the_dead_take_an_eighth_at_most),
         cmocka_unit_test(test_a_good_host_is_no_stranger_when_it_was_forgotten),
+        cmocka_unit_test(test_a_probe_without_a_job_is_due_again),
     };
     if (sodium_init() == -1)
         return 1;
