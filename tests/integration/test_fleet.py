@@ -150,6 +150,25 @@ def test_what_waits_for_a_dead_host_follows_in_order_when_it_answers(world, mach
     assert patient == sorted(patient) and set(came) == set(range(21)), came
 
 
+def test_what_is_old_behind_an_open_circuit_is_kept_until_its_host_was_asked(world, machine):
+    """As after a pause of three days: the probe is overdue, and the host well by now."""
+    host = f"ok-8.fedi.test:{world.fediverse.port}"
+    client = world.redis_client
+    now_s, now_us = client.time()
+    opened_s, due_s = now_s - 100 * 3600, now_s - 72 * 3600
+    client.hset("fedpush:circuit", host, f"open {opened_s * 1000} {due_s * 1000} 3600000")
+    client.zadd("fedpush:circuits", {host: now_s * 1000000 + now_us})
+    wait_for(lambda: "its circuit has been open" in fedpush(world, "domain", "show", "ok-8.fedi.test").stdout, 60,
+             "the circuit is known")
+    inbox = world.fediverse.inbox("ok-8")
+    push_at_once(client, [delivery(i, inbox, created_at=now_s - 90 * 3600 + i) for i in range(40)])
+    wait_for(lambda: client.zcard("schedule") + unsettled(world) == 0, 120,
+             lambda: f"what was parked comes; {client.zcard('schedule')} wait")
+    wait_for(lambda: world.fediverse.summary()["posts"] == 40, 60,
+             lambda: f"all of them are there; {world.fediverse.summary()['posts']} are")
+    assert b"exhausted" not in client.hgetall(f"fedpush:ledger:{machine.identity()}")
+
+
 def booked_by(world, machine):
     return int(world.redis_client.hget(f"fedpush:ledger:{machine.identity()}", "booked") or 0)
 
