@@ -77,10 +77,9 @@ struct lane {
     TAILQ_ENTRY(lane) sleep; /* while wake_tick > 0 */
     int64_t wake_tick;       /* of the wheel; 0: it doesn't sleep */
     TAILQ_ENTRY(lane) call;  /* while LANE_CALL_WANTED */
-    enum lane_call call_state;
-    int64_t call_tick; /* at which to look at it */
-    struct str host;   /* points into the lane's own memory */
-    unsigned worker;   /* index of the worker that serves this host */
+    int64_t call_tick;       /* at which to look at it */
+    struct str host;         /* points into the lane's own memory */
+    unsigned worker;         /* index of the worker that serves this host */
     struct claim_list fresh;
     struct claim_list retried;
     struct claim_list low;
@@ -90,6 +89,7 @@ struct lane {
     unsigned low_in_flight;
     unsigned turns;
     enum lane_place place;
+    enum lane_call call_state;
     bool suspect;
     bool slow;  /* it is suspect, or its host or an admin holds it back */
     bool tried; /* an attempt has ended: a suspect host that was never tried is only unknown */
