@@ -939,8 +939,6 @@ static void test_a_probe_whose_name_alone_has_no_answer_fails(void **state)
     lanes_adopt_open(f.lanes, lane, f.now_ms - 1000, f.now_ms - 1, 60000, f.now_ms);
     struct claim *claim = add(&f, lane);
     assert_ptr_equal(next(&f, 0), claim);
-    land_as(&f, claim, LANE_UNTRIED);
-    lanes_add(f.lanes, lane, claim, true, f.now_ms);
     lanes_probe_asked(f.lanes, lane, f.now_ms);
     lanes_probe_answered(f.lanes, lane, true, f.now_ms);
     assert_ptr_equal(next(&f, 0), claim);
