@@ -802,6 +802,7 @@ static void without_redis_shares_are_even(void **state)
 {
     struct fixture *f = *state;
 
+    settle(f); /* each has a share, and knows of the other */
     say(f, 0, false, 1000, share_all);
     say(f, 1, false, 1000, 0);
     wait_rates(f, 968.75, 31.25);
