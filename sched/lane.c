@@ -314,7 +314,7 @@ struct claim *lanes_oldest(const struct lane *lane)
         if (heads[i] != NULL && (oldest == NULL || heads[i]->seq < oldest->seq))
             oldest = heads[i];
     }
-    return oldest;
+    return oldest != NULL ? lane_pair_oldest(oldest) : NULL;
 }
 
 /* --- probes --- */

@@ -185,7 +185,8 @@ void lanes_came(struct lanes *lanes, const struct claim *claim);
 /* What Redis has booked of the claim's pair, as away_heard. */
 void lanes_heard(struct lanes *lanes, const struct claim *claim, const struct away_booked *booked,
                  size_t count, int64_t now_ms);
-/* The claim that waits longest, or NULL. */
+/* The claim that waits longest, or that one's oldest of its pair, which must go before it; or NULL.
+ */
 struct claim *lanes_oldest(const struct lane *lane);
 /* What one job takes of the host's time, at its present pace; at least 1. */
 int64_t lanes_pace_ms(const struct lanes *lanes, const struct lane *lane);

@@ -127,8 +127,9 @@ void lane_pair_landed(struct lane *lane, uint64_t pair);
 /* The claim begins to wait in a lane, in whichever of its lists; and no longer does. */
 void lane_pair_waits(struct lanes *lanes, struct claim *claim);
 void lane_pair_waited(struct lanes *lanes, struct claim *claim);
-/* The oldest of its pair that waits. */
+/* The oldest of its pair that waits; and the same, found at greater length. */
 struct claim *lane_pair_first(const struct lanes *lanes, struct claim *claim);
+struct claim *lane_pair_oldest(struct claim *claim);
 /* Until when an older one of its pair is awaited; now or earlier: none is. */
 int64_t lane_awaits_ms(const struct lanes *lanes, const struct lane *lane,
                        const struct claim *claim, int64_t now_ms);

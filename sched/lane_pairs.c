@@ -97,6 +97,13 @@ struct claim *lane_pair_first(const struct lanes *lanes, struct claim *claim)
     return claim->pair == 0 ? claim : table_get(lanes->by_pair, table_key_u64(&claim->pair));
 }
 
+struct claim *lane_pair_oldest(struct claim *claim)
+{
+    while (is_older(claim->elder, claim))
+        claim = claim->elder;
+    return claim;
+}
+
 /* --- away --- */
 
 void lanes_left(struct lanes *lanes, const struct claim *claim, int64_t back_ms, int64_t now_ms)

@@ -271,6 +271,28 @@ static void test_pairs_keep_their_order_whatever_happens(void **state)
     destroy(f);
 }
 
+/* A probe is made with it: nothing older may be left behind. */
+static void test_the_oldest_is_that_of_its_pair(void **state)
+{
+    struct fixture *f = create(1, 0);
+    (void)state;
+
+    struct lane *lane = good(f, 0);
+    assert_null(lanes_oldest(lane));
+    struct claim *undo = make(f, 7, 200, -1);
+    struct claim *other = make(f, 8, 50, 0);
+    struct claim *follow = make(f, 7, 100, 0); /* claimed last: it has failed before */
+    lanes_add(f->lanes, lane, undo, false, f->now_ms);
+    lanes_add(f->lanes, lane, other, false, f->now_ms);
+    lanes_add(f->lanes, lane, follow, false, f->now_ms);
+    struct claim *const order[] = {follow, undo, other};
+    for (size_t i = 0; i < 3; i++) {
+        assert_ptr_equal(lanes_oldest(lane), order[i]);
+        lanes_remove(f->lanes, order[i], f->now_ms);
+    }
+    destroy(f);
+}
+
 /* --- turns of hosts --- */
 
 /* So long at a hundred a second, with sixty hosts that take all of it. Returns how many went to
@@ -428,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_a_turn_is_kept_for_what_is_asked_about),
         cmocka_unit_test(test_undo_waits_for_a_follow_among_many),
         cmocka_unit_test(test_pairs_keep_their_order_whatever_happens),
+        cmocka_unit_test(test_the_oldest_is_that_of_its_pair),
         cmocka_unit_test(test_strangers_have_turns_when_the_rate_is_the_limit),
         cmocka_unit_test(test_the_dead_take_an_eighth_at_most),
         cmocka_unit_test(test_a_good_host_is_no_stranger_when_it_was_forgotten),
