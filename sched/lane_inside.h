@@ -26,6 +26,7 @@ TAILQ_HEAD(lane_ring, lane);
 struct worker_rings {
     struct lane_ring of[PLACE_COUNT];
     unsigned turns;
+    unsigned low_turns; /* of these: of low jobs */
 };
 
 /* What a class of jobs holds in all lanes together. */

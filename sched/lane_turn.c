@@ -80,15 +80,18 @@ static bool low_may(const struct lanes *lanes, bool others)
     return lanes->shares[1].in_flight < (share > 0 ? share : 1);
 }
 
-/* Of their slots, suspect hosts' low jobs leave a quarter to the others. */
+/* Of their slots, suspect hosts' low jobs leave a quarter to the others; and seven turns of eight.
+ */
 static struct lane *first_low(const struct lanes *lanes, struct worker_rings *rings)
 {
     unsigned share = lanes->options.max_in_flight / LOW_MOST * 3 / 4;
-    struct lane *lane = TAILQ_FIRST(&rings->of[PLACE_LOW]);
+    bool may = lanes->shares[1].suspect_in_flight < (share > 0 ? share : 1);
+    struct lane *suspect = may ? TAILQ_FIRST(&rings->of[PLACE_LOW_SUSPECT]) : NULL;
+    struct lane *good = TAILQ_FIRST(&rings->of[PLACE_LOW]);
 
-    if (lane == NULL && lanes->shares[1].suspect_in_flight < (share > 0 ? share : 1))
-        lane = TAILQ_FIRST(&rings->of[PLACE_LOW_SUSPECT]);
-    return lane;
+    if (suspect != NULL && rings->low_turns % SUSPECT_TURN == SUSPECT_TURN / 2)
+        return suspect;
+    return good != NULL ? good : suspect;
 }
 
 /* While we suspect ourselves: a host that was good before. Others go to the end of their ring, so
@@ -175,6 +178,7 @@ void lanes_start(struct lanes *lanes, struct claim *claim, int64_t now_ms)
     claim->started_ms = now_ms;
     lane->turns++;
     lanes->rings[lane->worker].turns++;
+    lanes->rings[lane->worker].low_turns += claim->low;
     lane_pair_started(lane, claim->pair);
     lane_count_in_flight(lanes, lane, claim->low, 1);
     window_started(&lane->window, now_ms);

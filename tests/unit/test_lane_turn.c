@@ -378,6 +378,23 @@ static void test_the_dead_take_an_eighth_at_most(void **state)
     destroy(f);
 }
 
+/* Of what comes from `pull`, which has an eighth of the slots. */
+static void test_low_jobs_of_strangers_have_turns_among_low_ones(void **state)
+{
+    struct fixture *f = create(2, 100);
+    (void)state;
+
+    for (unsigned i = 0; i < 40; i++) {
+        struct claim *claim = make(f, 0, 0, -1);
+        claim->low = true;
+        lanes_add(f->lanes, i < 30 ? good(f, i) : stranger(f, "new", i), claim, false, f->now_ms);
+    }
+    assert_true(run_full(f, 4000) > 300);
+    for (unsigned i = 30; i < 40; i++)
+        assert_int_equal(stranger(f, "new", i)->low_waiting, 0);
+    destroy(f);
+}
+
 static void forget_all(struct fixture *f)
 {
     pass(f, 3600001);
@@ -453,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_the_oldest_is_that_of_its_pair),
         cmocka_unit_test(test_strangers_have_turns_when_the_rate_is_the_limit),
         cmocka_unit_test(test_the_dead_take_an_eighth_at_most),
+        cmocka_unit_test(test_low_jobs_of_strangers_have_turns_among_low_ones),
         cmocka_unit_test(test_a_good_host_is_no_stranger_when_it_was_forgotten),
         cmocka_unit_test(test_a_probe_without_a_job_is_due_again),
     };
