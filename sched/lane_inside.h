@@ -1,9 +1,9 @@
 /*
  * What the files that are the lanes share: lane.c (their life and what they learn), lane_ring.c
  * (which of them may go), lane_turn.c (whose turn it is), lane_pairs.c (what goes in order),
- * lane_room.c (how many may wait), lane_book.c (what comes back later), lane_call.c (what comes back
- * sooner), lane_known.c (what is kept of those that are forgotten), lane_words.c (why). Nobody else
- * includes this.
+ * lane_room.c (how many may wait), lane_book.c (what comes back later), lane_call.c (what comes
+ * back sooner), lane_known.c (what is kept of those that are forgotten), lane_words.c (why). Nobody
+ * else includes this.
  */
 #ifndef FEDPUSH_SCHED_LANE_INSIDE_H
 #define FEDPUSH_SCHED_LANE_INSIDE_H
