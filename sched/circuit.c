@@ -15,6 +15,7 @@ static enum circuit_event open_it(struct circuit *circuit, int64_t hold_ms, int6
     circuit->opened_ms = now_ms;
     circuit->backoff_ms = CIRCUIT_FIRST_BACKOFF_MS;
     schedule_probe(circuit, hold_ms, now_ms, rng);
+    circuit->due_ms = circuit->probe_ms;
     return CIRCUIT_OPENED;
 }
 
@@ -55,12 +56,13 @@ enum circuit_event circuit_failed(struct circuit *circuit, int64_t started_ms, b
     case CIRCUIT_PROBING:
         circuit->state = CIRCUIT_OPEN;
         circuit->probed_ms = now_ms;
-        if (now_ms - circuit->probe_ms > CIRCUIT_OVERDUE_MS)
+        if (now_ms - circuit->due_ms > CIRCUIT_OVERDUE_MS)
             circuit->opened_ms = now_ms;
         circuit->backoff_ms = circuit->backoff_ms > CIRCUIT_LAST_BACKOFF_MS / 2
                                   ? CIRCUIT_LAST_BACKOFF_MS
                                   : circuit->backoff_ms * 2;
         schedule_probe(circuit, hold_ms, now_ms, rng);
+        circuit->due_ms = circuit->probe_ms;
         return CIRCUIT_REOPENED;
     case CIRCUIT_OPEN: /* it was on its way when the circuit opened */
         break;
@@ -112,20 +114,20 @@ void circuit_probe(struct circuit *circuit)
 /* A time that has come isn't set by a probe, but by who wants one now. */
 static bool tells_of_probe(const struct circuit *circuit, int64_t probe_ms, int64_t now_ms)
 {
-    return circuit->state != CIRCUIT_CLOSED && probe_ms > circuit->probe_ms && probe_ms > now_ms;
+    return circuit->state != CIRCUIT_CLOSED && probe_ms > circuit->due_ms && probe_ms > now_ms;
 }
 
 void circuit_adopt_open(struct circuit *circuit, int64_t opened_ms, int64_t probe_ms,
                         uint32_t backoff_ms, int64_t now_ms)
 {
-    int64_t since_ms = circuit->probe_ms < now_ms ? circuit->probe_ms : now_ms;
+    int64_t since_ms = circuit->due_ms < now_ms ? circuit->due_ms : now_ms;
 
     if (tells_of_probe(circuit, probe_ms, now_ms) && circuit->probed_ms < since_ms)
         circuit->probed_ms = since_ms;
     if (circuit->state == CIRCUIT_CLOSED)
         circuit->state = CIRCUIT_OPEN; /* a probe under way stays one: its token decides */
     circuit->opened_ms = opened_ms;
-    circuit->probe_ms = probe_ms;
+    circuit->probe_ms = circuit->due_ms = probe_ms;
     circuit->backoff_ms = backoff_ms < CIRCUIT_FIRST_BACKOFF_MS  ? CIRCUIT_FIRST_BACKOFF_MS
                           : backoff_ms > CIRCUIT_LAST_BACKOFF_MS ? CIRCUIT_LAST_BACKOFF_MS
                                                                  : backoff_ms;

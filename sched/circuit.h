@@ -55,6 +55,7 @@ struct circuit {
     int64_t counted_ms; /* and the last */
     int64_t opened_ms;  /* OPEN, PROBING */
     int64_t probe_ms;   /* OPEN: when the next probe is due */
+    int64_t due_ms;     /* OPEN, PROBING: when it was after the last failure, or by others' word */
     int64_t probed_ms;  /* OPEN, PROBING: when the last one failed, or before; 0: none is known */
 };
 

@@ -159,6 +159,15 @@ static void test_time_in_which_nobody_asks_does_not_count(void **state)
     int64_t in_time_ms = circuit.probe_ms + CIRCUIT_OVERDUE_MS; /* so long it may take */
     assert_int_equal(miss(&circuit, in_time_ms - 10, false), CIRCUIT_REOPENED);
     assert_int_equal(circuit.opened_ms, now_ms);
+    now_ms = circuit.probe_ms + late_ms; /* no more do probes that show nothing */
+    for (int i = 0; i < 3; i++) {
+        circuit_probe(&circuit);
+        assert_int_equal(circuit_unproven(&circuit, now_ms, &rng), CIRCUIT_UNPROVEN);
+        now_ms = circuit.probe_ms;
+    }
+    circuit_probe(&circuit);
+    assert_int_equal(miss(&circuit, now_ms, false), CIRCUIT_REOPENED);
+    assert_int_equal(circuit.opened_ms, now_ms + 10);
 }
 
 static void test_a_later_time_for_the_next_probe_tells_of_one_that_failed(void **state)
