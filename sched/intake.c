@@ -22,6 +22,8 @@ struct intake {
     bool pulling;          /* a claim of `pull` is under way */
     bool pull_idle;        /* the last answer was short: the tick looks again */
     bool waiting;          /* BLMOVE is under way */
+    bool wait_lost;        /* what became of the latest one is unknown */
+    unsigned stale_waits;  /* of identities before this one, whose answers come first */
     unsigned due;          /* due scripts under way */
     unsigned due_turns[2]; /* of `schedule`, of `retry` */
     double tokens;         /* of claim_rate */
@@ -76,17 +78,6 @@ struct intake *intake_create(const struct intake_options *options)
     return intake;
 }
 
-void intake_forget(struct intake *intake)
-{
-    intake->generation++;
-    intake->claiming = false;
-    intake->pulling = false;
-    intake->due = 0;
-    if (intake->state == INTAKE_ON)
-        intake->state = INTAKE_OFF;
-    vet_forget(intake->vet);
-}
-
 void intake_destroy(struct intake *intake)
 {
     if (intake == NULL)
@@ -117,6 +108,31 @@ static void try_stop(struct intake *intake)
         return;
     intake->state = INTAKE_STOPPED;
     loop_defer(intake->o.base, intake->stopped, intake->stopped_arg);
+}
+
+/* BLMOVE would go on moving a job into the list of an identity that is no more. Redis may do so
+ * before it sees the end of the connection: whoever recovers that identity looks again. */
+static void forget_wait(struct intake *intake)
+{
+    intake->wait_lost = false;
+    if (!intake->waiting)
+        return;
+    intake->waiting = false;
+    intake->stale_waits++;
+    redis_reconnect(intake->o.redis_wait, "its identity was fenced");
+}
+
+void intake_forget(struct intake *intake)
+{
+    intake->generation++;
+    intake->claiming = false;
+    intake->pulling = false;
+    intake->due = 0;
+    forget_wait(intake);
+    if (intake->state == INTAKE_ON)
+        intake->state = INTAKE_OFF;
+    vet_forget(intake->vet);
+    try_stop(intake);
 }
 
 static void on_vetted(void *arg)
@@ -437,7 +453,12 @@ static void on_waited(void *arg, enum redis_status status, const redisReply *rep
 {
     struct intake *intake = arg;
 
+    if (intake->stale_waits > 0) {
+        intake->stale_waits--;
+        return;
+    }
     intake->waiting = false;
+    intake->wait_lost = status == REDIS_LOST;
     if (status == REDIS_REPLIED && reply->type == REDIS_REPLY_STRING) {
         intake->idle = false;
         claim_now(intake);
@@ -489,10 +510,19 @@ void intake_listed(struct intake *intake)
 
 void intake_tick(struct intake *intake)
 {
-    if (intake->waiting && redis_oldest_ms(intake->o.redis_wait) > WAIT_SILENT_MS)
-        redis_reconnect(intake->o.redis_wait, "no answer to BLMOVE");
     claim_now(intake);
     claim_pull(intake, true);
+}
+
+void intake_watch(struct intake *intake)
+{
+    if (redis_oldest_ms(intake->o.redis_wait) > WAIT_SILENT_MS)
+        redis_reconnect(intake->o.redis_wait, "no answer to BLMOVE");
+}
+
+bool intake_may_receive(const struct intake *intake)
+{
+    return intake->waiting || intake->wait_lost;
 }
 
 /* We may be paused, or full, and what is there may be anybody's by now. */

@@ -51,6 +51,10 @@ void intake_listed(struct intake *intake);
 /* Each second: claims regardless of what the wait connection says, so that a half-open socket never
  * looks like an idle queue. */
 void intake_tick(struct intake *intake);
+/* Each second, whatever the state: a connection on which BLMOVE isn't answered is made anew. */
+void intake_watch(struct intake *intake);
+/* BLMOVE is under way, or nobody knows what became of it: a job may still come into our list. */
+bool intake_may_receive(const struct intake *intake);
 /* Each second: what waits in our list goes back, when there is no room for it, or nothing is
  * claimed any more. */
 void intake_yield(struct intake *intake);
@@ -62,7 +66,8 @@ void intake_adopt(struct intake *intake, uint64_t seq, struct str value);
 /* No more claims; `done`, once, from the loop, when every answer that can hold a job has been read
  * (or its connection is lost). */
 void intake_stop(struct intake *intake, loop_fn *done, void *arg);
-/* Fenced: what is being looked up is forgotten (claims in `holdings` are the caller's to drop). */
+/* Fenced: what is being looked up is forgotten (claims in `holdings` are the caller's to drop), and
+ * BLMOVE given up. */
 void intake_forget(struct intake *intake);
 /* Scripts sent so far: for the test of claims per delivery. */
 uint64_t intake_calls(const struct intake *intake);

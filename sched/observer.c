@@ -7,7 +7,13 @@
 #include "base/log.h"
 #include "base/table.h"
 
-enum { LOOK_MS = 10000, STALE_S = 60, TWICE_MS = 30000 };
+enum {
+    LOOK_MS = 10000,
+    STALE_S = 60,
+    TWICE_MS = 30000,
+    AGAIN_MS = 5000, /* BLMOVE waits for 2 s */
+    RETRY_MS = 5000,
+};
 
 struct suspect_owner {
     char *identity;
@@ -16,18 +22,21 @@ struct suspect_owner {
     bool present; /* at the latest look */
 };
 
-struct former {
-    TAILQ_ENTRY(former) entry;
+/* An identity that is gone, until nothing is left of it. */
+struct wreck {
+    TAILQ_ENTRY(wreck) entry;
     char *identity;
+    bool own;       /* a former one of this machine */
+    bool recovered; /* what comes now has come late */
+    int64_t due_ms; /* monotonic */
 };
 
 struct observer {
     struct observer_options o;
     struct table *suspects; /* identity -> struct suspect_owner */
-    TAILQ_HEAD(, former) formers;
-    struct recovery *recovery; /* one at a time */
-    char *recovering;
-    bool recovering_former;
+    TAILQ_HEAD(, wreck) wrecks;
+    struct recovery *recovery; /* of the wreck `recovering`: one at a time */
+    struct wreck *recovering;
     bool looking;
     int64_t next_look_ms;
     unsigned identities;
@@ -38,7 +47,7 @@ struct observer *observer_create(const struct observer_options *options)
     struct observer *observer = mem_alloc(sizeof(*observer));
     observer->o = *options;
     observer->suspects = table_create();
-    TAILQ_INIT(&observer->formers);
+    TAILQ_INIT(&observer->wrecks);
     return observer;
 }
 
@@ -57,19 +66,32 @@ static void forget_suspects(struct observer *observer, bool all)
     }
 }
 
-static void drop_former(struct observer *observer, struct str identity)
+static struct wreck *find_wreck(struct observer *observer, struct str identity)
 {
-    struct former *former;
+    struct wreck *wreck;
 
-    TAILQ_FOREACH(former, &observer->formers, entry)
+    TAILQ_FOREACH(wreck, &observer->wrecks, entry)
     {
-        if (str_equal(str_of(former->identity), identity)) {
-            TAILQ_REMOVE(&observer->formers, former, entry);
-            free(former->identity);
-            free(former);
-            return;
-        }
+        if (str_equal(str_of(wreck->identity), identity))
+            return wreck;
     }
+    return NULL;
+}
+
+static void add_wreck(struct observer *observer, struct str identity, bool own)
+{
+    struct wreck *wreck = mem_alloc(sizeof(*wreck));
+
+    wreck->identity = str_dup(identity);
+    wreck->own = own;
+    TAILQ_INSERT_TAIL(&observer->wrecks, wreck, entry);
+}
+
+static void drop_wreck(struct observer *observer, struct wreck *wreck)
+{
+    TAILQ_REMOVE(&observer->wrecks, wreck, entry);
+    free(wreck->identity);
+    free(wreck);
 }
 
 void observer_destroy(struct observer *observer)
@@ -79,9 +101,8 @@ void observer_destroy(struct observer *observer)
     recover_cancel(observer->recovery);
     forget_suspects(observer, true);
     table_destroy(observer->suspects);
-    while (!TAILQ_EMPTY(&observer->formers))
-        drop_former(observer, str_of(TAILQ_FIRST(&observer->formers)->identity));
-    free(observer->recovering);
+    while (!TAILQ_EMPTY(&observer->wrecks))
+        drop_wreck(observer, TAILQ_FIRST(&observer->wrecks));
     free(observer);
 }
 
@@ -90,66 +111,111 @@ unsigned observer_identities(const struct observer *observer)
     return observer->identities;
 }
 
-static void recover_next_former(struct observer *observer);
+static void begin_next(struct observer *observer);
 
-static void on_recovered(void *arg, const struct recover_result *result)
+static void log_recovery(const struct wreck *wreck, const struct recover_result *result)
 {
-    struct observer *observer = arg;
-    struct str identity = str_of(observer->recovering);
+    struct str identity = str_of(wreck->identity);
 
-    observer->recovery = NULL;
-    if (result->ok || result->returned > 0 || result->poisoned > 0)
+    if ((result->ok && !wreck->recovered) || result->returned > 0 || result->poisoned > 0)
         log_event(LOG_LEVEL_INFO, "claims recovered", LOG_STR("identity", identity),
                   LOG_INT("returned", result->returned), LOG_INT("poisoned", result->poisoned));
     if (!result->ok && !result->alive)
         log_event(LOG_LEVEL_WARN, "recovering claims failed, tried again",
                   LOG_STR("identity", identity), LOG_TEXT("error", result->message));
-    if (result->ok && observer->recovering_former) {
-        observer->o.former_gone(observer->o.arg, identity);
-        drop_former(observer, identity);
+}
+
+static void on_recovered(void *arg, const struct recover_result *result)
+{
+    struct observer *observer = arg;
+    struct wreck *wreck = observer->recovering;
+    int64_t now_ms = clock_mono_ms(observer->o.clock);
+
+    observer->recovery = NULL;
+    observer->recovering = NULL;
+    log_recovery(wreck, result);
+    if (result->ok && !wreck->recovered) {
+        wreck->recovered = true;
+        wreck->due_ms = now_ms + AGAIN_MS;
+    } else if (result->ok) {
+        if (wreck->own)
+            observer->o.former_gone(observer->o.arg, str_of(wreck->identity));
+        drop_wreck(observer, wreck);
+    } else if (result->alive && !wreck->own) {
+        drop_wreck(observer, wreck);
+    } else { /* from the beginning, and behind the others */
+        wreck->recovered = false;
+        wreck->due_ms = now_ms + RETRY_MS;
+        TAILQ_REMOVE(&observer->wrecks, wreck, entry);
+        TAILQ_INSERT_TAIL(&observer->wrecks, wreck, entry);
     }
     if (result->returned > 0)
         observer->o.returned(observer->o.arg);
-    if (result->ok)
-        recover_next_former(observer);
+    begin_next(observer);
 }
 
-static void recover(struct observer *observer, struct str identity, bool former)
+static void begin(struct observer *observer, struct wreck *wreck)
 {
-    free(observer->recovering);
-    observer->recovering = str_dup(identity);
-    observer->recovering_former = former;
-    observer->recovery = recover_start(
-        observer->o.redis, observer->o.keys, str_of(observer->recovering),
-        former ? RECOVER_OWN : RECOVER_IF_STALE, observer->o.clock, on_recovered, observer);
+    enum recover_mode mode = wreck->own ? RECOVER_OWN : RECOVER_IF_STALE;
+
+    observer->recovering = wreck;
+    observer->recovery = recover_start(observer->o.redis, observer->o.keys, str_of(wreck->identity),
+                                       wreck->recovered ? RECOVER_AGAIN : mode, observer->o.clock,
+                                       on_recovered, observer);
 }
 
-static void recover_next_former(struct observer *observer)
+static void begin_next(struct observer *observer)
 {
-    struct former *former = TAILQ_FIRST(&observer->formers);
+    int64_t now_ms = clock_mono_ms(observer->o.clock);
+    struct wreck *wreck;
 
-    if (former != NULL && observer->recovery == NULL &&
-        membership_state(observer->o.membership) == MEMBER_PRESENT)
-        recover(observer, str_of(former->identity), true);
+    if (observer->recovery != NULL || !redis_is_ready(observer->o.redis) ||
+        membership_state(observer->o.membership) != MEMBER_PRESENT)
+        return;
+    TAILQ_FOREACH(wreck, &observer->wrecks, entry)
+    {
+        if (wreck->due_ms <= now_ms) {
+            begin(observer, wreck);
+            return;
+        }
+    }
 }
 
 void observer_former(struct observer *observer, struct str identity)
 {
-    struct former *former = mem_alloc(sizeof(*former));
-    former->identity = str_dup(identity);
-    TAILQ_INSERT_TAIL(&observer->formers, former, entry);
-    recover_next_former(observer);
+    struct wreck *wreck = find_wreck(observer, identity);
+
+    if (wreck == NULL) /* each new identity comes with all former ones */
+        add_wreck(observer, identity, true);
+    else
+        wreck->own = true;
+    begin_next(observer);
 }
 
 void observer_start(struct observer *observer)
 {
+    struct wreck *wreck;
+
     observer->looking = false;
-    recover_next_former(observer);
+    TAILQ_FOREACH(wreck, &observer->wrecks, entry)
+    {
+        if (!wreck->recovered) /* it failed since Redis was away */
+            wreck->due_ms = 0;
+    }
+    begin_next(observer);
 }
 
 void observer_lost(struct observer *observer)
 {
+    struct wreck *wreck;
+    struct wreck *next;
+
     forget_suspects(observer, true);
+    for (wreck = TAILQ_FIRST(&observer->wrecks); wreck != NULL; wreck = next) {
+        next = TAILQ_NEXT(wreck, entry);
+        if (!wreck->own && !wreck->recovered && wreck != observer->recovering)
+            drop_wreck(observer, wreck);
+    }
 }
 
 /* True when this identity's beat was stale, and the same, 30 s ago on this connection. */
@@ -192,10 +258,11 @@ static void look(struct observer *observer, const redisReply *reply, double redi
         if (redis_now_s - beat_s <= STALE_S)
             continue;
         if ((beat_s <= 0 || stale_twice(observer, identity, beat, now_ms)) &&
-            observer->recovery == NULL)
-            recover(observer, identity, false);
+            find_wreck(observer, identity) == NULL)
+            add_wreck(observer, identity, false);
     }
     forget_suspects(observer, false);
+    begin_next(observer);
 }
 
 struct look_request {
@@ -229,7 +296,7 @@ void observer_tick(struct observer *observer)
 
     if (membership_state(observer->o.membership) != MEMBER_PRESENT)
         return;
-    recover_next_former(observer);
+    begin_next(observer);
     if (observer->looking || now_ms < observer->next_look_ms)
         return;
     observer->looking = true;

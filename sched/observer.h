@@ -1,7 +1,12 @@
 /*
  * Looks after the claims of machines that are gone: this machine's former identities at once,
  * others when they were seen with the same stale beat twice, 30 s apart, on one unbroken connection
- * (Redis away for a minute must not make everybody dead).
+ * (Redis away for a minute must not make everybody dead). One at a time; those that can't be
+ * recovered now wait behind the others.
+ *
+ * BLMOVE is the one command of an identity that asks nobody whether it still is one. The last one
+ * may move a job into the list of an identity that was recovered meanwhile: each is looked at once
+ * more, a few seconds later.
  */
 #ifndef FEDPUSH_SCHED_OBSERVER_H
 #define FEDPUSH_SCHED_OBSERVER_H
@@ -16,10 +21,9 @@ struct observer_options {
     struct redis *redis;
     const struct keys *keys;
     struct membership *membership;
-    void (*former_gone)(
-        void *arg,
-        struct str identity);    /* a former identity of this machine holds nothing any more */
-    void (*returned)(void *arg); /* jobs are back in their queue */
+    void (*former_gone)(void *arg, struct str identity); /* a former identity of this machine holds
+                                                        nothing any more, and nothing comes to it */
+    void (*returned)(void *arg);                         /* jobs are back in their queue */
     void *arg;
 };
 

@@ -13,8 +13,8 @@
 enum { CHUNK = 50, WAIT_ROUND = 2000 };
 
 /*
- * CONDEMNING --OK--> LISTING --seqs--> FETCHING --values--> LOOKING_UP --marks--> RETURNING --left
- * > 0--> FETCHING
+ * CONDEMNING (not AGAIN) --OK--> LISTING --seqs--> FETCHING --values--> LOOKING_UP --marks-->
+ * RETURNING --left > 0--> FETCHING
  *                                                                                          --left =
  * 0--> DONE Nothing is kept between chunks but the list of seqs: whoever begins again, begins with
  * what is left.
@@ -314,7 +314,10 @@ struct recovery *recover_start(struct redis *redis, const struct keys *keys, str
     r->fn = fn;
     r->arg = arg;
     script_load(redis);
-    condemn(r);
+    if (mode == RECOVER_AGAIN)
+        list(r); /* nobody is condemned: it is gone, or the script says ALIVE */
+    else
+        condemn(r);
     return r;
 }
 

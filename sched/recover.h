@@ -14,6 +14,8 @@
 enum recover_mode {
     RECOVER_IF_STALE, /* only when the owner's last beat is over 60 s old by Redis' own clock */
     RECOVER_OWN,      /* the owner is known to be gone: a former identity of this machine */
+    RECOVER_AGAIN,    /* it was recovered: what its last BLMOVE, or one of a machine that slept, has
+                         put into its list since */
 };
 
 struct recover_result {

@@ -345,6 +345,7 @@ static void watch_connections(struct scheduler *s)
     if (s->redis_cache != s->redis && s->redis_cache != s->redis_base &&
         redis_oldest_ms(s->redis_cache) > SILENT_MS)
         redis_reconnect(s->redis_cache, "no answer");
+    intake_watch(s->intake);
 }
 
 static void look_at_fleet(struct scheduler *s)

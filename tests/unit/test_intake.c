@@ -32,6 +32,9 @@ struct fixture {
     bool finite;            /* what is accepted takes from `room` */
     unsigned accepted[128]; /* by origin */
     bool joined;
+    bool fenced;
+    bool given_up; /* what BLMOVE waited on */
+    bool stopped;
     bool quiet; /* Redis has answered all that came before */
 };
 
@@ -54,10 +57,13 @@ static void on_joined(void *arg)
     f->joined = true;
 }
 
+/* As the scheduler does. */
 static void on_fenced(void *arg)
 {
-    (void)arg;
-    fail();
+    struct fixture *f = arg;
+    intake_forget(f->intake);
+    f->fenced = true;
+    f->given_up = !redis_is_ready(f->redis_wait);
 }
 
 static void on_ready(void *arg)
@@ -334,6 +340,84 @@ static void test_due_is_found_behind_locks(void **state)
     assert_int_equal(f->accepted[ORIGIN_SCHEDULE], 1);
 }
 
+static bool redis_waits(struct fixture *f)
+{
+    redisReply *reply = redisCommand(f->store.direct, "CLIENT LIST");
+    bool waits;
+
+    assert_non_null(reply);
+    waits = strstr(reply->str, "cmd=blmove") != NULL;
+    freeReplyObject(reply);
+    return waits;
+}
+
+static void await_blmove(struct fixture *f, bool there)
+{
+    for (int waits = 0; redis_waits(f) != there; waits++) {
+        assert_true(waits < SERVER_WAIT_MS / 10);
+        server_run(f->store.base, 10);
+    }
+}
+
+/* The queue is empty, and BLMOVE looks at it. */
+static void wait_in_redis(struct fixture *f)
+{
+    f->room = 100;
+    while (!redis_is_ready(f->redis_wait))
+        event_base_loop(f->store.base, EVLOOP_ONCE);
+    tick(f);
+    await_blmove(f, true);
+}
+
+static void fence(struct fixture *f)
+{
+    store_expect(&f->store, "1", "DEL fedpush:identities");
+    membership_redis_ready(f->membership); /* the next beat */
+    server_wait(f->store.base, &f->fenced);
+}
+
+/* What it waits for as an identity that is no more would be nobody's. */
+static void test_a_fence_ends_the_wait(void **state)
+{
+    struct fixture *f = *state;
+
+    wait_in_redis(f);
+    fence(f);
+    assert_true(f->given_up);
+    await_blmove(f, false);
+    assert_false(intake_may_receive(f->intake));
+    f->joined = false;
+    membership_adopt(f->membership, STR("next"));
+    server_wait(f->store.base, &f->joined);
+    settle_down(f);
+    wait_in_redis(f);
+    store_expect(&f->store, "1", "LPUSH queue:push job");
+    for (int waits = 0; f->accepted[ORIGIN_QUEUE] == 0; waits++) {
+        assert_true(waits < SERVER_WAIT_MS / 10);
+        server_run(f->store.base, 10);
+    }
+    store_expect(&f->store, "0", "EXISTS fedpush:wait:me");
+}
+
+static void on_stopped(void *arg)
+{
+    struct fixture *f = arg;
+    f->stopped = true;
+}
+
+static void test_a_fence_ends_a_stop(void **state)
+{
+    struct fixture *f = *state;
+
+    wait_in_redis(f);
+    intake_stop(f->intake, on_stopped, f);
+    settle_down(f);
+    assert_false(f->stopped);
+    assert_true(intake_may_receive(f->intake));
+    fence(f);
+    server_wait(f->store.base, &f->stopped);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +427,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_push_comes_first, start, end),
         cmocka_unit_test_setup_teardown(test_rate_bounds_all_that_is_claimed, start, end),
         cmocka_unit_test_setup_teardown(test_lowest_rate_starves_nobody, start, end),
+        cmocka_unit_test_setup_teardown(test_a_fence_ends_the_wait, start, end),
+        cmocka_unit_test_setup_teardown(test_a_fence_ends_a_stop, start, end),
         cmocka_unit_test_setup_teardown(test_due_is_found_behind_locks, start, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

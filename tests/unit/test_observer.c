@@ -145,6 +145,25 @@ static void look_after(struct fixture *f, int64_t ms)
     store_settle(&f->store, f->redis, 3);
 }
 
+static bool is_gone(struct fixture *f, const char *identity)
+{
+    redisReply *reply = redisCommand(f->store.direct, "ZSCORE fedpush:identities %s", identity);
+    bool gone;
+
+    assert_non_null(reply);
+    gone = reply->type == REDIS_REPLY_NIL;
+    freeReplyObject(reply);
+    return gone;
+}
+
+static void await_gone(struct fixture *f, const char *identity)
+{
+    for (int waits = 0; !is_gone(f, identity); waits++) {
+        assert_true(waits < SERVER_WAIT_MS / 10);
+        server_run(f->store.base, 10);
+    }
+}
+
 static void join(struct fixture *f)
 {
     server_wait(f->store.base, &f->joined);
@@ -241,16 +260,77 @@ static void test_former_identities_are_recovered_at_once(void **state)
     observer_former(f->observer, STR("former"));
     assert_false(f->gone); /* not before membership is present */
     join(f);
+    server_wait(f->store.base, &f->returned);
+    expect_recovered(f, "former");
+    look_after(f, 4000);
+    assert_false(f->gone); /* what comes late is looked for first */
+    f->returned = false;
+    look_after(f, 1000);
     server_wait(f->store.base, &f->gone);
     assert_string_equal(f->gone_identity, "former");
-    assert_true(f->returned);
-    expect_recovered(f, "former");
+    assert_false(f->returned);
 
-    f->gone = f->returned = false;
+    f->gone = false;
     observer_former(f->observer, STR("nobody")); /* one that holds nothing */
+    observer_former(f->observer, STR("nobody")); /* and is named twice */
+    look_after(f, 0);
+    look_after(f, 5000);
     server_wait(f->store.base, &f->gone);
     assert_string_equal(f->gone_identity, "nobody");
     assert_false(f->returned);
+    f->gone = false;
+    look_after(f, 5000);
+    assert_false(f->gone);
+}
+
+static void test_what_comes_late_is_found(void **state)
+{
+    struct fixture *f = *state;
+
+    make_owner(f, "former", 1);
+    make_owner(f, "other", 0);
+    store_expect(&f->store, NULL, "ZADD fedpush:identities -5 other");
+    observer_former(f->observer, STR("former"));
+    join(f);
+    look_after(f, 0);
+    await_gone(f, "former");
+    await_gone(f, "other");
+    store_expect(&f->store, NULL, "LPUSH fedpush:wait:former late"); /* as BLMOVE would */
+    store_expect(&f->store, NULL, "LPUSH fedpush:wait:other late");
+    look_after(f, 2000);
+    store_expect(&f->store, "2", "EXISTS fedpush:wait:former fedpush:wait:other");
+    assert_false(f->gone);
+    look_after(f, 5000);
+    server_wait(f->store.base, &f->gone);
+    f->returned = false;
+    server_wait(f->store.base, &f->returned);
+    store_expect(&f->store, "0", "EXISTS fedpush:wait:former fedpush:wait:other");
+    store_expect(&f->store, "late|late", "LRANGE queue:push -2 -1");
+    store_expect(&f->store, "self", "ZRANGE fedpush:identities 0 -1");
+}
+
+/* One that can't be recovered hides none of those behind it. */
+static void test_who_fails_comes_last(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const others[] = {"second", "third"};
+
+    make_owner(f, "first", 0);
+    store_expect(&f->store, NULL, "DEL fedpush:claimed:first");
+    store_expect(&f->store, NULL, "SET fedpush:claimed:first broken");
+    store_expect(&f->store, NULL, "ZADD fedpush:identities -9 first");
+    for (unsigned i = 0; i < 2; i++) {
+        make_owner(f, others[i], 0);
+        store_expect(&f->store, NULL, "ZADD fedpush:identities -5 %s", others[i]);
+    }
+    join(f);
+    look_after(f, 0); /* all in one look */
+    for (unsigned i = 0; i < 2; i++)
+        await_gone(f, others[i]);
+    assert_false(is_gone(f, "first"));
+    store_expect(&f->store, NULL, "DEL fedpush:claimed:first");
+    look_after(f, 5000);
+    await_gone(f, "first");
 }
 
 static void test_our_own_identity_is_never_recovered(void **state)
@@ -276,6 +356,8 @@ int main(void)
         TEST(test_a_lost_connection_starts_over),
         TEST(test_a_condemned_one_is_recovered_at_once),
         TEST(test_former_identities_are_recovered_at_once),
+        TEST(test_what_comes_late_is_found),
+        TEST(test_who_fails_comes_last),
         TEST(test_our_own_identity_is_never_recovered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
