@@ -34,6 +34,13 @@ int64_t claim_created_us(const struct claim *claim)
     return llrint(claim->job.created_at_s * 1e6);
 }
 
+struct str claim_jid(struct claim *claim)
+{
+    if (claim->job.jid[0] == '\0')
+        (void)job_peek_jid((struct str){claim->payload, claim->payload_bytes}, claim->job.jid);
+    return str_of(claim->job.jid);
+}
+
 /* The machines of a fleet must agree on it. */
 uint64_t claim_pair_of(const struct claim *claim)
 {

@@ -81,6 +81,8 @@ bool claim_is_queued(enum claim_origin origin);
 bool claim_is_returned(const struct claim *claim);
 /* In microseconds; orders the jobs of a pair. */
 int64_t claim_created_us(const struct claim *claim);
+/* Of its payload when it isn't parsed yet; empty: it has none that is plain. */
+struct str claim_jid(struct claim *claim);
 /* "CREATED AT ...", as in fedpush:pairs. */
 void claim_hear(struct claim *claim, struct str booked);
 /* What `pair` is to be, of one that is parsed. */

@@ -446,15 +446,10 @@ void conclude_outcome(struct scheduler *s, struct claim *claim,
         claim_destroy(claim);
         return;
     }
-    if (claim->alone && !was_tried(outcome)) {
-        claim->alone = false;
-        if (s->state == SCHEDULER_RUNNING)
-            quarantine_add(s, claim);
-        else
-            conclude_simple(s, claim, SETTLE_RETURN);
+    bool ran_alone = claim->alone;
+    if (ran_alone && quarantine_landed(s, claim, was_tried(outcome)))
         return;
-    }
-    bool doubtful = !claim->alone && was_tried(outcome) && is_dark(outcome);
+    bool doubtful = !ran_alone && was_tried(outcome) && is_dark(outcome);
     if (!doubtful || !doubt(s, claim, outcome, was_blameless))
         act(s, claim, outcome, -1);
 }

@@ -3,12 +3,15 @@
 #include "base/log.h"
 #include "sched/state.h"
 
-enum { FLUSH_MS = 2000 };
+enum {
+    FLUSH_MS = 2000,
+    WAIT_MS = 4000, /* BLMOVE's 2 s, and its way */
+};
 
 /*
- * INTAKE (the answers that can hold a job are read) --> FLIGHT (what is on the wire ends, up to the
- * deadline; then it is returned) --> SETTLE (every claim is acknowledged) --> LEAVE (the identity
- * goes, if nothing is held) --> LEFT (processes, health) --> DONE
+ * INTAKE (the answers that can hold a job are read, or late) --> FLIGHT (what is on the wire ends,
+ * up to the deadline; then it is returned) --> SETTLE (every claim is acknowledged) --> LEAVE (the
+ * identity goes, if nothing is held) --> LEFT (processes, health) --> DONE
  */
 static void set_state(struct scheduler *s, enum drain_state state)
 {
@@ -90,8 +93,9 @@ static void return_flight(struct scheduler *s)
 
     dispatch_each(s->dispatch, collect_flight, &end);
     for (struct claim **claim = claims; claim < end; claim++) {
-        struct claim *copy =
-            claim_create((*claim)->seq, (*claim)->origin, str_of((*claim)->score), STR_NULL);
+        struct claim *copy = claim_create((*claim)->seq, (*claim)->origin, str_of((*claim)->score),
+                                          (struct str){(*claim)->payload, (*claim)->payload_bytes});
+        copy->recoveries = (*claim)->recoveries;
         holdings_remove(&s->holdings, *claim);
         (*claim)->orphan = true; /* its worker may still answer */
         holdings_add(&s->holdings, copy);
@@ -153,13 +157,22 @@ static void leave(struct scheduler *s)
     script_send(call, s->redis, on_left, s);
 }
 
+/* Nothing is left under this identity, and nothing comes to it. A fenced one may only be unknown
+ * to Redis, with all its claims. */
+static bool is_over(const struct scheduler *s)
+{
+    return membership_state(s->membership) != MEMBER_FENCED && !intake_may_receive(s->intake);
+}
+
 static void on_flushed(void *arg)
 {
     struct scheduler *s = arg;
 
     if (--s->flushing > 0)
         return;
-    control_send(s->process.control, CONTROL_IDENTITY_GONE, membership_identity(s->membership), -1);
+    if (is_over(s))
+        control_send(s->process.control, CONTROL_IDENTITY_GONE, membership_identity(s->membership),
+                     -1);
     control_send(s->process.control, CONTROL_DRAINED, STR_NULL, -1);
     set_state(s, DRAIN_DONE);
     log_event(LOG_LEVEL_INFO, "drained", LOG_INT("claimed", s->holdings.claimed),
@@ -176,8 +189,12 @@ void drain_step(struct scheduler *s)
     bool late = clock_mono_ms(&s->process.clock) >= s->drain_deadline_ms;
 
     switch (s->drain) {
+    case DRAIN_INTAKE: /* an answer that is missing: what it brings is found by whoever looks after
+                          our identity */
+        if (clock_mono_ms(&s->process.clock) >= s->drain_intake_ms)
+            on_intake_stopped(s);
+        break;
     case DRAIN_NOT:
-    case DRAIN_INTAKE:
     case DRAIN_LEAVE:
     case DRAIN_DONE:
         break;
@@ -211,13 +228,16 @@ void drain_step(struct scheduler *s)
 
 void drain_start(struct scheduler *s, unsigned seconds)
 {
+    int64_t now_ms = clock_mono_ms(&s->process.clock);
+
     if (s->state == SCHEDULER_DRAINING)
         return;
     log_event(LOG_LEVEL_INFO, "draining", LOG_INT("seconds", seconds),
               LOG_INT("in_flight", dispatch_in_flight(s->dispatch)),
               LOG_INT("held", table_count(s->holdings.by_seq)));
     s->state = SCHEDULER_DRAINING;
-    s->drain_deadline_ms = clock_mono_ms(&s->process.clock) + (int64_t)seconds * 1000;
+    s->drain_deadline_ms = now_ms + (int64_t)seconds * 1000;
+    s->drain_intake_ms = now_ms + (seconds > WAIT_MS / 1000 ? (int64_t)seconds * 1000 : WAIT_MS);
     register_set_quiet(s->registration);
     poller_stop(s->poller);
     set_state(s, DRAIN_INTAKE);

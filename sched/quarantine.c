@@ -35,14 +35,15 @@ static void put_mark(char value[64], const struct scheduler *s, const struct cla
              clock_wall_us(&s->process.clock) / 1000000);
 }
 
-/* It won't run now: whoever finds it after a crash must not take it for the cause. */
+/* It doesn't run any more, or not now: whoever finds it after a crash must not take it for the
+ * cause. */
 static void unmark(struct scheduler *s, struct claim *claim)
 {
     char value[64];
 
     claim->alone = false;
     put_mark(value, s, claim);
-    const struct str words[] = {STR("HSET"), str_of(s->keys.recoveries), str_of(claim->job.jid),
+    const struct str words[] = {STR("HSET"), str_of(s->keys.recoveries), claim_jid(claim),
                                 str_of(value)};
     redis_send(s->redis, NULL, NULL, 4, words);
 }
@@ -54,7 +55,6 @@ static void run_alone(struct scheduler *s, struct claim *claim)
     TAILQ_REMOVE(&q->waiting, claim, entry);
     q->count--;
     claim->state = CLAIM_NEW;
-    claim->alone = true;
     if (!admit_understand(s, claim) || limits_settle(s, claim)) {
         q->state = QUARANTINE_READY;
         return;
@@ -71,6 +71,7 @@ static void run_alone(struct scheduler *s, struct claim *claim)
         admit_await_followers(s, claim);
         return;
     }
+    claim->alone = true;
     claim->state = CLAIM_FLIGHT;
     q->state = QUARANTINE_RUNNING;
     log_event(LOG_LEVEL_WARN, "job runs alone: it was twice in the hands of a process that died",
@@ -89,8 +90,12 @@ static void on_marked(void *arg, enum redis_status status, const redisReply *rep
     if (mark.generation != s->asked_generation || s->quarantine.state != QUARANTINE_MARKING)
         return;
     s->quarantine.state = QUARANTINE_READY;
-    if (status == REDIS_REPLIED && first != NULL && first->seq == mark.seq && admit_takes_jobs(s))
-        run_alone(s, first);
+    if (status == REDIS_REPLIED && first != NULL && first->seq == mark.seq) {
+        if (admit_takes_jobs(s))
+            run_alone(s, first);
+        else
+            unmark(s, first);
+    }
     if (status == REDIS_REPLIED)
         quarantine_step(s);
 }
@@ -99,18 +104,32 @@ static void on_marked(void *arg, enum redis_status status, const redisReply *rep
  * anything looks at the job. */
 static void write_mark(struct scheduler *s, struct claim *claim)
 {
-    char jid[64] = "";
     char value[64];
     struct mark *mark = mem_alloc(sizeof(*mark));
 
     *mark = (struct mark){s, s->asked_generation, claim->seq};
-    (void)job_peek_jid((struct str){claim->payload, claim->payload_bytes}, jid);
     snprintf(value, sizeof(value), "%u %" PRId64 " alone", claim->recoveries,
              clock_wall_us(&s->process.clock) / 1000000);
-    const struct str words[] = {STR("HSET"), str_of(s->keys.recoveries), str_of(jid),
+    const struct str words[] = {STR("HSET"), str_of(s->keys.recoveries), claim_jid(claim),
                                 str_of(value)};
     s->quarantine.state = QUARANTINE_MARKING;
     redis_send(s->redis, on_marked, mark, 4, words);
+}
+
+bool quarantine_landed(struct scheduler *s, struct claim *claim, bool tried)
+{
+    unmark(s, claim);
+    if (tried)
+        return false;
+    if (s->state != SCHEDULER_RUNNING || s->standby.active) {
+        conclude_simple(s, claim, SETTLE_RETURN);
+        return true;
+    }
+    claim->state = CLAIM_HELD; /* bounded as the quarantine is: by what is claimed */
+    claim->due_ms = clock_mono_ms(&s->process.clock) + claim_hold_ms(claim);
+    TAILQ_INSERT_TAIL(&s->held, claim, entry);
+    s->held_count++;
+    return true;
 }
 
 void quarantine_step(struct scheduler *s)

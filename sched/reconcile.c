@@ -20,7 +20,8 @@ struct reconcile {
     struct holdings *holdings;
     struct intake *intake;
     enum reconcile_state state;
-    uint64_t *unknown; /* seqs to fetch */
+    uint64_t generation; /* answers from before a fence are about another identity */
+    uint64_t *unknown;   /* seqs to fetch */
     size_t unknown_count;
     size_t fetched;
     loop_fn *done;
@@ -59,6 +60,36 @@ static void end(struct reconcile *r)
     r->done = NULL;
 }
 
+void reconcile_forget(struct reconcile *r)
+{
+    r->generation++;
+    free(r->unknown);
+    r->unknown = NULL;
+    r->state = RECONCILE_IDLE;
+    r->done = NULL;
+}
+
+struct question {
+    struct reconcile *reconcile;
+    uint64_t generation;
+};
+
+static struct question *question(struct reconcile *r)
+{
+    struct question *question = mem_alloc(sizeof(*question));
+    *question = (struct question){r, r->generation};
+    return question;
+}
+
+/* Whose answer it is; NULL: it is too late. */
+static struct reconcile *answered(void *arg)
+{
+    const struct question question = *(struct question *)arg;
+
+    free(arg);
+    return question.generation == question.reconcile->generation ? question.reconcile : NULL;
+}
+
 static int by_value(const void *a, const void *b)
 {
     uint64_t left = *(const uint64_t *)a;
@@ -68,9 +99,9 @@ static int by_value(const void *a, const void *b)
 
 static void on_put_back(void *arg, enum redis_status status, const redisReply *reply)
 {
-    struct reconcile *r = arg;
+    struct reconcile *r = answered(arg);
 
-    if (status == REDIS_LOST)
+    if (r == NULL || status == REDIS_LOST)
         return; /* the next connection compares again */
     if (reply_is(reply, STR("FENCED")))
         membership_fence(r->membership);
@@ -97,7 +128,7 @@ static void put_back(struct reconcile *r, struct claim *const *missing, size_t c
             script_arg_number(call, (int64_t)claim->seq);
             script_arg(call, buf_str(&values[i]));
         }
-        script_send(call, r->redis, on_put_back, r);
+        script_send(call, r->redis, on_put_back, question(r));
         for (size_t i = 0; i < n; i++)
             buf_clear(&values[i]);
     }
@@ -129,8 +160,10 @@ static void fetch(struct reconcile *r);
 
 static void on_values(void *arg, enum redis_status status, const redisReply *reply)
 {
-    struct reconcile *r = arg;
+    struct reconcile *r = answered(arg);
 
+    if (r == NULL)
+        return;
     if (status == REDIS_LOST || reply->type != REDIS_REPLY_ARRAY) {
         end(r);
         return;
@@ -164,14 +197,16 @@ static void fetch(struct reconcile *r)
         words[i + 2] = str_of(texts[i]);
     }
     r->state = RECONCILE_FETCHING;
-    redis_send(r->redis, on_values, r, n + 2, words);
+    redis_send(r->redis, on_values, question(r), n + 2, words);
 }
 
 static void on_keys(void *arg, enum redis_status status, const redisReply *reply)
 {
-    struct reconcile *r = arg;
+    struct reconcile *r = answered(arg);
     size_t count = 0;
 
+    if (r == NULL)
+        return;
     if (status == REDIS_LOST || reply->type != REDIS_REPLY_ARRAY ||
         membership_state(r->membership) != MEMBER_PRESENT) {
         end(r);
@@ -209,5 +244,5 @@ void reconcile_run(struct reconcile *r, loop_fn *done, void *arg)
     r->done = done;
     r->done_arg = arg;
     r->state = RECONCILE_LISTING;
-    redis_send(r->redis, on_keys, r, 2, words);
+    redis_send(r->redis, on_keys, question(r), 2, words);
 }

@@ -17,5 +17,7 @@ void reconcile_destroy(struct reconcile *reconcile);
 /* Starts a comparison unless one is under way. `done` (may be NULL) is called once when it ends,
  * well or lost. */
 void reconcile_run(struct reconcile *reconcile, loop_fn *done, void *arg);
+/* Fenced: the comparison under way ends without `done`, and the next one is of another identity. */
+void reconcile_forget(struct reconcile *reconcile);
 
 #endif

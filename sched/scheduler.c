@@ -159,7 +159,7 @@ void scheduler_on_joined(void *arg)
     struct scheduler *s = arg;
 
     if (s->state == SCHEDULER_STARTING || s->state == SCHEDULER_FENCED) {
-        s->state = SCHEDULER_RUNNING;
+        s->state = s->quiet ? SCHEDULER_QUIET : SCHEDULER_RUNNING;
         log_event(LOG_LEVEL_INFO, "joined",
                   LOG_STR("identity", membership_identity(s->membership)));
         say(s);
@@ -207,6 +207,7 @@ void scheduler_on_fenced(void *arg)
     announce_end(s);
     settle_forget(s->settle);
     intake_forget(s->intake);
+    reconcile_forget(s->reconcile);
     dispatch_cancel(s->dispatch);
     drop_everything(s);
     if (s->state == SCHEDULER_DRAINING) { /* others have it all: nothing is left to return */
@@ -305,6 +306,7 @@ void scheduler_on_quiet(void *arg)
     if (s->state != SCHEDULER_RUNNING)
         return;
     s->state = SCHEDULER_QUIET;
+    s->quiet = true;
     register_set_quiet(s->registration);
     poller_stop(s->poller);
     intake_stop(s->intake, on_quiet_stopped, s);
@@ -332,7 +334,10 @@ static void release_held(struct scheduler *s)
         TAILQ_REMOVE(&s->held, claim, entry);
         s->held_count--;
         claim->state = CLAIM_NEW;
-        admit_again(s, claim);
+        if (claim->recoveries >= QUARANTINE_RECOVERIES)
+            quarantine_add(s, claim);
+        else
+            admit_again(s, claim);
     }
 }
 

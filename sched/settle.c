@@ -128,9 +128,7 @@ static void put_item(struct script_call *call, struct settle_item *item, unsigne
     }
     for (unsigned i = 0; i < 2 && item->keys[i] != NULL; i++)
         ++*index;
-    bool forget =
-        item->claim->recoveries > 0 && what->verb != SETTLE_RETURN && what->verb != SETTLE_PASS;
-    script_arg(call, forget ? str_of(item->claim->job.jid) : STR_NULL);
+    script_arg(call, item->claim->recoveries > 0 ? claim_jid(item->claim) : STR_NULL);
     script_arg(call, str_of(word_of(what)));
     script_arg(call, str_of(item->last));
 }

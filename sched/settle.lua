@@ -86,6 +86,17 @@ local function claimed(seq)
   return string.sub(value, cut + 1), string.sub(value, 1, 1), string.sub(value, 2, cut - 1)
 end
 
+-- What goes back untried stays under suspicion, but ran alone no longer: whoever dies next must not be taken for its victim.
+local function keep_suspicion(jid, back)
+  if not back then
+    redis.call('HDEL', KEYS[7], jid)
+    return
+  end
+  local mark = tried(redis.pcall('HGET', KEYS[7], jid))
+  local text = mark and string.match(mark, '^(.*) alone$')
+  if text then redis.pcall('HSET', KEYS[7], jid, text) end
+end
+
 local out, counts = {}, {}
 for i = 2, #ARGV, 7 do
   local seq, verb, a, b, jid, word = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
@@ -120,7 +131,7 @@ for i = 2, #ARGV, 7 do
       end
     end
     redis.call('HDEL', KEYS[1], seq)
-    if jid ~= '' then redis.call('HDEL', KEYS[7], jid) end
+    if jid ~= '' then keep_suspicion(jid, verb == 'return' or verb == 'pass') end
     counts[word] = (counts[word] or 0) + 1
     out[#out + 1] = answer
   end

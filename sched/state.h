@@ -42,7 +42,8 @@
 /*
  * STARTING --joined--> RUNNING --quiet--> QUIET
  * RUNNING, QUIET --drain--> DRAINING --> drain.c's states --> the supervisor ends the process
- * any --fenced--> FENCED --new identity, joined--> RUNNING
+ * any but DRAINING --fenced--> FENCED --new identity, joined--> RUNNING, or QUIET when it was told
+ * to
  */
 enum scheduler_state {
     SCHEDULER_STARTING = 0,
@@ -90,7 +91,8 @@ struct scheduler {
     enum scheduler_state state;
     enum drain_state drain;
     int64_t drain_deadline_ms;
-    unsigned flushing; /* DRAIN_DONE: what is still being written */
+    int64_t drain_intake_ms; /* DRAIN_INTAKE ends by then */
+    unsigned flushing;       /* DRAIN_DONE: what is still being written */
 
     struct dns *dns;
     struct redis_endpoint endpoints[3];
@@ -151,6 +153,7 @@ struct scheduler {
     int worker_fds[DISPATCH_MAX_WORKERS]; /* until start: -1 or a channel */
     char *identity_text;                  /* CONTROL_IDENTITY's, until start */
     bool ready_sent;
+    bool quiet;      /* told to be, for good: whatever identity it has */
     bool takes_pull; /* FEDPUSH_QUEUES */
     struct loop_timer *tick;
     struct loop_timer *wake;   /* lanes that sleep */
@@ -290,6 +293,9 @@ void announce_end(struct scheduler *s); /* the identity ends */
 /* quarantine.c */
 enum { QUARANTINE_RECOVERIES = 2 };
 void quarantine_add(struct scheduler *s, struct claim *claim);
+/* It ran alone, and its process lives. True: no attempt was made, and it waits for its next turn.
+ */
+bool quarantine_landed(struct scheduler *s, struct claim *claim, bool tried);
 void quarantine_step(struct scheduler *s); /* after anything that may let it go on; each second */
 void quarantine_forget(struct scheduler *s);
 void quarantine_prune(struct scheduler *s); /* each hour */

@@ -151,6 +151,13 @@ class Machine:
             if alive(pid):
                 os.kill(pid, signal.SIGCONT)
 
+    def fence(self):
+        """As if others had recovered it while it stood still. Returns the identity that it had."""
+        former = self.identity()
+        self.world.redis_client.zrem("fedpush:identities", former)
+        wait_for(self.identity, 30, lambda: f"it has another identity:\n{self.log()[-2000:]}")
+        return former
+
     def stop(self, seconds=60):
         """Drains it; returns the exit code."""
         if self.process is None:

@@ -1,5 +1,6 @@
-"""A TCP proxy in front of a server of a test that cuts connections where the test says."""
+"""TCP proxies in front of a server of a test, which fail where the test says."""
 
+import contextlib
 import select
 import socket
 import threading
@@ -58,6 +59,69 @@ class CuttingProxy:
                         self.cut_count += 1
                     return
                 client.sendall(data)
+
+    def stop(self):
+        self.listener.close()
+
+
+class GatedProxy:
+    """Lets everything through but what the test shuts out."""
+
+    def __init__(self, port):
+        self.target = ("127.0.0.1", port)
+        self.open = True
+        self.muted_word = None
+        self.muted = 0
+        self.sockets = set()
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def mute(self, word):
+        """From now on no reply is heard over a connection that asks for that; `muted` counts them."""
+        self.muted_word = word
+
+    @contextlib.contextmanager
+    def away(self):
+        """No connection lives, and none is made."""
+        self.open = False
+        for one in list(self.sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        try:
+            yield
+        finally:
+            self.open = True
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with contextlib.suppress(OSError), client, socket.create_connection(self.target) as server:
+            self.sockets |= {client, server}
+            if self.open:
+                self._pump(client, server)
+            self.sockets -= {client, server}
+
+    def _pump(self, client, server):
+        muted = False
+        while True:
+            for one in select.select([client, server], [], [])[0]:
+                data = one.recv(1 << 18)
+                if not data:
+                    return
+                if one is client and not muted and self.muted_word and self.muted_word in data:
+                    muted = True
+                    self.muted += 1
+                if one is client:
+                    server.sendall(data)
+                elif not muted:
+                    client.sendall(data)
 
     def stop(self):
         self.listener.close()

@@ -80,6 +80,8 @@ def test_a_quiet_and_a_draining_machine_say_so(world, machines):
     quiet, draining = machines(), machines(FEDPUSH_DRAIN_SECONDS=20)
     world.redis_client.lpush(f"{quiet.identity()}-signals", "TSTP")
     says(world, quiet, "told to be quiet")
+    quiet.fence()
+    says(world, quiet, "told to be quiet")
     world.fediverse.behave("ok-1", "silent")
     push(world.redis, posts(world, "ok-1", 1))
     wait_for(lambda: world.fediverse.summary()["posts"] == 1, 30, "it is on the wire")

@@ -11,9 +11,10 @@ from jobs import (
     account_at_rest, account_for, assert_all_delivered_once, claimed, delivered, delivery, fanout, payloads, push,
     push_fanout, sidekiq, unsettled, wait_settled,
 )
-from machine import alive
-from proxy import CuttingProxy
+from machine import alive, fedpush
+from proxy import CuttingProxy, GatedProxy
 from servers import wait_for
+from test_deliver import push_raw, raw
 
 IN_FLIGHT = 2048  # at most so many may be sent twice when everything dies
 
@@ -180,6 +181,83 @@ def test_poison_is_found_by_two_machines_and_put_away(world, machines):
     dead = sidekiq(world.redis)["dead"][0]["item"]
     assert dead["error_class"] == "Fedpush::PoisonJob" and dead["args"][2].endswith("crash")
     assert first.process.poll() is None and second.process.poll() is None
+
+
+def test_who_never_ran_is_no_poison(world, machine):
+    """Jobs under suspicion, for whose key nobody can be asked: each has its turns, one at a time."""
+    client = world.redis_client
+    jobs = [delivery(i, world.fediverse.inbox(f"ok-{i}"), jid=f"{i:024x}") for i in range(4)]
+    with world.postgres.away():
+        client.hset("fedpush:recoveries", mapping={job["jid"]: f"2 {int(time.time())}" for job in jobs})
+        push(world.redis, jobs)
+        turns = []
+        wait_for(lambda: turns.append(machine.log().count("job runs alone")) or turns[-1] > 4, 30, "turns")
+        assert turns[-1] < 40, "they wait longer and longer"
+        machine.pause()
+        alone = sum(mark.endswith(b" alone") for mark in client.hvals("fedpush:recoveries"))
+        assert alone <= 1, client.hgetall("fedpush:recoveries")
+        machine.kill()
+        assert fedpush(world, "handback", "--own", runtime_dir=machine.runtime_dir).returncode == 0
+        assert client.llen("queue:push") == 4 - alone and client.zcard("dead") == alone
+
+
+def own_identities(machine):
+    with open(os.path.join(machine.runtime_dir, "identities")) as file:
+        return file.read().splitlines()
+
+
+def test_a_fenced_machine_takes_what_comes_next(world, machine):
+    client = world.redis_client
+    wait_for(lambda: any(one["cmd"] == "blmove" for one in client.client_list()), 30, "it waits")
+    former = machine.fence()
+    push_raw(world, raw(1, world.fediverse.inbox("ok-1")))
+    wait_for(delivered(world, 1), 30, "the next job is delivered")
+    wait_for(lambda: former not in own_identities(machine), 30, "its former identity is forgotten")
+    assert own_identities(machine) == [machine.identity()]
+
+
+def test_a_drain_that_is_fenced_forgets_no_claim(world, machines):
+    machine = machines(FEDPUSH_DRAIN_SECONDS=30)
+    push(world.redis, [delivery(1, world.fediverse.inbox("silent-1"))])
+    wait_for(delivered(world, 1), 30, "it is on the wire")
+    identity = machine.identity()
+    machine.process.terminate()
+    wait_for(lambda: "is=draining" in machine.log(), 30, "it drains")
+    world.redis_client.zrem("fedpush:identities", identity)
+    assert machine.process.wait(60) == 0
+    machine.process = None
+    assert own_identities(machine) == [identity]
+    done = fedpush(world, "handback", "--own", runtime_dir=machine.runtime_dir)
+    assert done.returncode == 0 and world.redis_client.llen("queue:push") == 1, done.stdout
+
+
+def test_a_drain_ends_although_nobody_answers_blmove(world, machines):
+    proxy = GatedProxy(world.redis.port)
+    machine = machines(FEDPUSH_DRAIN_SECONDS=1, REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
+    identity = machine.identity()
+    proxy.mute(b"BLMOVE")
+    wait_for(lambda: proxy.muted > 0, 30, "it waits")
+    assert machine.stop() == 0
+    assert own_identities(machine) == [identity], "a job may have come to it since"
+    assert world.redis_client.zcard("fedpush:identities") == 0
+    proxy.stop()
+
+
+def test_a_fail_over_in_a_drain_loses_nothing(world, machines):
+    proxy = GatedProxy(world.redis.port)
+    machine = machines(FEDPUSH_DRAIN_SECONDS=1, REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0")
+    jobs = [delivery(1, world.fediverse.inbox("silent-1"))]
+    push(world.redis, jobs)
+    wait_for(delivered(world, 1), 30, "it is on the wire")
+    with proxy.away():
+        world.redis_client.delete(f"fedpush:claimed:{machine.identity()}")
+        machine.process.terminate()
+        wait_for(lambda: "went back to the queue" in machine.log(), 30, "the deadline")
+    assert machine.process.wait(60) == 0
+    machine.process = None
+    job, = world.redis_client.lrange("queue:push", 0, -1)
+    assert json.loads(job)["args"] == jobs[0]["args"]
+    proxy.stop()
 
 
 HOSTILE = {

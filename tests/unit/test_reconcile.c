@@ -370,6 +370,44 @@ static void test_condemned_owner_is_told(void **state)
     store_expect(&f->store, NULL, "ZSCORE fedpush:identities other");
 }
 
+/* Fenced in the midst of a comparison: what it was about is nobody's business any more. */
+static void test_a_fence_ends_the_comparison(void **state)
+{
+    struct fixture *f = *state;
+    static const char strangers[] =
+        "for i = 1, 250 do redis.call('HSET', KEYS[1], 1000 + i, 'q\\n{}') end";
+
+    store_expect(&f->store, NULL, "EVAL %s 1 " CLAIMED, strangers);
+    f->reconciled = false;
+    reconcile_run(f->reconcile, on_reconciled, f);
+    store_expect(&f->store, "1", "DEL fedpush:identities");
+    membership_fence(f->membership);
+    intake_forget(f->intake);
+    settle_forget(f->settle);
+    reconcile_forget(f->reconcile);
+    membership_adopt(f->membership, STR("other"));
+    server_wait(f->store.base, &f->reconciled);
+    server_run(f->store.base, 50);
+    assert_int_equal(f->holdings.claimed, 0);
+    claim(f, 3); /* it has begun */
+    store_expect(&f->store, "4", "HLEN fedpush:claimed:other");
+}
+
+static void test_what_goes_back_ran_alone_no_longer(void **state)
+{
+    struct fixture *f = *state;
+
+    store_expect(&f->store, "3", "HSET fedpush:recoveries j1 %s j2 %s j3 %s", "2 1700000000 alone",
+                 "2 1700000000", "2 1700000000 alone");
+    claim(f, 3);
+    f->room = 0;
+    settle(f, 1, SETTLE_RETURN);
+    settle(f, 2, SETTLE_RETURN);
+    settle(f, 3, SETTLE_DONE);
+    await_settled(f);
+    store_expect(&f->store, "2 1700000000|2 1700000000|nil", "HMGET fedpush:recoveries j1 j2 j3");
+}
+
 static void test_condemned_owner_puts_nothing_back(void **state)
 {
     struct fixture *f = *state;
@@ -460,6 +498,8 @@ int main(void)
         TEST(test_forgotten_settlements_write_nothing_more),
         TEST(test_fail_over_loses_no_claim),
         TEST(test_condemned_owner_is_told),
+        TEST(test_a_fence_ends_the_comparison),
+        TEST(test_what_goes_back_ran_alone_no_longer),
         TEST(test_condemned_owner_puts_nothing_back),
         TEST(test_idle_queue_wakes_us),
         TEST(test_suspicious_job_says_so),
