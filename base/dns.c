@@ -370,7 +370,8 @@ static void ask(struct dns_query *query, struct str host)
         ares_query(dns->channel, name, ns_c_in, ns_t_aaaa, on_answer_v6, &query->v6);
 }
 
-struct dns_query *dns_lookup(struct dns *dns, struct str host, dns_fn *fn, void *arg)
+static struct dns_query *look_up(struct dns *dns, const struct hosts *known, struct str host,
+                                 dns_fn *fn, void *arg)
 {
     struct dns_query *query = mem_alloc(sizeof(*query));
     struct dns_result *result = &query->result;
@@ -389,12 +390,22 @@ struct dns_query *dns_lookup(struct dns *dns, struct str host, dns_fn *fn, void 
     if (!is_askable(host)) {
         result->status = DNS_BAD_NAME;
         finish(query);
-    } else if (hosts_find(dns->use_file ? dns->file_hosts : dns->hosts, host, result)) {
+    } else if (known != NULL && hosts_find(known, host, result)) {
         finish(query);
     } else {
         ask(query, host);
     }
     return query;
+}
+
+struct dns_query *dns_lookup(struct dns *dns, struct str host, dns_fn *fn, void *arg)
+{
+    return look_up(dns, dns->use_file ? dns->file_hosts : dns->hosts, host, fn, arg);
+}
+
+struct dns_query *dns_lookup_served(struct dns *dns, struct str host, dns_fn *fn, void *arg)
+{
+    return look_up(dns, NULL, host, fn, arg);
 }
 
 void dns_cancel(struct dns_query *query)

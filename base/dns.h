@@ -60,6 +60,8 @@ void dns_use_hosts_file(struct dns *dns, bool use);
 /* Asks for A and AAAA (unless v4_only). IP literals (brackets allowed) are answered without asking.
  * The answer comes from the loop, never before dns_lookup returns. `host` is copied. */
 struct dns_query *dns_lookup(struct dns *dns, struct str host, dns_fn *fn, void *arg);
+/* The same, but of the name servers alone, whatever is known without them (base/hosts.h). */
+struct dns_query *dns_lookup_served(struct dns *dns, struct str host, dns_fn *fn, void *arg);
 /* The callback will not be called. Not allowed after it was. */
 void dns_cancel(struct dns_query *query);
 /* UDP/TCP queries sent since creation: for the packets-a-second limit and its test. */

@@ -45,6 +45,8 @@ struct entry {
     int64_t patience_ms;    /* ageing: until then fresher ones are waited for */
     TAILQ_ENTRY(entry) age;
     bool ageing;
+    TAILQ_ENTRY(entry) trust;
+    bool trusted; /* in the list of that name */
     bool stale;   /* not CACHED, but its old addresses are given */
     bool no_name; /* the latest answer of any use was "no such name" */
     TAILQ_HEAD(, resolve_wait) waits;
@@ -62,12 +64,14 @@ struct resolver {
     struct entry_list cached; /* oldest first */
     struct entry_list asking;
     struct entry_list doubted;
-    struct entry *witness; /* asked again while others are doubted; NULL: none is */
-    int64_t answered_ms;   /* when any name last got an answer */
+    struct entry_list trusted; /* CACHED; name servers found them when they were asked last; oldest
+                                  first. There may be few among many that are missing */
+    struct entry *own;         /* of our own name, for its witness alone; of no table; or NULL */
+    struct entry *witness;     /* asked again while others are doubted; NULL: none is */
+    int64_t answered_ms;       /* when any name last got an answer */
     struct entry_list due;
     struct entry_list ageing; /* by patience_ms */
     unsigned parallel;
-    struct str own_name;
     struct rate rate; /* of look-ups that begin */
     struct loop_timer *pace;
     struct loop_timer *patience;
@@ -89,9 +93,18 @@ static struct entry_list *list_of(struct resolver *r, enum entry_state state)
     abort();
 }
 
+static void distrust(struct entry *entry)
+{
+    if (entry->trusted)
+        TAILQ_REMOVE(&entry->resolver->trusted, entry, trust);
+    entry->trusted = false;
+}
+
 static void set_state(struct entry *entry, enum entry_state state)
 {
     struct resolver *r = entry->resolver;
+
+    distrust(entry);
     TAILQ_REMOVE(list_of(r, entry->state), entry, link);
     entry->state = state;
     TAILQ_INSERT_TAIL(list_of(r, state), entry, link);
@@ -113,7 +126,9 @@ static void entry_free(struct entry *entry)
     if (entry->delivering)
         TAILQ_REMOVE(&r->due, entry, due);
     end_ageing(entry);
-    table_remove(r->by_host, str_of(entry->host));
+    distrust(entry);
+    if (entry != r->own)
+        table_remove(r->by_host, str_of(entry->host));
     while ((wait = TAILQ_FIRST(&entry->waits)) != NULL) {
         TAILQ_REMOVE(&entry->waits, wait, entry);
         free(wait);
@@ -214,10 +229,22 @@ static void evict(struct resolver *r)
 
     while (entry != NULL && table_count(r->by_host) >= MAX_ENTRIES) {
         struct entry *next = TAILQ_NEXT(entry, link);
-        if (TAILQ_EMPTY(&entry->waits))
+        if (TAILQ_EMPTY(&entry->waits) && entry != r->own)
             entry_free(entry);
         entry = next;
     }
+}
+
+static struct entry *entry_create(struct resolver *r, struct str host, enum entry_state state)
+{
+    struct entry *entry = mem_alloc(sizeof(*entry));
+
+    entry->resolver = r;
+    entry->host = str_dup(host);
+    entry->state = state;
+    TAILQ_INIT(&entry->waits);
+    TAILQ_INSERT_TAIL(list_of(r, state), entry, link);
+    return entry;
 }
 
 static struct entry *entry_for(struct resolver *r, struct str host)
@@ -227,12 +254,7 @@ static struct entry *entry_for(struct resolver *r, struct str host)
 
     if (entry == NULL) {
         evict(r);
-        entry = mem_alloc(sizeof(*entry));
-        entry->resolver = r;
-        entry->host = str_dup(host);
-        entry->state = ENTRY_QUEUED;
-        TAILQ_INIT(&entry->waits);
-        TAILQ_INSERT_TAIL(&r->queued, entry, link);
+        entry = entry_create(r, host, ENTRY_QUEUED);
         table_put(r->by_host, str_of(entry->host), entry);
     } else if (entry->state == ENTRY_CACHED && !entry->delivering && now_ms >= entry->expires_ms) {
         expire(entry, now_ms);
@@ -270,10 +292,21 @@ static void take_answer(struct entry *entry, const struct dns_result *result)
     entry->found_until_ms = entry->expires_ms + MAX_STALE_MS;
 }
 
+/* An address, or a line of /etc/hosts, needs no resolver. */
+static bool was_asked(const struct dns_result *result)
+{
+    return result->status == DNS_NO_NAME || (result->status == DNS_FOUND && result->ttl_s > 0);
+}
+
 static void finish(struct entry *entry, const struct dns_result *result)
 {
+    struct resolver *r = entry->resolver;
+
     take_answer(entry, result);
     set_state(entry, ENTRY_CACHED);
+    entry->trusted = entry != r->own && result->status == DNS_FOUND && was_asked(result);
+    if (entry->trusted)
+        TAILQ_INSERT_TAIL(&r->trusted, entry, trust);
     deliver_later(entry);
 }
 
@@ -286,30 +319,29 @@ static void end_doubts(struct resolver *r, enum dns_status status)
         finish(entry, &result);
 }
 
-/* An address, or a line of /etc/hosts, needs no resolver. */
-static bool was_asked(const struct dns_result *result)
-{
-    return result->status == DNS_NO_NAME || (result->status == DNS_FOUND && result->ttl_s > 0);
-}
-
-/* One whose time is over, if there is one: the resolver can't have it from its own cache. */
+/* One whose time is over, if there is one: the resolver can't have it from its own cache. Our own
+ * name when none is known that was found. */
 static struct entry *choose_witness(struct resolver *r, int64_t now_ms)
 {
     struct entry *entry;
+    struct entry *next;
     struct entry *any = NULL;
     unsigned looked = 0;
 
-    TAILQ_FOREACH(entry, &r->cached, link)
-    {
-        if (has_old_addresses(entry, now_ms) && was_asked(&entry->result) && !entry->delivering) {
-            if (now_ms >= entry->expires_ms)
-                return entry;
-            any = any != NULL ? any : entry;
+    for (entry = TAILQ_FIRST(&r->trusted); entry != NULL && looked < WITNESS_LOOK; entry = next) {
+        next = TAILQ_NEXT(entry, trust);
+        if (!has_old_addresses(entry, now_ms)) {
+            distrust(entry); /* and never looked at again: only the others count */
+            continue;
         }
-        if (++looked == WITNESS_LOOK)
-            break;
+        looked++;
+        if (entry->delivering)
+            continue;
+        if (now_ms >= entry->expires_ms)
+            return entry;
+        any = any != NULL ? any : entry;
     }
-    return any;
+    return any != NULL ? any : r->own;
 }
 
 /* Returns whether an answer of somebody's is awaited now, which tells whose fault it is. */
@@ -320,9 +352,7 @@ static bool call_witness(struct resolver *r, int64_t now_ms)
     if (witness != NULL)
         return true;
     witness = choose_witness(r, now_ms);
-    if (witness == NULL && r->own_name.len > 0)
-        witness = entry_for(r, r->own_name);
-    if (witness == NULL || witness->delivering || witness->state == ENTRY_DOUBTED)
+    if (witness == NULL)
         return false;
     if (witness->state == ENTRY_CACHED)
         expire(witness, now_ms);
@@ -343,7 +373,8 @@ static void unanswered(struct entry *entry, const struct dns_result *result, boo
         finish(entry, &(struct dns_result){.status = DNS_UNSERVED});
         return;
     }
-    if (!was_witness && !has_old_addresses(entry, now_ms) && call_witness(r, now_ms))
+    bool may_doubt = !was_witness && entry != r->own && !has_old_addresses(entry, now_ms);
+    if (may_doubt && call_witness(r, now_ms))
         set_state(entry, ENTRY_DOUBTED);
     else
         finish(entry, result);
@@ -383,7 +414,9 @@ static void start_queued(struct resolver *r)
            rate_take(&r->rate, now_ms)) {
         set_state(entry, ENTRY_ASKING);
         r->parallel++;
-        entry->query = dns_lookup(r->dns, str_of(entry->host), on_answer, entry);
+        entry->query = entry == r->own
+                           ? dns_lookup_served(r->dns, str_of(entry->host), on_answer, entry)
+                           : dns_lookup(r->dns, str_of(entry->host), on_answer, entry);
     }
     if (!TAILQ_EMPTY(&r->queued) && !loop_timer_pending(r->pace))
         loop_timer_set(r->pace, PACE_MS);
@@ -402,17 +435,19 @@ struct resolver *resolver_create(struct event_base *base, const struct clock *cl
     r->clock = clock;
     r->dns = dns;
     r->by_host = table_create();
-    r->own_name = options->own_name;
     rate_set(&r->rate, options->per_s, clock_mono_ms(clock) - 1000); /* with its burst at hand */
     TAILQ_INIT(&r->queued);
     TAILQ_INIT(&r->cached);
     TAILQ_INIT(&r->asking);
     TAILQ_INIT(&r->doubted);
+    TAILQ_INIT(&r->trusted);
     TAILQ_INIT(&r->due);
     TAILQ_INIT(&r->ageing);
     r->pace = loop_timer_create(base, on_pace, r);
     r->patience = loop_timer_create(base, on_patience, r);
     r->deliver = loop_timer_create(base, on_deliver, r);
+    if (options->own_name.len > 0)
+        r->own = entry_create(r, options->own_name, ENTRY_CACHED);
     return r;
 }
 
@@ -428,6 +463,10 @@ void resolver_destroy(struct resolver *r)
             dns_cancel(entry->query);
         entry_free(entry);
     }
+    if (r->own != NULL && r->own->query != NULL)
+        dns_cancel(r->own->query);
+    if (r->own != NULL)
+        entry_free(r->own);
     table_destroy(r->by_host);
     loop_timer_destroy(r->pace);
     loop_timer_destroy(r->patience);

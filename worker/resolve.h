@@ -5,9 +5,9 @@
  * time, at most 256 in parallel and so many begun a second; others queue.
  *
  * Is it the name or the resolver? When a name gets no answer and none has come for any other within
- * the last second, a name that was found before (or our own) is asked for again, and what has
- * failed waits for that: any answer that comes first shows that the resolver works (DNS_UNSERVED),
- * and without one it doesn't (DNS_NO_ANSWER).
+ * the last second, a name that was found before (or our own, whatever /etc/hosts says of it) is
+ * asked for again, and what has failed waits for that: any answer that comes first shows that the
+ * resolver works (DNS_UNSERVED), and without one it doesn't (DNS_NO_ANSWER).
  *
  * Addresses whose time is over are asked for again, but used for another day (RFC 8767) when no
  * answer has come within 200 ms, or the resolver fails: a post to thousands of hosts would

@@ -50,13 +50,23 @@ struct fixture {
     const char *then; /* asked for within the callback */
 };
 
-/* --- the name server: one label and ".test", as hold7.test, missing.test, broken.test, ttl60.test,
- * lie60.test (missing when it is asked for first) --- */
+/* --- the name server: what the first label says, as hold7.test, missing.test, broken.test,
+ * ttl60.test, lie60.test (missing when it is asked for first) --- */
+
+/* Behind the header and the name. */
+static size_t type_at(const struct question *q)
+{
+    size_t at = 12;
+
+    while (q->bytes[at] != 0)
+        at += q->bytes[at] + 1U;
+    assert_true(at + 5 <= q->len);
+    return at + 1;
+}
 
 static unsigned type_of(const struct question *q)
 {
-    return q
-        ->bytes[12 + q->bytes[12] + 1 + 5 + 2]; /* header, label, "test", root: type's low byte */
+    return q->bytes[type_at(q) + 1]; /* its low byte */
 }
 
 static void reply(struct fixture *f, struct question *q)
@@ -64,7 +74,7 @@ static void reply(struct fixture *f, struct question *q)
     const char *label = (const char *)q->bytes + 13;
     unsigned char out[600];
     unsigned ttl = 60;
-    size_t len = 12 + (size_t)q->bytes[12] + 1 + 5 + 1 + 4;
+    size_t len = type_at(q) + 4;
     bool a = type_of(q) == ns_t_a;
 
     memcpy(out, q->bytes, len);
@@ -112,6 +122,7 @@ static void on_question(evutil_socket_t fd, short what, void *arg)
         recvfrom(fd, q.bytes, sizeof(q.bytes) - 1, 0, (struct sockaddr *)&q.from, &from_len);
     assert_true(n > 12 + 4);
     q.len = (size_t)n;
+    q.bytes[n] = 0;
     f->asked += type_of(&q) == ns_t_a;
     if (strncmp((const char *)q.bytes + 13, "hold", 4) != 0 || f->release) {
         reply(f, &q);
@@ -278,7 +289,7 @@ static void without_any_answer_the_resolver_is_to_blame(void **state)
     wait_for(f, 4);
     assert_int_equal(f->result.status, DNS_NO_ANSWER);
     assert_in_range(f->asked, 5, 7); /* one question more for all who wait for it */
-    f->failing = false;
+    f->release = true;               /* the one that failed as a witness isn't the next one */
     f->now_ms += 5 * 1000;
     look_up(f, "broken1.test");
     assert_int_equal(f->result.status, DNS_UNSERVED);
@@ -297,6 +308,46 @@ static void our_own_name_is_the_first_witness(void **state)
     release(f);
     wait_for(f, 1);
     assert_int_equal(f->result.status, DNS_UNSERVED);
+}
+
+/* However long ago it was found, and however many others were missing before it. */
+static void a_name_that_was_found_is_a_witness_among_many_that_are_missing(void **state)
+{
+    struct fixture *f = *state;
+    char host[64];
+
+    for (int i = 0; i < 70; i++) {
+        f->now_ms += 20;
+        snprintf(host, sizeof(host), "missing%d.test", i);
+        look_up(f, host);
+    }
+    for (int i = 0; i < 70; i++) { /* nor is one of these that nobody asked for within the day */
+        f->now_ms += 20;
+        snprintf(host, sizeof(host), "ttl%d.test", 60 + i);
+        look_up(f, host);
+    }
+    f->now_ms += 26 * 3600 * 1000;
+    look_up(f, "ttl300.test");
+    f->now_ms += 3000;
+    look_up(f, "broken.test");
+    assert_int_equal(f->result.status, DNS_UNSERVED);
+}
+
+/* As on most servers, whose own name stands in /etc/hosts. */
+static void our_own_name_is_asked_for_whatever_the_hosts_file_says(void **state)
+{
+    struct fixture *f = *state;
+    const struct resolver_options options = {.per_s = PER_S, .own_name = STR("own.localhost")};
+
+    resolver_destroy(f->resolver);
+    f->resolver = resolver_create(f->base, &f->clock, f->dns, &options);
+    look_up(f, "broken.test");
+    assert_int_equal(f->result.status, DNS_UNSERVED);
+    assert_int_equal(f->asked, 2);
+    look_up(f, "own.localhost"); /* who delivers there goes by it */
+    assert_int_equal(f->result.status, DNS_FOUND);
+    assert_int_equal(f->result.addresses[0].ip.v4.s_addr, htonl(INADDR_LOOPBACK));
+    assert_int_equal(f->asked, 2);
 }
 
 /* An answer to anybody else decides, too. */
@@ -553,6 +604,8 @@ int main(void)
         TEST(a_name_without_an_answer_is_to_blame_while_others_get_theirs),
         TEST(without_any_answer_the_resolver_is_to_blame),
         TEST(our_own_name_is_the_first_witness),
+        TEST(a_name_that_was_found_is_a_witness_among_many_that_are_missing),
+        TEST(our_own_name_is_asked_for_whatever_the_hosts_file_says),
         TEST(any_answer_ends_the_doubt),
         TEST(old_addresses_are_given_when_no_fresh_ones_come),
         TEST(old_addresses_are_given_for_a_day),
