@@ -43,7 +43,7 @@ struct sim_host {
     unsigned limit;       /* requests a minute, 0: as many as come; more get 429 */
     bool says_when;       /* with Retry-After */
     int64_t asks_ms;      /* MANNER_BUSY, MANNER_UNAVAILABLE: its Retry-After; 0: it says none */
-    bool paused;          /* by an admin of ours */
+    struct spell pause;   /* by an admin of ours, who has said for how long; of no manner */
     bool watched;         /* it counts as healthy in the report */
     int64_t limit_minute; /* the one that `limit_count` counts */
     unsigned limit_count;

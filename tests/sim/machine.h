@@ -24,7 +24,7 @@ void machine_remembers(struct machine *machine, int64_t success_ago_ms);
 void machine_drain(struct machine *machine);
 /* It is paused by an admin: it claims no more, but lives. */
 void machine_pause(struct machine *machine);
-/* An admin's order about a host, which `paused` says: all machines follow it. */
+/* An admin's pause of a host begins or ends: all machines follow it. */
 void machine_follow(struct machine *machine, uint32_t host);
 /* It dies; the others return what it held after a minute. */
 void machine_kill(struct machine *machine);

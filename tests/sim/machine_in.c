@@ -7,7 +7,6 @@ enum {
     LOW_WITH_OTHERS = 64, /* jobs of `pull` a second while `push` has some */
     CPU_US = 150,         /* of a delivery, on two cores (measured: 0.28 ms of one) */
     PULL_BYTES = 1,       /* every job is of one size */
-    PAUSED_MS = 600000,   /* booked for so long, and up to a tenth more */
 };
 
 uint32_t machine_host_of(const struct machine *machine, const struct lane *lane)
@@ -89,49 +88,14 @@ void machine_shed(struct machine *machine, struct lane *lane)
     }
 }
 
-static bool is_paused(const struct machine *machine, uint32_t job)
-{
-    return machine->world->hosts.list[machine->world->jobs.list[job].host].paused;
-}
-
-/* limits_settle of a paused host's claim. */
-static void book_paused(struct machine *machine, struct held *held)
-{
-    int64_t wait_ms = PAUSED_MS + (int64_t)dice_below(&machine->world->chance, PAUSED_MS / 10);
-
-    machine_settle(
-        machine, &(struct settling){.held = held,
-                                    .ending = held->claim.pair != 0 ? ENDING_BOOKED : ENDING_AT,
-                                    .unix_us = (world_unix_ms(machine->world) + wait_ms) * 1000 +
-                                               (int64_t)dice_below(&machine->world->chance, 1000)});
-}
-
-void machine_follow(struct machine *machine, uint32_t host)
-{
-    struct sim_host *it = &machine->world->hosts.list[host];
-    const struct lane_limits limits = {.paused = it->paused};
-    int64_t now_ms = machine_now_ms(machine);
-    struct lane *lane = lanes_get(machine->lanes, str_of(it->name), now_ms);
-    struct claim *claim;
-
-    if (machine->state != MACHINE_RUNNING)
-        return;
-    lanes_restrict(machine->lanes, lane, &limits, now_ms);
-    while (it->paused && (claim = lanes_oldest(lane)) != NULL) {
-        lanes_remove(machine->lanes, claim, now_ms);
-        book_paused(machine, (struct held *)claim);
-    }
-    machine_dispatch(machine);
-}
-
 void machine_admit(struct machine *machine, struct held *held)
 {
     struct lane *lane = lane_of(machine, held);
     int64_t now_ms = machine_now_ms(machine);
 
     lanes_came(machine->lanes, &held->claim);
-    if (is_paused(machine, held->job)) {
-        book_paused(machine, held);
+    if (machine_is_paused(machine, held->job)) {
+        machine_book_paused(machine, held);
         return;
     }
     switch (lanes_course(machine->lanes, lane, &held->claim, now_ms)) {
@@ -155,8 +119,8 @@ void machine_admit_again(struct machine *machine, struct held *held)
     int64_t now_ms = machine_now_ms(machine);
 
     lanes_came(machine->lanes, &held->claim);
-    if (is_paused(machine, held->job))
-        book_paused(machine, held);
+    if (machine_is_paused(machine, held->job))
+        machine_book_paused(machine, held);
     else if (lane->circuit.state == CIRCUIT_OPEN &&
              lanes_course(machine->lanes, lane, &held->claim, now_ms) == COURSE_PARK)
         machine_park(machine, held, lane);
@@ -288,7 +252,7 @@ static int64_t parks_until_ms(void *arg, uint32_t job, bool schedule)
     int64_t unix_ms = world_unix_ms(machine->world);
 
     if (lane == NULL || !lanes_parks(machine->lanes, lane, &held.claim, machine_now_ms(machine)) ||
-        is_paused(machine, job))
+        machine_is_paused(machine, job))
         return 0;
     int64_t taken_ms = lane->last_ms;
     int64_t wait_ms = machine_parking_ms(machine, &held, lane, &taken_ms);

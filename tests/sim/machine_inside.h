@@ -1,7 +1,7 @@
 /*
  * What the files that are a machine share: machine.c (its life and its seconds), machine_in.c (what
- * it takes and sends), machine_known.c (what it must ask first), machine_out.c (what becomes of
- * it). Nobody else includes this.
+ * it takes and sends), machine_known.c (what it must ask first), machine_pause.c (what an admin
+ * orders), machine_out.c (what becomes of it). Nobody else includes this.
  */
 #ifndef FEDPUSH_TESTS_SIM_MACHINE_INSIDE_H
 #define FEDPUSH_TESTS_SIM_MACHINE_INSIDE_H
@@ -111,6 +111,11 @@ uint32_t machine_host_of(const struct machine *machine, const struct lane *lane)
  */
 bool machine_knows(struct machine *machine, const struct lane *lane);
 void machine_block(struct machine *machine, struct lane *lane);
+
+/* machine_pause.c: whether an admin has paused the host of this job; and limits_settle of such a
+ * claim. */
+bool machine_is_paused(const struct machine *machine, uint32_t job);
+void machine_book_paused(struct machine *machine, struct held *held);
 
 /* machine_out.c */
 void machine_settle(struct machine *machine, const struct settling *settling);
