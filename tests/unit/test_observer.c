@@ -102,6 +102,7 @@ static int end(void **state)
 {
     struct fixture *f = *state;
 
+    store_settle(&f->store, f->redis, 5); /* an answer under way frees its recovery */
     redis_destroy(f->redis);
     observer_destroy(f->observer);
     membership_destroy(f->membership);
