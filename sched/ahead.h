@@ -14,7 +14,7 @@
 #include "sched/script.h"
 
 struct ahead_options {
-    const struct clock *clock;
+    const struct clock *clock; /* its wall clock is Redis' */
     const struct keys *keys;
     /* Whether anything is parked or booked: else nothing is named. */
     bool (*wanted)(void *arg);

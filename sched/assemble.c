@@ -72,20 +72,33 @@ static struct room room_for_due(void *arg)
     return room;
 }
 
+static int64_t own_mono_ms(void *arg)
+{
+    const struct scheduler *s = arg;
+    return clock_mono_ms(&s->process.clock);
+}
+
+static int64_t redis_us(void *arg)
+{
+    const struct scheduler *s = arg;
+    return (clock_mono_ms(&s->process.clock) + fleet_unix_offset_ms(s->fleet)) * 1000;
+}
+
 static void make_claiming(struct scheduler *s)
 {
     const struct membership_handlers member = {scheduler_on_joined, scheduler_on_fenced, s};
     struct role_process *p = &s->process;
 
+    s->due_clock = (struct clock){own_mono_ms, redis_us, s};
     s->membership = membership_create(p->base, &p->clock, s->redis, &s->keys, &member);
-    const struct ahead_options ahead = {.clock = &p->clock,
+    const struct ahead_options ahead = {.clock = &s->due_clock,
                                         .keys = &s->keys,
                                         .wanted = circuits_have_parked,
                                         .parks_until_ms = circuits_park_until_ms,
                                         .parked = circuits_parked,
                                         .arg = s};
     const struct intake_options intake = {.base = p->base,
-                                          .clock = &p->clock,
+                                          .clock = &s->due_clock,
                                           .redis = s->redis,
                                           .redis_wait = s->redis_wait,
                                           .keys = &s->keys,
@@ -109,7 +122,7 @@ static void make_claiming(struct scheduler *s)
                                               .returned = scheduler_on_returned,
                                               .arg = s};
     s->observer = observer_create(&observer);
-    const struct poller_options poller = {.clock = &p->clock,
+    const struct poller_options poller = {.clock = &s->due_clock,
                                           .rng = &p->rng,
                                           .redis = s->redis,
                                           .keys = &s->keys,

@@ -141,7 +141,7 @@ static bool fail(struct scheduler *s, struct claim *claim, const struct failing 
         int64_t delay_ms = retry_delay_s(count, sidekiq->major, &s->process.rng) * 1000;
         if (delay_ms < failing->retry_after_ms)
             delay_ms = failing->retry_after_ms;
-        retry_score(what.score, failure.now_us + delay_ms * 1000);
+        retry_score(what.score, clock_wall_us(&s->due_clock) + delay_ms * 1000);
     }
     register_count(s->registration, job->class_name, true, 0);
     log_outcome(s, claim, failing->attempt, last ? HEALTH_EXHAUSTED : HEALTH_RETRIED,

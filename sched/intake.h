@@ -18,7 +18,7 @@ enum { INTAKE_MAX_JOBS = 256, INTAKE_MAX_BYTES = 512 * 1024, INTAKE_PULL_SHARE =
 
 struct intake_options {
     struct event_base *base;
-    const struct clock *clock;
+    const struct clock *clock; /* its wall clock is Redis' */
     struct redis *redis; /* where everything else of this identity runs: answers come in order */
     struct redis *redis_wait; /* only for BLMOVE */
     const struct keys *keys;

@@ -14,7 +14,7 @@
 #include "sched/intake.h"
 
 struct poller_options {
-    const struct clock *clock;
+    const struct clock *clock; /* its wall clock is Redis': scores are compared with it */
     const struct rng *rng;
     struct redis *redis;
     const struct keys *keys;

@@ -104,6 +104,7 @@ struct scheduler {
     struct postgres *postgres_fedpush;
     struct postgres *postgres_followers; /* Mastodon's; NULL: no synchronization is sent */
     struct keys keys;
+    struct clock due_clock; /* its wall clock is Redis', which is what scores go by */
 
     struct membership *membership;
     struct holdings holdings;

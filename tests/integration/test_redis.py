@@ -3,6 +3,7 @@ certificates, and a fail-over behind a name."""
 
 import json
 import os
+import subprocess
 import time
 
 import pytest
@@ -19,11 +20,64 @@ def push_raw(client, jobs):
     for number, job in enumerate(jobs):
         more = {"retry": 16, "dead": False, "queue": "push", "jid": f"{number:024x}",
                 "created_at": time.time(), "enqueued_at": time.time()}
-        client.lpush("queue:push", json.dumps({**job, **more}))
+        client.lpush("queue:push", json.dumps({**job, **more}, separators=(",", ":")))
 
 
 def six_days_of_failure(client, key):
     client.sadd(key, *(f"2026-01-0{day}" for day in range(1, 7)))
+
+
+# ---- its clock ----
+
+
+class Behind(Redis):
+    """Its clock is an hour behind everybody else's."""
+
+    CODE = """
+        #include <dlfcn.h>
+        #include <sys/time.h>
+        int gettimeofday(struct timeval *now, void *zone)
+        {
+            int (*real)(struct timeval *, void *) = (int (*)(struct timeval *, void *))dlsym(RTLD_NEXT, "gettimeofday");
+            int done = real(now, zone);
+            now->tv_sec -= 3600;
+            return done;
+        }"""
+
+    def spawn(self, command, **options):
+        library = os.path.join(self.folder, "behind.so")
+        subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", library, "-xc", "-"],
+                       input=self.CODE.encode(), check=True)
+        super().spawn(command, env={**os.environ, "LD_PRELOAD": library}, **options)
+
+
+@pytest.fixture
+def behind(tmp_path):
+    server = Behind(str(tmp_path / "behind"))
+    yield server
+    server.stop()
+
+
+def test_what_is_due_is_so_by_the_clock_of_redis(world, behind, machines):
+    """What was put off by it isn't due at once by ours, again and again."""
+    with behind.client() as client:
+        assert -3610 < client.time()[0] - time.time() < -3590
+        machine = machines(ready=False, REDIS_URL=behind.url, FEDPUSH_WORKERS=1)
+        wait_for(lambda: any(abs(json.loads(said)["at"] - client.time()[0]) < 60 for said in client.hvals("fedpush:machines")),
+                 60, "the machine knows what time it is there")
+        assert fedpush(world, "domain", "pause", "ok-1.fedi.test", REDIS_URL=behind.url).returncode == 0
+        wait_for(lambda: "msg=policies " in machine.log(), 30, "the machine has heard of it")
+        push_raw(client, [delivery(i, world.fediverse.inbox("ok-1", f"/u{i}")) for i in range(50)])
+        wait_for(lambda: client.zcard("schedule") == 50, 60, "all wait")
+        since = time.monotonic()
+        wait_for(lambda: time.monotonic() > since + 3, 30, "three turns of the poller")
+        claimed = sum(int(client.hget(key, "claimed") or 0) for key in client.keys("fedpush:ledger:*"))
+        assert claimed == 50, f"{claimed} claims"
+        waiting = client.zrange("schedule", 0, -1)
+        assert len(waiting) == 50
+        client.zadd("schedule", {job: client.time()[0] - 1 for job in waiting})
+        assert fedpush(world, "domain", "resume", "ok-1.fedi.test", REDIS_URL=behind.url).returncode == 0
+        wait_for(lambda: world.fediverse.summary()["posts"] == 50, 60, "they come due by it, too")
 
 
 # ---- the namespace of Mastodon up to 4.3 ----
