@@ -158,8 +158,16 @@ static void warn_unknown_proxies(const struct policies *p)
     }
 }
 
-/* What was there before and is missing now was lost by Redis: the names stay, and go back. Of what
- * was taken back, or is over, nothing needs to stay. */
+/* Taken back, or over: it needs to be known for as long as an older order may come up again. */
+static bool is_forgotten(const struct policies *p, const struct policy_entry *entry)
+{
+    int64_t now_s = policies_now_s(p);
+    const struct policy now = policy_at(&entry->policy, now_s);
+
+    return policy_is_empty(&now) && entry->version / 1000000 < now_s - POLICY_SYNC_FORGET_S;
+}
+
+/* What was there before and is missing now was lost by Redis: the names stay, and go back. */
 static void carry_over(struct policies *p, struct policy_book *fresh)
 {
     const struct policy_entry *old;
@@ -167,8 +175,7 @@ static void carry_over(struct policies *p, struct policy_book *fresh)
 
     while ((old = policy_book_each(p->book, &at)) != NULL) {
         const struct policy_entry *found = policy_book_get(fresh, str_of(old->name));
-        const struct policy now = policy_at(&old->policy, policies_now_s(p));
-        if (policy_is_empty(&now) || (found != NULL && found->version >= old->version) ||
+        if (is_forgotten(p, old) || (found != NULL && found->version >= old->version) ||
             !policy_book_put(fresh, str_of(old->name), old->version, str_of(old->text)))
             continue;
         policy_sync_bring_back(p->sync, policy_book_get(fresh, str_of(old->name)));

@@ -9,7 +9,6 @@
 enum {
     COMPARE_MS = 30000,
     DEADLINE_MS = 5000,
-    FORGET_S = 7 * 24 * 3600,
     PARAMETER_BYTES = 16 * 1024 * 1024,
     AUDIT_LINES = 5,
     AUDIT_ENTRIES = 500, /* a statement */
@@ -179,7 +178,7 @@ static void on_written(void *arg, enum postgres_status status, PGresult *result,
 static void to_redis(struct policy_sync *sync, const struct policy_book *book)
 {
     int64_t now_us = clock_wall_us(sync->o.clock);
-    int64_t long_ago = now_us - (int64_t)FORGET_S * 1000000;
+    int64_t long_ago = now_us - (int64_t)POLICY_SYNC_FORGET_S * 1000000;
     const struct policy_entry *kept;
     size_t at = 0;
 

@@ -13,6 +13,9 @@
 #include "sched/keys.h"
 #include "sched/script.h"
 
+/* Orders that were taken back, or are over, are known for so long. */
+enum { POLICY_SYNC_FORGET_S = 7 * 24 * 3600 };
+
 struct policy_sync_options {
     const struct clock *clock;
     struct redis *redis;

@@ -249,6 +249,36 @@ static void what_redis_loses_comes_back_from_memory(void **state)
     assert_true(is_paused(f, 1, STR("a.example")) && is_paused(f, 1, STR("b.example")));
 }
 
+/* A replica takes over that has seen the order, but not what came after it. */
+static void what_was_taken_back_stays_so_when_redis_loses_that(void **state)
+{
+    struct fixture *f = *state;
+
+    order(f, "a.example", "", "1 paused", "1");
+    order(f, "*", "", "1 paused", "1");
+    wait_paused(f, 1, STR("a.example"), true);
+    redisReply *seen = redisCommand(f->store.direct, "HMGET fedpush:policies a.example * :version");
+    assert_int_equal(seen->elements, 3);
+    server_pause_postgres(&f->database);
+    order(f, "a.example", seen->element[0]->str, "1 paused=1000", "1"); /* that is over */
+    order(f, "*", seen->element[1]->str, "1", "1");
+    for (unsigned i = 0; i < 2; i++)
+        wait_paused(f, i, STR("a.example"), false);
+    assert_false(policies_pause_fleet(f->machines[0].policies));
+    store_expect(&f->store, NULL, "HSET fedpush:policies a.example %s * %s :version %s",
+                 seen->element[0]->str, seen->element[1]->str, seen->element[2]->str);
+    freeReplyObject(seen);
+    for (int i = 0; i < 50; i++)
+        tick(f, 2);
+    assert_false(policies_pause_fleet(f->machines[1].policies));
+    assert_false(is_paused(f, 1, STR("a.example")));
+    store_expect(&f->store, "0", "EVAL %s 1 fedpush:policies",
+                 "local text = redis.call('HGET', KEYS[1], '*') "
+                 "return string.find(text, 'paused') and 1 or 0");
+    server_resume_postgres(&f->database);
+    wait_kept(f, "SELECT policy FROM fedpush.domain_policy WHERE domain = '*'", "1");
+}
+
 static void a_new_fleet_reads_postgresql_and_the_latest_wins(void **state)
 {
     struct fixture *f = *state;
@@ -394,6 +424,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_order_against_what_was_not_seen_writes_nothing, start,
                                         end),
         cmocka_unit_test_setup_teardown(what_redis_loses_comes_back_from_memory, start, end),
+        cmocka_unit_test_setup_teardown(what_was_taken_back_stays_so_when_redis_loses_that, start,
+                                        end),
         cmocka_unit_test_setup_teardown(a_new_fleet_reads_postgresql_and_the_latest_wins, start,
                                         end),
         cmocka_unit_test_setup_teardown(what_was_taken_back_long_ago_is_forgotten, start, end),
