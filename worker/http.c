@@ -48,6 +48,7 @@ struct http_transfer {
     struct curl_slist *resolve;
     struct curl_slist *proxy_headers;
     struct pin *pin; /* NULL: an IP literal */
+    bool connects;   /* libcurl has read what it is to resolve */
     http_fn *fn;
     void *arg;
     bool is_finished;
@@ -94,11 +95,19 @@ static void note_no_socket(struct http_transfer *t, int code)
               LOG_TEXT("error", strerror(code)));
 }
 
+static void note_connects(struct http_transfer *t)
+{
+    if (t->pin != NULL && !t->connects)
+        pin_told(t->pin);
+    t->connects = true;
+}
+
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct http_transfer *t = arg;
 
     (void)purpose;
+    note_connects(t);
     if (t->direct && !address_sockaddr_is_allowed(t->http->o.policy, &address->addr)) {
         t->tried_refused = true;
         return CURL_SOCKET_BAD;
@@ -135,6 +144,7 @@ static int on_connected(void *arg, char *remote, char *local, int remote_port, i
     (void)remote;
     (void)local;
     (void)remote_port;
+    note_connects(t);
     tell_established(t, local_port);
     t->on_the_wire = true;
     t->on_the_wire_ms = t->progress_ms = clock_mono_ms(t->http->o.clock);
@@ -203,12 +213,12 @@ static void release(struct http_transfer *t)
         curl_easy_cleanup(t->easy); /* what a proxy asked for must not reach another transfer */
     }
     t->easy = NULL;
+    if (t->pin != NULL)
+        pin_release(t->pin, t->connects ? NULL : t->resolve);
+    t->pin = NULL;
     curl_slist_free_all(t->resolve);
     curl_slist_free_all(t->proxy_headers);
     t->resolve = t->proxy_headers = NULL;
-    if (t->pin != NULL)
-        pin_release(t->pin);
-    t->pin = NULL;
 }
 
 static void transfer_free(struct http_transfer *t)

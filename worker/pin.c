@@ -14,7 +14,8 @@ struct pin {
     TAILQ_ENTRY(pin) entry; /* in `idle`, while users is 0; the longest idle first */
     struct pins *pins;
     unsigned users;
-    size_t count; /* 0: libcurl doesn't know it yet */
+    bool told; /* libcurl has read these addresses */
+    size_t count;
     struct dns_address addresses[PIN_MAX_ADDRESSES];
     char key[]; /* "host:port" */
 };
@@ -78,18 +79,26 @@ static void take_out_idle(struct pins *pins, struct curl_slist **list)
     }
 }
 
+static struct pin *pin_create(struct pins *pins, struct str key)
+{
+    struct pin *pin = mem_alloc(sizeof(*pin) + key.len + 1);
+
+    pin->pins = pins;
+    memcpy(pin->key, key.ptr, key.len);
+    table_put(pins->by_key, str_of(pin->key), pin);
+    return pin;
+}
+
 static struct pin *pin_of(struct pins *pins, const struct url *url)
 {
-    char key[MAX_KEY_BYTES];
-    int len = snprintf(key, sizeof(key), "%.*s:%u", STR_ARG(url->host), url->port);
-    assert(len > 0 && len < (int)sizeof(key)); /* a host has at most 253 bytes */
-    struct pin *pin = table_get(pins->by_key, (struct str){key, (size_t)len});
+    char text[MAX_KEY_BYTES];
+    int len = snprintf(text, sizeof(text), "%.*s:%u", STR_ARG(url->host), url->port);
+    assert(len > 0 && len < (int)sizeof(text)); /* a host has at most 253 bytes */
+    const struct str key = {text, (size_t)len};
+    struct pin *pin = table_get(pins->by_key, key);
 
     if (pin == NULL) {
-        pin = mem_alloc(sizeof(*pin) + (size_t)len + 1);
-        pin->pins = pins;
-        memcpy(pin->key, key, (size_t)len + 1);
-        table_put(pins->by_key, str_of(pin->key), pin);
+        pin = pin_create(pins, key);
     } else if (pin->users == 0) {
         leave_idle(pin);
     }
@@ -99,7 +108,7 @@ static struct pin *pin_of(struct pins *pins, const struct url *url)
 
 static bool knows(const struct pin *pin, const struct dns_address *addresses, size_t count)
 {
-    if (pin->count != count)
+    if (!pin->told || pin->count != count)
         return false;
     for (size_t i = 0; i < count; i++) {
         const struct dns_address *a = &pin->addresses[i];
@@ -123,6 +132,7 @@ struct pin *pin_take(struct pins *pins, const struct url *url, const struct dns_
         return pin;
     memcpy(pin->addresses, addresses, count * sizeof(addresses[0]));
     pin->count = count;
+    pin->told = false;
     buf_init(&entry, MAX_ENTRY_BYTES);
     buf_printf(&entry, "%s:", pin->key);
     for (size_t i = 0; i < count; i++) {
@@ -135,9 +145,28 @@ struct pin *pin_take(struct pins *pins, const struct url *url, const struct dns_
     return pin;
 }
 
-void pin_release(struct pin *pin)
+void pin_told(struct pin *pin)
+{
+    pin->told = true;
+}
+
+/* What was to be taken out is still there: it is the next to be. */
+static void keep_untaken(struct pins *pins, const struct curl_slist *unread)
+{
+    for (; unread != NULL; unread = unread->next) {
+        const struct str key = str_slice(str_of(unread->data), 1);
+        if (unread->data[0] != '-' || table_get(pins->by_key, key) != NULL)
+            continue;
+        struct pin *pin = pin_create(pins, key);
+        TAILQ_INSERT_HEAD(&pins->idle, pin, entry);
+        pins->idle_count++;
+    }
+}
+
+void pin_release(struct pin *pin, const struct curl_slist *unread)
 {
     assert(pin->users > 0);
+    keep_untaken(pin->pins, unread);
     if (--pin->users > 0)
         return;
     TAILQ_INSERT_TAIL(&pin->pins->idle, pin, entry);

@@ -522,6 +522,26 @@ static void an_aborted_request_has_no_result(void **state)
     assert_false(f->done);
 }
 
+/* libcurl would resolve the names itself, past all that we know and forbid. */
+static void one_that_is_aborted_at_once_leaves_its_host_pinned_for_the_others(void **state)
+{
+    struct fixture *f = *state;
+
+    begin_to(f, "a.example", "/");
+    http_abort(f->transfer);
+    get_to(f, "a.example", "/");
+    expect_accepted(f);
+    struct http_request request = request_to(f, "http", "b.example", "/silence");
+    begin(f, &request);
+    struct http_transfer *aborted = f->transfer;
+    request.get = true;
+    begin(f, &request);
+    http_abort(aborted); /* the other one goes on alone */
+    server_wait(f->base, &f->arrived);
+    assert_true(http_is_on_the_wire(f->transfer));
+    http_abort(f->transfer);
+}
+
 static void proxies_get_what_they_need_and_no_more(void **state)
 {
     struct fixture *f = *state;
@@ -590,6 +610,7 @@ int main(void)
         TEST(drips_end_after_thirty_seconds),
         TEST(a_long_body_on_a_slow_line_is_no_silence),
         TEST(an_aborted_request_has_no_result),
+        TEST(one_that_is_aborted_at_once_leaves_its_host_pinned_for_the_others),
         TEST(proxies_get_what_they_need_and_no_more),
         TEST(the_end_takes_everything_along),
     };

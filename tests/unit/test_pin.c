@@ -20,12 +20,26 @@ static struct url url_of(const char *text)
     return url;
 }
 
-static struct pin *take(struct pins *pins, const char *text, struct curl_slist **list)
+static struct pin *start(struct pins *pins, const char *text, struct curl_slist **list)
 {
     struct url url = url_of(text);
     struct pin *pin = pin_take(pins, &url, &v4, 1, list);
     url_clear(&url);
     return pin;
+}
+
+/* And libcurl reads it. */
+static struct pin *take(struct pins *pins, const char *text, struct curl_slist **list)
+{
+    struct pin *pin = start(pins, text, list);
+    pin_told(pin);
+    return pin;
+}
+
+static void use(struct pin *pin)
+{
+    pin_told(pin);
+    pin_release(pin, NULL);
 }
 
 /* The list must be exactly these lines; frees it. */
@@ -53,7 +67,7 @@ static void addresses_are_listed_as_libcurl_wants_them(void **state)
     assert_int_equal(inet_pton(AF_INET6, "2001:db8::1", &both[0].ip.v6), 1);
     struct pin *pin = pin_take(pins, &url, both, 2, &list);
     expect(&list, "a.example:8443:[2001:db8::1],127.0.0.1", NULL);
-    pin_release(pin);
+    pin_release(pin, NULL);
     pins_destroy(pins);
     url_clear(&url);
 }
@@ -70,10 +84,10 @@ static void libcurl_is_told_once(void **state)
     assert_null(list);
     struct pin *other_port = take(pins, "http://a.example/", &list);
     expect(&list, "a.example:80:127.0.0.1", NULL);
-    pin_release(a);
-    pin_release(again);
-    pin_release(other_port);
-    pin_release(take(pins, "https://a.example/", &list));
+    pin_release(a, NULL);
+    pin_release(again, NULL);
+    pin_release(other_port, NULL);
+    use(take(pins, "https://a.example/", &list));
     assert_null(list);
     pins_destroy(pins);
 }
@@ -88,13 +102,13 @@ static void changed_addresses_are_told_again(void **state)
     struct curl_slist *list = NULL;
     (void)state;
 
-    pin_release(pin_take(pins, &url, &v4, 1, &list));
+    use(pin_take(pins, &url, &v4, 1, &list));
     expect(&list, "a.example:443:127.0.0.1", NULL);
-    pin_release(pin_take(pins, &url, &moved, 1, &list));
+    use(pin_take(pins, &url, &moved, 1, &list));
     expect(&list, "a.example:443:127.0.0.2", NULL);
-    pin_release(pin_take(pins, &url, both, 2, &list));
+    use(pin_take(pins, &url, both, 2, &list));
     expect(&list, "a.example:443:127.0.0.2,127.0.0.3", NULL);
-    pin_release(pin_take(pins, &url, both, 2, &list));
+    use(pin_take(pins, &url, both, 2, &list));
     assert_null(list);
     pins_destroy(pins);
     url_clear(&url);
@@ -109,7 +123,7 @@ static struct curl_slist *visit(struct pins *pins, int count)
         char *text = mem_printf("https://host-%d.example/", i);
         curl_slist_free_all(list);
         list = NULL;
-        pin_release(take(pins, text, &list));
+        use(take(pins, text, &list));
         free(text);
     }
     return list;
@@ -130,8 +144,49 @@ static void the_longest_idle_is_taken_out(void **state)
     assert_int_equal(pins_held(pins), PINS_MAX_IDLE + 2);
     struct pin *next = take(pins, "https://next.example/", &list);
     expect(&list, "-host-0.example:443", "next.example:443:127.0.0.1");
-    pin_release(used);
-    pin_release(next);
+    pin_release(used, NULL);
+    pin_release(next, NULL);
+    pins_destroy(pins);
+}
+
+/* Nor does one that starts meanwhile rely on the other. */
+static void what_libcurl_never_read_is_listed_again(void **state)
+{
+    struct pins *pins = pins_create();
+    struct curl_slist *list = NULL;
+    struct curl_slist *other_list = NULL;
+    (void)state;
+
+    struct pin *aborted = start(pins, "https://a.example/", &list);
+    struct pin *other = start(pins, "https://a.example/", &other_list);
+    pin_release(aborted, list);
+    expect(&list, "a.example:443:127.0.0.1", NULL);
+    pin_told(other);
+    expect(&other_list, "a.example:443:127.0.0.1", NULL);
+    use(start(pins, "https://a.example/", &list));
+    assert_null(list);
+    pin_release(other, NULL);
+    struct pin *alone = start(pins, "https://b.example/", &list);
+    pin_release(alone, list);
+    expect(&list, "b.example:443:127.0.0.1", NULL);
+    use(start(pins, "https://b.example/", &list));
+    expect(&list, "b.example:443:127.0.0.1", NULL);
+    pins_destroy(pins);
+}
+
+static void what_was_not_taken_out_is_the_next_to_be(void **state)
+{
+    struct pins *pins = pins_create();
+    struct curl_slist *list = NULL;
+    (void)state;
+
+    curl_slist_free_all(visit(pins, PINS_MAX_IDLE + 1));
+    struct pin *aborted = start(pins, "https://next.example/", &list);
+    pin_release(aborted, list);
+    expect(&list, "-host-0.example:443", "next.example:443:127.0.0.1");
+    pin_release(take(pins, "https://next.example/", &list), NULL);
+    expect(&list, "-host-0.example:443", "next.example:443:127.0.0.1");
+    assert_int_equal(pins_held(pins), PINS_MAX_IDLE + 1);
     pins_destroy(pins);
 }
 
@@ -152,6 +207,8 @@ int main(void)
         cmocka_unit_test(libcurl_is_told_once),
         cmocka_unit_test(changed_addresses_are_told_again),
         cmocka_unit_test(the_longest_idle_is_taken_out),
+        cmocka_unit_test(what_libcurl_never_read_is_listed_again),
+        cmocka_unit_test(what_was_not_taken_out_is_the_next_to_be),
         cmocka_unit_test(memory_does_not_grow_with_the_hosts),
     };
     if (sodium_init() < 0)
