@@ -63,7 +63,7 @@ end
 -- same one, so that release.lua finds it by that. `own`: its score until now, when it is in the set already.
 local function book(zset, letter, a, seq, own)
   local score, index, share, pair, created, name = string.match(a, '^(%S+) (%d+) (%d+) (%x+) (%d+) (.+)$')
-  if not score then return a, 1 end
+  if not score then return string.match(a, '^%S*'), 1 end -- what else isn't understood costs a booking, never a job
   if not now then
     local time = redis.call('TIME')
     now = time[1] * 1e6 + time[2]

@@ -61,7 +61,7 @@ static void read_jid(struct job *job, struct json_value value)
         memcpy(job->jid, decoded, len);
 }
 
-/* A time of either unit in seconds; 0 when it is none. */
+/* A time of either unit in seconds; 0 when it is none, nor any of these. */
 static double time_of(struct json_value value, bool *integer_ms)
 {
     char text[64];
@@ -75,8 +75,13 @@ static double time_of(struct json_value value, bool *integer_ms)
     double seconds = strtod(text, NULL);
     if (!isfinite(seconds) || seconds < 0)
         return 0;
-    *integer_ms = json_to_i64(value, &integer) && seconds > ms_threshold;
-    return seconds > ms_threshold ? seconds / 1000 : seconds;
+    if (seconds <= ms_threshold)
+        return seconds;
+    seconds /= 1000;
+    if (seconds > ms_threshold) /* as sched/pair.lua has it */
+        return 0;
+    *integer_ms = json_to_i64(value, &integer);
+    return seconds;
 }
 
 static void read_times(struct job *job, struct json_value created_at, struct json_value enqueued_at)

@@ -96,8 +96,9 @@ end
 -- When a job was made, as pairs have it; nil: it doesn't say. `behind` as of pair_of.
 local function created_of(job, behind)
   local created = tonumber(string.match(job, '"created_at":([%d.]+)', behind) or '')
-  if not created then return nil end
-  return string.format('%.0f', (created > 1e11 and created / 1000 or created) * 1e6)
+  if created and created > 1e11 then created = created / 1000 end
+  if not created or created > 1e11 then return nil end -- as time_of in sched/job.c
+  return string.format('%.0f', created * 1e6)
 end
 
 -- Whether a booked job still waits for its time: somebody may have deleted it. One whose time has come may be on its way.
