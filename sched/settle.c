@@ -14,6 +14,7 @@ enum {
     BATCH_BYTES = 512 * 1024,
     BATCH_WAIT_MS = 10,
     REPLAY_MS = 1000,
+    COMPLAIN_MS = 60000,
     FIXED_KEYS = 14,
 };
 
@@ -29,6 +30,7 @@ struct settle_item {
 /*
  * GATHERING --full or 10 ms--> EFFECTS --tracked, or a second--> UNSENT --script sent--> SENT
  * --acknowledged--> freed SENT --lost or refused--> UNSENT (again after reconnecting, or a second)
+ * SENT --the script fails again--> two halves, UNSENT: so that one that always fails stands alone
  */
 enum batch_state { BATCH_GATHERING = 0, BATCH_EFFECTS, BATCH_UNSENT, BATCH_SENT, BATCH_FORGOTTEN };
 
@@ -38,6 +40,7 @@ struct batch {
     enum batch_state state;
     unsigned count;
     size_t bytes;
+    bool refused; /* by the script itself, once: the next time it is parted */
     struct settle_item items[BATCH_CLAIMS];
 };
 
@@ -48,6 +51,7 @@ struct settle {
     struct loop_timer *flush_timer;
     struct loop_timer *replay_timer;
     unsigned pending;
+    int64_t complained_ms; /* 0: never */
 };
 
 static void batch_free(struct batch *batch)
@@ -215,10 +219,62 @@ static void finish(struct batch *batch, const redisReply *reply)
     settle->o.settled(settle->o.arg);
 }
 
+/* Not that Redis can't write now (OOM, READONLY, ...): something in the batch can't be written. */
+static bool is_of_batch(struct str error)
+{
+    return str_starts_with(error, STR("ERR ")) || str_starts_with(error, STR("WRONGTYPE "));
+}
+
+static void part(struct batch *batch)
+{
+    struct batch *half = mem_alloc(sizeof(*half));
+    unsigned left = batch->count / 2;
+
+    half->settle = batch->settle;
+    half->refused = true;
+    half->count = batch->count - left;
+    memcpy(half->items, batch->items + left, half->count * sizeof(half->items[0]));
+    batch->count = left;
+    TAILQ_INSERT_AFTER(&batch->settle->batches, batch, half, entry);
+    try_send(batch);
+    try_send(half);
+}
+
+static void complain(struct settle *settle, const struct batch *batch, struct str error)
+{
+    const struct claim *claim = batch->items[0].claim;
+    int64_t now_ms = clock_mono_ms(settle->o.clock);
+
+    if (settle->complained_ms != 0 && now_ms - settle->complained_ms < COMPLAIN_MS)
+        return;
+    settle->complained_ms = now_ms;
+    if (batch->count == 1)
+        log_event(LOG_LEVEL_ERROR, "a job can't be settled: kept, tried again each second",
+                  LOG_STR("error", error), LOG_TEXT("job", claim->job.jid),
+                  LOG_INT("seq", claim->seq), LOG_TEXT("as", word_of(&batch->items[0].what)));
+    else
+        log_event(LOG_LEVEL_WARN, "settling refused: kept, tried again", LOG_STR("error", error),
+                  LOG_INT("jobs", batch->count));
+}
+
+static void refused(struct batch *batch, struct str error)
+{
+    struct settle *settle = batch->settle;
+    bool again = batch->refused;
+
+    complain(settle, batch, error);
+    if (str_starts_with(error, STR("NOSCRIPT")))
+        script_load(settle->o.redis);
+    batch->refused = is_of_batch(error);
+    if (again && batch->refused && batch->count > 1)
+        part(batch);
+    else if (!loop_timer_pending(settle->replay_timer))
+        loop_timer_set(settle->replay_timer, REPLAY_MS);
+}
+
 static void on_settled(void *arg, enum redis_status status, const redisReply *reply)
 {
     struct batch *batch = arg;
-    struct settle *settle = batch->settle;
 
     if (batch->state == BATCH_FORGOTTEN) {
         batch_free(batch);
@@ -229,14 +285,8 @@ static void on_settled(void *arg, enum redis_status status, const redisReply *re
         return;
     }
     batch->state = BATCH_UNSENT;
-    if (status == REDIS_REPLIED) {
-        log_event(LOG_LEVEL_WARN, "settling refused: kept, tried again",
-                  LOG_STR("error", reply_error(status, reply)), LOG_INT("jobs", batch->count));
-        if (str_starts_with(reply_error(status, reply), STR("NOSCRIPT")))
-            script_load(settle->o.redis);
-        if (!loop_timer_pending(settle->replay_timer))
-            loop_timer_set(settle->replay_timer, REPLAY_MS);
-    }
+    if (status == REDIS_REPLIED)
+        refused(batch, reply_error(status, reply));
 }
 
 static void on_tracked(void *arg)

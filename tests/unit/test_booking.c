@@ -321,6 +321,66 @@ static void no_two_jobs_have_one_score(void **state)
     }
 }
 
+/* --- what can't be written --- */
+
+static bool is_only_claim(const struct fixture *f, const char *seq)
+{
+    redisReply *reply = redisCommand(f->store.direct, "HKEYS fedpush:claimed:m0");
+    bool only = reply->elements == 1 && strcmp(reply->element[0]->str, seq) == 0;
+    freeReplyObject(reply);
+    return only;
+}
+
+/* `retry` of a kind that no job can go to stands for whatever a script fails by. */
+static void one_that_can_not_be_written_holds_up_no_other(void **state)
+{
+    struct fixture *f = *state;
+    struct machine *m = &f->machines[0];
+    char job[8];
+
+    store_expect(&f->store, "OK", "SET retry nonsense");
+    for (int i = 1; i <= 20; i++) {
+        snprintf(job, sizeof(job), "%d", i);
+        add(f, 0, (struct booking){.job = job, .verb = i == 7 ? SETTLE_RETRY : SETTLE_SCHEDULE});
+    }
+    for (int i = 0; i < 1500 && !is_only_claim(f, "7"); i++)
+        server_run(f->store.base, 20);
+    assert_true(is_only_claim(f, "7"));
+    for (int i = 0; i < 1500 && settle_pending(m->settle) != 1; i++)
+        server_run(f->store.base, 20);
+    assert_int_equal(settle_pending(m->settle), 1);
+    store_expect(&f->store, "19", "ZCARD schedule");
+    store_expect(&f->store, "1", "DEL retry");
+    server_wait(f->store.base, &m->settled);
+    store_expect(&f->store, "7", "ZRANGE retry 0 -1");
+    store_expect(&f->store, "0", "EXISTS fedpush:claimed:m0");
+}
+
+/* Whatever it says of itself. */
+static void a_job_of_no_known_time_is_booked(void **state)
+{
+    struct fixture *f = *state;
+    struct machine *m = &f->machines[0];
+    struct json *json = json_create();
+    struct settlement what = {.verb = SETTLE_SCHEDULE, .host = STR(HOST), .pair = 7};
+    const struct str job = STR("{\"class\":\"ActivityPub::DeliveryWorker\",\"args\":[\"{}\",7,"
+                               "\"https://a.example/inbox\"],\"created_at\":1700000000000000000}");
+    struct claim *claim = claim_create(++m->seq, ORIGIN_QUEUE, STR_NULL, job);
+
+    store_expect(&f->store, NULL, "HSET fedpush:claimed:m0 1 %s%s", "q\n", job.ptr);
+    job_parse(&claim->job, json, (struct str){claim->payload, claim->payload_bytes});
+    claim->parsed = true;
+    assert_int_equal(claim->job.kind, JOB_DELIVERY);
+    assert_non_null(holdings_add(&m->holdings, claim));
+    retry_score(what.score, (f->base_ms + 5000) * 1000);
+    settle_add(m->settle, claim, &what);
+    server_wait(f->store.base, &m->settled);
+    assert_int_equal(comes_ms(f, job.ptr), 5000);
+    json_destroy(json);
+    book(f, 0, (struct booking){.job = "odd", .at_ms = 5000, .pair = 7, .created_s = -5});
+    assert_int_equal(comes_ms(f, "odd"), 5000);
+}
+
 /* --- pairs --- */
 
 static void undo_never_overtakes_follow(void **state)
@@ -766,6 +826,8 @@ int main(void)
         TEST(the_clock_is_an_hour_ahead_at_most),
         TEST(without_a_share_the_score_counts),
         TEST(no_two_jobs_have_one_score),
+        TEST(one_that_can_not_be_written_holds_up_no_other),
+        TEST(a_job_of_no_known_time_is_booked),
         TEST(undo_never_overtakes_follow),
         TEST(those_that_come_back_together_keep_their_order),
         TEST(what_comes_back_keeps_its_place),
