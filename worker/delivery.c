@@ -406,6 +406,8 @@ static void limit(struct delivery *d)
 {
     if (d->state == DELIVERY_SIGNING && !d->sent)
         end(d, OUTCOME_KEY_WAIT, 0);
+    else if (d->state == DELIVERY_SIGNING && d->knocking.first_status != 0)
+        end(d, OUTCOME_RESPONSE, knock_give_up(&d->knocking)); /* it answered: the signer didn't */
     else
         end_late(d);
 }

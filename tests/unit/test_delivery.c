@@ -797,6 +797,20 @@ static void test_limit_of_a_delivery(void **state)
     delivery_tick(f->delivery);
     assert_true(f->done);
     expect_failure(f, FAILURE_OTHER, "HTTP::TimeoutError", "timed out");
+
+    f->withhold = false;
+    f->knock = KNOCK_CAVAGE_FIRST;
+    begin(f, "/rfc9421/401");
+    server_wait(f->base, &f->arrived);
+    f->withhold = true; /* nor that of the second knock: the first one's answer stands */
+    while (f->asked < 2)
+        event_base_loop(f->base, EVLOOP_ONCE);
+    f->ahead_ms += DELIVERY_LIMIT_MS + 1000;
+    delivery_tick(f->delivery);
+    assert_true(f->done);
+    assert_int_equal(f->outcome.kind, OUTCOME_RESPONSE);
+    assert_int_equal(f->outcome.status, 401);
+    assert_int_equal(f->outcome.learnt, LEARNT_NOTHING);
 }
 
 static void test_cancelling(void **state)
