@@ -14,6 +14,7 @@ enum {
     SOON_S = 1,         /* what is due by then comes by itself */
     RELEASE_JOBS = 100, /* of one script */
     MOST_WARNED = 20,
+    DETAIL_BYTES = 4096,
 };
 
 void domain_add_ordered(struct domain_hosts *hosts, const struct orders *orders)
@@ -33,8 +34,9 @@ void domain_add_ordered(struct domain_hosts *hosts, const struct orders *orders)
 struct release {
     struct session *session;
     struct domain_hosts *hosts;
-    const struct orders *orders; /* as they are now: what another order pauses stays; NULL: all */
-    int64_t from_us;             /* the next one is due then, or now */
+    const struct orders *orders; /* as they are now: what these still pause then stays */
+    int64_t then_s;
+    int64_t from_us; /* the next one is due then, or now */
     int64_t released;
     struct err *err;
 };
@@ -42,14 +44,12 @@ struct release {
 static bool is_released(void *arg, const struct url *inbox)
 {
     const struct release *release = arg;
-    const struct orders *orders = release->orders;
-    const struct policy_entry *entry = NULL;
+    const struct policy_entry *entry;
 
     if (!domain_hosts_mean(release->hosts, inbox->host))
         return false;
-    if (orders != NULL)
-        entry = policy_book_find(orders->book, inbox->host, orders->now_s);
-    return entry == NULL || !policy_at(&entry->policy, orders->now_s).paused;
+    entry = policy_book_find(release->orders->book, inbox->host, release->then_s);
+    return entry == NULL || !policy_at(&entry->policy, release->then_s).paused;
 }
 
 struct released {
@@ -130,37 +130,72 @@ static bool release_jobs(struct release *release, int64_t from_s, int64_t after_
 
 /* --- pause --- */
 
+/* The domain as it was given: a pause is taken back under the same name. */
+static struct str given(const struct domain_hosts *hosts)
+{
+    return str_of(hosts->names[0]);
+}
+
+/* A pause that says for no domain is one of the name itself. */
+static struct policy policy_of(const struct orders *orders, struct str name)
+{
+    struct policy policy = orders_get(orders, name);
+
+    if (policy.paused && policy.of[0] == '\0')
+        snprintf(policy.of, sizeof(policy.of), "%.*s", STR_ARG(name));
+    return policy;
+}
+
+static bool pause_all(struct orders *orders, const struct domain_hosts *hosts,
+                      const struct domain_options *options, struct buf *detail, struct err *err)
+{
+    int64_t until_s = options->span_s > 0 ? orders->now_s + options->span_s : 0;
+
+    for (size_t i = 0; i < hosts->count; i++) {
+        struct policy policy = policy_of(orders, str_of(hosts->names[i]));
+        if (!policy_pause(&policy, given(hosts), until_s)) {
+            err_say(err, FP_TOO_LARGE, PHRASE_ORDER_MANY_PAUSES,
+                    SAYS(SAY_TEXT("host", hosts->names[i])));
+            return false;
+        }
+        policy.now = options->now;
+        orders_set(orders, str_of(hosts->names[i]), &policy);
+        buf_printf(detail, "%s%s", detail->len > 0 ? " " : "", hosts->names[i]);
+    }
+    return true;
+}
+
 static bool order_pause(struct orders *orders, struct domain_hosts *hosts,
                         const struct domain_options *options, struct err *err)
 {
     struct buf detail;
 
-    buf_init(&detail, 4096);
+    buf_init(&detail, DETAIL_BYTES);
     domain_add_ordered(hosts, orders);
-    for (size_t i = 0; i < hosts->count; i++) {
-        struct policy policy = orders_get(orders, str_of(hosts->names[i]));
-        policy.paused = true;
-        policy.now = options->now;
-        policy.paused_until_s = options->span_s > 0 ? orders->now_s + options->span_s : 0;
-        snprintf(policy.of, sizeof(policy.of), "%.*s", STR_ARG(hosts->domain));
-        orders_set(orders, str_of(hosts->names[i]), &policy);
-        buf_printf(&detail, "%s%s", i > 0 ? " " : "", hosts->names[i]);
-    }
-    bool good =
-        orders_write(orders, "domain pause", str_of(hosts->names[0]), buf_cstr(&detail), err);
+    orders_put_options(&detail, options->span_s, options->now);
+    bool good = pause_all(orders, hosts, options, &detail, err) &&
+                orders_write(orders, "domain pause", given(hosts), buf_cstr(&detail), err);
     buf_clear(&detail);
     return good;
 }
 
-/* What a longer pause has put off comes when this one ends. */
+/* What a longer pause has put off comes when this one ends, unless another goes on. */
 static bool shorten(struct give *give, struct domain_hosts *hosts,
-                    const struct domain_options *options, int64_t now_s, struct err *err)
+                    const struct domain_options *options, struct err *err)
 {
     struct release release = {.session = give->session, .hosts = hosts, .err = err};
-    int64_t end_s = now_s + options->span_s;
+    struct orders orders;
+    bool good;
 
-    return options->span_s == 0 || options->span_s >= POLICY_BOOKED_S ||
-           release_jobs(&release, end_s, end_s + SOON_S, now_s + POLICY_BOOKED_S);
+    if (options->span_s == 0 || options->span_s >= POLICY_BOOKED_S)
+        return true;
+    good = orders_open(&orders, give->session, err);
+    release.orders = &orders;
+    release.then_s = orders.now_s + options->span_s;
+    good = good && release_jobs(&release, release.then_s, release.then_s + SOON_S,
+                                orders.now_s + POLICY_BOOKED_S);
+    orders_close(&orders);
+    return good;
 }
 
 bool give_domain_pause(struct give *give, struct domain_hosts *hosts,
@@ -170,8 +205,7 @@ bool give_domain_pause(struct give *give, struct domain_hosts *hosts,
     bool good = orders_open(&orders, give->session, err);
 
     orders.who = give->who;
-    good = good && order_pause(&orders, hosts, options, err) &&
-           shorten(give, hosts, options, orders.now_s, err);
+    good = good && order_pause(&orders, hosts, options, err) && shorten(give, hosts, options, err);
     for (size_t i = 0; good && i < hosts->count; i++)
         give_say(give, PHRASE_GIVE_PAUSED, SAYS(SAY_TEXT("host", hosts->names[i])));
     orders_close(&orders);
@@ -180,52 +214,133 @@ bool give_domain_pause(struct give *give, struct domain_hosts *hosts,
 
 /* --- resume --- */
 
+static bool is_paused_for(const struct policy *policy, struct str domain)
+{
+    struct str of;
+    size_t at = 0;
+
+    while (policy_next_of(policy, &at, &of)) {
+        if (str_equal(of, domain))
+            return true;
+    }
+    return false;
+}
+
 static void add_resumed(struct domain_hosts *hosts, const struct orders *orders)
 {
     const struct policy_entry *entry;
     size_t at = 0;
 
     while ((entry = policy_book_each(orders->book, &at)) != NULL) {
-        if (str_equal(str_of(entry->policy.of), hosts->domain))
+        const struct policy now = policy_at(&entry->policy, orders->now_s);
+        if (is_paused_for(&now, given(hosts)))
             domain_hosts_add(hosts, str_of(entry->name));
     }
 }
 
+/* Whether the domain has this name in it, as one of others. */
+static bool is_around(struct str domain, struct str name)
+{
+    struct str above = str_slice(domain, str_starts_with(domain, STR("*.")) ? 2 : 0);
+
+    return policy_name_is_below(name, above) ||
+           (str_starts_with(name, STR("*.")) && str_equal(str_slice(name, 2), domain));
+}
+
+/* Who names a part of what was paused takes that part out of it; what was paused for another domain
+ * beside it stays. */
+static void resume_part(struct policy *policy, struct str name)
+{
+    struct str of;
+    size_t at = 0;
+
+    while (policy_next_of(policy, &at, &of)) {
+        if (is_around(of, name)) {
+            policy_resume(policy, of);
+            at = 0;
+        }
+    }
+}
+
+/* False: there was nothing. */
+static bool resume_one(struct give *give, struct orders *orders, const struct domain_hosts *hosts,
+                       struct str name, bool named)
+{
+    const struct policy before = policy_of(orders, name);
+    struct policy policy = before;
+
+    policy_resume(&policy, given(hosts));
+    if (named)
+        resume_part(&policy, name);
+    policy.drop_s = 0;
+    policy.now = policy.paused && policy.now;
+    if (before.drop_s == 0 && strcmp(policy.of, before.of) == 0)
+        return false;
+    orders_set(orders, name, &policy);
+    if (!policy.paused)
+        give_say(give, PHRASE_GIVE_RESUMED, SAYS(SAY_STR("host", name)));
+    return true;
+}
+
 static bool order_resume(struct give *give, struct domain_hosts *hosts, struct err *err)
 {
+    size_t named = hosts->count;
     struct orders orders;
+    struct buf detail;
     bool good = orders_open(&orders, give->session, err);
 
+    buf_init(&detail, DETAIL_BYTES);
     orders.who = give->who;
     if (good)
         add_resumed(hosts, &orders);
     for (size_t i = 0; good && i < hosts->count; i++) {
-        struct policy policy = orders_get(&orders, str_of(hosts->names[i]));
-        if (!policy.paused && policy.drop_s == 0)
-            continue;
-        policy.paused = policy.now = false;
-        policy.paused_until_s = policy.drop_s = 0;
-        policy.of[0] = '\0';
-        orders_set(&orders, str_of(hosts->names[i]), &policy);
-        give_say(give, PHRASE_GIVE_RESUMED, SAYS(SAY_TEXT("host", hosts->names[i])));
+        if (resume_one(give, &orders, hosts, str_of(hosts->names[i]), i < named))
+            buf_printf(&detail, "%s%s", detail.len > 0 ? " " : "", hosts->names[i]);
     }
     if (good && orders.count == 0)
         give_say(give, PHRASE_GIVE_NOT_PAUSED, SAYS(SAY_STR("domain", hosts->domain)));
     else if (good)
-        good = orders_write(&orders, "domain resume", str_of(hosts->names[0]), "", err);
+        good = orders_write(&orders, "domain resume", given(hosts), buf_cstr(&detail), err);
+    buf_clear(&detail);
     orders_close(&orders);
     return good;
 }
 
-/* Says which policy still pauses the domain, if one does. */
+/* Says which order still pauses the domain, if one does. */
 static void warn_paused(struct give *give, const struct orders *orders,
                         const struct domain_hosts *hosts)
 {
-    const struct policy_entry *entry =
-        policy_book_find(orders->book, str_of(hosts->names[0]), orders->now_s);
+    const struct policy_entry *entry = policy_book_find(orders->book, given(hosts), orders->now_s);
+    struct policy now;
+    struct str of;
+    size_t at = 0;
 
-    if (entry != NULL && policy_at(&entry->policy, orders->now_s).paused)
+    if (entry == NULL)
+        return;
+    now = policy_at(&entry->policy, orders->now_s);
+    if (now.paused && !str_equal(str_of(entry->name), given(hosts)))
         give_say(give, PHRASE_GIVE_STILL_PAUSED, SAYS(SAY_TEXT("name", entry->name)));
+    else
+        while (policy_next_of(&now, &at, &of))
+            give_say(give, PHRASE_GIVE_STILL_PAUSED, SAYS(SAY_STR("name", of)));
+}
+
+/* The same of what else belongs to it. */
+static void warn_others(struct give *give, const struct orders *orders,
+                        const struct domain_hosts *hosts)
+{
+    int said = 0;
+
+    for (size_t i = 1; i < hosts->count; i++) {
+        const struct policy now = orders_get(orders, str_of(hosts->names[i]));
+        struct str of;
+        size_t at = 0;
+        while (said < MOST_WARNED && policy_next_of(&now, &at, &of)) {
+            give_say(give, PHRASE_GIVE_HOST_STILL_PAUSED,
+                     SAYS(SAY_TEXT("host", hosts->names[i]), SAY_STR("name", of)));
+            said++;
+        }
+    }
 }
 
 /* Twice: machines that hadn't read the order yet have put off what came to them. What they book
@@ -233,8 +348,11 @@ static void warn_paused(struct give *give, const struct orders *orders,
 static bool call_back(struct give *give, struct domain_hosts *hosts, const struct orders *orders,
                       struct err *err)
 {
-    struct release release = {
-        .session = give->session, .hosts = hosts, .orders = orders, .err = err};
+    struct release release = {.session = give->session,
+                              .hosts = hosts,
+                              .orders = orders,
+                              .then_s = orders->now_s,
+                              .err = err};
 
     if (!release_jobs(&release, 0, orders->now_s + SOON_S, orders->now_s + POLICY_BOOKED_S))
         return false;
@@ -257,8 +375,10 @@ bool give_domain_resume(struct give *give, struct domain_hosts *hosts, struct er
     if (!order_resume(give, hosts, err))
         return false;
     bool good = orders_open(&left, give->session, err);
-    if (good)
+    if (good) {
         warn_paused(give, &left, hosts);
+        warn_others(give, &left, hosts);
+    }
     good = good && call_back(give, hosts, &left, err);
     orders_close(&left);
     return good;

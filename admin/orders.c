@@ -193,16 +193,18 @@ bool orders_write(struct orders *orders, const char *action, struct str name, co
 
 /* --- words --- */
 
+static const struct {
+    char unit;
+    int64_t seconds;
+} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+enum { UNITS = sizeof(units) / sizeof(units[0]) };
+
 bool orders_parse_span(const char *text, int64_t *seconds)
 {
-    static const struct {
-        char unit;
-        int64_t seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
     struct str number = str_of(text);
     int64_t factor = 1;
 
-    for (size_t i = 0; number.len > 0 && i < sizeof(units) / sizeof(units[0]); i++) {
+    for (size_t i = 0; number.len > 0 && i < UNITS; i++) {
         if (text[strlen(text) - 1] == units[i].unit) {
             factor = units[i].seconds;
             number.len = strlen(text) - 1;
@@ -212,6 +214,18 @@ bool orders_parse_span(const char *text, int64_t *seconds)
         return false;
     *seconds *= factor;
     return true;
+}
+
+void orders_put_options(struct buf *out, int64_t span_s, bool now)
+{
+    size_t unit = 0;
+
+    while (unit + 1 < UNITS && span_s % units[unit + 1].seconds == 0)
+        unit++;
+    if (span_s > 0)
+        buf_printf(out, "--for %" PRId64 "%c", span_s / units[unit].seconds, units[unit].unit);
+    if (now)
+        buf_put_str(out, out->len > 0 ? STR(" --now") : STR("--now"));
 }
 
 static void say(struct said *said, enum phrase phrase, struct says says)

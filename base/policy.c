@@ -1,12 +1,18 @@
 #include "base/policy.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/table.h"
 
 static const int64_t latest_s = INT64_C(4102444800); /* the year 2100 */
+
+static bool is_over(int64_t until_s, int64_t now_s)
+{
+    return until_s != 0 && until_s <= now_s;
+}
 
 /* --- the text --- */
 
@@ -40,6 +46,8 @@ void policy_put(struct buf *out, const struct policy *policy)
     if (policy->http2)
         buf_put_str(out, STR(" http=2"));
     put_text(out, "scheme", schemes[policy->scheme]);
+    if (policy->exempt)
+        buf_put_str(out, STR(" exempt"));
     put_number(out, "limits_until", policy->limits_until_s);
     put_text(out, "of", policy->of);
 }
@@ -74,6 +82,123 @@ static bool take_scheme(struct str value, enum policy_scheme *scheme)
     return true;
 }
 
+/* --- the domains for which it is paused --- */
+
+struct share {
+    struct str of;
+    int64_t until_s; /* 0: no end */
+};
+
+struct shares {
+    size_t count;
+    struct share all[POLICY_MAX_SHARES];
+};
+
+static bool next_share(struct str *rest, struct share *share)
+{
+    size_t end = str_find(*rest, ',');
+    struct str one = {rest->ptr, end};
+    size_t slash = str_find(one, '/');
+
+    if (rest->len == 0)
+        return false;
+    *rest = str_slice(*rest, end + 1);
+    *share = (struct share){{one.ptr, slash}, 0};
+    if (slash < one.len && !str_to_i64(str_slice(one, slash + 1), 1, latest_s, &share->until_s))
+        share->of.len = 0; /* which is no name */
+    return true;
+}
+
+static bool are_shares(struct str text)
+{
+    struct str rest = text;
+    struct share share;
+    size_t count = 0;
+
+    while (next_share(&rest, &share)) {
+        if (!policy_name_is_valid(share.of) || ++count > POLICY_MAX_SHARES)
+            return false;
+    }
+    return count > 0 && text.ptr[text.len - 1] != ',';
+}
+
+/* Those of this domain are left out, and what is over. Borrows from the policy. */
+static void read_shares(const struct policy *p, struct str without, int64_t now_s,
+                        struct shares *shares)
+{
+    struct str rest = str_of(p->of);
+    bool alone = str_find(rest, ',') == rest.len;
+    struct share share;
+
+    shares->count = 0;
+    while (p->paused && shares->count < POLICY_MAX_SHARES && next_share(&rest, &share)) {
+        if (alone)
+            share.until_s = p->paused_until_s;
+        if (!str_equal(share.of, without) && !is_over(share.until_s, now_s))
+            shares->all[shares->count++] = share;
+    }
+}
+
+/* False: too long; nothing has changed. */
+static bool write_shares(struct policy *p, const struct shares *shares)
+{
+    int64_t until_s = 0;
+    bool ends = true;
+    struct buf of;
+
+    buf_init(&of, POLICY_MAX_OF_BYTES);
+    for (size_t i = 0; i < shares->count; i++) {
+        const struct share *share = &shares->all[i];
+        buf_printf(&of, "%s%.*s", i > 0 ? "," : "", STR_ARG(share->of));
+        if (shares->count > 1 && share->until_s != 0)
+            buf_printf(&of, "/%" PRId64, share->until_s);
+        ends = ends && share->until_s != 0;
+        until_s = share->until_s > until_s ? share->until_s : until_s;
+    }
+    bool fits = !of.overflow;
+    if (fits) {
+        p->paused = shares->count > 0;
+        p->paused_until_s = ends ? until_s : 0;
+        snprintf(p->of, sizeof(p->of), "%s", buf_cstr(&of));
+    }
+    buf_clear(&of);
+    return fits;
+}
+
+bool policy_pause(struct policy *policy, struct str of, int64_t until_s)
+{
+    struct shares shares;
+
+    read_shares(policy, of, 0, &shares);
+    if (shares.count == POLICY_MAX_SHARES)
+        return false;
+    shares.all[shares.count++] = (struct share){of, until_s};
+    return write_shares(policy, &shares);
+}
+
+void policy_resume(struct policy *policy, struct str of)
+{
+    struct shares shares;
+
+    read_shares(policy, of, 0, &shares);
+    (void)!write_shares(policy, &shares); /* it becomes shorter */
+}
+
+bool policy_next_of(const struct policy *policy, size_t *at, struct str *of)
+{
+    struct str rest = str_slice(str_of(policy->of), *at);
+    size_t before = rest.len;
+    struct share share;
+
+    if (!policy->paused || !next_share(&rest, &share))
+        return false;
+    *at += before - rest.len;
+    *of = share.of;
+    return true;
+}
+
+/* --- and back --- */
+
 static bool take_value(struct policy *p, struct str name, struct str value)
 {
     if (str_equal(name, STR("paused"))) {
@@ -97,7 +222,7 @@ static bool take_value(struct policy *p, struct str name, struct str value)
     if (str_equal(name, STR("limits_until")))
         return str_to_i64(value, 1, latest_s, &p->limits_until_s);
     if (str_equal(name, STR("of")))
-        return policy_name_is_valid(value) && copy_text(p->of, POLICY_MAX_NAME_BYTES, value);
+        return are_shares(value) && copy_text(p->of, POLICY_MAX_OF_BYTES, value);
     return false;
 }
 
@@ -112,19 +237,26 @@ static bool take_word(struct policy *p, struct str word)
         p->paused = true;
     else if (str_equal(name, STR("now")))
         p->now = true;
+    else if (str_equal(name, STR("exempt")))
+        p->exempt = true;
     else
         return false;
     return true;
 }
 
-/* What is in the order above, each word once, comes out as it went in. */
+/* What is in the order above, each word once, comes out as it went in; and its end is that of its
+ * domains. */
 static bool is_normal(const struct policy *policy, struct str text)
 {
+    struct policy copy = *policy;
+    struct shares shares;
     struct buf again;
 
+    read_shares(policy, STR_NULL, 0, &shares);
+    bool same = shares.count == 0 || write_shares(&copy, &shares);
     buf_init(&again, POLICY_MAX_TEXT_BYTES);
-    policy_put(&again, policy);
-    bool same = !again.overflow && str_equal(buf_str(&again), text);
+    policy_put(&again, &copy);
+    same = same && !again.overflow && str_equal(buf_str(&again), text);
     buf_clear(&again);
     return same;
 }
@@ -152,7 +284,16 @@ bool policy_parse(struct policy *policy, struct str text)
 bool policy_has_limits(const struct policy *p)
 {
     return p->window != 0 || p->rate != 0 || p->proxy[0] != '\0' || p->http2 ||
-           p->scheme != POLICY_SCHEME_AUTO;
+           p->scheme != POLICY_SCHEME_AUTO || p->exempt;
+}
+
+void policy_clear_limits(struct policy *p)
+{
+    p->window = p->rate = 0;
+    p->proxy[0] = '\0';
+    p->http2 = p->exempt = false;
+    p->scheme = POLICY_SCHEME_AUTO;
+    p->limits_until_s = 0;
 }
 
 bool policy_decides(const struct policy *policy)
@@ -165,30 +306,26 @@ bool policy_is_empty(const struct policy *policy)
     return policy->drop_s == 0 && !policy_decides(policy);
 }
 
-static bool is_over(int64_t until_s, int64_t now_s)
-{
-    return until_s != 0 && until_s <= now_s;
-}
-
 struct policy policy_at(const struct policy *policy, int64_t now_s)
 {
     struct policy p = *policy;
+    struct shares shares;
 
     if (is_over(p.paused_until_s, now_s)) {
         p.paused = false;
         p.paused_until_s = 0;
+        p.of[0] = '\0';
+    }
+    if (str_find(str_of(p.of), ',') < strlen(p.of)) {
+        read_shares(policy, STR_NULL, now_s, &shares);
+        (void)!write_shares(&p, &shares); /* it becomes shorter */
     }
     if (p.drop_s != 0 && p.drop_s + POLICY_DROP_S <= now_s)
         p.drop_s = 0;
     if (!p.paused && p.drop_s == 0)
         p.now = false;
-    if (is_over(p.limits_until_s, now_s)) {
-        p.window = p.rate = 0;
-        p.proxy[0] = '\0';
-        p.http2 = false;
-        p.scheme = POLICY_SCHEME_AUTO;
-        p.limits_until_s = 0;
-    }
+    if (is_over(p.limits_until_s, now_s))
+        policy_clear_limits(&p);
     return p;
 }
 
@@ -356,21 +493,33 @@ static bool next_name(struct names *names, struct str *name)
     return false;
 }
 
-const struct policy_entry *policy_book_find(const struct policy_book *book, struct str host,
-                                            int64_t now_s)
+static const struct policy_entry *find(const struct policy_book *book, struct str host,
+                                       struct str without, int64_t now_s)
 {
     struct names names = {.next = host};
     struct str name;
 
     while (next_name(&names, &name)) {
         const struct policy_entry *entry = table_get(book->by_name, name);
-        if (entry == NULL)
+        if (entry == NULL || str_equal(name, without))
             continue;
         const struct policy now = policy_at(&entry->policy, now_s);
         if (policy_decides(&now))
             return entry;
     }
     return NULL;
+}
+
+const struct policy_entry *policy_book_find(const struct policy_book *book, struct str host,
+                                            int64_t now_s)
+{
+    return find(book, host, STR_NULL, now_s);
+}
+
+const struct policy_entry *policy_book_find_above(const struct policy_book *book, struct str name,
+                                                  int64_t now_s)
+{
+    return find(book, name, name, now_s);
 }
 
 const struct policy_entry *policy_book_find_drop(const struct policy_book *book, struct str host,

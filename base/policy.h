@@ -7,9 +7,13 @@
  * do they lift it. Two names mean no domain: "*" is the fleet, "@NAME" one machine (its host name,
  * or the identity of one fedpush on it); of theirs only the pause counts.
  *
+ * A host may be paused for several domains at once: as one itself, as one below it, as the inbox of
+ * its accounts. It is paused until the last of them ends or is taken back.
+ *
  * As text: "1", then words in this order, each at most once and only where it says something:
  *   paused, or paused=SECONDS (until then)   now   drop=SECONDS   window=N   rate=N   proxy=NAME
- *   http=2   scheme=cavage or scheme=rfc9421   limits_until=SECONDS   of=DOMAIN
+ *   http=2   scheme=cavage or scheme=rfc9421   exempt   limits_until=SECONDS   of=DOMAIN
+ * Several domains stand as of=DOMAIN,DOMAIN/SECONDS,...: with its own end each that has one.
  * Seconds are Redis' TIME. In Redis the version of the policy stands in front of its text, and a
  * policy that says nothing stands there for one that was taken back.
  */
@@ -20,7 +24,9 @@
 
 enum {
     POLICY_MAX_NAME_BYTES = 300,
-    POLICY_MAX_TEXT_BYTES = 800,
+    POLICY_MAX_SHARES = 8, /* domains for which a host is paused */
+    POLICY_MAX_OF_BYTES = 800,
+    POLICY_MAX_TEXT_BYTES = 1600,
     POLICY_MAX_PROXY_BYTES = 32,
     POLICY_MAX_WINDOW = 256,
     POLICY_MAX_RATE = 60000, /* a minute */
@@ -40,10 +46,11 @@ struct policy {
     unsigned window; /* most deliveries in flight to a host (each below "*.", each port), of the
                         fleet; 0: no such order */
     unsigned rate;   /* deliveries a minute, the same; 0: no such order */
-    int64_t limits_until_s; /* end of window, rate, proxy, http2 and scheme; 0: none */
+    int64_t limits_until_s; /* end of window, rate, proxy, http2, scheme and exempt; 0: none */
     enum policy_scheme scheme;
+    bool exempt;                            /* none of these, though a parent has some */
     char proxy[POLICY_MAX_PROXY_BYTES + 1]; /* a name of FEDPUSH_PROXIES, or "" */
-    char of[POLICY_MAX_NAME_BYTES + 1]; /* the domain that was named when it was paused, or "" */
+    char of[POLICY_MAX_OF_BYTES + 1]; /* the domains for which it is paused, as above, or "" */
 };
 
 /* So long an order to drop stands: what comes back from a machine that died meanwhile is hit. */
@@ -60,8 +67,17 @@ bool policy_is_empty(const struct policy *policy);
 /* It says something of what isn't dropped: then it decides about its hosts, and no parent's does.
  */
 bool policy_decides(const struct policy *policy);
-/* A window, a rate, a proxy, HTTP/2 or a scheme. */
+/* A window, a rate, a proxy, HTTP/2 or a scheme; or that it has none. */
 bool policy_has_limits(const struct policy *policy);
+/* None of these any more. */
+void policy_clear_limits(struct policy *policy);
+/* Paused for this domain (a policy_name) until then (0: until it is taken back), in place of an
+ * earlier pause for it. False: for too many already; nothing has changed. */
+bool policy_pause(struct policy *policy, struct str of, int64_t until_s) FP_MUST_CHECK;
+/* No longer paused for this domain. */
+void policy_resume(struct policy *policy, struct str of);
+/* The domains for which it is paused, one by one; *at is 0 at first. False: that was the last. */
+bool policy_next_of(const struct policy *policy, size_t *at, struct str *of) FP_MUST_CHECK;
 /* What of it is in force at this time (Redis' seconds). */
 struct policy policy_at(const struct policy *policy, int64_t now_s);
 /* When it next changes by itself, after now_s; 0: never. */
@@ -93,6 +109,11 @@ const struct policy_entry *policy_book_get(const struct policy_book *book, struc
  * is only a part of that. */
 const struct policy_entry *policy_book_find(const struct policy_book *book, struct str host,
                                             int64_t now_s);
+/* The one that would decide about it if this very name had none, or NULL. `name` may begin with
+ * "*."
+ */
+const struct policy_entry *policy_book_find_above(const struct policy_book *book, struct str name,
+                                                  int64_t now_s);
 /* The order to drop that hits the most jobs for this host at this time, or NULL. */
 const struct policy_entry *policy_book_find_drop(const struct policy_book *book, struct str host,
                                                  int64_t now_s);

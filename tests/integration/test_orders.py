@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import time
 
 from jobs import account_for, claimed, delivery, push, unsettled, wait_settled
@@ -45,6 +46,63 @@ def test_a_resume_says_whether_the_domain_is_still_paused(world):
     told(world, "domain", "limit", "ok-1.fedi.test", "--rate", "5/m")
     assert "paused, at most 5 a minute" in told(world, "domain", "show", "ok-1.fedi.test")
     assert "still paused" not in told(world, "domain", "resume", "ok-1.fedi.test")
+
+
+def account_of(world, number, domain, inbox):
+    world.query("INSERT INTO accounts (id, username, domain, inbox_url, shared_inbox_url, created_at, updated_at)"
+                f" VALUES ({number}, 'a{number}', %s, %s, '', now(), now())", domain, inbox)
+
+
+def paused(world):
+    return {name for name, words in policies(world).items() if "paused" in words.split("=")[0]}
+
+
+def ended(world, name):
+    """Once this name's pauses with an end are over, the policy that is left to it."""
+    text = policies(world)[name]
+    last = max(int(word) for word in re.findall(r"\d{10}", text))
+    wait_for(lambda: redis_now(world) > last, 30, "an end")
+    return {entry["name"]: entry for entry in json.loads(told(world, "domain", "list", "--json"))}.get(name)
+
+
+def test_no_pause_shortens_or_takes_over_another(world):
+    for number, domain in ((60, "one.example"), (61, "two.example")):
+        account_of(world, number, domain, "https://inbox.example/inbox")
+    told(world, "domain", "pause", "one.example")
+    told(world, "domain", "pause", "bad.par.example")
+    told(world, "domain", "pause", "two.example", "--for", "3s")
+    told(world, "domain", "pause", "par.example", "--for", "3s")
+    assert ended(world, "inbox.example")["paused"] and ended(world, "bad.par.example")["paused"]
+    assert ended(world, "two.example") is None and ended(world, "par.example") is None
+    told(world, "domain", "pause", "two.example", "--for", "1h")
+    told(world, "domain", "pause", "par.example", "--for", "1h")
+    said = told(world, "domain", "resume", "two.example")
+    assert "inbox.example: still paused by one.example" in said and "resumed: inbox.example" not in said, said
+    assert "bad.par.example: still paused by bad.par.example" in told(world, "domain", "resume", "par.example")
+    assert paused(world) == {"one.example", "*.one.example", "inbox.example", "bad.par.example", "*.bad.par.example"}
+    assert "resumed: inbox.example" in told(world, "domain", "resume", "one.example")
+    told(world, "domain", "resume", "bad.par.example")
+    assert paused(world) == set()
+
+
+def test_what_is_resumed_is_what_was_named(world):
+    told(world, "domain", "pause", "q.example")
+    said = told(world, "domain", "resume", "*.q.example")
+    assert "resumed: *.q.example" in said and "resumed: q.example" not in said and paused(world) == {"q.example"}, said
+    told(world, "domain", "limit", "c.q.example", "--window", "5")
+    told(world, "domain", "pause", "*.q.example")
+    said = told(world, "domain", "resume", "c.q.example")
+    assert "resumed: c.q.example" in said and "still paused" not in said, said
+    assert paused(world) == {"q.example", "*.q.example"}
+    told(world, "domain", "resume", "q.example")
+    assert paused(world) == {"*.q.example"}
+
+
+def test_a_host_is_paused_for_so_many_domains_at_most(world):
+    for number in range(9):
+        account_of(world, 70 + number, f"d{number}.example", "https://inbox.example/inbox")
+        told(world, "domain", "pause", f"d{number}.example", code=0 if number < 8 else 69)
+    assert "d8.example" not in policies(world), "all of it, or nothing"
 
 
 def test_drop_now_aborts_what_is_in_flight(world, machine):

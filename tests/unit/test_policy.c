@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,10 @@ static void what_is_accepted_comes_out_as_it_went_in(void **state)
         "1 drop=1800000000",
         "1 window=2 rate=60000 proxy=eu-1 http=2 scheme=cavage limits_until=1800000000",
         "1 paused scheme=rfc9421 of=example.org",
+        "1 paused=1800000000 of=example.org",
+        "1 paused of=example.org,other.example/1800000000,*.third.example",
+        "1 paused=1800000000 of=example.org/1700000000,other.example/1800000000",
+        "1 exempt limits_until=1800000000",
     };
     struct policy policy;
     struct buf out;
@@ -59,6 +64,14 @@ static void other_texts_are_refused(void **state)
         "1 of=EXAMPLE.org",
         "1 paused\n",
         "1 drop=9999999999",
+        "1 paused of=a.example,",
+        "1 paused of=,a.example",
+        "1 paused of=a.example/1800000000",
+        "1 paused=1800000000 of=a.example,b.example/1800000000",
+        "1 paused of=a.example/1700000000,b.example/1800000000",
+        "1 paused=1900000000 of=a.example/1700000000,b.example/1800000000",
+        "1 paused of=a.example,b.example/x",
+        "1 paused of=a.b,b.b,c.b,d.b,e.b,f.b,g.b,h.b,i.b",
         "10",
     };
     struct policy policy;
@@ -98,6 +111,66 @@ static void ends_come_by_themselves(void **state)
     assert_int_equal(now.drop_s, 1000);
     now = policy_at(&policy, 1000 + POLICY_DROP_S);
     assert_true(policy_is_empty(&now));
+}
+
+static void expect_text(const struct policy *policy, const char *text)
+{
+    struct buf out;
+
+    buf_init(&out, POLICY_MAX_TEXT_BYTES);
+    policy_put(&out, policy);
+    assert_string_equal(buf_cstr(&out), text);
+    buf_clear(&out);
+}
+
+static void no_pause_takes_over_or_shortens_anothers(void **state)
+{
+    struct policy policy = parsed("1 paused window=2 of=one.org");
+    struct policy now;
+    struct str of;
+    size_t at = 0;
+
+    (void)state;
+    assert_true(policy_pause(&policy, STR("two.org"), 2000));
+    expect_text(&policy, "1 paused window=2 of=one.org,two.org/2000");
+    assert_true(policy_next_of(&policy, &at, &of) && str_equal(of, STR("one.org")));
+    assert_true(policy_next_of(&policy, &at, &of) && str_equal(of, STR("two.org")));
+    assert_false(policy_next_of(&policy, &at, &of));
+    assert_true(policy_pause(&policy, STR("one.org"), 1500)); /* its own may become shorter */
+    expect_text(&policy, "1 paused=2000 window=2 of=two.org/2000,one.org/1500");
+    now = policy_at(&policy, 1500);
+    expect_text(&now, "1 paused=2000 window=2 of=two.org");
+    now = policy_at(&policy, 2000);
+    expect_text(&now, "1 window=2");
+    policy_resume(&policy, STR("three.org"));
+    policy_resume(&policy, STR("two.org"));
+    expect_text(&policy, "1 paused=1500 window=2 of=one.org");
+    policy_resume(&policy, STR("one.org"));
+    expect_text(&policy, "1 window=2");
+}
+
+static void the_domains_of_a_pause_are_bounded(void **state)
+{
+    struct policy policy = {.paused = false};
+    char name[POLICY_MAX_NAME_BYTES + 1];
+
+    (void)state;
+    for (int i = 0; i < POLICY_MAX_SHARES; i++) {
+        snprintf(name, sizeof(name), "h%d.example", i);
+        assert_true(policy_pause(&policy, str_of(name), 0));
+    }
+    assert_false(policy_pause(&policy, STR("one.more"), 0));
+    assert_true(policy_pause(&policy, STR("h3.example"), 2000));
+    policy_resume(&policy, STR("h4.example"));
+    assert_true(policy_pause(&policy, STR("one.more"), 0));
+    memset(name, 'a', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    policy = (struct policy){.paused = false};
+    struct policy before = policy;
+    for (name[0] = 'a'; policy_pause(&policy, str_of(name), 2000); name[0]++)
+        before = policy;
+    assert_in_range(name[0], 'a' + 2, 'a' + POLICY_MAX_SHARES - 1); /* too long */
+    assert_string_equal(policy.of, before.of);
 }
 
 static void names_are_hosts_patterns_the_fleet_or_machines(void **state)
@@ -155,6 +228,13 @@ static void the_most_specific_policy_in_force_decides(void **state)
     expect(book, "e.b.example.org", "*.b.example.org"); /* over */
     assert_true(policy_book_put(book, STR("c.b.example.org"), 6, STR("1")));
     expect(book, "c.b.example.org", "*.b.example.org");
+    assert_string_equal(policy_book_find_above(book, STR("c.b.example.org"), 1000)->name,
+                        "*.b.example.org");
+    assert_string_equal(policy_book_find_above(book, STR("*.b.example.org"), 1000)->name,
+                        "*.example.org");
+    assert_null(policy_book_find_above(book, STR("*.example.org"), 1000));
+    assert_true(policy_book_put(book, STR("c.b.example.org"), 7, STR("1 exempt")));
+    expect(book, "c.b.example.org", "c.b.example.org");
     assert_int_equal(policy_book_count(book), 5);
     policy_book_destroy(book);
 }
@@ -234,6 +314,8 @@ int main(void)
         cmocka_unit_test(what_is_accepted_comes_out_as_it_went_in),
         cmocka_unit_test(other_texts_are_refused),
         cmocka_unit_test(ends_come_by_themselves),
+        cmocka_unit_test(no_pause_takes_over_or_shortens_anothers),
+        cmocka_unit_test(the_domains_of_a_pause_are_bounded),
         cmocka_unit_test(names_are_hosts_patterns_the_fleet_or_machines),
         cmocka_unit_test(the_most_specific_policy_in_force_decides),
         cmocka_unit_test(a_drop_stands_beside_what_else_was_ordered),
