@@ -129,10 +129,10 @@ static bool take_limits(struct act *act, struct err *err)
 
     if (!take_span(act, err) || !take_words(act, err) ||
         !api_body_flag(act->body, "clear", &o->clear, err) ||
+        !api_body_flag(act->body, "inherit", &o->inherit, err) ||
         !api_body_number(act->body, "window", 0, POLICY_MAX_WINDOW, &o->window, err))
         return false;
-    if (o->clear || o->window >= 0 || o->rate >= 0 || o->proxy != NULL || o->http != 0 ||
-        o->scheme >= 0)
+    if (o->inherit != domain_has_limit(o))
         return true;
     err_say(err, FP_INVALID, PHRASE_ORDER_NO_LIMIT, SAYS_NOTHING);
     return false;
@@ -142,9 +142,9 @@ json_t *api_limit_domain(struct desk *desk, const struct api_request *request, s
                          struct err *err)
 {
     static const char *const members[] = {"window",    "rate",  "proxy", "http",
-                                          "signature", "clear", "for_s"};
+                                          "signature", "clear", "for_s", "inherit"};
     struct act act;
-    bool good = begin(&act, desk, request, name, members, 7, err) && take_limits(&act, err) &&
+    bool good = begin(&act, desk, request, name, members, 8, err) && take_limits(&act, err) &&
                 find_hosts(&act, err) &&
                 give_domain_limit(&act.give, &act.hosts, &act.options, err);
 

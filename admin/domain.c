@@ -57,7 +57,8 @@ static int take_option(struct domain_options *o, unsigned allowed, int argc, cha
     } flags[] = {{"--now", OPTION_NOW, &o->now},
                  {"--yes", OPTION_YES, &o->yes},
                  {"--json", OPTION_JSON, &o->json},
-                 {"--clear", OPTION_LIMITS, &o->clear}};
+                 {"--clear", OPTION_LIMITS, &o->clear},
+                 {"--inherit", OPTION_LIMITS, &o->inherit}};
 
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
         if (strcmp(argv[0], flags[i].name) == 0 && (allowed & flags[i].option) != 0) {

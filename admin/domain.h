@@ -15,6 +15,7 @@ struct domain_options {
     bool yes;
     bool json;
     bool clear;
+    bool inherit;   /* limit: its own are taken back, a parent's count */
     int64_t span_s; /* --for; 0: until it is taken back */
     /* limit: -1, NULL: not given */
     int64_t window;
@@ -36,6 +37,8 @@ int domain_show(struct session *session, const struct domain_options *options);
 /* The same for programs. */
 int domain_show_json(struct desk *desk, const struct domain_options *options);
 
+/* Anything but --inherit alone. */
+bool domain_has_limit(const struct domain_options *options);
 /* The hosts that a handle's domain means, printed when they are more than it: for `pause` and
  * `drop`. False: one line has been said. */
 bool domain_resolve(struct domain_hosts *hosts, struct session *session,

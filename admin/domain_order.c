@@ -86,6 +86,12 @@ int domain_resume(struct session *session, const struct domain_options *options)
     return code;
 }
 
+bool domain_has_limit(const struct domain_options *o)
+{
+    return o->clear || o->window >= 0 || o->rate >= 0 || o->proxy != NULL || o->http != 0 ||
+           o->scheme >= 0 || (o->inherit && o->span_s > 0);
+}
+
 int domain_limit(struct session *session, const struct domain_options *o)
 {
     struct domain_hosts hosts;
@@ -93,9 +99,10 @@ int domain_limit(struct session *session, const struct domain_options *o)
     struct give give = {.session = session, .said = &said};
     struct err err;
 
-    if (!o->clear && o->window < 0 && o->rate < 0 && o->proxy == NULL && o->http == 0 &&
-        o->scheme < 0)
+    if (!o->inherit && !domain_has_limit(o))
         return words_unknown("domain", "limit without a limit");
+    if (o->inherit && domain_has_limit(o))
+        return words_unknown("domain", "limit with --inherit and a limit");
     if (!domain_hosts_init(&hosts, o->domain))
         return not_a_domain(o->domain);
     said_init(&said, SAID_BYTES);

@@ -344,9 +344,9 @@ static void warn_others(struct give *give, const struct orders *orders,
 }
 
 /* Twice: machines that hadn't read the order yet have put off what came to them. What they book
- * because it is too much at once is sooner than that. */
-static bool call_back(struct give *give, struct domain_hosts *hosts, const struct orders *orders,
-                      struct err *err)
+ * because it is too much at once is sooner than `later_s`. How many were; -1: err says why not. */
+static int64_t call_back(struct give *give, struct domain_hosts *hosts, const struct orders *orders,
+                         int64_t later_s, struct err *err)
 {
     struct release release = {.session = give->session,
                               .hosts = hosts,
@@ -355,22 +355,27 @@ static bool call_back(struct give *give, struct domain_hosts *hosts, const struc
                               .err = err};
 
     if (!release_jobs(&release, 0, orders->now_s + SOON_S, orders->now_s + POLICY_BOOKED_S))
-        return false;
+        return -1;
     int64_t released = release.released;
     give->session->done = false;
     session_wait(give->session, READ_MS);
-    if (!release_jobs(&release, 0, orders->now_s + LATER_S, orders->now_s + POLICY_BOOKED_S))
-        return false;
-    if (released == 1)
+    if (!release_jobs(&release, 0, orders->now_s + later_s, orders->now_s + POLICY_BOOKED_S))
+        return -1;
+    return released;
+}
+
+static void say_due(struct give *give, int64_t jobs)
+{
+    if (jobs == 1)
         give_say(give, PHRASE_GIVE_DUE_ONE, SAYS_NOTHING);
     else
-        give_say(give, PHRASE_GIVE_DUE, SAYS(SAY_NUMBER("jobs", released)));
-    return true;
+        give_say(give, PHRASE_GIVE_DUE, SAYS(SAY_NUMBER("jobs", jobs)));
 }
 
 bool give_domain_resume(struct give *give, struct domain_hosts *hosts, struct err *err)
 {
     struct orders left;
+    int64_t due = -1;
 
     if (!order_resume(give, hosts, err))
         return false;
@@ -379,9 +384,12 @@ bool give_domain_resume(struct give *give, struct domain_hosts *hosts, struct er
         warn_paused(give, &left, hosts);
         warn_others(give, &left, hosts);
     }
-    good = good && call_back(give, hosts, &left, err);
+    if (good)
+        due = call_back(give, hosts, &left, LATER_S, err);
+    if (due >= 0)
+        say_due(give, due);
     orders_close(&left);
-    return good;
+    return due >= 0;
 }
 
 /* --- limit --- */
@@ -411,12 +419,9 @@ static bool change(struct policy *policy, const struct domain_options *o,
 {
     bool lasting = o->clear || !policy_has_limits(policy);
 
-    if (o->clear) {
-        policy->window = policy->rate = 0;
-        policy->proxy[0] = '\0';
-        policy->http2 = false;
-        policy->scheme = POLICY_SCHEME_AUTO;
-    }
+    if (o->clear)
+        policy_clear_limits(policy);
+    policy->exempt = false;
     if (o->window >= 0)
         policy->window = (unsigned)o->window;
     if (o->rate >= 0)
@@ -446,22 +451,94 @@ static struct policy policy_so_far(const struct orders *orders, struct str name)
     return policy;
 }
 
+/* What decides about this name when it has no order itself; or an empty one. */
+static struct policy policy_above(const struct orders *orders, struct str name, const char **whose)
+{
+    const struct policy_entry *entry = policy_book_find_above(orders->book, name, orders->now_s);
+
+    *whose = entry != NULL ? entry->name : "";
+    return entry != NULL ? policy_at(&entry->policy, orders->now_s)
+                         : (struct policy){.paused = false};
+}
+
+/* Without any limit it is exempt from those of a parent, if there are some; else its limits are
+ * taken back, and what counts is its own pause, or the parent's order. */
+static void settle_empty(struct policy *policy, const struct orders *orders, struct str name,
+                         bool inherit)
+{
+    const char *whose;
+    const struct policy above = policy_above(orders, name, &whose);
+
+    if (!inherit && policy_has_limits(policy))
+        return;
+    if (!inherit && policy_has_limits(&above)) {
+        policy->exempt = true;
+        return;
+    }
+    *policy = orders_get(orders, name);
+    policy_clear_limits(policy);
+}
+
+static void say_limited(struct give *give, const struct orders *orders, struct str name,
+                        const struct policy *policy)
+{
+    const char *whose = "";
+    struct policy counts = *policy;
+    struct said limits;
+
+    if (!policy_decides(policy)) {
+        counts = policy_above(orders, name, &whose);
+        counts.drop_s = policy->drop_s;
+    }
+    said_init(&limits, ORDERS_WORDS_BYTES);
+    orders_say(&limits, &counts, orders->now_s);
+    if (whose[0] == '\0')
+        give_say(give, PHRASE_GIVE_LIMITED,
+                 SAYS(SAY_STR("domain", name), SAY_SAID("limits", &limits)));
+    else
+        give_say(
+            give, PHRASE_GIVE_LIMITED_BY,
+            SAYS(SAY_STR("domain", name), SAY_SAID("limits", &limits), SAY_TEXT("name", whose)));
+    said_clear(&limits);
+}
+
 static bool limit(struct give *give, struct orders *orders, struct str name,
                   const struct domain_options *options, struct err *err)
 {
     struct policy policy = policy_so_far(orders, name);
-    struct said limits;
+    struct buf words;
 
     if (!change(&policy, options, orders, err))
         return false;
+    settle_empty(&policy, orders, name, options->inherit);
     orders_set(orders, name, &policy);
-    said_init(&limits, ORDERS_WORDS_BYTES);
-    orders_say(&limits, &policy, orders->now_s);
-    bool good = orders_write(orders, "domain limit", name, buf_cstr(&limits.text), err);
+    buf_init(&words, ORDERS_WORDS_BYTES);
+    orders_put_words(&words, &policy, orders->now_s);
+    bool good = orders_write(orders, "domain limit", name, buf_cstr(&words), err);
+    buf_clear(&words);
     if (good)
-        give_say(give, PHRASE_GIVE_LIMITED,
-                 SAYS(SAY_STR("domain", name), SAY_SAID("limits", &limits)));
-    said_clear(&limits);
+        say_limited(give, orders, name, &policy);
+    return good;
+}
+
+/* What machines without the proxy that was ordered before have put off. */
+static bool call_back_lacking(struct give *give, const struct domain_hosts *hosts,
+                              const struct policy *before, struct err *err)
+{
+    struct domain_hosts named = *hosts;
+    struct str name = str_of(hosts->names[0]);
+    struct orders orders;
+    bool good = orders_open(&orders, give->session, err);
+    const struct policy now = good ? policy_so_far(&orders, name) : *before;
+
+    named.count = 1;
+    if (good && before->proxy[0] != '\0' && strcmp(before->proxy, now.proxy) != 0) {
+        int64_t due = call_back(give, &named, &orders, SOON_S, err);
+        if (due > 0)
+            say_due(give, due);
+        good = due >= 0;
+    }
+    orders_close(&orders);
     return good;
 }
 
@@ -486,15 +563,19 @@ static void warn_own_orders(struct give *give, const struct orders *orders,
 bool give_domain_limit(struct give *give, const struct domain_hosts *hosts,
                        const struct domain_options *options, struct err *err)
 {
+    struct str name = str_of(hosts->names[0]);
+    struct policy before = {.paused = false};
     struct orders orders;
     bool good = orders_open(&orders, give->session, err);
 
     orders.who = give->who;
-    good = good && limit(give, &orders, str_of(hosts->names[0]), options, err);
+    if (good)
+        before = policy_so_far(&orders, name);
+    good = good && limit(give, &orders, name, options, err);
     if (good)
         warn_own_orders(give, &orders, hosts);
     orders_close(&orders);
-    return good;
+    return good && call_back_lacking(give, hosts, &before, err);
 }
 
 bool give_parse_rate(struct str text, int64_t *rate)

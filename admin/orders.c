@@ -247,6 +247,8 @@ static void say_limits(struct said *said, const struct policy *policy, int64_t n
         say(said, PHRASE_POLICY_CAVAGE, SAYS_NOTHING);
     else if (policy->scheme != POLICY_SCHEME_AUTO)
         say(said, PHRASE_POLICY_RFC9421, SAYS_NOTHING);
+    if (policy->exempt)
+        say(said, PHRASE_POLICY_EXEMPT, SAYS_NOTHING);
     if (policy->limits_until_s != 0)
         say(said, PHRASE_POLICY_LIMITS_FOR,
             SAYS(SAY_NUMBER("left_s", policy->limits_until_s - now_s)));

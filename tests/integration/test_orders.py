@@ -98,6 +98,26 @@ def test_what_is_resumed_is_what_was_named(world):
     assert paused(world) == {"*.q.example"}
 
 
+def test_a_child_is_exempt_from_its_parents_limits(world):
+    told(world, "domain", "limit", "*.lim.example", "--rate", "10/m")
+    child = "a.lim.example"
+    exempt = f"{child}: without its parent's limits"
+    assert exempt in told(world, "domain", "limit", child, "--rate", "0", "--signature", "auto")
+    shown = told(world, "domain", "show", child)
+    assert "without its parent's limits (a.lim.example)" in shown and "at most 10" not in shown, shown
+    assert f"{child}: at most 10 a minute (*.lim.example)" in told(world, "domain", "limit", child, "--inherit")
+    assert "at most 10 a minute (*.lim.example)" in told(world, "domain", "show", child)
+    assert f"{child}: at most 2 at once" in told(world, "domain", "limit", child, "--window", "2", "--rate", "0")
+    assert exempt in told(world, "domain", "limit", child, "--clear", "--for", "1h")
+    assert policies(world)[child].startswith("1 exempt limits_until=")
+    told(world, "domain", "limit", child, "--inherit", "--clear", code=64)
+    told(world, "domain", "pause", "lim.example")  # with it, as with any order of its own
+    assert "paused, without its parent's limits" in told(world, "domain", "show", child)
+    told(world, "domain", "resume", "lim.example")
+    assert policies(world)[child].startswith("1 exempt limits_until=")
+    assert "free.example: no policy" in told(world, "domain", "limit", "free.example", "--clear")
+
+
 def test_a_host_is_paused_for_so_many_domains_at_most(world):
     for number in range(9):
         account_of(world, 70 + number, f"d{number}.example", "https://inbox.example/inbox")
