@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "base/log.h"
+#include "base/proxy.h"
 #include "base/table.h"
 #include "base/url.h"
 #include "sched/pair.h"
@@ -62,7 +63,7 @@ struct fleet {
     char scanned[PLACE_BYTES];
     unsigned machines;
     unsigned healthy_others;
-    char *takers; /* with blanks between */
+    char *takers; /* with blanks between, "=" and their proxies behind those that have some */
     int64_t takers_ms;
     struct fleet_word word;
     int64_t shared_ms; /* when the pulse was sent that gave us a share; 0: none did */
@@ -380,7 +381,9 @@ static void take_shares(struct fleet *f, struct str shares, struct str wants)
 static void take_takers(struct fleet *f, struct str others)
 {
     struct str self = f->word.unfit ? STR_NULL : membership_identity(f->o.membership);
-    char *takers = mem_printf("%.*s %.*s", STR_ARG(self), STR_ARG(others));
+    struct str proxies = self.len > 0 ? f->word.proxies : STR_NULL;
+    char *takers = mem_printf("%.*s%s%.*s %.*s", STR_ARG(self), proxies.len > 0 ? "=" : "",
+                              STR_ARG(proxies), STR_ARG(others));
 
     if (f->takers == NULL || strcmp(f->takers, takers) != 0)
         f->takers_ms = clock_mono_ms(f->o.clock);
@@ -481,6 +484,7 @@ static void pulse(struct fleet *f)
     script_arg_number(call, (int64_t)f->word.rate);
     script_arg_number(call, (int64_t)f->word.wanted);
     script_arg(call, str_of(asked));
+    script_arg(call, f->word.proxies);
     for (unsigned i = 0; i < count; i++) {
         script_arg(call, str_of(sending[i]->host));
         script_arg(call, str_of(sending[i]->value));
@@ -530,15 +534,19 @@ unsigned fleet_healthy_others(const struct fleet *f)
     return f->healthy_others;
 }
 
-size_t fleet_takers(const struct fleet *f, struct str takers[FLEET_TAKERS], int64_t *since_ms)
+size_t fleet_takers(const struct fleet *f, struct str proxy, struct str takers[FLEET_TAKERS],
+                    int64_t *since_ms)
 {
     struct str rest = str_of(f->takers != NULL ? f->takers : "");
     size_t count = 0;
 
     *since_ms = f->takers_ms;
     while (rest.len > 0 && count < FLEET_TAKERS) {
-        takers[count] = word_of(&rest);
-        count += takers[count].len > 0;
+        struct str word = word_of(&rest);
+        size_t equals = str_find(word, '=');
+        takers[count] = (struct str){word.ptr, equals};
+        count += equals > 0 &&
+                 (proxy.len == 0 || proxy_name_place(str_slice(word, equals + 1), proxy) != 0);
     }
     return count;
 }

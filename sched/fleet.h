@@ -57,17 +57,20 @@ void fleet_tick(struct fleet *fleet);
 unsigned fleet_machines(const struct fleet *fleet);
 /* What the pulse tells the others. */
 struct fleet_word {
-    bool unfit;    /* this machine takes no jobs now, or suspects itself */
-    double rate;   /* deliveries a second for the fleet, 0: no limit */
-    double wanted; /* and what this machine wants of them (sched/share.h) */
+    bool unfit;         /* this machine takes no jobs now, or suspects itself */
+    double rate;        /* deliveries a second for the fleet, 0: no limit */
+    double wanted;      /* and what this machine wants of them (sched/share.h) */
+    struct str proxies; /* config.proxy_names; borrowed */
 };
 void fleet_say(struct fleet *fleet, const struct fleet_word *word);
 /* How many others have said within five seconds, at the last pulse, that they are fit. */
 unsigned fleet_healthy_others(const struct fleet *fleet);
-/* Who these are, and this machine while it is: their number, at most FLEET_TAKERS. Borrowed until
- * the next pulse. `*since_ms`: monotonic, since when it has been these. */
+/* Who these are, and this machine while it is: their number, at most FLEET_TAKERS. Of those only
+ * that have this proxy, if it names one. Borrowed until the next pulse. `*since_ms`: monotonic,
+ * since when it has been all these, with these proxies. */
 enum { FLEET_TAKERS = 64 };
-size_t fleet_takers(const struct fleet *fleet, struct str takers[FLEET_TAKERS], int64_t *since_ms);
+size_t fleet_takers(const struct fleet *fleet, struct str proxy, struct str takers[FLEET_TAKERS],
+                    int64_t *since_ms);
 /* This machine's share of the rate now; 0: no limit. */
 double fleet_rate(const struct fleet *fleet);
 /* What to add to our monotonic time for Redis' Unix time; before the first answer, for that of this

@@ -2,11 +2,12 @@
 -- KEYS: circuits, circuit, identities, reserved, pulses, then for each host told of its probe's token
 -- ARGV: where the last reading ended ("-inf": all), most hosts to answer, where the sweep of the log and that of the reservations
 --   ended, identity ("": it isn't a member now), 1 when it takes no jobs or suspects itself, deliveries a second: how many the fleet may make
---   (0: no limit), what this machine wants, and what it asks for; then for each host told of: host, value ("open OPENED_MS PROBE_MS
+--   (0: no limit), what this machine wants, and what it asks for, its proxies ("NAME,..."); then for each host told of: host, value ("open OPENED_MS PROBE_MS
 --   BACKOFF_MS", "closed", or "": a probe that wasn't made; of "~" and a host: "held UNTIL_MS"), token ("": no probe has shown it)
 -- Answer: now in microseconds, live machines, where this reading ended, 1 when there is more, where the sweeps ended, how many
 --   others take jobs and don't suspect themselves, deliveries a second that it may make for the next three seconds, and after these,
---   what the others want (with blanks between; -1: not known), which of them take jobs (the same), then host and value of what has
+--   what the others want (with blanks between; -1: not known), which of them take jobs (the same; with "=" and the proxies of those
+--   that have some behind the identity), then host and value of what has
 --   changed (the caller knows its own), and of what was told in vain
 redis.call('ZREM', KEYS[1], '') -- a write that maxmemory never refuses lets the next ones pass
 local KEEP_CLOSED_US, KEEP_US, MAX, SWEEP, WORD_US, LEASE_US = 3600e6, 7 * 86400e6, 65536, 100, 5e6, 3e6
@@ -18,8 +19,8 @@ local now = time[1] * 1e6 + time[2]
 local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 local at, vain = now - 1, {}
 if newest[2] then at = math.max(at, tonumber(newest[2])) end
-for i = 10, #ARGV, 3 do
-  local host, value, token, probe = ARGV[i], ARGV[i + 1], ARGV[i + 2], KEYS[6 + (i - 10) / 3]
+for i = 11, #ARGV, 3 do
+  local host, value, token, probe = ARGV[i], ARGV[i + 1], ARGV[i + 2], KEYS[6 + (i - 11) / 3]
   local before = redis.call('HGET', KEYS[2], host)
   local counts, changes = true, value ~= '' and value ~= (before or 'closed')
   if token ~= '' then
@@ -85,9 +86,10 @@ end
 for _, identity in ipairs(machines) do
   if identity ~= me then
     local word = live[identity] ~= true and live[identity] or ''
-    local said, suspicious, wanted, first, later = string.match(word, '^(%d+) (%d) ([%d.]+) ([%d.]+) ([%d.]+)$')
+    local said, suspicious, wanted, first, later, proxies =
+      string.match(word, '^(%d+) (%d) ([%d.]+) ([%d.]+) ([%d.]+) ?([^ ]*)$')
     local age = said and now - tonumber(said) or 1e18
-    if suspicious == '0' and age < WORD_US then takers[#takers + 1] = identity end
+    if suspicious == '0' and age < WORD_US then takers[#takers + 1] = identity .. (proxies ~= '' and '=' .. proxies or '') end
     held = held + (age < LEASE_US and tonumber(first) or math.min(tonumber(later or 1e9), even))
     wants[#wants + 1] = age < WORD_US and wanted or '-1'
   end
@@ -95,7 +97,8 @@ end
 local first = math.max(math.min(tonumber(ARGV[9]), rate - held), 0)
 local later = math.min(first, even)
 local shares = string.format('%.3f %.3f', first, later)
-if me ~= '' then redis.call('HSET', KEYS[5], me, string.format('%.0f %s %.3f %s', now, ARGV[6], tonumber(ARGV[8]), shares)) end
+local proxies = ARGV[10] ~= '' and ' ' .. ARGV[10] or '' -- older machines understand no word with proxies
+if me ~= '' then redis.call('HSET', KEYS[5], me, string.format('%.0f %s %.3f %s%s', now, ARGV[6], tonumber(ARGV[8]), shares, proxies)) end
 
 local out = {text(now), #machines, since, full and 1 or 0, swept, scan[1], #takers, shares, table.concat(wants, ' '), table.concat(takers, ' ')}
 for i = 1, #page, 2 do

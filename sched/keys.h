@@ -32,10 +32,10 @@
  * fedpush:probe:HOST  string: the token of the probe that is under way; expires
  * fedpush:reserved    hash: host -> Unix milliseconds at which its last booked job comes back;
  *                     "HOST called" -> the same of those that were called back
- * fedpush:pulses      hash: identity -> "SAID SUSPICIOUS WANTED HELD LATER": Redis TIME in
+ * fedpush:pulses      hash: identity -> "SAID SUSPICIOUS WANTED HELD LATER PROXIES": Redis TIME in
  *                     microseconds of its last pulse, 1 when it takes no jobs or suspects itself,
  *                     else 0, and of FEDPUSH_MAX_RATE what it wants, what it holds for three
- *                     seconds, and what after these
+ *                     seconds, and what after these; the names of FEDPUSH_PROXIES, if any
  * fedpush:booked:HOST sorted set: "r<score>" or "s<score>", where in `retry` or `schedule` a job of
  *                     the host is booked -> that score, for three days
  * fedpush:pairs       hash: sender and inbox (pair.h) -> "CREATED SCORE ...", in microseconds, of

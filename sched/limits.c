@@ -11,6 +11,9 @@ enum {
      * as one between these. */
     BOOK_MS = 600000,
     LONGEST_BOOK_MS = 3600000,
+    /* The same of a job whose proxy no machine has: its age counts as one between this and BOOK_MS,
+     * for a machine that has it may come any time. */
+    NO_PROXY_BOOK_MS = 30000,
     /* When the pause ends sooner, it comes then, within a part of the time more. */
     SPREAD = 10,
     MOST_SPREAD_MS = 60000,
@@ -64,37 +67,44 @@ void limits_follow(struct scheduler *s, struct lane *lane)
 
 enum verdict_of_policy { POLICY_LETS = 0, POLICY_BOOKS, POLICY_DROPS, POLICY_PASSES };
 
-/* A window smaller than the fleet: not every machine has a place in it. While machines come and go
- * each keeps what it has. */
-static bool has_no_seat(const struct scheduler *s, struct str host, unsigned window,
+/* A window smaller than the fleet: not every machine has a place in it, and none without the proxy.
+ * While machines come and go each keeps what it has. */
+static bool has_no_seat(const struct scheduler *s, struct str host, const struct policy *policy,
                         struct str takers[FLEET_TAKERS], size_t *count)
 {
+    unsigned window = window_of(s, policy->window);
     int64_t since_ms;
 
     if (window >= fleet_machines(s->fleet))
         return false;
-    *count = fleet_takers(s->fleet, takers, &since_ms);
+    *count = fleet_takers(s->fleet, str_of(policy->proxy), takers, &since_ms);
     return window < *count && clock_mono_ms(&s->process.clock) - since_ms >= SETTLED_MS &&
            !seats_has(takers, *count, host, window, membership_identity(s->membership));
 }
 
-unsigned limits_pass_on(void *scheduler, struct str host, unsigned ordered)
+unsigned limits_pass_on(void *scheduler, struct str host, const struct policy *policy)
 {
-    unsigned window = window_of(scheduler, ordered);
     struct str takers[FLEET_TAKERS];
     size_t count;
 
-    return has_no_seat(scheduler, host, window, takers, &count) ? window : 0;
+    return has_no_seat(scheduler, host, policy, takers, &count)
+               ? window_of(scheduler, policy->window)
+               : 0;
 }
 
 static bool is_elsewhere(const struct scheduler *s, const struct claim *claim,
-                         const struct policy *policy, struct str *machine)
+                         const struct policy *policy, bool lacks, struct str *machine)
 {
     unsigned window = window_of(s, policy->window);
     struct str takers[FLEET_TAKERS];
+    int64_t since_ms;
     size_t count;
 
-    if (!has_no_seat(s, claim->url.host, window, takers, &count))
+    if (lacks)
+        count = fleet_takers(s->fleet, str_of(policy->proxy), takers, &since_ms);
+    else if (!has_no_seat(s, claim->url.host, policy, takers, &count))
+        return false;
+    if (count == 0)
         return false;
     *machine = seats_machine(takers, count, claim->url.host, window,
                              claim->hold != 0 ? claim->hold : claim->seq);
@@ -105,15 +115,24 @@ static bool is_elsewhere(const struct scheduler *s, const struct claim *claim,
 static enum verdict_of_policy verdict_for(const struct scheduler *s, const struct claim *claim,
                                           struct policy *policy, struct str *machine)
 {
+    bool lacks;
+
     *policy = (struct policy){.paused = false};
     if (!claim->has_url)
         return POLICY_LETS;
     if (policies_drop(s->policies, claim->url.host, claim->job.created_at_s, &policy->now))
         return POLICY_DROPS;
-    (void)policies_look(s->policies, claim->url.host, policy);
+    (void)policies_look_at(s->policies, claim->url.host, policy, &lacks);
     if (policy->paused)
         return POLICY_BOOKS;
-    return is_elsewhere(s, claim, policy, machine) ? POLICY_PASSES : POLICY_LETS;
+    if (is_elsewhere(s, claim, policy, lacks, machine))
+        return POLICY_PASSES;
+    return lacks ? POLICY_BOOKS : POLICY_LETS;
+}
+
+static bool lacks_proxy(const struct scheduler *s, const struct policy *policy)
+{
+    return policy->proxy[0] != '\0' && policies_proxy(s->policies, str_of(policy->proxy)) == 0;
 }
 
 bool limits_let(const struct scheduler *s, const struct claim *claim)
@@ -121,13 +140,7 @@ bool limits_let(const struct scheduler *s, const struct claim *claim)
     struct policy policy;
     struct str machine; /* whose it is to be sent counts once it can be */
     enum verdict_of_policy verdict = verdict_for(s, claim, &policy, &machine);
-    return verdict == POLICY_LETS || verdict == POLICY_PASSES;
-}
-
-/* Nobody resumes what lacks its proxy here: another machine has it, or this one will. */
-static bool lacks_proxy(const struct scheduler *s, const struct policy *policy)
-{
-    return policy->proxy[0] != '\0' && policies_proxy(s->policies, str_of(policy->proxy)) == 0;
+    return verdict == POLICY_LETS || (verdict == POLICY_PASSES && !lacks_proxy(s, &policy));
 }
 
 /* A job is touched the less often the longer its host has been paused; whoever resumes the host
@@ -138,11 +151,13 @@ static int64_t booking_ms(struct scheduler *s, const struct policy *policy,
     int64_t now_s = policies_now_s(s->policies);
     int64_t left_ms = (policy->paused_until_s - now_s) * 1000;
     double age_ms = ((double)now_s - claim->job.created_at_s) * 1000;
-    int64_t delay_ms = BOOK_MS;
+    int64_t least_ms = policy->paused ? BOOK_MS : NO_PROXY_BOOK_MS;
+    int64_t most_ms = policy->paused ? LONGEST_BOOK_MS : BOOK_MS;
+    int64_t delay_ms = least_ms;
     int64_t spread_ms;
 
-    if (!lacks_proxy(s, policy) && age_ms > BOOK_MS)
-        delay_ms = age_ms < LONGEST_BOOK_MS ? (int64_t)age_ms : LONGEST_BOOK_MS;
+    if (age_ms > (double)least_ms)
+        delay_ms = age_ms < (double)most_ms ? (int64_t)age_ms : most_ms;
     spread_ms = delay_ms;
     if (policy->paused_until_s != 0 && left_ms < 2 * delay_ms) {
         delay_ms = left_ms > 1000 ? left_ms : 1000;
@@ -238,7 +253,7 @@ static void follow_fleet(struct scheduler *s, int64_t now_ms)
     struct str takers[FLEET_TAKERS];
     int64_t since_ms;
 
-    (void)fleet_takers(s->fleet, takers, &since_ms);
+    (void)fleet_takers(s->fleet, STR_NULL, takers, &since_ms);
     if (since_ms == s->limits.takers_ms || now_ms - since_ms < SETTLED_MS)
         return;
     s->limits.takers_ms = since_ms;

@@ -98,11 +98,12 @@ unsigned policies_proxy(const struct policies *p, struct str name)
     return proxy_name_place(p->o.proxy_names, name);
 }
 
-bool policies_look(const struct policies *p, struct str host, struct policy *policy)
+bool policies_look_at(const struct policies *p, struct str host, struct policy *policy, bool *lacks)
 {
     const struct policy_entry *entry;
     int64_t now_s;
 
+    *lacks = false;
     if (policy_book_count(p->book) == 0)
         return false;
     now_s = policies_now_s(p);
@@ -110,9 +111,18 @@ bool policies_look(const struct policies *p, struct str host, struct policy *pol
     if (entry == NULL)
         return false;
     *policy = policy_at(&entry->policy, now_s);
-    if (policy->proxy[0] != '\0' && policies_proxy(p, str_of(policy->proxy)) == 0)
-        policy->paused = true;
+    *lacks = policy->proxy[0] != '\0' && policies_proxy(p, str_of(policy->proxy)) == 0;
     return true;
+}
+
+bool policies_look(const struct policies *p, struct str host, struct policy *policy)
+{
+    bool lacks;
+    bool found = policies_look_at(p, host, policy, &lacks);
+
+    if (lacks)
+        policy->paused = true;
+    return found;
 }
 
 bool policies_drop(const struct policies *p, struct str host, double made_s, bool *now)
@@ -152,9 +162,10 @@ static void warn_unknown_proxies(const struct policies *p)
     while ((entry = policy_book_each(p->book, &at)) != NULL) {
         const struct policy now = policy_at(&entry->policy, policies_now_s(p));
         if (now.proxy[0] != '\0' && policies_proxy(p, str_of(now.proxy)) == 0)
-            log_event(LOG_LEVEL_WARN,
-                      "paused here: FEDPUSH_PROXIES of this machine lacks the proxy of its policy",
-                      LOG_TEXT("domain", entry->name), LOG_TEXT("proxy", now.proxy));
+            log_event(
+                LOG_LEVEL_WARN,
+                "not sent from here: FEDPUSH_PROXIES of this machine lacks the proxy of its policy",
+                LOG_TEXT("domain", entry->name), LOG_TEXT("proxy", now.proxy));
     }
 }
 

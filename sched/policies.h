@@ -38,8 +38,12 @@ bool policies_pause_fleet(const struct policies *policies);
 /* Whether the fleet, or the machine with this identity, is paused. */
 bool policies_pause_machine(const struct policies *policies, struct str identity);
 /* False, at no cost, where nobody has ordered anything. Else what decides about url.host; one that
- * names a proxy that isn't in FEDPUSH_PROXIES here is paused. */
+ * names a proxy that isn't in FEDPUSH_PROXIES here is paused: nothing may go there by another way.
+ */
 bool policies_look(const struct policies *policies, struct str host, struct policy *policy);
+/* The same, but that it is paused only where that was ordered; *lacks: its proxy isn't there. */
+bool policies_look_at(const struct policies *policies, struct str host, struct policy *policy,
+                      bool *lacks);
 /* Whether a job for url.host that was made then (Unix seconds) is to be dropped; *now: at once,
  * though it be in flight. */
 bool policies_drop(const struct policies *policies, struct str host, double made_s, bool *now);

@@ -67,7 +67,7 @@ static void look_at_order(const struct questions *q, struct str host, struct pol
     (void)policies_look(q->o.policies, host, policy);
     if (policy->proxy[0] != '\0' && policies_proxy(q->o.policies, str_of(policy->proxy)) == 0)
         outside->proxy = policy->proxy;
-    outside->passes = q->o.passes_on(q->o.arg, host, policy->window);
+    outside->passes = q->o.passes_on(q->o.arg, host, policy);
 }
 
 static bool say_jobs(struct said *out, unsigned jobs, enum phrase phrase, struct says says)

@@ -39,7 +39,7 @@ struct questions_options {
     bool (*is_busy)(void *arg, unsigned worker);          /* it takes no more at the moment */
     /* The window, by this order (0: none) and the setting, if it is so small that other machines
      * serve the host; or 0. */
-    unsigned (*passes_on)(void *arg, struct str host, unsigned ordered);
+    unsigned (*passes_on)(void *arg, struct str host, const struct policy *policy);
     void (*drain)(void *arg); /* an admin wants this machine to drain and end */
     void *arg;
 };

@@ -149,7 +149,8 @@ static void say(struct scheduler *s)
     const struct fleet_word word = {.unfit = s->suspicious || !admit_takes_jobs(s),
                                     .rate = s->process.config.max_rate,
                                     .wanted =
-                                        lanes_wanted(s->lanes, clock_mono_ms(&s->process.clock))};
+                                        lanes_wanted(s->lanes, clock_mono_ms(&s->process.clock)),
+                                    .proxies = str_of(s->process.config.proxy_names)};
 
     fleet_say(s->fleet, &word);
 }

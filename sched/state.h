@@ -277,7 +277,7 @@ bool limits_drops(const struct scheduler *s, const struct claim *claim);
 bool limits_let(const struct scheduler *s, const struct claim *claim);
 /* A window so small that others serve this host, whose jobs go to them; or 0. questions'
  * `passes_on`. */
-unsigned limits_pass_on(void *scheduler, struct str host, unsigned ordered);
+unsigned limits_pass_on(void *scheduler, struct str host, const struct policy *policy);
 /* A lane that was just made follows, too. */
 void limits_follow(struct scheduler *s, struct lane *lane);
 void limits_tick(struct scheduler *s); /* each second */

@@ -394,10 +394,45 @@ def test_proxy_signature_and_http_version_are_as_ordered(world, machines, proxy)
     assert [requests[f"ok-{i}"]["version"] for i in (2, 5, 6)] == ["1.1", "2.0", "1.1"]
 
 
-def test_a_machine_that_lacks_the_proxy_delivers_nothing_there(world, machine):
-    told(world, "domain", "limit", "ok-1.fedi.test", "--proxy", "eu", FEDPUSH_PROXIES="eu=http://127.0.0.1:1")
-    wait_for(lambda: "FEDPUSH_PROXIES of this machine lacks" in machine.log(), 30, "the log says so")
-    push(world.redis, jobs_for(world, "ok-1", 2))
+def has_heard_of_proxy(world, listener, owner, proxy):
+    """Once the listener has the answer to a pulse that came after the owner had told of its proxy."""
+    def said(machine):
+        return (world.redis_client.hget("fedpush:pulses", machine.identity()) or b"0").decode().split()
+
+    wait_for(lambda: said(owner)[-1] == proxy, 30, "one tells of its proxy", every=0.1)
+    for _ in range(2):  # the second pulse is sent when the first is answered
+        before = int(said(listener)[0])
+        wait_for(lambda: int(said(listener)[0]) > before, 30, "a pulse", every=0.1)
+
+
+def test_a_machine_that_lacks_the_proxy_leaves_its_jobs_to_one_that_has_it(world, machines, proxy):
+    settings = {"FEDPUSH_PROXIES": f"eu=http://127.0.0.1:{proxy.port}"}
+    lacking = machines()
+    told(world, "domain", "limit", "ok-1.fedi.test", "--proxy", "eu", **settings)
+    wait_for(lambda: "FEDPUSH_PROXIES of this machine lacks" in lacking.log(), 30, "the log says so")
+    early = [delivery(i, world.fediverse.inbox("ok-1", f"/early{i}")) for i in range(2)]
+    push(world.redis, early)
     wait_settled(world)
     assert world.fediverse.summary()["posts"] == 0 and booked(world) == 2
-    assert "FEDPUSH_PROXIES here lacks" in told(world, "domain", "show", "ok-1.fedi.test")
+    scores = [score - redis_now(world) for _, score in world.redis_client.zrange("schedule", 0, -1, withscores=True)]
+    assert max(scores) < 62, "not for long: a machine that has it may come"
+    shown = told(world, "domain", "show", "ok-1.fedi.test")
+    assert "FEDPUSH_PROXIES here lacks" in shown and "nothing holds it back" not in shown, shown
+    having = machines(**settings)
+    has_heard_of_proxy(world, lacking, having, "eu")
+    pushed = len(early)
+
+    def passed():  # either takes what comes
+        nonlocal pushed
+        push(world.redis, jobs_for(world, "ok-1", 10, first=pushed))
+        pushed += 10
+        return world.redis_client.hget(f"fedpush:ledger:{lacking.identity()}", "returned")
+
+    wait_for(passed, 30, "what the one lacks is left to the other", every=0.5)
+    wait_for(lambda: posts_to(world, "ok-1") >= pushed - len(early), 90, "it delivers them")
+    assert {head[0].split()[1].split("/")[2].split(":")[0] for head in proxy.heads} == {"ok-1.fedi.test"}
+    having.stop()
+    push(world.redis, jobs_for(world, "ok-1", 3, first=pushed))
+    wait_for(lambda: unsettled(world) == 0 and booked(world) >= 3, 60, "nobody has it any more")
+    assert "jobs that were put off are due now" in told(world, "domain", "limit", "ok-1.fedi.test", "--proxy", "none")
+    wait_for(lambda: posts_to(world, "ok-1") == pushed + 3, 30, "what was put off comes when the order changes")

@@ -752,7 +752,7 @@ static void live_machines_are_counted(void **state)
 
 static void say(struct fixture *f, unsigned machine, bool suspicious, double rate, double wanted)
 {
-    const struct fleet_word word = {suspicious, rate, wanted};
+    const struct fleet_word word = {suspicious, rate, wanted, STR_NULL};
     fleet_say(f->machines[machine].fleet, &word);
 }
 
@@ -861,6 +861,43 @@ static void others_know_who_suspects_itself(void **state)
     assert_int_equal(fleet_healthy_others(f->machines[0].fleet), 1);
     store_expect(&f->store, "0", "HEXISTS fedpush:pulses dead");
     store_expect(&f->store, "1", "HEXISTS fedpush:pulses silent");
+}
+
+/* How many take jobs, by machine 0; with this proxy, if it isn't "". */
+static size_t takers_with(const struct fixture *f, const char *proxy)
+{
+    struct str takers[FLEET_TAKERS];
+    int64_t since_ms;
+
+    return fleet_takers(f->machines[0].fleet, str_of(proxy), takers, &since_ms);
+}
+
+static void others_know_who_has_which_proxy(void **state)
+{
+    struct fixture *f = *state;
+    struct fleet_word word = {false, 0, 0, STR("eu,tor")};
+    struct str takers[FLEET_TAKERS];
+    int64_t since_ms;
+
+    wait_healthy(f, 0, 1);
+    assert_int_equal(takers_with(f, "tor"), 0);
+    fleet_say(f->machines[1].fleet, &word);
+    for (int i = 0; i < STEPS && takers_with(f, "tor") == 0; i++)
+        step(f);
+    assert_int_equal(takers_with(f, "tor"), 1);
+    assert_int_equal(takers_with(f, "to"), 0);
+    assert_int_equal(takers_with(f, ""), 2);
+    assert_int_equal(fleet_takers(f->machines[0].fleet, STR("eu"), takers, &since_ms), 1);
+    assert_true(str_equal(takers[0], membership_identity(f->machines[1].membership)));
+    fleet_say(f->machines[0].fleet, &word);
+    settle(f);
+    assert_int_equal(takers_with(f, "tor"), 2);
+    word.unfit = true;
+    fleet_say(f->machines[1].fleet, &word);
+    fleet_say(f->machines[0].fleet, &word);
+    settle(f);
+    assert_int_equal(takers_with(f, "tor"), 0);
+    assert_int_equal(takers_with(f, ""), 0);
 }
 
 /* One pulse that takes so long on our clock; what of it the offset may be is between the two. */
@@ -991,6 +1028,7 @@ int main(void)
         TEST(without_redis_nobody_probes),
         TEST(live_machines_are_counted),
         TEST(others_know_who_suspects_itself),
+        TEST(others_know_who_has_which_proxy),
         TEST(the_rate_goes_where_the_work_is),
         TEST(without_redis_shares_are_even),
         TEST(who_says_nothing_holds_an_even_share),
