@@ -75,10 +75,13 @@ static int take_option(struct domain_options *o, unsigned allowed, int argc, cha
     return 0;
 }
 
-static int usage(const char *text)
+static int usage(bool as_json, const char *text)
 {
-    words_print(stderr, "fedpush: domain: %s; see `fedpush domain --help`", text);
-    return FP_EXIT_USAGE;
+    char *message = mem_printf("domain: %s; see `fedpush domain --help`", text);
+    int code = words_usage(as_json, message);
+
+    free(message);
+    return code;
 }
 
 static int carry_out(const struct config *config, const struct action *action,
@@ -102,24 +105,25 @@ int command_domain(const struct config *config, int argc, char **argv)
 {
     struct domain_options options = {.window = -1, .rate = -1, .scheme = -1};
     const struct action *action = NULL;
+    bool as_json = words_has(argc, argv, "--json");
 
     for (size_t i = 0; argc > 0 && i < sizeof(actions) / sizeof(actions[0]); i++) {
         if (strcmp(argv[0], actions[i].name) == 0)
             action = &actions[i];
     }
     if (action == NULL)
-        return argc > 0 ? words_unknown("domain", argv[0])
-                        : usage("pause, resume, limit, drop, try, list or show?");
+        return argc > 0 ? words_unknown_to(as_json, "domain", argv[0])
+                        : usage(as_json, "pause, resume, limit, drop, try, list or show?");
     for (int i = 1; i < argc;) {
         bool option = argv[i][0] == '-';
         int taken = option ? take_option(&options, action->options, argc - i, argv + i) : 1;
         if (taken == 0 || (!option && (!action->takes_domain || options.domain != NULL)))
-            return words_unknown("domain", argv[i]);
+            return words_unknown_to(as_json, "domain", argv[i]);
         if (!option)
             options.domain = argv[i];
         i += taken;
     }
     if (action->takes_domain && options.domain == NULL)
-        return usage("which domain?");
+        return usage(as_json, "which domain?");
     return carry_out(config, action, &options);
 }

@@ -1,7 +1,7 @@
 /*
  * `fedpush domain`: what its parts know of the command line. domain.c takes it apart;
  * domain_order.c pauses, resumes, limits and tries, domain_drop.c drops (all by admin/give.h),
- * domain_show.c lists and shows.
+ * domain_list.c lists, domain_show.c and domain_show_json.c show.
  */
 #ifndef FEDPUSH_ADMIN_DOMAIN_H
 #define FEDPUSH_ADMIN_DOMAIN_H

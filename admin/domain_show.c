@@ -6,104 +6,28 @@
 
 #include "admin/domain.h"
 #include "admin/domain_ask.h"
-#include "admin/figures.h"
-#include "admin/waiting.h"
+#include "admin/next_due.h"
+#include "admin/verdict.h"
 #include "admin/words.h"
 #include "base/escape.h"
 #include "base/proxy.h"
 #include "base/url.h"
 
-/* --- list --- */
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp((*(const struct policy_entry *const *)a)->name,
-                  (*(const struct policy_entry *const *)b)->name);
-}
-
-static json_t *json_of(const struct policy_entry *entry, const struct policy *p)
-{
-    static const char *const schemes[] = {"auto", "cavage", "rfc9421"};
-
-    return json_pack("{s:s, s:b, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:I}", "name", entry->name,
-                     "paused", (int)p->paused, "paused_until", (json_int_t)p->paused_until_s,
-                     "drop_before", (json_int_t)p->drop_s, "window", (int)p->window, "rate",
-                     (int)p->rate, "proxy", p->proxy, "http", p->http2 ? "2" : "1.1", "signature",
-                     schemes[p->scheme], "limits_until", (json_int_t)p->limits_until_s);
-}
-
-static void print_entry(const struct policy_entry *entry, const struct policy *now, int64_t now_s)
-{
-    struct buf words;
-
-    buf_init(&words, 1024);
-    orders_put_words(&words, now, now_s);
-    words_print(stdout, "%-34s %s", strcmp(entry->name, "*") == 0 ? "(the fleet)" : entry->name,
-                buf_cstr(&words));
-    buf_clear(&words);
-}
-
-static void print_all(const struct orders *orders, bool as_json)
-{
-    size_t total = policy_book_count(orders->book);
-    const struct policy_entry **sorted =
-        mem_alloc((total + 1) * sizeof(const struct policy_entry *));
-    json_t *list = json_array();
-    size_t at = 0;
-    size_t shown = 0;
-
-    for (size_t i = 0; i < total; i++)
-        sorted[i] = policy_book_each(orders->book, &at);
-    qsort(sorted, total, sizeof(const struct policy_entry *), by_name);
-    for (size_t i = 0; i < total; i++) {
-        const struct policy now = policy_at(&sorted[i]->policy, orders->now_s);
-        if (policy_is_empty(&now))
-            continue;
-        shown++;
-        if (as_json)
-            json_array_append_new(list, json_of(sorted[i], &now));
-        else
-            print_entry(sorted[i], &now, orders->now_s);
-    }
-    if (as_json) {
-        words_print_json(list);
-    } else if (shown == 0) {
-        puts("no policy is in force");
-    }
-    if (orders->unknown > 0)
-        words_print(stderr,
-                    "fedpush: domain list: %zu policies are not understood: is there a newer "
-                    "fedpush?",
-                    orders->unknown);
-    json_decref(list);
-    free(sorted);
-}
-
-int domain_list(struct session *session, const struct domain_options *options)
-{
-    struct orders orders;
-    struct err err;
-    bool good = orders_open(&orders, session, &err);
-
-    if (good)
-        print_all(&orders, options->json);
-    orders_close(&orders);
-    return good ? FP_EXIT_OK : session_fail(&err, FP_EXIT_UNAVAILABLE);
-}
-
-/* --- show --- */
+enum { MAX_ASKED = 8 }; /* hosts of one domain that the machines are asked about */
 
 struct show {
     struct session *session;
-    struct str host;
+    struct domain_hosts hosts;
     struct orders orders;
-    struct policy policy; /* in force for the host */
-    bool fleet_paused;
+    struct waiting waiting;
+    struct str asked[MAX_ASKED]; /* the domain first */
+    size_t asked_count;
+    struct policy policy; /* in force for the domain */
     bool unavailable;
     int64_t failed_days;
-    struct waiting waiting;
-    json_t *answers; /* of the machines */
-    json_t *silent;  /* those that gave none */
+    json_t *answers;    /* a list: of the machines, about each that is asked about */
+    json_t *silent;     /* those that gave none */
+    struct err ask_err; /* why they can't be asked */
 };
 
 static void line(const char *what, const char *text)
@@ -111,22 +35,116 @@ static void line(const char *what, const char *text)
     words_print(stdout, "%-12s %s", what, text);
 }
 
-static void show_policy(struct show *s)
+/* --- what is looked at --- */
+
+static bool is_shown(void *arg, const struct url *inbox)
 {
-    const struct policy_entry *entry =
-        policy_book_sum(s->orders.book, s->host, s->orders.now_s, &s->policy);
-    const struct policy fleet = orders_get(&s->orders, POLICY_FLEET);
+    const struct show *s = arg;
+    return domain_hosts_mean(&s->hosts, inbox->host);
+}
+
+static void add_asked(struct show *s, struct str host)
+{
+    for (size_t i = 0; i < s->asked_count; i++) {
+        if (str_equal(s->asked[i], host))
+            return;
+    }
+    if (s->asked_count < MAX_ASKED && !str_starts_with(host, STR("*.")))
+        s->asked[s->asked_count++] = host;
+}
+
+/* The hosts that Mastodon has inboxes of it on, and those that something waits for. */
+static void find_asked(struct show *s)
+{
+    const struct waiting_host *host;
+    size_t at = 0;
+
+    add_asked(s, s->hosts.domain);
+    for (size_t i = 0; i < s->hosts.count; i++)
+        add_asked(s, str_of(s->hosts.names[i]));
+    while ((host = table_next(s->waiting.hosts, &at)) != NULL)
+        add_asked(s, str_of(host->host));
+}
+
+/* What is known without them is shown all the same. */
+static bool ask_machines(struct show *s, struct err *err)
+{
+    const json_t *first;
+
+    s->answers = domain_ask_all(s->session, s->asked_count, s->asked, &s->ask_err);
+    first = json_array_get(s->answers, 0);
+    json_t *none = json_object();
+    s->silent = domain_ask_silent(s->session, first != NULL ? first : none, err);
+    json_decref(none);
+    return s->silent != NULL;
+}
+
+static bool look(struct show *s, struct err *err)
+{
+    domain_hosts_ask(&s->hosts, s->session);
+    if (!orders_open(&s->orders, s->session, err) || !waiting_look(&s->waiting, err))
+        return false;
+    find_asked(s);
+    return ask_machines(s, err);
+}
+
+/* --- what is shown --- */
+
+static void show_hosts(const struct show *s)
+{
+    struct buf text;
+
+    buf_init(&text, 4096);
+    for (size_t i = 1; i < s->asked_count; i++) {
+        if (!policy_name_is_below(s->asked[i], s->hosts.domain))
+            buf_printf(&text, "%s%.*s", text.len > 0 ? ", " : "", STR_ARG(s->asked[i]));
+    }
+    if (text.len > 0)
+        line("inboxes", buf_cstr(&text));
+    if (s->hosts.problem.code != FP_OK) {
+        buf_reset(&text);
+        buf_printf(&text, "those on hosts that only Mastodon's table knows are left out: %.400s",
+                   s->hosts.problem.message);
+        line("inboxes", buf_cstr(&text));
+    }
+    buf_clear(&text);
+}
+
+static void put_policy(struct buf *words, const struct show *s, const struct policy_entry *entry,
+                       const struct policy *policy)
+{
+    if (entry == NULL) {
+        buf_put_str(words, STR("none: delivered to as any other"));
+        return;
+    }
+    orders_put_words(words, policy, s->orders.now_s);
+    buf_printf(words, " (%s)", entry->name);
+}
+
+/* Of the other hosts only those that another order decides about. */
+static void show_policies(struct show *s)
+{
+    const struct policy_entry *own =
+        policy_book_sum(s->orders.book, s->hosts.domain, s->orders.now_s, &s->policy);
     struct buf words;
 
-    s->fleet_paused = fleet.paused;
-    buf_init(&words, 1024);
-    if (entry != NULL) {
-        orders_put_words(&words, &s->policy, s->orders.now_s);
-        buf_printf(&words, " (%s)", entry->name);
-    } else {
-        buf_put_str(&words, STR("none: delivered to as any other"));
-    }
+    buf_init(&words, 2048);
+    put_policy(&words, s, own, &s->policy);
     line("policy", buf_cstr(&words));
+    for (size_t i = 1; i < s->asked_count; i++) {
+        struct policy policy;
+        const struct policy_entry *entry =
+            policy_book_sum(s->orders.book, s->asked[i], s->orders.now_s, &policy);
+        bool of_own = own != NULL && entry != NULL &&
+                      str_starts_with(str_of(entry->name), STR("*.")) &&
+                      str_equal(str_slice(str_of(entry->name), 2), str_of(own->name));
+        if (entry == own || of_own)
+            continue;
+        buf_reset(&words);
+        buf_printf(&words, "%.*s: ", STR_ARG(s->asked[i]));
+        put_policy(&words, s, entry, &policy);
+        line("", buf_cstr(&words));
+    }
     if (s->policy.proxy[0] != '\0' &&
         proxy_name_place(str_of(s->session->config->proxy_names), str_of(s->policy.proxy)) == 0)
         line("", "FEDPUSH_PROXIES here lacks that proxy: machines that lack it deliver nothing");
@@ -147,10 +165,10 @@ static void on_days(void *arg, const redisReply *reply)
 
 static void show_availability(struct show *s)
 {
-    const struct str parameters[] = {s->host};
+    const struct str parameters[] = {s->hosts.domain};
     const char *space = s->session->config->redis_namespace;
     char *key = mem_printf("%s%sexhausted_deliveries:%.*s", space, space[0] != '\0' ? ":" : "",
-                           STR_ARG(s->host));
+                           STR_ARG(s->hosts.domain));
     const struct str words[] = {STR("SCARD"), str_of(key)};
     struct buf text;
     struct err err;
@@ -177,9 +195,22 @@ static void show_availability(struct show *s)
     free(key);
 }
 
+/* An answer may have no words. */
+static void put_last_error(struct buf *text, const PGresult *result, int row)
+{
+    if (!PQgetisnull(result, row, 4) && PQgetvalue(result, row, 4)[0] != '\0') {
+        buf_put_str(text, STR(": "));
+        escape_put(text, str_of(PQgetvalue(result, row, 4)), ESCAPE_TERMINAL, 100);
+    } else if (!PQgetisnull(result, row, 5)) {
+        buf_printf(text, ": it answered %s", PQgetvalue(result, row, 5));
+    }
+}
+
 static void on_health(void *arg, PGresult *result)
 {
-    (void)arg;
+    int *rows = arg;
+
+    *rows += PQntuples(result);
     for (int row = 0; row < PQntuples(result); row++) {
         struct buf text;
         buf_init(&text, 1024);
@@ -191,77 +222,66 @@ static void on_health(void *arg, PGresult *result)
             words_put_age(&text, strtod(PQgetvalue(result, row, 3), NULL));
             buf_put_str(&text, STR(" ago"));
         }
-        if (strcmp(PQgetvalue(result, row, 2), "0") != 0 && !PQgetisnull(result, row, 4)) {
-            buf_put_str(&text, STR(": "));
-            escape_put(&text, str_of(PQgetvalue(result, row, 4)), ESCAPE_TERMINAL, 100);
-        }
+        if (strcmp(PQgetvalue(result, row, 2), "0") != 0)
+            put_last_error(&text, result, row);
         line("health", buf_cstr(&text));
         buf_clear(&text);
     }
-    if (PQntuples(result) == 0)
-        line("health", "never delivered to");
 }
 
 /* A host's ports are hosts of their own there. */
-static void show_health(struct show *s)
+static void show_health(const struct show *s)
 {
-    const struct str parameters[] = {s->host};
     struct err err;
     struct postgres *postgres = session_postgres(s->session, POSTGRES_ROLE_FEDPUSH, &err);
+    bool good = postgres != NULL;
+    int rows = 0;
 
-    if (postgres == NULL ||
-        !session_query(s->session, postgres,
-                       "SELECT host, delivered, consecutive_failures,"
-                       " extract(epoch FROM now() - last_attempt_at)::bigint, last_error"
-                       " FROM fedpush.domain_health WHERE host = $1 OR"
-                       " left(host, length($1) + 1) = $1 || ':' ORDER BY host LIMIT 20",
-                       1, parameters, on_health, s, &err))
+    for (size_t i = 0; good && i < s->asked_count; i++)
+        good = session_query(
+            s->session, postgres,
+            "SELECT host, delivered, consecutive_failures,"
+            " extract(epoch FROM now() - last_attempt_at)::bigint, last_error, last_status"
+            " FROM fedpush.domain_health WHERE host = $1 OR"
+            " left(host, length($1) + 1) = $1 || ':' ORDER BY host LIMIT 20",
+            1, &s->asked[i], on_health, &rows, &err);
+    if (!good)
         line("health", err.message);
-}
-
-static bool is_shown(void *arg, const struct url *inbox)
-{
-    const struct show *s = arg;
-    return str_equal(inbox->host, s->host);
-}
-
-static const struct waiting_host *only_host(const struct show *s)
-{
-    return table_get(s->waiting.hosts, s->host);
+    else if (rows == 0)
+        line("health", "never delivered to");
 }
 
 static void show_next_due(const struct show *s)
 {
-    const struct waiting_host *host = only_host(s);
+    struct next_due next;
     struct buf text;
+    struct err err;
 
-    if (host == NULL || host->next_due_s <= 0)
+    if (!next_due_find(&next, &s->waiting, &s->orders, &err)) {
+        line("next due", err.message);
         return;
-    buf_init(&text, 100);
-    double wait_s = host->next_due_s - (double)s->orders.now_s;
+    }
+    buf_init(&text, 1024);
+    double wait_s = next.at_s - (double)s->orders.now_s;
     if (wait_s > 0) {
         buf_put_str(&text, STR("in "));
         words_put_age(&text, ceil(wait_s));
-    } else {
+    } else if (next.at_s > 0) {
         buf_put_str(&text, STR("now"));
     }
-    line("next due", buf_cstr(&text));
+    if (next.why != PHRASE_NONE)
+        buf_printf(&text, "%s%s", text.len > 0 ? ": " : "", phrase_english(next.why));
+    if (text.len > 0)
+        line("next due", buf_cstr(&text));
+    if (next.error != NULL) {
+        buf_reset(&text);
+        escape_put(&text, str_of(next.error), ESCAPE_TERMINAL, 200);
+        line("last error", buf_cstr(&text));
+    }
     buf_clear(&text);
 }
 
-/* What the machines say counts where no order, and not Mastodon, holds all of it back. */
-static const char *verdict_of(const struct show *s)
-{
-    if (json_object_size(s->answers) + json_object_size(s->silent) == 0)
-        return "not sent: no fedpush is running: start one (systemctl start fedpush)";
-    if (s->fleet_paused)
-        return "not sent: the fleet is paused (fedpush resume)";
-    if (s->policy.paused)
-        return "not sent: paused (fedpush domain resume)";
-    if (s->unavailable)
-        return "not sent: unavailable in Mastodon, where delivery can be restarted";
-    return "as the machines say:";
-}
+/* --- what the machines say --- */
 
 static void show_answer(const char *identity, struct str words)
 {
@@ -274,99 +294,111 @@ static void show_answer(const char *identity, struct str words)
     buf_clear(&text);
 }
 
+static void show_said(const char *identity, enum phrase phrase, struct says says)
+{
+    struct buf text;
+
+    buf_init(&text, 400);
+    phrase_put_text(&text, phrase, says);
+    show_answer(identity, buf_str(&text));
+    buf_clear(&text);
+}
+
+/* Each line once, whichever host it is an answer about; that there is nothing of one says nothing
+ * of the others. */
+static void show_lines(const struct show *s, const char *identity)
+{
+    json_t *told = json_object();
+
+    for (size_t i = 0; i < s->asked_count; i++) {
+        const json_t *of_host = json_array_get(s->answers, i);
+        struct str rest = str_of(json_string_value(json_object_get(of_host, identity)));
+        while (rest.len > 0) {
+            struct str words = {rest.ptr, str_find(rest, '\n')};
+            char *key = str_dup(words);
+            rest = str_slice(rest, words.len + 1);
+            if (!str_equal(words, str_of(phrase_english(PHRASE_LANE_NONE))) &&
+                json_object_get(told, key) == NULL) {
+                json_object_set_new(told, key, json_true());
+                show_answer(identity, words);
+            }
+            free(key);
+        }
+    }
+    if (json_object_size(told) == 0)
+        show_said(identity, PHRASE_LANE_NONE, SAYS_NOTHING);
+    json_decref(told);
+}
+
 /* Machines are known by host name and process in their identity. */
 static void show_answers(const struct show *s)
 {
+    const json_t *first = json_array_get(s->answers, 0);
     const char *identity;
     json_t *words;
     json_t *age_s;
 
-    json_object_foreach(s->answers, identity, words)
-    {
-        struct str rest = str_of(json_string_value(words));
-        while (rest.len > 0) {
-            size_t end = str_find(rest, '\n');
-            show_answer(identity, (struct str){rest.ptr, end});
-            rest = str_slice(rest, end + 1);
-        }
-    }
+    if (s->answers == NULL)
+        line("machines", s->ask_err.message);
+    json_object_foreach(json_array_get(s->answers, 0), identity, words) show_lines(s, identity);
     json_object_foreach(s->silent, identity, age_s)
     {
-        struct buf text;
-        buf_init(&text, 400);
-        phrase_put_text(&text, PHRASE_MACHINE_SILENT,
-                        SAYS(SAY_NUMBER("age_s", json_number_value(age_s))));
-        show_answer(identity, buf_str(&text));
-        buf_clear(&text);
+        if (first != NULL)
+            show_said(identity, PHRASE_MACHINE_SILENT,
+                      SAYS(SAY_NUMBER("age_s", json_number_value(age_s))));
     }
+}
+
+/* Who died is asked nothing, and still has its jobs in its hands until others have taken them. */
+static void show_dead_holders(const struct show *s)
+{
+    const struct waiting_holder *holder;
+    size_t at = 0;
+
+    while ((holder = table_next(s->waiting.holders, &at)) != NULL) {
+        if (json_object_get(json_array_get(s->answers, 0), holder->identity) == NULL &&
+            json_object_get(s->silent, holder->identity) == NULL)
+            show_said(holder->identity, PHRASE_MACHINE_DEAD,
+                      SAYS(SAY_NUMBER("jobs", holder->jobs)));
+    }
+}
+
+static void show_all(struct show *s)
+{
+    size_t live = json_object_size(json_array_get(s->answers, 0)) + json_object_size(s->silent);
+
+    show_hosts(s);
+    show_policies(s);
+    show_availability(s);
+    show_health(s);
+    show_next_due(s);
+    line("deliveries",
+         phrase_english(verdict_of(&s->orders, s->hosts.domain, s->unavailable, live > 0)));
+    show_answers(s);
+    show_dead_holders(s);
+    waiting_print(&s->waiting);
 }
 
 int domain_show(struct session *session, const struct domain_options *options)
 {
     struct show s = {.session = session};
-    struct domain_hosts hosts;
     struct err err;
     int code = FP_EXIT_OK;
 
-    if (!domain_hosts_init(&hosts, options->domain) || hosts.below_only) {
-        domain_hosts_clear(&hosts);
+    if (!domain_hosts_init(&s.hosts, options->domain) || s.hosts.below_only) {
+        domain_hosts_clear(&s.hosts);
         return words_unknown("domain", options->domain);
     }
-    s.host = hosts.domain;
-    s.waiting = (struct waiting){.session = session, .wanted = is_shown, .arg = &s};
-    if (orders_open(&s.orders, session, &err) && waiting_look(&s.waiting, &err) &&
-        (s.answers = domain_ask(session, s.host, &err)) != NULL &&
-        (s.silent = domain_ask_silent(session, s.answers, &err)) != NULL) {
-        show_policy(&s);
-        show_availability(&s);
-        show_health(&s);
-        show_next_due(&s);
-        line("deliveries", verdict_of(&s));
-        show_answers(&s);
-        waiting_print(&s.waiting);
-    } else {
+    s.waiting =
+        (struct waiting){.session = session, .wanted = is_shown, .arg = &s, .with_dead = true};
+    if (look(&s, &err))
+        show_all(&s);
+    else
         code = session_fail(&err, FP_EXIT_UNAVAILABLE);
-    }
     json_decref(s.silent);
     json_decref(s.answers);
     orders_close(&s.orders);
     waiting_clear(&s.waiting);
-    domain_hosts_clear(&hosts);
-    return code;
-}
-
-static int print_host(struct desk *desk, struct str host)
-{
-    enum { WAIT_MS = 3000 };
-    struct err err;
-    json_t *figures = figures_domain(desk, host, WAIT_MS, &err);
-    json_t *waiting = figures != NULL ? figures_waiting(desk, host, NULL, NULL, &err) : NULL;
-    int code = FP_EXIT_OK;
-
-    if (waiting != NULL && json_object_set(figures, "waiting", waiting) == 0)
-        words_print_json(figures);
-    else
-        code = session_fail(&err, FP_EXIT_UNAVAILABLE);
-    json_decref(waiting);
-    json_decref(figures);
-    return code;
-}
-
-/* A port that is given counts: figures know hosts by it. */
-int domain_show_json(struct desk *desk, const struct domain_options *options)
-{
-    const char *at = strrchr(options->domain, '@');
-    char *text = mem_printf("https://%s/", at != NULL ? at + 1 : options->domain);
-    struct url url;
-    int code;
-
-    if (url_parse(&url, str_of(text), NULL) != FP_OK) {
-        code = words_unknown("domain", options->domain);
-    } else {
-        code = str_equal(url.target, STR("/")) ? print_host(desk, url.authority)
-                                               : words_unknown("domain", options->domain);
-        url_clear(&url);
-    }
-    free(text);
+    domain_hosts_clear(&s.hosts);
     return code;
 }

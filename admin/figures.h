@@ -37,6 +37,13 @@ json_t *figures_domains(struct desk *desk, const struct figures_filter *filter, 
 /* The machines are asked what they do with it, and answer within a second or two: they are waited
  * for at most wait_ms. With 0 what they have said is all, and "asking" tells that more comes. */
 json_t *figures_domain(struct desk *desk, struct str host, int64_t wait_ms, struct err *err);
+/* The same, but what is in PostgreSQL is null when it can't be read: *missing says why, else its
+ * code is FP_OK. */
+json_t *figures_domain_known(struct desk *desk, struct str host, int64_t wait_ms,
+                             struct err *missing, struct err *err);
+/* Adds to its words what the machines say of another host of the domain. */
+bool figures_domain_add_words(struct desk *desk, json_t *domain, struct str host,
+                              struct err *err) FP_MUST_CHECK;
 
 /* Heard between two steps of a long look through Redis: `share` from 0 to 1. NULL is fine. */
 typedef void figures_progress_fn(void *arg, double share);

@@ -8,6 +8,8 @@
 #include "admin/figures_audit.h"
 #include "admin/figures_domains.h"
 #include "admin/figures_value.h"
+#include "admin/orders.h"
+#include "admin/verdict.h"
 #include "admin/words.h"
 #include "sched/schemes.h"
 
@@ -17,6 +19,9 @@ struct view {
     struct desk *desk;
     struct str host;
     int64_t wait_ms; /* for the machines */
+    struct orders orders;
+    bool unavailable;    /* in Mastodon */
+    struct err *missing; /* why PostgreSQL's part is; NULL: without it there is no answer */
     json_t *root;
     double now_s;
 };
@@ -70,16 +75,32 @@ static void on_errors(void *arg, PGresult *result)
     json_object_set_new(root, "errors", list);
 }
 
-static bool read_records(struct view *view, struct err *err)
+static bool query_records(const struct view *view, struct err *err)
 {
     struct postgres *postgres = desk_postgres(view->desk, POSTGRES_ROLE_FEDPUSH, err);
     const struct str parameters[] = {view->host};
     struct session *session = &view->desk->session;
+    struct str name = domain_table_name(view->host);
 
-    return postgres != NULL &&
-           session_query(session, postgres, inbox_sql, 1, parameters, on_inboxes, view->root,
-                         err) &&
-           session_query(session, postgres, error_sql, 1, parameters, on_errors, view->root, err);
+    if (postgres == NULL ||
+        !session_query(session, postgres, inbox_sql, 1, parameters, on_inboxes, view->root, err) ||
+        !session_query(session, postgres, error_sql, 1, parameters, on_errors, view->root, err))
+        return false;
+    json_t *audit = figures_audit_items(view->desk, name, AUDIT_ITEMS, 0, err);
+    return audit != NULL && json_object_set_new(view->root, "audit", audit) == 0;
+}
+
+static bool read_records(const struct view *view, struct err *err)
+{
+    static const char *const members[] = {"inboxes", "inboxes_total", "errors", "audit"};
+
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+        json_object_set_new(view->root, members[i], json_null());
+    if (view->missing == NULL)
+        return query_records(view, err);
+    if (view->missing->code == FP_OK && !query_records(view, err))
+        *view->missing = *err;
+    return true;
 }
 
 /* --- Redis --- */
@@ -159,6 +180,11 @@ static bool read_redis(struct view *view, struct err *err)
            read_scheme(view, redis, err);
 }
 
+static bool is_missing(const struct view *view)
+{
+    return view->missing != NULL && view->missing->code != FP_OK;
+}
+
 /* Mastodon's failure tracker may have a Redis of its own, and may be away. */
 static void on_days(void *arg, const redisReply *reply)
 {
@@ -166,7 +192,7 @@ static void on_days(void *arg, const redisReply *reply)
     *days = reply->type == REDIS_REPLY_INTEGER ? reply->integer : -1;
 }
 
-static void set_mastodon(const struct view *view, bool unavailable)
+static void set_mastodon(const struct view *view)
 {
     struct session *session = &view->desk->session;
     const char *space = session->config->redis_namespace;
@@ -180,25 +206,32 @@ static void set_mastodon(const struct view *view, bool unavailable)
     if (redis != NULL)
         (void)!session_command(session, redis, 2, words, on_days, &days, &err);
     json_object_set_new(view->root, "mastodon",
-                        json_pack("{s:b, s:o}", "unavailable", (int)unavailable, "failing_days",
-                                  figures_count_or_null(days)));
+                        json_pack("{s:o, s:o}", "unavailable",
+                                  is_missing(view) ? json_null() : json_boolean(view->unavailable),
+                                  "failing_days", figures_count_or_null(days)));
     free(key);
 }
 
 /* --- orders, and what the machines say --- */
 
-static void set_policy(const struct view *view, const struct domain_table *table)
+static void set_policy(const struct view *view)
 {
     static const char *const schemes[] = {"auto", "cavage", "rfc9421"};
-    struct str name;
-    const struct policy policy = domain_table_policy(table, view->host, &name);
+    const struct orders *orders = &view->orders;
+    struct policy policy;
+    const struct policy_entry *entry =
+        policy_book_sum(orders->book, domain_table_name(view->host), orders->now_s, &policy);
+    const struct policy fleet = orders_get(orders, POLICY_FLEET);
 
-    if (policy_is_empty(&policy))
+    json_object_set_new(view->root, "fleet_paused", json_boolean(fleet.paused));
+    json_object_set_new(view->root, "policy_detail", json_null());
+    figures_set_policy(view->root, &policy, orders->now_s);
+    if (entry == NULL)
         return;
     json_object_set_new(
         view->root, "policy_detail",
-        json_pack("{s:o, s:b, s:o, s:o, s:o, s:i, s:i, s:o, s:s, s:s}", "name", figures_text(name),
-                  "paused", (int)policy.paused, "until",
+        json_pack("{s:o, s:b, s:o, s:o, s:o, s:i, s:i, s:o, s:s, s:s}", "name",
+                  figures_text(str_of(entry->name)), "paused", (int)policy.paused, "until",
                   figures_time((double)policy.paused_until_s), "limits_until",
                   figures_time((double)policy.limits_until_s), "drop_before",
                   figures_time((double)policy.drop_s), "window", (int)policy.window, "rate",
@@ -244,14 +277,10 @@ static void add_silence(json_t *list, const char *identity, double age_s)
     said_clear(&said);
 }
 
-static bool set_words(const struct view *view, json_t *answers, struct err *err)
+static void add_answers(json_t *list, json_t *answers, const json_t *said)
 {
-    json_t *said = domain_ask_said(&view->desk->session, domain_table_name(view->host), err);
-    json_t *list = json_array();
-    json_t *silent = domain_ask_silent(&view->desk->session, answers, err);
     const char *identity;
     json_t *words;
-    json_t *age_s;
 
     json_object_foreach(answers, identity, words)
     {
@@ -261,6 +290,31 @@ static bool set_words(const struct view *view, json_t *answers, struct err *err)
         if (json_array_size(sentences) == 0)
             add_words(list, identity, str_of(json_string_value(words)));
     }
+}
+
+static void set_verdict(const struct view *view, bool live)
+{
+    struct said said;
+    enum phrase verdict =
+        verdict_of(&view->orders, domain_table_name(view->host), view->unavailable, live);
+
+    said_init(&said, PHRASE_TEXT_BYTES);
+    said_add(&said, "", verdict, SAYS_NOTHING);
+    json_t *sentences = words_json_said(&said);
+    json_object_set(view->root, "verdict", json_array_get(sentences, 0));
+    json_decref(sentences);
+    said_clear(&said);
+}
+
+static bool set_words(const struct view *view, json_t *answers, struct err *err)
+{
+    json_t *said = domain_ask_said(&view->desk->session, domain_table_name(view->host), err);
+    json_t *list = json_array();
+    json_t *silent = domain_ask_silent(&view->desk->session, answers, err);
+    const char *identity;
+    json_t *age_s;
+
+    add_answers(list, answers, said);
     json_object_foreach(silent, identity, age_s)
     {
         /* Where nobody waits for answers, only a beat that is late says something. */
@@ -268,43 +322,19 @@ static bool set_words(const struct view *view, json_t *answers, struct err *err)
             add_silence(list, identity, json_number_value(age_s));
     }
     bool good = said != NULL && silent != NULL;
+    set_verdict(view, json_object_size(answers) + json_object_size(silent) > 0);
     json_object_set_new(view->root, "words", list);
     json_decref(silent);
     json_decref(said);
     return good;
 }
 
-static json_t *item_of(const struct desk *desk, const struct domain_table *table, struct str host,
-                       bool *unavailable)
+static bool ask_machines(const struct view *view, struct err *err)
 {
-    const struct domain_row *row = domain_table_find(table, host);
-    struct domain_row blank;
-    char *name = str_dup(host);
-
-    if (row == NULL) {
-        domain_table_blank(table, name, &blank);
-        row = &blank;
-    }
-    *unavailable = row->state == DOMAIN_UNAVAILABLE;
-    json_t *item = figures_domain_item(desk, table, row);
-    free(name);
-    return item;
-}
-
-static bool fill(struct view *view, struct err *err)
-{
-    json_t *answers;
-    json_t *audit;
     bool all;
+    json_t *answers = domain_ask_end(&view->desk->session, domain_table_name(view->host),
+                                     view->wait_ms, &all, err);
 
-    if (!read_records(view, err) || !read_redis(view, err))
-        return false;
-    audit = figures_audit_items(view->desk, domain_table_name(view->host), AUDIT_ITEMS, 0, err);
-    if (audit == NULL)
-        return false;
-    json_object_set_new(view->root, "audit", audit);
-    answers = domain_ask_end(&view->desk->session, domain_table_name(view->host), view->wait_ms,
-                             &all, err);
     if (answers == NULL)
         return false;
     bool good = set_words(view, answers, err);
@@ -313,33 +343,99 @@ static bool fill(struct view *view, struct err *err)
     return good;
 }
 
-json_t *figures_domain(struct desk *desk, struct str host, int64_t wait_ms, struct err *err)
-{
-    struct view view = {.desk = desk, .host = host, .wait_ms = wait_ms};
-    const struct domain_table *table;
-    bool unavailable;
+/* --- all of it --- */
 
+static json_t *item_of(struct view *view, const struct domain_table *table)
+{
+    const struct domain_row *row = domain_table_find(table, view->host);
+    struct domain_row blank;
+    char *name = str_dup(view->host);
+
+    if (row == NULL) {
+        domain_table_blank(table, name, &blank);
+        row = &blank;
+    }
+    view->unavailable = row->state == DOMAIN_UNAVAILABLE;
+    json_t *item = figures_domain_item(view->desk, table, row);
+    free(name);
+    return item;
+}
+
+/* What PostgreSQL knows of its deliveries. */
+static bool begin(struct view *view, struct err *err)
+{
+    const struct domain_table *table = domain_table_take(view->desk, err);
+
+    if (table == NULL && view->missing == NULL)
+        return false;
+    if (table == NULL)
+        *view->missing = *err;
+    view->now_s = table != NULL ? domain_table_at_s(table) : (double)view->orders.now_s;
+    view->root = table != NULL ? item_of(view, table) : figures_domain_unknown(view->host);
+    json_object_set_new(view->root, "at", json_real(view->now_s));
+    json_object_set_new(view->root, "circuit", json_null());
+    json_object_set_new(view->root, "scheme", json_null());
+    return true;
+}
+
+static bool look(struct view *view, struct err *err)
+{
+    struct session *session = &view->desk->session;
+
+    if (!domain_ask_begin(session, domain_table_name(view->host), false, err) ||
+        !orders_open(&view->orders, session, err) || !begin(view, err))
+        return false;
+    set_policy(view);
+    set_mastodon(view);
+    return read_records(view, err) && read_redis(view, err) && ask_machines(view, err);
+}
+
+json_t *figures_domain_known(struct desk *desk, struct str host, int64_t wait_ms,
+                             struct err *missing, struct err *err)
+{
+    struct view view = {.desk = desk, .host = host, .wait_ms = wait_ms, .missing = missing};
+
+    if (missing != NULL)
+        missing->code = FP_OK;
     if (!policy_name_is_valid(domain_table_name(host)) || host.ptr[0] == '*' ||
         host.ptr[0] == '@') {
         err_say(err, FP_INVALID, PHRASE_ASK_HOST, SAYS_NOTHING);
         return NULL;
     }
-    if (!domain_ask_begin(&desk->session, domain_table_name(host), false, err))
-        return NULL;
-    table = domain_table_take(desk, err);
-    if (table == NULL)
-        return NULL;
-    view.now_s = domain_table_at_s(table);
-    view.root = item_of(desk, table, host, &unavailable);
-    json_object_set_new(view.root, "at", json_real(view.now_s));
-    json_object_set_new(view.root, "circuit", json_null());
-    json_object_set_new(view.root, "scheme", json_null());
-    json_object_set_new(view.root, "policy_detail", json_null());
-    set_policy(&view, table);
-    set_mastodon(&view, unavailable);
-    if (!fill(&view, err)) {
+    if (!look(&view, err)) {
         json_decref(view.root);
-        return NULL;
+        view.root = NULL;
     }
+    orders_close(&view.orders);
     return view.root;
+}
+
+json_t *figures_domain(struct desk *desk, struct str host, int64_t wait_ms, struct err *err)
+{
+    return figures_domain_known(desk, host, wait_ms, NULL, err);
+}
+
+static bool says_something(const json_t *sentence)
+{
+    return strcmp(figures_text_of(sentence, "code"), phrase_code(PHRASE_LANE_NONE)) != 0;
+}
+
+bool figures_domain_add_words(struct desk *desk, json_t *domain, struct str host, struct err *err)
+{
+    json_t *answers = domain_ask(&desk->session, host, err);
+    json_t *said = answers != NULL ? domain_ask_said(&desk->session, host, err) : NULL;
+    json_t *words = json_object_get(domain, "words");
+    json_t *list = json_array();
+
+    if (said != NULL)
+        add_answers(list, answers, said);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        if (says_something(json_array_get(list, i)))
+            json_array_append(words, json_array_get(list, i));
+    }
+    bool good = said != NULL;
+    json_decref(list);
+    json_decref(said);
+    json_decref(answers);
+    return good;
 }

@@ -11,19 +11,17 @@
 
 /* --- one item --- */
 
-/* The orders about it: as words, and as sentences. */
-static void set_policy(json_t *item, const struct domain_table *table, struct str host)
+void figures_set_policy(json_t *item, const struct policy *policy, int64_t now_s)
 {
-    const struct policy policy = domain_table_policy(table, host, NULL);
     struct said said;
 
-    if (policy_is_empty(&policy)) {
+    if (policy_is_empty(policy)) {
         json_object_set_new(item, "policy", json_null());
         json_object_set_new(item, "policy_says", json_null());
         return;
     }
     said_init(&said, ORDERS_WORDS_BYTES);
-    orders_say(&said, &policy, domain_table_now_s(table));
+    orders_say(&said, policy, now_s);
     json_object_set_new(item, "policy", figures_text(buf_str(&said.text)));
     json_object_set_new(item, "policy_says", words_json_said(&said));
     said_clear(&said);
@@ -51,6 +49,7 @@ json_t *figures_domain_item(const struct desk *desk, const struct domain_table *
 {
     const struct domain_counts day = day_of(row);
     struct str host = str_of(row->host);
+    const struct policy policy = domain_table_policy(table, host, NULL);
     json_t *item = json_pack(
         "{s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "host",
         figures_text(host), "state", domain_state_names[row->state], "delivered",
@@ -64,8 +63,22 @@ json_t *figures_domain_item(const struct desk *desk, const struct domain_table *
         figures_text_or_null(row->last_error), "followers",
         figures_count_or_null(follower_counts_of(desk->followers, host)));
 
-    set_policy(item, table, host);
+    figures_set_policy(item, &policy, domain_table_now_s(table));
     figures_set_percentiles(item, &day.latency);
+    return item;
+}
+
+json_t *figures_domain_unknown(struct str host)
+{
+    static const char *const members[] = {
+        "state",           "delivered",       "retried",      "rejected",
+        "exhausted",       "total_delivered", "success_rate", "consecutive_failures",
+        "last_success_at", "failing_since",   "last_status",  "last_error",
+        "followers",       "p50_ms",          "p95_ms",       "p99_ms"};
+    json_t *item = json_pack("{s:o}", "host", figures_text(host));
+
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+        json_object_set_new(item, members[i], json_null());
     return item;
 }
 

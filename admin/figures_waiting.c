@@ -5,6 +5,7 @@
 #include "admin/domain_hosts.h"
 #include "admin/figures.h"
 #include "admin/figures_value.h"
+#include "admin/next_due.h"
 #include "admin/waiting.h"
 #include "admin/words.h"
 #include "base/policy.h"
@@ -24,7 +25,7 @@ struct look {
     figures_progress_fn *progress;
     void *progress_arg;
     struct domain_hosts domain;               /* of one domain's look */
-    double next_due_s;                        /* the same */
+    struct next_due next;                     /* the same */
     int64_t length[WAITING_PLACES];           /* what stands there */
     int64_t scanned[WAITING_PLACES];          /* what was looked at */
     const struct figures_jobs_filter *filter; /* NULL: all are counted */
@@ -96,19 +97,6 @@ static bool is_wanted(void *arg, const struct url *inbox)
     return domain_hosts_mean(&look->domain, inbox->host);
 }
 
-static double next_due_s(const struct waiting *waiting)
-{
-    const struct waiting_host *found;
-    double next_s = 0;
-    size_t at = 0;
-
-    while ((found = table_next(waiting->hosts, &at)) != NULL) {
-        if (found->next_due_s > 0 && (next_s <= 0 || found->next_due_s < next_s))
-            next_s = found->next_due_s;
-    }
-    return next_s;
-}
-
 /* Sentences: why hosts that only Mastodon's table knows are missing. */
 static json_t *problem_of(const struct domain_hosts *domain)
 {
@@ -127,48 +115,120 @@ static json_t *problem_of(const struct domain_hosts *domain)
     return sentences;
 }
 
-static json_t *answer(const struct look *look, const struct waiting *waiting, struct str host,
-                      int64_t dead)
+/* Why it isn't the time that a job stands at. */
+static json_t *why_next(enum phrase why)
 {
-    json_t *places = json_object();
-    json_t *hosts = json_array();
+    struct said said;
 
-    for (int place = 0; place <= WAITING_HELD; place++)
-        json_object_set_new(places, place_names[place],
-                            json_integer(waiting_total(waiting, (enum waiting_place)place)));
-    for (size_t i = 0; i < look->domain.count; i++)
-        json_array_append_new(hosts, figures_text(str_of(look->domain.names[i])));
-    return json_pack("{s:f, s:o, s:o, s:o, s:o, s:I, s:o, s:b}", "at", look->now_s, "host",
-                     figures_text(host), "hosts", hosts, "hosts_problem", problem_of(&look->domain),
-                     "places", places, "dead", (json_int_t)dead, "next_due_at",
-                     figures_time(look->next_due_s), "cut", (int)waiting->cut);
+    said_init(&said, PHRASE_TEXT_BYTES);
+    if (why != PHRASE_NONE)
+        said_add(&said, "", why, SAYS_NOTHING);
+    json_t *sentences = words_json_said(&said);
+    said_clear(&said);
+    return sentences;
 }
 
-static bool look_for_domain(struct look *look, struct waiting *waiting, int64_t *dead,
-                            struct err *err)
+static json_t *places_of(const int64_t count[WAITING_PLACES])
 {
-    if (!measure(look, err) || !waiting_look(waiting, err))
-        return false;
-    look->next_due_s = next_due_s(waiting); /* the dead are due no more */
-    return waiting_look_at(waiting, WAITING_DEAD, dead, err);
+    json_t *places = json_object();
+
+    for (int place = 0; place <= WAITING_HELD; place++)
+        json_object_set_new(places, place_names[place], json_integer(count[place]));
+    return places;
+}
+
+static int most_waiting_first(const void *a, const void *b)
+{
+    const struct waiting_host *x = *(const struct waiting_host *const *)a;
+    const struct waiting_host *y = *(const struct waiting_host *const *)b;
+    int64_t more = 0;
+
+    for (int place = 0; place <= WAITING_HELD; place++)
+        more += y->count[place] - x->count[place];
+    if (more != 0)
+        return more > 0 ? 1 : -1;
+    return strcmp(x->host, y->host);
+}
+
+static json_t *by_host(const struct waiting *waiting)
+{
+    size_t total = table_count(waiting->hosts);
+    const struct waiting_host **sorted =
+        mem_alloc((total + 1) * sizeof(const struct waiting_host *));
+    json_t *list = json_array();
+    size_t at = 0;
+
+    for (size_t i = 0; i < total; i++)
+        sorted[i] = table_next(waiting->hosts, &at);
+    qsort(sorted, total, sizeof(const struct waiting_host *), most_waiting_first);
+    for (size_t i = 0; i < total && i < SHOWN_HOSTS; i++)
+        json_array_append_new(list, json_pack("{s:o, s:o, s:I}", "host",
+                                              figures_text(str_of(sorted[i]->host)), "places",
+                                              places_of(sorted[i]->count), "dead",
+                                              (json_int_t)sorted[i]->count[WAITING_DEAD]));
+    free(sorted);
+    return list;
+}
+
+static json_t *holders_of(const struct waiting *waiting)
+{
+    const struct waiting_holder *holder;
+    json_t *list = json_array();
+    size_t at = 0;
+
+    while ((holder = table_next(waiting->holders, &at)) != NULL)
+        json_array_append_new(list, json_pack("{s:o, s:I}", "machine",
+                                              figures_text(str_of(holder->identity)), "jobs",
+                                              (json_int_t)holder->jobs));
+    return list;
+}
+
+static json_t *answer(const struct look *look, const struct waiting *waiting, struct str host)
+{
+    int64_t count[WAITING_PLACES];
+    json_t *hosts = json_array();
+
+    for (int place = 0; place < WAITING_PLACES; place++)
+        count[place] = waiting_total(waiting, (enum waiting_place)place);
+    for (size_t i = 0; i < look->domain.count; i++)
+        json_array_append_new(hosts, figures_text(str_of(look->domain.names[i])));
+    return json_pack("{s:f, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:b}", "at",
+                     look->now_s, "host", figures_text(host), "hosts", hosts, "hosts_problem",
+                     problem_of(&look->domain), "places", places_of(count), "dead",
+                     (json_int_t)count[WAITING_DEAD], "by_host", by_host(waiting), "holders",
+                     holders_of(waiting), "next_due_at", figures_time(look->next.at_s),
+                     "next_due_says", why_next(look->next.why), "next_error",
+                     figures_text_or_null(look->next.error), "cut", (int)waiting->cut);
+}
+
+static bool look_for_domain(struct look *look, struct waiting *waiting, struct err *err)
+{
+    struct orders orders;
+    bool good = orders_open(&orders, &look->desk->session, err) && measure(look, err) &&
+                waiting_look(waiting, err) && next_due_find(&look->next, waiting, &orders, err);
+
+    orders_close(&orders);
+    return good;
 }
 
 json_t *figures_waiting(struct desk *desk, struct str host, figures_progress_fn *progress,
                         void *arg, struct err *err)
 {
     struct look look = {.desk = desk, .progress = progress, .progress_arg = arg};
-    struct waiting waiting = {
-        .session = &desk->session, .wanted = is_wanted, .progress = on_progress, .arg = &look};
+    struct waiting waiting = {.session = &desk->session,
+                              .wanted = is_wanted,
+                              .progress = on_progress,
+                              .arg = &look,
+                              .with_dead = true};
     char *name = str_dup(host);
     json_t *root = NULL;
-    int64_t dead;
 
     if (!domain_hosts_init(&look.domain, name)) {
         err_say(err, FP_INVALID, PHRASE_ASK_DOMAIN, SAYS_NOTHING);
     } else {
         domain_hosts_ask(&look.domain, &desk->session);
-        if (look_for_domain(&look, &waiting, &dead, err))
-            root = answer(&look, &waiting, host, dead);
+        if (look_for_domain(&look, &waiting, err))
+            root = answer(&look, &waiting, host);
     }
     waiting_clear(&waiting);
     domain_hosts_clear(&look.domain);

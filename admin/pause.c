@@ -49,6 +49,7 @@ static int command(const struct config *config, enum order order, int argc, char
 {
     struct options options = {.order = order};
     const char *name = names[order];
+    bool as_json = words_has(argc, argv, "--json");
     struct session session;
     struct err err;
 
@@ -60,10 +61,10 @@ static int command(const struct config *config, enum order order, int argc, char
             options.machine = argv[++i];
         else if (order != ORDER_PAUSE || strcmp(argv[i], "--for") != 0 || !more ||
                  !orders_parse_span(argv[++i], &options.span_s))
-            return words_unknown(name, argv[i]);
+            return words_unknown_to(as_json, name, argv[i]);
     }
     if (options.machine != NULL && !give_is_machine(options.machine))
-        return words_unknown(name, options.machine);
+        return words_unknown_to(as_json, name, options.machine);
     int code = session_open(&session, config, &err) ? carry_out(&session, &options)
                                                     : session_fail(&err, FP_EXIT_CONFIG);
     session_close(&session);

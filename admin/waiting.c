@@ -8,6 +8,8 @@
 #include "base/json.h"
 #include "sched/claim.h"
 
+enum { MAX_ERROR_BYTES = 65536, ERROR_BYTES = 400 };
+
 struct look {
     struct waiting *waiting;
     struct redis *redis;
@@ -23,6 +25,7 @@ struct look {
     struct err *err;
     char cursor[32];
     size_t seen;
+    const char *identity; /* whose claims or list these are; else NULL */
 };
 
 static struct waiting_host *host_of(struct waiting *waiting, struct str name)
@@ -35,6 +38,64 @@ static struct waiting_host *host_of(struct waiting *waiting, struct str name)
         table_put(waiting->hosts, str_of(host->host), host);
     }
     return host;
+}
+
+static struct waiting_due *due_of(struct waiting *waiting, const struct url *inbox)
+{
+    struct waiting_due *due = table_get(waiting->dues, inbox->authority);
+
+    if (due == NULL) {
+        due = mem_alloc(sizeof(*due));
+        due->authority = str_dup(inbox->authority);
+        due->host = (struct str){due->authority, inbox->host.len};
+        table_put(waiting->dues, str_of(due->authority), due);
+    }
+    return due;
+}
+
+static char *error_of(struct json *json, struct str payload)
+{
+    struct json_value root;
+    const char *reason;
+    struct buf text;
+    char *error = NULL;
+
+    buf_init(&text, MAX_ERROR_BYTES);
+    if (json_parse(json, payload, &root, &reason) && root.type == JSON_OBJECT &&
+        json_to_text(json_member(json, root, STR("error_message")), &text) && text.len > 0)
+        error = str_dup((struct str){text.ptr, text.len < ERROR_BYTES ? text.len : ERROR_BYTES});
+    buf_clear(&text);
+    return error;
+}
+
+/* The job is parsed by now: its inbox borrows nothing of look->json. */
+static void note_due(struct look *look, const struct url *inbox, struct str payload, double score)
+{
+    struct waiting_due *due;
+
+    if (look->place == WAITING_DEAD)
+        return;
+    due = due_of(look->waiting, inbox);
+    if (score <= 0 || (due->due_s > 0 && score >= due->due_s))
+        return;
+    due->due_s = score;
+    free(due->error);
+    due->error = error_of(look->json, payload);
+}
+
+static void note_holder(struct look *look)
+{
+    struct waiting_holder *holder;
+
+    if (look->identity == NULL)
+        return;
+    holder = table_get(look->waiting->holders, str_of(look->identity));
+    if (holder == NULL) {
+        holder = mem_alloc(sizeof(*holder));
+        holder->identity = str_dup(str_of(look->identity));
+        table_put(look->waiting->holders, str_of(holder->identity), holder);
+    }
+    holder->jobs++;
 }
 
 /* True when this is a delivery to one of the hosts; it is counted then. */
@@ -52,10 +113,9 @@ static bool count(struct look *look, struct str payload, double score)
     if (delivery) {
         wanted = waiting->wanted != NULL && waiting->wanted(waiting->arg, &url);
         if (wanted) {
-            struct waiting_host *host = host_of(waiting, url.host);
-            host->count[look->place]++;
-            if (score > 0 && (host->next_due_s == 0 || score < host->next_due_s))
-                host->next_due_s = score;
+            host_of(waiting, url.host)->count[look->place]++;
+            note_due(look, &url, payload, score);
+            note_holder(look);
             look->total++;
         }
         url_clear(&url);
@@ -283,15 +343,54 @@ static bool look_at_claims(struct look *look)
                                 look->err);
 
     for (size_t i = 0; i < list.count; i++) {
+        look->identity = list.names[i];
         good =
             good && look_at_list_of(look, list.names[i]) && look_at_claims_of(look, list.names[i]);
         free(list.names[i]);
     }
+    look->identity = NULL;
     look->waiting->cut |= list.cut;
     return good;
 }
 
 /* --- all --- */
+
+static void free_hosts(struct waiting *waiting)
+{
+    struct waiting_host *host;
+    size_t at = 0;
+
+    while ((host = table_next(waiting->hosts, &at)) != NULL) {
+        table_remove(waiting->hosts, str_of(host->host));
+        free(host->host);
+        free(host);
+    }
+}
+
+static void free_dues(struct waiting *waiting)
+{
+    struct waiting_due *due;
+    size_t at = 0;
+
+    while ((due = table_next(waiting->dues, &at)) != NULL) {
+        table_remove(waiting->dues, str_of(due->authority));
+        free(due->authority);
+        free(due->error);
+        free(due);
+    }
+}
+
+static void free_holders(struct waiting *waiting)
+{
+    struct waiting_holder *holder;
+    size_t at = 0;
+
+    while ((holder = table_next(waiting->holders, &at)) != NULL) {
+        table_remove(waiting->holders, str_of(holder->identity));
+        free(holder->identity);
+        free(holder);
+    }
+}
 
 static const char *key_of(const struct keys *keys, enum waiting_place place)
 {
@@ -313,6 +412,15 @@ static const char *key_of(const struct keys *keys, enum waiting_place place)
     return "";
 }
 
+static void create_tables(struct waiting *waiting)
+{
+    if (waiting->hosts != NULL)
+        return;
+    waiting->hosts = table_create();
+    waiting->dues = table_create();
+    waiting->holders = table_create();
+}
+
 bool waiting_look_at(struct waiting *waiting, enum waiting_place place, int64_t *total,
                      struct err *err)
 {
@@ -320,8 +428,9 @@ bool waiting_look_at(struct waiting *waiting, enum waiting_place place, int64_t 
     struct waiting_host *host;
     size_t at = 0;
 
-    if (waiting->hosts == NULL)
-        waiting->hosts = table_create();
+    create_tables(waiting);
+    if (place == WAITING_HELD)
+        free_holders(waiting);
     while ((host = table_next(waiting->hosts, &at)) != NULL)
         host->count[place] = 0;
     look.redis = session_redis(waiting->session, REDIS_ROLE_SIDEKIQ, err);
@@ -347,21 +456,22 @@ bool waiting_look(struct waiting *waiting, struct err *err)
 
     for (int place = 0; place <= WAITING_HELD && good; place++)
         good = waiting_look_at(waiting, (enum waiting_place)place, &total, err);
+    if (good && waiting->with_dead)
+        good = waiting_look_at(waiting, WAITING_DEAD, &total, err);
     return good;
 }
 
 void waiting_clear(struct waiting *waiting)
 {
-    struct waiting_host *host;
-    size_t at = 0;
-
-    while (waiting->hosts != NULL && (host = table_next(waiting->hosts, &at)) != NULL) {
-        table_remove(waiting->hosts, str_of(host->host));
-        free(host->host);
-        free(host);
-    }
+    if (waiting->hosts == NULL)
+        return;
+    free_hosts(waiting);
+    free_dues(waiting);
+    free_holders(waiting);
     table_destroy(waiting->hosts);
-    waiting->hosts = NULL;
+    table_destroy(waiting->dues);
+    table_destroy(waiting->holders);
+    waiting->hosts = waiting->dues = waiting->holders = NULL;
 }
 
 int64_t waiting_total(const struct waiting *waiting, enum waiting_place place)
@@ -381,6 +491,18 @@ static int by_host(const void *a, const void *b)
                   (*(const struct waiting_host *const *)b)->host);
 }
 
+static void print_row(const struct waiting *waiting, const struct waiting_host *host)
+{
+    struct buf row;
+
+    buf_init(&row, 1024);
+    buf_printf(&row, "%-34s", host->host);
+    for (int place = 0; place <= (waiting->with_dead ? WAITING_DEAD : WAITING_HELD); place++)
+        buf_printf(&row, " %8lld", (long long)host->count[place]);
+    words_line(stdout, buf_str(&row));
+    buf_clear(&row);
+}
+
 void waiting_print(const struct waiting *waiting)
 {
     size_t total = table_count(waiting->hosts);
@@ -394,15 +516,10 @@ void waiting_print(const struct waiting *waiting)
     if (total == 0)
         puts("no job waits");
     else
-        words_print(stdout, "%-34s %8s %8s %8s %8s %8s", "JOBS FOR", "PUSH", "PULL", "RETRY",
-                    "SCHEDULE", "HELD");
+        words_print(stdout, "%-34s %8s %8s %8s %8s %8s%s", "JOBS FOR", "PUSH", "PULL", "RETRY",
+                    "SCHEDULE", "HELD", waiting->with_dead ? "     DEAD" : "");
     for (size_t i = 0; i < total; i++)
-        words_print(stdout, "%-34s %8lld %8lld %8lld %8lld %8lld", sorted[i]->host,
-                    (long long)sorted[i]->count[WAITING_PUSH],
-                    (long long)sorted[i]->count[WAITING_PULL],
-                    (long long)sorted[i]->count[WAITING_RETRY],
-                    (long long)sorted[i]->count[WAITING_SCHEDULE],
-                    (long long)sorted[i]->count[WAITING_HELD]);
+        print_row(waiting, sorted[i]);
     if (waiting->cut)
         words_print(stdout, "at least: of each queue and set only %d jobs were looked at",
                     WAITING_MAX);

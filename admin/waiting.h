@@ -25,7 +25,21 @@ enum waiting_place {
 struct waiting_host {
     char *host;
     int64_t count[WAITING_PLACES];
-    double next_due_s; /* the earliest of `retry` and `schedule`; 0: none there */
+};
+
+/* A circuit is one authority's: the host, with a port that isn't the default. The dead don't count.
+ */
+struct waiting_due {
+    char *authority;
+    struct str host; /* its part */
+    double due_s;    /* the earliest of `retry` and `schedule`; 0: none there */
+    char *error;     /* of that job: how its last attempt failed; or NULL */
+};
+
+/* In whose hands jobs are: a machine's claims and its list. */
+struct waiting_holder {
+    char *identity;
+    int64_t jobs;
 };
 
 /* Entries of one piece that are for the hosts, as they stand: what `act` works on. */
@@ -51,11 +65,15 @@ struct waiting {
      * at an earlier place. NULL: they are only counted. A negative answer ends it all. */
     int64_t (*act)(void *arg, const struct waiting_piece *piece);
     void *arg;
-    bool all;            /* to the end of each place, however many there are */
-    double after_s;      /* of `retry` and `schedule` only what is due then and later, */
-    double upto_s;       /* and until then; 0: all of them */
-    struct table *hosts; /* struct waiting_host; waiting_clear frees them */
-    bool cut;            /* a place had more entries than were looked at */
+    bool all;       /* to the end of each place, however many there are */
+    double after_s; /* of `retry` and `schedule` only what is due then and later, */
+    double upto_s;  /* and until then; 0: all of them */
+    /* waiting_clear frees them: */
+    struct table *hosts;   /* struct waiting_host */
+    struct table *dues;    /* struct waiting_due */
+    struct table *holders; /* struct waiting_holder */
+    bool with_dead;        /* waiting_look counts and waiting_print shows dead jobs, too */
+    bool cut;              /* a place had more entries than were looked at */
 };
 
 /* False with err filled. waiting_clear in any case. */

@@ -21,9 +21,25 @@ bool words_has(int argc, char **argv, const char *name)
 
 int words_unknown(const char *command, const char *word)
 {
-    words_print(stderr, "fedpush: %s: \"%.60s\" isn't understood; see `fedpush %s --help`", command,
-                word, command);
-    return FP_EXIT_USAGE;
+    return words_unknown_to(false, command, word);
+}
+
+int words_unknown_to(bool as_json, const char *command, const char *word)
+{
+    char *message = mem_printf("%s: \"%.60s\" isn't understood; see `fedpush %s --help`", command,
+                               word, command);
+    int code = words_usage(as_json, message);
+
+    free(message);
+    return code;
+}
+
+int words_usage(bool as_json, const char *message)
+{
+    struct err err;
+
+    err_set(&err, FP_INVALID, "%s", message);
+    return words_result(as_json, STR_NULL, &err);
 }
 
 void words_line(FILE *file, struct str text)

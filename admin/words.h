@@ -12,6 +12,9 @@ struct json_t; /* jansson's, which doesn't go together with base/json.h */
 bool words_has(int argc, char **argv, const char *name);
 /* One line to standard error; returns FP_EXIT_USAGE. */
 int words_unknown(const char *command, const char *word);
+/* The same, and of any message, for programs, too: as words_result says it. */
+int words_unknown_to(bool as_json, const char *command, const char *word);
+int words_usage(bool as_json, const char *message);
 /* One line to `file`, whatever its parts hold: made harmless for a terminal (base/escape.h). */
 void words_line(FILE *file, struct str text);
 void words_print(FILE *file, const char *format, ...) FP_PRINTF(2, 3);

@@ -56,7 +56,9 @@ function circuitWords(circuit) {
 }
 
 function why(domain) {
+  const said_by_machines = domain.verdict.code === "verdict.machines";
   return [
+    said_by_machines ? null : h("p", { class: "strong" }, saying(domain.verdict)),
     domain.circuit ? h("p", { class: "strong" }, circuitWords(domain.circuit)) : null,
     domain.words.length === 0
       ? empty(t(domain.asking ? "why.asking" : "why.none"))
@@ -207,6 +209,13 @@ function inboxes(domain) {
 // The dead jobs by class, among the others.
 const jobsOf = host => `#/jobs?domain=${encodeURIComponent(host)}`;
 
+// Its time, and why it isn't the one that the job stands at; without a time, only why.
+function nextWords(found) {
+  const why = found.next_due_says.map(saying);
+  if (found.next_due_at === null && why.length > 0) return why;
+  return [time(found.next_due_at), why.map(said => [" · ", said])];
+}
+
 /* What waits is counted when somebody asks: it reads the queues. */
 function waitingSection(host) {
   const count = () => get(`domains/${encodeURIComponent(host)}/waiting`, { wait_ms: LONG_WAIT_MS });
@@ -222,7 +231,7 @@ function waitingSection(host) {
           Object.entries(found.places).map(([place, n]) =>
             h("div", null, h("dt", null, t(`place.${place}`)), h("dd", null, number(n))),
           ),
-          fact("waiting.next", time(found.next_due_at)),
+          fact("waiting.next", ...nextWords(found)),
           fact("place.dead", found.dead === 0 ? number(0) : h("a", { href: jobsOf(host) }, number(found.dead))),
         ),
         ...meant(found).flat(),

@@ -2,6 +2,7 @@
 words."""
 
 import json
+import time
 
 from jobs import delivered, delivery, push
 from machine import fedpush
@@ -65,6 +66,7 @@ def test_each_machine_speaks_for_itself(world, machines):
     for machine in (first, second):
         says(world, machine, "an admin has paused the fleet: fedpush resume")
     assert verdict(world) == "not sent: the fleet is paused (fedpush resume)"
+    assert json.loads(show(world, "ok-1", "--json"))["verdict"]["code"] == "verdict.fleet_paused"
     second.pause()
     try:
         line, = says(world, second, "no answer in time")
@@ -131,3 +133,83 @@ def test_what_waits_outside_of_a_lane_is_explained(world, machines):
         says(world, machine, "3 wait for keys of their senders that this machine can't read")
     finally:
         world.postgres.start()
+
+
+def waits(world, host, due_s, number=1, **more):
+    """A job that waits in `retry` for its time."""
+    job = {**delivery(number, world.fediverse.inbox(host)), "jid": f"{number:024x}", "queue": "push", "retry": 16,
+           "created_at": time.time() - 60, "retry_count": 0, "failed_at": time.time(), **more}
+    world.redis_client.zadd("retry", {json.dumps(job): due_s})
+
+
+def authority(world, host):
+    return world.fediverse.inbox(host).split("/")[2]
+
+
+def fact(world, host, name, *more):
+    """A line of it."""
+    found = [line.split(None, len(name.split()))[-1] for line in show(world, host, *more).splitlines() if line.startswith(name)]
+    return found[0] if found else None
+
+
+def told(world, *arguments):
+    done = fedpush(world, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_is_due_next_is_the_next_try(world):
+    now = time.time()
+    waits(world, "ok-1", now + 900, error_message="a key is missing")
+    assert fact(world, "ok-1", "next due") in ("in 15 min", "in 14 min")
+    assert fact(world, "ok-1", "last error") == "a key is missing"
+    # Behind an open circuit it is the probe, sooner or later than the job's own time.
+    for own_s, probe_s in ((900, 300), (3, 300)):
+        world.redis_client.delete("retry")
+        waits(world, "ok-1", now + own_s)
+        world.redis_client.hset("fedpush:circuit", authority(world, "ok-1"),
+                                f"open {int(now - 60) * 1000} {int(now + probe_s) * 1000} 30000")
+        assert fact(world, "ok-1", "next due") in ("in 5 min: the probe of its open circuit", "in 4 min: the probe of its open circuit")
+        waiting = json.loads(show(world, "ok-1", "--json"))["waiting"]
+        assert waiting["next_due_at"] == int(now + probe_s) and [said["code"] for said in waiting["next_due_says"]] == ["due.probe"]
+    world.redis_client.set(f"fedpush:probe:{authority(world, 'ok-1')}", "token")
+    assert "a probe is under way" in fact(world, "ok-1", "next due")
+    # And nothing is tried while it is paused.
+    told(world, "domain", "pause", "ok-1.fedi.test", "--for", "30m")
+    assert fact(world, "ok-1", "next due") in ("in 30 min: when its pause ends", "in 29 min: when its pause ends")
+    told(world, "domain", "pause", "ok-1.fedi.test")
+    assert fact(world, "ok-1", "next due") == "not before it is resumed"
+    waiting = json.loads(show(world, "ok-1", "--json"))["waiting"]
+    assert waiting["next_due_at"] is None and waiting["next_due_says"][0]["code"] == "due.paused"
+    told(world, "pause")
+    assert fact(world, "ok-1", "next due") == "not before the fleet is resumed"
+    assert fact(world, "ok-9", "next due") is None
+
+
+def test_people_and_programs_are_told_the_same(world):
+    """Also before setup, and while PostgreSQL is away."""
+    world.query("INSERT INTO accounts (id, username, domain, inbox_url, created_at, updated_at)"
+                " VALUES (77, 'eve', 'ex.example', 'https://in.b.example/inbox', now(), now())")
+    held = json.dumps({**delivery(1, "https://in.b.example/inbox"), "jid": "0" * 24, "queue": "push"})
+    world.redis_client.zadd("fedpush:identities", {"gone:1:abcdefabcdef": time.time() - 70})
+    world.redis_client.hset("fedpush:claimed:gone:1:abcdefabcdef", mapping={"seq": 1, "1": f"q\n{held}"})
+    waits(world, "ok-1", time.time() + 900)
+    world.redis_client.zadd("dead", {json.dumps(delivery(9, world.fediverse.inbox("ok-1"))): 1})
+    shown = told(world, "domain", "show", "@eve@ex.example")
+    assert "inboxes      in.b.example" in shown and shown.splitlines()[-1].split() == ["in.b.example", "0", "0", "0", "0", "1", "0"]
+    assert "gone:1:abcdefabcdef: it is dead, and has 1 of these jobs in its hands" in shown
+    one = json.loads(told(world, "domain", "show", "@eve@ex.example", "--json"))
+    assert one["waiting"]["holders"] == [{"machine": "gone:1:abcdefabcdef", "jobs": 1}]
+    assert one["waiting"]["by_host"][0]["places"]["held"] == 1 and "in.b.example" in one["waiting"]["hosts"]
+    told(world, "pause")
+    for settings in ({}, {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}):
+        shown = fedpush(world, "domain", "show", "fedi.test", **settings)
+        assert shown.returncode == 0 and shown.stdout.splitlines()[-1].split() == ["ok-1.fedi.test", "0", "0", "1", "0", "0", "1"]
+        done = fedpush(world, "domain", "show", "fedi.test", "--json", **settings)
+        one = json.loads(done.stdout)
+        assert done.returncode == 0 and one["missing"] and one["delivered"] is None and one["audit"] is None
+        assert one["waiting"]["places"]["retry"] == 1 and one["waiting"]["dead"] == 1
+        assert one["fleet_paused"] and one["verdict"]["code"] == "verdict.no_machine"
+    for wrong in (("show", "*.fedi.test"), ("show", "a b"), ("show", "a.example", "b.example"), ("show",), ("dance",)):
+        done = fedpush(world, "domain", *wrong, "--json")
+        assert done.returncode == 64 and not json.loads(done.stdout)["ok"] and json.loads(done.stdout)["error"]

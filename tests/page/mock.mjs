@@ -317,7 +317,8 @@ export class Mock {
     const unknown = Object.keys(known).map(key => [key, Array.isArray(known[key]) ? [] : null]);
     const counts = ["delivered", "retried", "rejected", "exhausted", "total_delivered", "consecutive_failures"];
     const none = [...counts, "inboxes_total"].map(key => [key, 0]);
-    return { ...Object.fromEntries([...unknown, ...none]), host, state: "idle", asking: false, mastodon: known.mastodon };
+    const { mastodon, fleet_paused, verdict } = known;
+    return { ...Object.fromEntries([...unknown, ...none]), host, state: "idle", asking: false, mastodon, fleet_paused, verdict };
   }
 
   domain(host) {
@@ -372,6 +373,8 @@ export class Mock {
           : [],
       scheme: "rfc9421",
       mastodon: { unavailable: item.state === "unavailable", failing_days: failing ? 3 : null },
+      fleet_paused: false,
+      verdict: { text: "as the machines say:", code: "verdict.machines", params: {} },
       policy_detail: policy
         ? {
             name: host,
@@ -512,7 +515,11 @@ export class Mock {
         hosts_problem: this.left_out,
         places: { push: 2, pull: 0, retry: 31, schedule: 4, held: 1 },
         dead: 6,
+        by_host: [{ host: parts[1], places: { push: 2, pull: 0, retry: 31, schedule: 4, held: 1 }, dead: 6 }],
+        holders: [{ machine: "mx1:4210:9f3ac17be2d0", jobs: 1 }],
         next_due_at: now() + 90,
+        next_due_says: [{ text: "the probe of its open circuit", code: "due.probe", params: {} }],
+        next_error: null,
         cut: false,
       });
     if (parts[0] === "domains" && parts.length === 2) {
