@@ -407,6 +407,7 @@ static enum circuit_event learn(struct lanes *lanes, struct lane *lane, int64_t 
         return circuit_answered(&lane->circuit);
     case LANE_UNRESOLVED: /* no fault of the host, but asking again at once is of no use */
         window_hold(&lane->window, UNRESOLVED_MS, now_ms);
+        lane->unresolved_ms = now_ms + UNRESOLVED_MS;
         return circuit_unproven(&lane->circuit, unix_ms, lanes->options.rng);
     case LANE_UNSERVED:
         window_hold(&lane->window, UNRESOLVED_MS, now_ms);

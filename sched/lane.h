@@ -100,6 +100,7 @@ struct lane {
     int64_t unstuck_ms; /* stuck: when to look again all the same */
     int64_t kept_ms;    /* until then the turn is one's that comes back to the head; or 0 */
     struct window window;
+    int64_t unresolved_ms; /* until then it is held back, since no name got an answer */
     struct circuit circuit;
     enum lane_probe probe;
     bool probeless; /* a probe was won, and no job of it is left */
@@ -291,6 +292,7 @@ enum doubt lanes_blame(struct lanes *lanes, bool was_blameless, int64_t started_
 struct lane_outside {
     bool still;        /* the machine sends nothing now, but for trials (sched/standing.h) */
     bool busy;         /* the lane's worker takes nothing now */
+    bool probed;       /* a probe of its open circuit is under way somewhere */
     const char *proxy; /* ordered, and lacking here; or NULL */
     unsigned passes;   /* a window that only other machines have places in; or 0 */
 };

@@ -19,8 +19,13 @@ static void say_plainly(struct said *out, enum phrase phrase)
     said_add(out, "", phrase, SAYS_NOTHING);
 }
 
-static void say_open(const struct lanes *lanes, const struct lane *lane, struct said *out,
-                     int64_t now_ms)
+static bool is_empty(const struct lane *lane)
+{
+    return lane->waiting + lane->low_waiting == 0;
+}
+
+static void say_open(const struct lanes *lanes, const struct lane *lane,
+                     const struct lane_outside *outside, struct said *out, int64_t now_ms)
 {
     int64_t unix_ms = now_ms + lanes->unix_offset_ms;
     int64_t seconds = (unix_ms - lane->circuit.opened_ms) / 1000;
@@ -28,6 +33,8 @@ static void say_open(const struct lanes *lanes, const struct lane *lane, struct 
 
     if (lane->circuit.state == CIRCUIT_PROBING || lane->probe != LANE_PROBE_NONE)
         say(out, PHRASE_LANE_PROBING, SAYS(open_s));
+    else if (outside->probed)
+        say(out, PHRASE_LANE_PROBED, SAYS(open_s));
     else if (lane->circuit.probe_ms > unix_ms)
         say(out, PHRASE_LANE_PROBE_DUE,
             SAYS(open_s, SAY_NUMBER("wait_s", seconds_until(lane->circuit.probe_ms, unix_ms))));
@@ -35,7 +42,22 @@ static void say_open(const struct lanes *lanes, const struct lane *lane, struct 
         say(out, PHRASE_LANE_PROBE_WANTED, SAYS(open_s));
 }
 
-/* What time alone holds back. */
+/* What the host, or the resolver, holds back whether something waits or not. */
+static bool say_hold(const struct lane *lane, struct said *out, int64_t now_ms)
+{
+    int64_t until_ms = lane->window.not_before_ms;
+    const struct say wait_s = SAY_NUMBER("wait_s", seconds_until(until_ms, now_ms));
+
+    if (until_ms <= now_ms)
+        return false;
+    if (until_ms == lane->unresolved_ms)
+        say(out, PHRASE_LANE_UNRESOLVED, SAYS(wait_s));
+    else
+        say(out, PHRASE_LANE_RETRY_AFTER, SAYS(wait_s));
+    return true;
+}
+
+/* What time alone holds back of what waits. */
 static bool say_rest(const struct lanes *lanes, const struct lane *lane, struct said *out,
                      int64_t now_ms)
 {
@@ -45,10 +67,7 @@ static bool say_rest(const struct lanes *lanes, const struct lane *lane, struct 
     int64_t rate_ms = lane->window.started_ms + lane->limits.min_gap_ms;
     int64_t gap_ms = window_opens_ms(&lane->window);
 
-    if (lane->window.not_before_ms > now_ms)
-        say(out, PHRASE_LANE_RETRY_AFTER,
-            SAYS(SAY_NUMBER("wait_s", seconds_until(lane->window.not_before_ms, now_ms))));
-    else if (spaced_ms > now_ms)
+    if (spaced_ms > now_ms)
         say(out, PHRASE_LANE_SPACED,
             SAYS(SAY_NUMBER("failures", lane->circuit.failures),
                  SAY_NUMBER("wait_s", seconds_until(spaced_ms, now_ms))));
@@ -96,7 +115,7 @@ static enum phrase reason_of(const struct lanes *lanes, const struct lane *lane,
 {
     if (outside->still)
         return lane->in_flight > 0 ? PHRASE_LANE_ENDING : PHRASE_LANE_STILL;
-    if (lane->waiting + lane->low_waiting == 0)
+    if (is_empty(lane))
         return lane->in_flight > 0 ? PHRASE_LANE_ALL : PHRASE_LANE_EMPTY;
     if (lane->blocked)
         return PHRASE_LANE_BLOCKED;
@@ -117,8 +136,12 @@ static void say_why(const struct lanes *lanes, const struct lane *lane,
     else if (outside->passes > 0)
         say(out, PHRASE_LANE_PASSES, SAYS(SAY_NUMBER("deliveries", outside->passes)));
     else if (lane->circuit.state != CIRCUIT_CLOSED)
-        say_open(lanes, lane, out, now_ms);
-    else if (!say_rest(lanes, lane, out, now_ms))
+        say_open(lanes, lane, outside, out, now_ms);
+    else if (say_hold(lane, out, now_ms) || (!is_empty(lane) && say_rest(lanes, lane, out, now_ms)))
+        return;
+    else if (is_empty(lane) && lane->in_flight == 0 && lane->circuit.failures > 0)
+        say(out, PHRASE_LANE_FAILED, SAYS(SAY_NUMBER("failures", lane->circuit.failures)));
+    else
         say_plainly(out, reason_of(lanes, lane, outside, now_ms));
 }
 

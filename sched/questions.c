@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "sched/outcome_log.h"
+#include "sched/script.h"
 
 enum { ANSWER_BYTES = 64 * 1024 };
 
@@ -99,11 +100,11 @@ static bool say_elsewhere(const struct questions *q, struct str host, struct sai
 }
 
 /* The machine first: while it sends nothing, no host's own words say why. */
-static void explain(const struct questions *q, struct str host, struct said *out)
+static void explain(const struct questions *q, struct str host, bool probed, struct said *out)
 {
     struct standing standing;
     struct policy policy = {.paused = false};
-    struct lane_outside outside = {.still = false};
+    struct lane_outside outside = {.probed = probed};
 
     q->o.stands(q->o.arg, &standing);
     outside.still = standing_is_still(&standing);
@@ -173,26 +174,25 @@ static void put_trace(struct questions *q, struct str id, struct buf *out)
 /* Takes the key. */
 static void write_answer(struct questions *q, char *key, struct str words)
 {
-    char *seconds = mem_printf("%d", QUESTIONS_ANSWER_S);
-    const struct str set[] = {STR("HSET"), str_of(key), membership_identity(q->o.membership),
-                              words};
-    const struct str expire[] = {STR("EXPIRE"), str_of(key), str_of(seconds)};
+    struct script_call *call = script_begin(SCRIPT_ANSWER);
 
-    redis_send(q->o.redis, NULL, NULL, 4, set);
-    redis_send(q->o.redis, NULL, NULL, 3, expire);
-    free(seconds);
+    script_key(call, key);
+    script_arg(call, membership_identity(q->o.membership));
+    script_arg(call, words);
+    script_arg_number(call, QUESTIONS_ANSWER_S);
+    script_send(call, q->o.redis, NULL, NULL);
     free(key);
 }
 
 /* The sentences first: who sees the words finds them, too. */
-static void answer_host(struct questions *q, struct str host)
+static void answer_host(struct questions *q, struct str host, bool probed)
 {
     struct said said;
     struct buf list;
 
     said_init(&said, ANSWER_BYTES);
     buf_init(&list, ANSWER_BYTES + 2);
-    explain(q, host, &said);
+    explain(q, host, probed, &said);
     said_put_list(&said, &list);
     write_answer(q, keys_said(q->o.keys, host), buf_str(&list));
     write_answer(q, keys_answers(q->o.keys, host), buf_str(&said.text));
@@ -200,12 +200,61 @@ static void answer_host(struct questions *q, struct str host)
     said_clear(&said);
 }
 
+/* One lane of the host whose circuit is open, and isn't probed by this machine; or NULL. */
+static const struct lane *open_lane(const struct questions *q, struct str host)
+{
+    const struct lane *lane;
+    size_t at = 0;
+
+    while ((lane = lanes_each(q->o.lanes, &at)) != NULL) {
+        if (is_of_host(lane->host, host) && lane->circuit.state == CIRCUIT_OPEN &&
+            lane->probe == LANE_PROBE_NONE)
+            return lane;
+    }
+    return NULL;
+}
+
+struct probe_ask {
+    struct questions *q;
+    char *host;
+};
+
+static void on_probe(void *arg, enum redis_status status, const redisReply *reply)
+{
+    struct probe_ask *ask = arg;
+
+    if (status != REDIS_LOST && membership_state(ask->q->o.membership) == MEMBER_PRESENT)
+        answer_host(ask->q, str_of(ask->host),
+                    reply->type == REDIS_REPLY_INTEGER && reply->integer == 1);
+    free(ask->host);
+    free(ask);
+}
+
+/* Whether another machine probes an open circuit stands in Redis. */
+static void look_at_host(struct questions *q, struct str host)
+{
+    const struct lane *lane = open_lane(q, host);
+    struct probe_ask *ask;
+
+    if (lane == NULL) {
+        answer_host(q, host, false);
+        return;
+    }
+    char *key = keys_probe(q->o.keys, lane->host);
+    const struct str exists[] = {STR("EXISTS"), str_of(key)};
+    ask = mem_alloc(sizeof(*ask));
+    ask->q = q;
+    ask->host = str_dup(host);
+    redis_send(q->o.redis, on_probe, ask, 2, exists);
+    free(key);
+}
+
 static void answer(struct questions *q, struct str question)
 {
     struct buf words;
 
     if (!str_starts_with(question, STR("trace "))) {
-        answer_host(q, question);
+        look_at_host(q, question);
         return;
     }
     buf_init(&words, ANSWER_BYTES);

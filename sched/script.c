@@ -51,6 +51,8 @@ static const char *source_of(enum script script)
         return script_policies_write;
     case SCRIPT_TRY:
         return script_try;
+    case SCRIPT_ANSWER:
+        return script_answer;
     case SCRIPT_COUNT:
         break;
     }

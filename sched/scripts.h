@@ -21,6 +21,7 @@ extern const char script_policies[];
 extern const char script_policies_merge[];
 extern const char script_policies_write[];
 extern const char script_resume[];
+extern const char script_answer[];
 extern const char script_try[];
 extern const char script_unlist[];
 extern const char script_attempts[];

@@ -102,7 +102,7 @@ static void what_is_sent_is_said(void **state)
     (void)state;
 
     create(&f);
-    assert_says(&f, "nothing waits");
+    assert_says(&f, "nothing waits here");
     add(&f, 1);
     assert_says(&f, "its turn comes");
     assert_non_null(next(&f));
@@ -165,7 +165,12 @@ static void what_the_host_asked_for_is_said(void **state)
     create(&f);
     add(&f, 4);
     land(&f, next(&f), (struct lane_result){.answer = LANE_PUSHED_BACK, .hold_ms = 300000});
-    assert_says(&f, "it asked for time (Retry-After): the next try is due in 5 min");
+    assert_says(&f, "it asked for time (Retry-After): nothing is sent to it for 5 min");
+    lanes_remove(f.lanes, f.claims[1], f.now_ms);
+    lanes_remove(f.lanes, f.claims[2], f.now_ms);
+    lanes_remove(f.lanes, f.claims[3], f.now_ms);
+    assert_says(&f, "it asked for time (Retry-After): nothing is sent to it for 5 min");
+    add(&f, 1);
     f.lane->window.not_before_ms = 0;
     f.lane->window.started_ms = f.now_ms;
     f.lane->window.gap_ms = 2500;
@@ -183,14 +188,33 @@ static void a_host_that_fails_is_waited_for(void **state)
     add(&f, 8);
     land(&f, next(&f), (struct lane_result){.answer = LANE_TRANSPORT});
     assert_says(&f, "it failed 1 times in a row: the next try is due in 1 s");
+    for (int i = 1; i < 8; i++)
+        lanes_remove(f.lanes, f.claims[i], f.now_ms);
+    assert_says(&f, "it failed 1 times in a row, and nothing waits here");
+    add(&f, 1);
     lanes_adopt_open(f.lanes, f.lane, f.now_ms - 60000, f.now_ms + 30000, 30000, f.now_ms);
     assert_says(&f, "its circuit has been open for 60 s, the next probe is due in 30 s");
     f.now_ms += 40000;
-    assert_says(&f, "its circuit has been open for 100 s, the next job to arrive is the probe");
+    assert_says(&f, "its circuit has been open for 100 s, and a probe is due: the next job "
+                    "to arrive is it");
+    f.outside.probed = true;
+    assert_says(&f, "its circuit has been open for 100 s, another machine is probing it");
     lanes_wake(f.lanes, f.now_ms);
     assert_true(lanes_is_probe(f.lane));
     lanes_probe_asked(f.lanes, f.lane, f.now_ms);
     assert_says(&f, "its circuit has been open for 100 s, a probe is under way");
+    destroy(&f);
+}
+
+static void a_silent_resolver_is_not_taken_for_the_host(void **state)
+{
+    struct fixture f;
+    (void)state;
+
+    create(&f);
+    add(&f, 2);
+    land(&f, next(&f), (struct lane_result){.answer = LANE_UNRESOLVED});
+    assert_says(&f, "no resolver has answered for its name: nothing is sent to it for 2 s");
     destroy(&f);
 }
 
@@ -333,6 +357,7 @@ int main(void)
         cmocka_unit_test(what_an_admin_ordered_is_said),
         cmocka_unit_test(what_the_host_asked_for_is_said),
         cmocka_unit_test(a_host_that_fails_is_waited_for),
+        cmocka_unit_test(a_silent_resolver_is_not_taken_for_the_host),
         cmocka_unit_test(the_order_of_a_pair_is_said),
         cmocka_unit_test(an_answer_about_availability_is_awaited),
         cmocka_unit_test(a_machine_that_is_still_says_so_first),
