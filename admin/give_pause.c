@@ -39,21 +39,27 @@ static bool machine_exists(struct orders *orders, const char *machine, struct er
     return search.found;
 }
 
-/* Who has paused the fleet, for the page: an order has no room for it. */
-static bool note_pauser(struct orders *orders, struct give *give, bool paused, struct err *err)
+/* Begins with a write that maxmemory never refuses, which lets the next one pass. */
+static const char set_script[] = "redis.call('DEL', KEYS[1]) redis.call('SET', KEYS[1], ARGV[1])"
+                                 " if ARGV[2] then redis.call('EXPIRE', KEYS[1], ARGV[2]) end";
+
+/* Who has paused the fleet, for the page: an order has no room for it. Without it the order counts
+ * as well. */
+static void note_pauser(struct orders *orders, struct give *give, bool paused)
 {
     char *key = keys_prefixed(&give->session->keys, STR("fedpush:pauser"));
     struct buf who;
+    struct err ignored;
 
     buf_init(&who, 512);
     orders_put_who(&who, give->who);
-    const struct str set[] = {STR("SET"), str_of(key), buf_str(&who)};
+    const struct str set[] = {STR("EVAL"), str_of(set_script), STR("1"), str_of(key),
+                              buf_str(&who)};
     const struct str del[] = {STR("DEL"), str_of(key)};
-    bool good = session_command(give->session, orders->redis, paused ? 3 : 2, paused ? set : del,
-                                NULL, NULL, err);
+    (void)session_command(give->session, orders->redis, paused ? 5 : 2, paused ? set : del, NULL,
+                          NULL, &ignored);
     buf_clear(&who);
     free(key);
-    return good;
 }
 
 static bool order(struct give *give, const char *machine, bool paused, int64_t span_s,
@@ -71,9 +77,10 @@ static bool order(struct give *give, const char *machine, bool paused, int64_t s
         if (span_s > 0)
             policy.paused_until_s = orders.now_s + span_s;
         orders_set(&orders, str_of(name), &policy);
-        good = (machine != NULL || note_pauser(&orders, give, paused, err)) &&
-               orders_write(&orders, paused ? "pause" : "resume", str_of(name), "", err);
+        good = orders_write(&orders, paused ? "pause" : "resume", str_of(name), "", err);
     }
+    if (good && machine == NULL)
+        note_pauser(&orders, give, paused);
     if (good && machine == NULL)
         give_say(give, paused ? PHRASE_GIVE_FLEET_PAUSES : PHRASE_GIVE_FLEET_GOES_ON, SAYS_NOTHING);
     else if (good)
@@ -145,8 +152,10 @@ static bool drain(struct give *give, struct orders *orders, const char *identity
 {
     char *key = keys_drain(&give->session->keys, str_of(identity));
     char *seconds = mem_printf("%d", DRAIN_S);
-    const struct str words[] = {STR("SET"), str_of(key), STR("1"), STR("EX"), str_of(seconds)};
-    bool good = session_command(give->session, orders->redis, 5, words, NULL, NULL, err);
+    const struct str words[] = {STR("EVAL"), str_of(set_script), STR("1"),
+                                str_of(key), STR("1"),           str_of(seconds)};
+    bool good = session_command(give->session, orders->redis, sizeof(words) / sizeof(words[0]),
+                                words, NULL, NULL, err);
 
     if (good)
         give_say(give, PHRASE_GIVE_DRAINING, SAYS(SAY_TEXT("machine", identity)));

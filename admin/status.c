@@ -10,13 +10,23 @@
 
 enum { OLD_S = 60, LATE_S = 30 };
 
-static void show_redis(struct report *report, const struct redis *redis)
+/* At its limit Redis refuses what Mastodon enqueues, and soon what fedpush writes. */
+static void show_redis(struct report *report, const struct redis *redis, const struct survey *s,
+                       int full_percent)
 {
     struct buf where;
 
     buf_init(&where, 512);
     redis_describe(redis, &where);
     report_line(report, GRADE_OK, "Redis", "%s", buf_cstr(&where));
+    if (s->max_bytes > 0 && 100 * s->used_bytes / s->max_bytes >= full_percent) {
+        buf_reset(&where);
+        phrase_put_text(&where, PHRASE_ALERT_REDIS_MEMORY,
+                        SAYS(SAY_NUMBER("used_bytes", s->used_bytes),
+                             SAY_NUMBER("max_bytes", s->max_bytes),
+                             SAY_NUMBER("percent", 100 * s->used_bytes / s->max_bytes)));
+        report_line(report, GRADE_WARN, "memory", "%s", buf_cstr(&where));
+    }
     buf_clear(&where);
 }
 
@@ -222,7 +232,7 @@ static void show_all(struct report *report, struct session *session, json_t *roo
     if (survey_take(survey, session, &err)) {
         const struct redis *redis = session->redis[REDIS_ROLE_SIDEKIQ];
         status_json_survey(root, survey, redis, session->config);
-        show_redis(report, redis);
+        show_redis(report, redis, survey, session->config->alert_memory_percent);
         show_machines(report, survey);
         show_sidekiq(report, survey);
         show_queues(report, survey, session->config);

@@ -213,3 +213,32 @@ def test_people_and_programs_are_told_the_same(world):
     for wrong in (("show", "*.fedi.test"), ("show", "a b"), ("show", "a.example", "b.example"), ("show",), ("dance",)):
         done = fedpush(world, "domain", *wrong, "--json")
         assert done.returncode == 64 and not json.loads(done.stdout)["ok"] and json.loads(done.stdout)["error"]
+
+
+def test_who_does_not_probe_says_that_another_does(world, machines):
+    machine = machines()
+    host, now_us = authority(world, "ok-1"), int(world.redis_client.time()[0]) * 1000000
+    world.redis_client.set(f"fedpush:probe:{host}", "token")
+    world.redis_client.hset("fedpush:circuit", host, f"open {now_us // 1000 - 60000} {now_us // 1000} 30000")
+    world.redis_client.zadd("fedpush:circuits", {host: now_us})
+    push(world.redis, posts(world, "ok-1", 1))
+    says(world, machine, "another machine is probing it")
+    world.redis_client.delete(f"fedpush:probe:{host}")
+
+
+def test_orders_and_answers_come_while_redis_is_full(world, machines):
+    machine = machines(FEDPUSH_DRAIN_SECONDS=1)
+    waits(world, "ok-1", time.time() + 900)
+    world.redis_client.config_set("maxmemory", 1 << 20)
+    try:
+        done = fedpush(world, "status")
+        assert done.returncode and "warn  memory" in done.stdout and "raise maxmemory" in done.stdout, done.stdout
+        told(world, "pause")
+        assert world.redis_client.get("fedpush:pauser")
+        says(world, machine, "an admin has paused the fleet")
+        assert show(world, "ok-1").splitlines()[-1].split()[1:] == ["0", "0", "1", "0", "0", "0"]
+        assert "told to drain" in told(world, "drain", "--machine", machine.identity())
+        assert machine.process.wait(60) == 0
+    finally:
+        world.redis_client.config_set("maxmemory", 0)
+    machine.process = None
