@@ -151,8 +151,45 @@ static void show_balances(struct report *report, struct session *session,
         show_balance(report, session, "this machine", &balances.machine);
 }
 
+/* `who` goes on or ends by itself: "NAME" or "NAME, for 5 min more". */
+static void put_paused(struct buf *out, const char *who, const struct policy *policy, int64_t now_s)
+{
+    buf_put_str(out, str_of(who));
+    if (policy->paused_until_s == 0)
+        return;
+    buf_put_str(out, STR(", for "));
+    words_put_age(out, (double)(policy->paused_until_s - now_s));
+    buf_put_str(out, STR(" more"));
+}
+
+static void show_pause(struct report *report, const char *name, const struct policy *policy,
+                       int64_t now_s)
+{
+    bool fleet = strcmp(name, "*") == 0;
+    struct buf who;
+
+    buf_init(&who, 512);
+    put_paused(&who, fleet ? "the fleet" : name + 1, policy, now_s);
+    if (fleet)
+        report_line(report, GRADE_WARN, "paused", "%s: fedpush resume", buf_cstr(&who));
+    else
+        report_line(report, GRADE_WARN, "paused", "%s: fedpush resume --machine %s", buf_cstr(&who),
+                    name + 1);
+    buf_clear(&who);
+}
+
+/* An order for one process that has ended means nobody. */
+static bool is_gone(const struct survey *s, const char *name)
+{
+    for (size_t i = 0; i < s->identity_count; i++) {
+        if (strcmp(s->identities[i].name, name + 1) == 0)
+            return false;
+    }
+    return name[0] == '@' && strchr(name, ':') != NULL && s->identity_count < SURVEY_MAX_IDENTITIES;
+}
+
 /* Pauses are easily forgotten. */
-static void show_policies(struct report *report, struct session *session)
+static void show_policies(struct report *report, struct session *session, const struct survey *s)
 {
     const struct policy_entry *entry;
     struct orders orders;
@@ -164,15 +201,11 @@ static void show_policies(struct report *report, struct session *session)
 
     while (good && (entry = policy_book_each(orders.book, &at)) != NULL) {
         const struct policy now = policy_at(&entry->policy, orders.now_s);
-        if (now.paused && strcmp(entry->name, "*") == 0)
-            report_line(report, GRADE_WARN, "paused", "the fleet: fedpush resume");
-        else if (now.paused && entry->name[0] == '@')
-            report_line(report, GRADE_WARN, "paused", "%s: fedpush resume --machine %s",
-                        entry->name + 1, entry->name + 1);
-        else if (now.paused)
-            paused++;
-        else if (!policy_is_empty(&now))
-            others++;
+        bool of_host = strcmp(entry->name, "*") != 0 && entry->name[0] != '@';
+        if (now.paused && !of_host && !is_gone(s, entry->name))
+            show_pause(report, entry->name, &now, orders.now_s);
+        paused += of_host && now.paused;
+        others += of_host && !now.paused && !policy_is_empty(&now);
     }
     if (!good)
         report_line(report, GRADE_FAIL, "policies", "%s: fedpush check", err.message);
@@ -236,7 +269,7 @@ static void show_all(struct report *report, struct session *session, json_t *roo
         show_machines(report, survey);
         show_sidekiq(report, survey);
         show_queues(report, survey, session->config);
-        show_policies(report, session);
+        show_policies(report, session, survey);
         show_balances(report, session, survey, root);
     } else {
         report_line(report, GRADE_FAIL, "Redis", "%s: fedpush check", err.message);

@@ -58,7 +58,8 @@ static const struct command_usage commands[COMMAND_COUNT] = {
                        "Needs Redis only.\n"
                        "\n"
                        "  --machine NAME  one machine instead of all: its host name, or an\n"
-                       "                  identity as `fedpush status` names them\n"
+                       "                  identity as `fedpush status` names them, which is\n"
+                       "                  one process: a restart ends the pause\n"
                        "  --for TIME      end by itself: 90s, 15m, 24h, 7d\n"
                        "  --json          for programs: ok, text, error\n"},
     [COMMAND_RESUME] = {"resume", "[--machine NAME] [--json]", "take a pause back",

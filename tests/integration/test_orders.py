@@ -6,6 +6,7 @@ import re
 import time
 
 from jobs import account_for, claimed, delivery, push, unsettled, wait_settled
+from machine import fedpush
 from servers import wait_for
 from test_policy import booked, effective, jobs_for, ledger, policies, posts_to, proxy, redis_now, told  # noqa: F401
 
@@ -265,3 +266,28 @@ def test_questions_that_nobody_answers_stay_few(world):
     assert world.redis_client.sismember("fedpush:questions", "b.example")
     told(world, "domain", "show", "b.example")
     assert world.redis_client.scard("fedpush:questions") == 64 and world.redis_client.ttl("fedpush:questions") > 0
+
+
+def test_orders_about_machines_name_what_else_pauses_them(world):
+    client = world.redis_client
+    client.zadd("fedpush:identities", {"one:1:abcdefabcdef": time.time() + 60, "one:2:abcdefabcdef": time.time() + 60})
+    refused = fedpush(world, "resume", "--machine", "nope")
+    assert refused.returncode == 69 and "neither a fedpush nor an order of that name" in refused.stderr
+    assert "a restart ends this order" in told(world, "pause", "--machine", "one:1:abcdefabcdef")
+    assert "restart" not in told(world, "pause", "--machine", "one", "--for", "30m")
+    told(world, "pause")
+    shown = fedpush(world, "status").stdout
+    assert "one:1:abcdefabcdef: fedpush resume --machine one:1:abcdefabcdef" in shown
+    assert re.search(r"paused +one, for (30|29) min more: fedpush resume --machine one", shown), shown
+    said = told(world, "resume", "--machine", "one")
+    assert "one goes on" in said and "the fleet stays paused" in said
+    assert "one:1:abcdefabcdef stays paused by an order of its own" in said and "one stays" not in said
+    assert "one:1:abcdefabcdef stays paused" in told(world, "resume")
+    assert "one:2:abcdefabcdef had no order of its own" in told(world, "resume", "--machine", "one:2:abcdefabcdef")
+    # It is started anew: nobody is paused, and nobody is warned.
+    client.zrem("fedpush:identities", "one:1:abcdefabcdef")
+    assert "one:1:abcdefabcdef" not in fedpush(world, "status").stdout
+    told(world, "pause", "--machine", "one")
+    assert client.hget("fedpush:policies", "@one:1:abcdefabcdef").split()[1:] == [b"1"]
+    client.delete("fedpush:identities")
+    assert "one goes on" in told(world, "resume", "--machine", "one")
