@@ -1,8 +1,10 @@
 /* A try at once of a host that isn't tried for now. */
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/domain_ask.h"
 #include "admin/give.h"
 #include "admin/waiting.h"
 #include "sched/scripts.h"
@@ -16,6 +18,8 @@ struct attempt {
     double score;
     enum waiting_place place;
     bool open, probing, due;
+    json_t *said; /* by the machines, before the try; NULL: they couldn't be asked */
+    size_t live;  /* machines */
 };
 
 static bool is_meant(void *arg, const struct url *inbox)
@@ -114,20 +118,140 @@ static bool send_try(struct attempt *attempt, struct redis *redis, struct err *e
     return good;
 }
 
+/* --- what the machines make of it --- */
+
+/* They say so before the try: what holds a host back is not its due job's time alone. */
+static void ask_machines(struct attempt *attempt, struct str host)
+{
+    struct session *session = attempt->give->session;
+    struct err ignored;
+    json_t *answers = domain_ask(session, host, &ignored);
+    json_t *silent = answers != NULL ? domain_ask_silent(session, answers, &ignored) : NULL;
+
+    if (silent != NULL) {
+        attempt->said = domain_ask_said(session, host, &ignored);
+        attempt->live = json_object_size(answers) + json_object_size(silent);
+    }
+    json_decref(silent);
+    json_decref(answers);
+}
+
+static const char *member(const json_t *sentence, const char *name)
+{
+    const char *text = json_string_value(json_object_get(sentence, name));
+    return text != NULL ? text : "";
+}
+
+static bool is_hold(const char *code)
+{
+    static const enum phrase holds[] = {PHRASE_LANE_RETRY_AFTER, PHRASE_LANE_UNRESOLVED,
+                                        PHRASE_LANE_PROXY, PHRASE_LANE_RATE};
+
+    for (size_t i = 0; i < sizeof(holds) / sizeof(holds[0]); i++) {
+        if (strcmp(code, phrase_code(holds[i])) == 0)
+            return true;
+    }
+    return strncmp(code, "machine.", strlen("machine.")) == 0 &&
+           strcmp(code, phrase_code(PHRASE_MACHINE_HANDOFF)) != 0;
+}
+
+/* The first of a machine's sentences that says why it sends nothing there for now, or NULL. */
+static const json_t *hold_of(const json_t *sentences)
+{
+    const json_t *sentence;
+    size_t i;
+
+    json_array_foreach(sentences, i, sentence)
+    {
+        const json_t *reasons = json_object_get(json_object_get(sentence, "params"), "reason");
+        const json_t *reason = json_array_get(reasons, 0);
+        if (is_hold(member(sentence, "code")))
+            return sentence;
+        if (is_hold(member(reason, "code")))
+            return reason;
+    }
+    return NULL;
+}
+
+static size_t count_holds(const struct attempt *attempt)
+{
+    const char *identity;
+    json_t *sentences;
+    size_t count = 0;
+
+    json_object_foreach(attempt->said, identity, sentences) count += hold_of(sentences) != NULL;
+    return count;
+}
+
+static void say_hold(struct give *give, const char *identity, const json_t *hold)
+{
+    const char *text = member(hold, "text");
+    bool of_machine = strncmp(member(hold, "code"), "machine.", strlen("machine.")) == 0;
+    struct said reason;
+
+    said_init(&reason, PHRASE_TEXT_BYTES);
+    if (said_read(&reason, "", of_machine ? "machine" : "lane", str_of(text)))
+        give_say(give, PHRASE_GIVE_TRY_HELD,
+                 SAYS(SAY_TEXT("machine", identity), SAY_SAID("reason", &reason)));
+    else
+        give_say(give, PHRASE_GIVE_TRY_HELD,
+                 SAYS(SAY_TEXT("machine", identity), SAY_TEXT("reason", text)));
+    said_clear(&reason);
+}
+
+static void say_holds(const struct attempt *attempt)
+{
+    const char *identity;
+    json_t *sentences;
+
+    if (attempt->said != NULL && attempt->live == 0)
+        give_say(attempt->give, PHRASE_VERDICT_NO_MACHINE, SAYS_NOTHING);
+    json_object_foreach(attempt->said, identity, sentences)
+    {
+        const json_t *hold = hold_of(sentences);
+        if (hold != NULL)
+            say_hold(attempt->give, identity, hold);
+    }
+}
+
+/* --- the try --- */
+
 static void say(const struct attempt *attempt)
 {
     struct says host = SAYS(SAY_TEXT("host", attempt->authority));
+    bool held = attempt->said != NULL && count_holds(attempt) >= attempt->live;
 
     if (attempt->probing)
         give_say(attempt->give, PHRASE_GIVE_TRY_PROBING, host);
     else if (attempt->due)
         give_say(attempt->give, attempt->open ? PHRASE_GIVE_TRY_PROBE : PHRASE_GIVE_TRY_DUE, host);
+    else if (attempt->open)
+        give_say(attempt->give, PHRASE_GIVE_TRY_NEXT, host);
     else
-        give_say(attempt->give, attempt->open ? PHRASE_GIVE_TRY_NEXT : PHRASE_GIVE_TRY_NOTHING,
-                 host);
+        give_say(attempt->give, held ? PHRASE_GIVE_TRY_NONE : PHRASE_GIVE_TRY_NOTHING, host);
+    say_holds(attempt);
 }
 
-/* A try would not be made while it is paused. */
+static void on_row(void *arg, PGresult *result)
+{
+    bool *found = arg;
+    *found = PQntuples(result) > 0;
+}
+
+/* Where PostgreSQL can't be asked, the machines know no better. */
+static bool is_unavailable(struct session *session, struct str host)
+{
+    struct err ignored;
+    bool found = false;
+    struct postgres *postgres = session_postgres(session, POSTGRES_ROLE_MASTODON, &ignored);
+
+    return postgres != NULL &&
+           session_query(session, postgres, "SELECT 1 FROM unavailable_domains WHERE domain = $1",
+                         1, &host, on_row, &found, &ignored) &&
+           found;
+}
+
+/* A try would not be made while it is paused, or Mastodon holds the host for unavailable. */
 static bool may_try(const struct orders *orders, struct str host, struct err *err)
 {
     const struct policy_entry *entry = policy_book_find(orders->book, host, orders->now_s);
@@ -137,6 +261,8 @@ static bool may_try(const struct orders *orders, struct str host, struct err *er
         err_say(err, FP_INVALID, PHRASE_ORDER_FLEET_PAUSED, SAYS_NOTHING);
     else if (entry != NULL && policy_at(&entry->policy, orders->now_s).paused)
         err_say(err, FP_INVALID, PHRASE_ORDER_PAUSED, SAYS(SAY_TEXT("name", entry->name)));
+    else if (is_unavailable(orders->session, host))
+        err_say(err, FP_INVALID, PHRASE_ORDER_UNAVAILABLE, SAYS(SAY_STR("host", host)));
     else
         return true;
     return false;
@@ -160,12 +286,15 @@ bool give_domain_try(struct give *give, struct str host, struct err *err)
     bool good = orders_open(&orders, give->session, err);
 
     orders.who = give->who;
-    good = good && may_try(&orders, without_port(host), err) && find_job(&attempt, err) &&
-           send_try(&attempt, orders.redis, err) &&
+    good = good && may_try(&orders, without_port(host), err);
+    if (good)
+        ask_machines(&attempt, without_port(host));
+    good = good && find_job(&attempt, err) && send_try(&attempt, orders.redis, err) &&
            orders_write(&orders, "domain try", without_port(host), "", err);
     if (good)
         say(&attempt);
     orders_close(&orders);
+    json_decref(attempt.said);
     forget_job(&attempt);
     return good;
 }

@@ -242,3 +242,25 @@ def test_orders_and_answers_come_while_redis_is_full(world, machines):
     finally:
         world.redis_client.config_set("maxmemory", 0)
     machine.process = None
+
+
+def test_a_try_says_what_holds_it_back(world, machines):
+    machine = machines()
+    world.query("INSERT INTO unavailable_domains (domain, created_at, updated_at) VALUES ('ok-9.fedi.test', now(), now())")
+    waits(world, "ok-9", time.time() + 900)
+    refused = fedpush(world, "domain", "try", "ok-9.fedi.test")
+    assert refused.returncode == 64 and "unavailable in Mastodon" in refused.stderr
+    world.fediverse.behave("ok-1", "later300")
+    push(world.redis, posts(world, "ok-1", 1))
+    says(world, machine, "it asked for time (Retry-After)", host="ok-1")
+    wait_for(lambda: world.redis_client.zcard("retry") == 2, 30, "it is to be tried again")
+    said = told(world, "domain", "try", "ok-1.fedi.test")
+    assert "is due now" in said and f"held back by {machine.identity()}: it asked for time (Retry-After)" in said, said
+    assert "what comes is sent at once" in told(world, "domain", "try", "ok-2.fedi.test")
+    told(world, "pause", "--machine", machine.identity())
+    says(world, machine, "an admin has paused this machine")
+    push(world.redis, posts(world, "ok-2", 1, first=50))
+    said = told(world, "domain", "try", "ok-2.fedi.test")
+    assert "at once" not in said and f"held back by {machine.identity()}: an admin has paused this machine" in said, said
+    machine.stop()
+    assert "no fedpush is running" in told(world, "domain", "try", "ok-2.fedi.test")
