@@ -140,6 +140,8 @@ static void look_for_consumers(struct scheduler *s)
 void scheduler_on_share(void *arg)
 {
     struct scheduler *s = arg;
+
+    lanes_set_fleet(s->lanes, fleet_machines(s->fleet), fleet_unix_offset_ms(s->fleet));
     lanes_set_rate(s->lanes, fleet_rate(s->fleet), clock_mono_ms(&s->process.clock));
 }
 
@@ -359,7 +361,6 @@ static void look_at_fleet(struct scheduler *s)
     say(s);
     fleet_tick(s->fleet);
     scheduler_on_share(s);
-    lanes_set_fleet(s->lanes, fleet_machines(s->fleet), fleet_unix_offset_ms(s->fleet));
     releases_tick(s->releases);
     questions_tick(s->questions);
 }
