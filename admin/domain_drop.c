@@ -16,7 +16,8 @@ static bool is_dropped(void *arg, const struct url *inbox)
 
 static bool show_waiting(struct session *session, struct domain_hosts *hosts, struct err *err)
 {
-    struct waiting waiting = {.session = session, .wanted = is_dropped, .arg = hosts};
+    struct waiting waiting = {
+        .session = session, .wanted = is_dropped, .arg = hosts, .with_handoff = true};
     bool good = waiting_look(&waiting, err);
 
     if (good)

@@ -389,8 +389,8 @@ int domain_show(struct session *session, const struct domain_options *options)
         domain_hosts_clear(&s.hosts);
         return words_unknown("domain", options->domain);
     }
-    s.waiting =
-        (struct waiting){.session = session, .wanted = is_shown, .arg = &s, .with_dead = true};
+    s.waiting = (struct waiting){
+        .session = session, .wanted = is_shown, .arg = &s, .with_dead = true, .with_handoff = true};
     if (look(&s, &err))
         show_all(&s);
     else

@@ -12,8 +12,8 @@
 
 enum { MAX_CLASSES = 200, MAX_HOSTS = 20000, SHOWN_HOSTS = 100 };
 
-static const char *const place_names[WAITING_PLACES] = {"push",     "pull", "retry",
-                                                        "schedule", "held", "dead"};
+static const char *const place_names[] = {"push", "pull", "retry", "schedule", "held", "dead"};
+enum { PLACES = sizeof(place_names) / sizeof(place_names[0]) }; /* of `jobs` */
 
 struct tally {
     char *name;
@@ -162,9 +162,10 @@ static json_t *by_host(const struct waiting *waiting)
         sorted[i] = table_next(waiting->hosts, &at);
     qsort(sorted, total, sizeof(const struct waiting_host *), most_waiting_first);
     for (size_t i = 0; i < total && i < SHOWN_HOSTS; i++)
-        json_array_append_new(list, json_pack("{s:o, s:o, s:I}", "host",
+        json_array_append_new(list, json_pack("{s:o, s:o, s:I, s:I}", "host",
                                               figures_text(str_of(sorted[i]->host)), "places",
-                                              places_of(sorted[i]->count), "dead",
+                                              places_of(sorted[i]->count), "handoff",
+                                              (json_int_t)sorted[i]->count[WAITING_HANDOFF], "dead",
                                               (json_int_t)sorted[i]->count[WAITING_DEAD]));
     free(sorted);
     return list;
@@ -192,13 +193,14 @@ static json_t *answer(const struct look *look, const struct waiting *waiting, st
         count[place] = waiting_total(waiting, (enum waiting_place)place);
     for (size_t i = 0; i < look->domain.count; i++)
         json_array_append_new(hosts, figures_text(str_of(look->domain.names[i])));
-    return json_pack("{s:f, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:b}", "at",
+    return json_pack("{s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:b}", "at",
                      look->now_s, "host", figures_text(host), "hosts", hosts, "hosts_problem",
-                     problem_of(&look->domain), "places", places_of(count), "dead",
-                     (json_int_t)count[WAITING_DEAD], "by_host", by_host(waiting), "holders",
-                     holders_of(waiting), "next_due_at", figures_time(look->next.at_s),
-                     "next_due_says", why_next(look->next.why), "next_error",
-                     figures_text_or_null(look->next.error), "cut", (int)waiting->cut);
+                     problem_of(&look->domain), "places", places_of(count), "handoff",
+                     (json_int_t)count[WAITING_HANDOFF], "dead", (json_int_t)count[WAITING_DEAD],
+                     "by_host", by_host(waiting), "holders", holders_of(waiting), "next_due_at",
+                     figures_time(look->next.at_s), "next_due_says", why_next(look->next.why),
+                     "next_error", figures_text_or_null(look->next.error), "cut",
+                     (int)waiting->cut);
 }
 
 static bool look_for_domain(struct look *look, struct waiting *waiting, struct err *err)
@@ -219,7 +221,8 @@ json_t *figures_waiting(struct desk *desk, struct str host, figures_progress_fn 
                               .wanted = is_wanted,
                               .progress = on_progress,
                               .arg = &look,
-                              .with_dead = true};
+                              .with_dead = true,
+                              .with_handoff = true};
     char *name = str_dup(host);
     json_t *root = NULL;
 
@@ -351,23 +354,23 @@ json_t *figures_jobs_of(struct desk *desk, const struct figures_jobs_filter *fil
     json_t *root = NULL;
     int64_t none;
 
-    for (int place = 0; place < WAITING_PLACES; place++) {
+    for (int place = 0; place < PLACES; place++) {
         look.classes[place] = table_create();
         look.hosts[place] = table_create();
     }
     bool good = measure(&look, err);
-    for (int place = 0; place < WAITING_PLACES && good; place++)
+    for (int place = 0; place < PLACES && good; place++)
         good = waiting_look_at(&waiting, (enum waiting_place)place, &none, err);
     look.length[WAITING_HELD] = look.scanned[WAITING_HELD];
     if (good) {
         json_t *places = json_object();
-        for (int place = 0; place < WAITING_PLACES; place++)
+        for (int place = 0; place < PLACES; place++)
             json_object_set_new(places, place_names[place],
                                 place_of(&look, (enum waiting_place)place));
         root = json_pack("{s:f, s:o, s:b}", "at", look.now_s, "places", places, "cut",
                          (int)waiting.cut);
     }
-    for (int place = 0; place < WAITING_PLACES; place++) {
+    for (int place = 0; place < PLACES; place++) {
         free_tallies(look.classes[place]);
         free_tallies(look.hosts[place]);
     }

@@ -43,6 +43,12 @@ static const char list_script[] =
 static const char set_script[] =
     "local n = 0 for i = 1, #ARGV do n = n + redis.call('ZREM', KEYS[1], ARGV[i]) end return n";
 
+static bool is_queue(const struct waiting_piece *piece)
+{
+    return piece->place == WAITING_PUSH || piece->place == WAITING_PULL ||
+           piece->place == WAITING_HANDOFF;
+}
+
 static bool is_dropped(void *arg, const struct url *inbox)
 {
     const struct drop *drop = arg;
@@ -59,7 +65,7 @@ static void on_number(void *arg, const redisReply *reply)
 static size_t begin_words(const struct drop *drop, const struct waiting_piece *piece,
                           struct str *words, char *keys[2])
 {
-    bool queue = piece->place == WAITING_PUSH || piece->place == WAITING_PULL;
+    bool queue = is_queue(piece);
     size_t n = 0;
 
     words[n++] = STR("EVAL");
@@ -87,7 +93,7 @@ static bool remove_some(struct drop *drop, const struct waiting_piece *piece, si
                         int64_t *removed)
 {
     enum { FIXED = 6 };
-    bool queue = piece->place == WAITING_PUSH || piece->place == WAITING_PULL;
+    bool queue = is_queue(piece);
     struct redis *redis = drop->session->redis[REDIS_ROLE_SIDEKIQ];
     struct str words[FIXED + 2 * LIST_JOBS];
     char *indexes[LIST_JOBS];
@@ -148,7 +154,7 @@ static bool remove_all(struct drop *drop, struct waiting *waiting, struct err *e
 
     for (int place = 0; place < WAITING_HELD && good; place++)
         good = remove_from(drop, waiting, (enum waiting_place)place, err);
-    return good;
+    return good && remove_from(drop, waiting, WAITING_HANDOFF, err);
 }
 
 /* The machines drop what they hold; *left is what they didn't. */

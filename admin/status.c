@@ -14,17 +14,18 @@ enum { OLD_S = 60, LATE_S = 30 };
 static void show_redis(struct report *report, const struct redis *redis, const struct survey *s,
                        int full_percent)
 {
+    int64_t percent = s->max_bytes > 0 ? 100 * s->used_bytes / s->max_bytes : 0;
     struct buf where;
 
     buf_init(&where, 512);
     redis_describe(redis, &where);
     report_line(report, GRADE_OK, "Redis", "%s", buf_cstr(&where));
-    if (s->max_bytes > 0 && 100 * s->used_bytes / s->max_bytes >= full_percent) {
+    if (s->max_bytes > 0 && percent >= full_percent) {
         buf_reset(&where);
         phrase_put_text(&where, PHRASE_ALERT_REDIS_MEMORY,
                         SAYS(SAY_NUMBER("used_bytes", s->used_bytes),
                              SAY_NUMBER("max_bytes", s->max_bytes),
-                             SAY_NUMBER("percent", 100 * s->used_bytes / s->max_bytes)));
+                             SAY_NUMBER("percent", percent)));
         report_line(report, GRADE_WARN, "memory", "%s", buf_cstr(&where));
     }
     buf_clear(&where);

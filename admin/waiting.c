@@ -73,7 +73,7 @@ static void note_due(struct look *look, const struct url *inbox, struct str payl
 {
     struct waiting_due *due;
 
-    if (look->place == WAITING_DEAD)
+    if (look->place == WAITING_DEAD || look->place == WAITING_HANDOFF)
         return;
     due = due_of(look->waiting, inbox);
     if (score <= 0 || (due->due_s > 0 && score >= due->due_s))
@@ -98,6 +98,23 @@ static void note_holder(struct look *look)
     holder->jobs++;
 }
 
+/* Of a delivery that is Ruby's, since it asks for more than fedpush does. */
+static bool handed_off_to(struct url *url, struct json *json, const struct job *job)
+{
+    struct json_value root;
+    const char *reason;
+    struct buf inbox;
+
+    if (job->kind != JOB_HANDOFF || !str_ends_with(job->class_name, STR("DeliveryWorker")) ||
+        !json_parse(json, job->payload, &root, &reason))
+        return false;
+    buf_init(&inbox, URL_MAX_BYTES);
+    bool good = json_to_text(json_element(json, json_member(json, root, STR("args")), 2), &inbox) &&
+                url_parse(url, buf_str(&inbox), NULL) == FP_OK;
+    buf_clear(&inbox);
+    return good;
+}
+
 /* True when this is a delivery to one of the hosts; it is counted then. */
 static bool count(struct look *look, struct str payload, double score)
 {
@@ -107,7 +124,9 @@ static bool count(struct look *look, struct str payload, double score)
     bool wanted = false;
 
     job_parse(&job, look->json, payload);
-    bool delivery = job.kind == JOB_DELIVERY && url_parse(&url, job.inbox_url, NULL) == FP_OK;
+    bool delivery = look->place == WAITING_HANDOFF
+                        ? handed_off_to(&url, look->json, &job)
+                        : job.kind == JOB_DELIVERY && url_parse(&url, job.inbox_url, NULL) == FP_OK;
     if (waiting->seen != NULL)
         waiting->seen(waiting->arg, look->place, job.class_name, delivery ? &url : NULL);
     if (delivery) {
@@ -406,10 +425,41 @@ static const char *key_of(const struct keys *keys, enum waiting_place place)
     case WAITING_DEAD:
         return keys->dead;
     case WAITING_HELD:
+    case WAITING_HANDOFF:
     case WAITING_PLACES:
         break;
     }
     return "";
+}
+
+/* Of `push` and, when it is consumed, of `pull`; they may be one. */
+static bool look_at_handoff(struct look *look)
+{
+    const struct session *session = look->waiting->session;
+    const struct config *config = session->config;
+    const char *queues[] = {config->handoff_queue,
+                            config_takes_pull(config) ? config->handoff_queue_pull : NULL};
+    bool good = true;
+
+    for (size_t i = 0; good && i < 2; i++) {
+        if (queues[i] == NULL || (i > 0 && strcmp(queues[i], queues[0]) == 0))
+            continue;
+        char *key = keys_queue(&session->keys, str_of(queues[i]));
+        look->piece->key = key;
+        good = look_through(look, true);
+        free(key);
+    }
+    return good;
+}
+
+static bool look_there(struct look *look)
+{
+    if (look->place == WAITING_HELD)
+        return look_at_claims(look);
+    if (look->place == WAITING_HANDOFF)
+        return look_at_handoff(look);
+    look->piece->key = key_of(&look->waiting->session->keys, look->place);
+    return look_through(look, look->place == WAITING_PUSH || look->place == WAITING_PULL);
 }
 
 static void create_tables(struct waiting *waiting)
@@ -439,10 +489,7 @@ bool waiting_look_at(struct waiting *waiting, enum waiting_place place, int64_t 
     look.json = json_create();
     look.piece = mem_alloc(sizeof(*look.piece));
     look.piece->place = place;
-    look.piece->key = key_of(&waiting->session->keys, place);
-    bool good = place == WAITING_HELD
-                    ? look_at_claims(&look)
-                    : look_through(&look, place == WAITING_PUSH || place == WAITING_PULL);
+    bool good = look_there(&look);
     free(look.piece);
     json_destroy(look.json);
     *total = look.total;
@@ -456,6 +503,8 @@ bool waiting_look(struct waiting *waiting, struct err *err)
 
     for (int place = 0; place <= WAITING_HELD && good; place++)
         good = waiting_look_at(waiting, (enum waiting_place)place, &total, err);
+    if (good && waiting->with_handoff)
+        good = waiting_look_at(waiting, WAITING_HANDOFF, &total, err);
     if (good && waiting->with_dead)
         good = waiting_look_at(waiting, WAITING_DEAD, &total, err);
     return good;
@@ -497,8 +546,12 @@ static void print_row(const struct waiting *waiting, const struct waiting_host *
 
     buf_init(&row, 1024);
     buf_printf(&row, "%-34s", host->host);
-    for (int place = 0; place <= (waiting->with_dead ? WAITING_DEAD : WAITING_HELD); place++)
+    for (int place = 0; place <= WAITING_HELD; place++)
         buf_printf(&row, " %8lld", (long long)host->count[place]);
+    if (waiting->with_handoff)
+        buf_printf(&row, " %8lld", (long long)host->count[WAITING_HANDOFF]);
+    if (waiting->with_dead)
+        buf_printf(&row, " %8lld", (long long)host->count[WAITING_DEAD]);
     words_line(stdout, buf_str(&row));
     buf_clear(&row);
 }
@@ -516,8 +569,9 @@ void waiting_print(const struct waiting *waiting)
     if (total == 0)
         puts("no job waits");
     else
-        words_print(stdout, "%-34s %8s %8s %8s %8s %8s%s", "JOBS FOR", "PUSH", "PULL", "RETRY",
-                    "SCHEDULE", "HELD", waiting->with_dead ? "     DEAD" : "");
+        words_print(stdout, "%-34s %8s %8s %8s %8s %8s%s%s", "JOBS FOR", "PUSH", "PULL", "RETRY",
+                    "SCHEDULE", "HELD", waiting->with_handoff ? "  HANDOFF" : "",
+                    waiting->with_dead ? "     DEAD" : "");
     for (size_t i = 0; i < total; i++)
         print_row(waiting, sorted[i]);
     if (waiting->cut)

@@ -1,7 +1,7 @@
 /*
  * Which jobs wait for certain hosts, and where: queues, `retry`, `schedule`, and the claims of all
- * machines, with what waits in their lists to be claimed. Each place is looked through in pieces,
- * up to WAITING_MAX entries of it, or to its end.
+ * machines, with what waits in their lists to be claimed; and, apart, what was handed off to Ruby.
+ * Each place is looked through in pieces, up to WAITING_MAX entries of it, or to its end.
  */
 #ifndef FEDPUSH_ADMIN_WAITING_H
 #define FEDPUSH_ADMIN_WAITING_H
@@ -18,7 +18,8 @@ enum waiting_place {
     WAITING_RETRY,
     WAITING_SCHEDULE,
     WAITING_HELD,
-    WAITING_DEAD, /* waits for nothing: only waiting_look_at goes there */
+    WAITING_DEAD,    /* waits for nothing; by waiting_look only when it is asked for, and so */
+    WAITING_HANDOFF, /* for Ruby: deliveries in the hand-off queues */
     WAITING_PLACES
 };
 
@@ -72,8 +73,9 @@ struct waiting {
     struct table *hosts;   /* struct waiting_host */
     struct table *dues;    /* struct waiting_due */
     struct table *holders; /* struct waiting_holder */
-    bool with_dead;        /* waiting_look counts and waiting_print shows dead jobs, too */
-    bool cut;              /* a place had more entries than were looked at */
+    bool with_dead;        /* waiting_look counts and waiting_print shows them, too */
+    bool with_handoff;
+    bool cut; /* a place had more entries than were looked at */
 };
 
 /* False with err filled. waiting_clear in any case. */

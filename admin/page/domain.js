@@ -232,6 +232,7 @@ function waitingSection(host) {
             h("div", null, h("dt", null, t(`place.${place}`)), h("dd", null, number(n))),
           ),
           fact("waiting.next", ...nextWords(found)),
+          found.handoff > 0 ? fact("place.handoff", number(found.handoff)) : null,
           fact("place.dead", found.dead === 0 ? number(0) : h("a", { href: jobsOf(host) }, number(found.dead))),
         ),
         ...meant(found).flat(),

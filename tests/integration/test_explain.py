@@ -194,9 +194,11 @@ def test_people_and_programs_are_told_the_same(world):
     world.redis_client.zadd("fedpush:identities", {"gone:1:abcdefabcdef": time.time() - 70})
     world.redis_client.hset("fedpush:claimed:gone:1:abcdefabcdef", mapping={"seq": 1, "1": f"q\n{held}"})
     waits(world, "ok-1", time.time() + 900)
+    world.redis_client.lpush("queue:default", json.dumps({"class": "Ruby", "args": []}),
+                             json.dumps(delivery(8, world.fediverse.inbox("ok-1"), options={"sign_with": "a key"})))
     world.redis_client.zadd("dead", {json.dumps(delivery(9, world.fediverse.inbox("ok-1"))): 1})
     shown = told(world, "domain", "show", "@eve@ex.example")
-    assert "inboxes      in.b.example" in shown and shown.splitlines()[-1].split() == ["in.b.example", "0", "0", "0", "0", "1", "0"]
+    assert "inboxes      in.b.example" in shown and shown.splitlines()[-1].split() == ["in.b.example", "0", "0", "0", "0", "1", "0", "0"]
     assert "gone:1:abcdefabcdef: it is dead, and has 1 of these jobs in its hands" in shown
     one = json.loads(told(world, "domain", "show", "@eve@ex.example", "--json"))
     assert one["waiting"]["holders"] == [{"machine": "gone:1:abcdefabcdef", "jobs": 1}]
@@ -204,12 +206,15 @@ def test_people_and_programs_are_told_the_same(world):
     told(world, "pause")
     for settings in ({}, {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}):
         shown = fedpush(world, "domain", "show", "fedi.test", **settings)
-        assert shown.returncode == 0 and shown.stdout.splitlines()[-1].split() == ["ok-1.fedi.test", "0", "0", "1", "0", "0", "1"]
+        assert shown.returncode == 0 and shown.stdout.splitlines()[-1].split() == ["ok-1.fedi.test", "0", "0", "1", "0", "0", "1", "1"]
         done = fedpush(world, "domain", "show", "fedi.test", "--json", **settings)
         one = json.loads(done.stdout)
         assert done.returncode == 0 and one["missing"] and one["delivered"] is None and one["audit"] is None
-        assert one["waiting"]["places"]["retry"] == 1 and one["waiting"]["dead"] == 1
+        waiting = one["waiting"]
+        assert (waiting["places"]["retry"], waiting["handoff"], waiting["dead"]) == (1, 1, 1)
         assert one["fleet_paused"] and one["verdict"]["code"] == "verdict.no_machine"
+    assert "dropped: 2 removed" in told(world, "domain", "drop", "fedi.test", "--yes")
+    assert world.redis_client.llen("queue:default") == 1
     for wrong in (("show", "*.fedi.test"), ("show", "a b"), ("show", "a.example", "b.example"), ("show",), ("dance",)):
         done = fedpush(world, "domain", *wrong, "--json")
         assert done.returncode == 64 and not json.loads(done.stdout)["ok"] and json.loads(done.stdout)["error"]
@@ -236,7 +241,7 @@ def test_orders_and_answers_come_while_redis_is_full(world, machines):
         told(world, "pause")
         assert world.redis_client.get("fedpush:pauser")
         says(world, machine, "an admin has paused the fleet")
-        assert show(world, "ok-1").splitlines()[-1].split()[1:] == ["0", "0", "1", "0", "0", "0"]
+        assert show(world, "ok-1").splitlines()[-1].split()[1:] == ["0", "0", "1", "0", "0", "0", "0"]
         assert "told to drain" in told(world, "drain", "--machine", machine.identity())
         assert machine.process.wait(60) == 0
     finally:
