@@ -144,15 +144,15 @@ static const char *member(const json_t *sentence, const char *name)
 
 static bool is_hold(const char *code)
 {
-    static const enum phrase holds[] = {PHRASE_LANE_RETRY_AFTER, PHRASE_LANE_UNRESOLVED,
-                                        PHRASE_LANE_PROXY, PHRASE_LANE_RATE};
+    static const char *const holds[] = {"lane.retry_after", "lane.unresolved", "lane.proxy",
+                                        "lane.rate"};
 
     for (size_t i = 0; i < sizeof(holds) / sizeof(holds[0]); i++) {
-        if (strcmp(code, phrase_code(holds[i])) == 0)
+        if (strcmp(code, holds[i]) == 0)
             return true;
     }
     return strncmp(code, "machine.", strlen("machine.")) == 0 &&
-           strcmp(code, phrase_code(PHRASE_MACHINE_HANDOFF)) != 0;
+           strcmp(code, "machine.handoff") != 0;
 }
 
 /* The first of a machine's sentences that says why it sends nothing there for now, or NULL. */
