@@ -59,15 +59,19 @@ static bool find_hosts(struct act *act, struct err *err)
 /* With those that Mastodon's table knows: without PostgreSQL, the others. */
 static void ask_hosts(struct act *act)
 {
-    struct said reason;
-
     domain_hosts_ask(&act->hosts, act->give.session);
-    if (act->hosts.problem.code == FP_OK)
-        return;
-    said_init(&reason, SAID_BYTES);
-    err_add_said(&act->hosts.problem, &reason);
-    give_say(&act->give, PHRASE_GIVE_LEFT_OUT, SAYS(SAY_SAID("reason", &reason)));
-    said_clear(&reason);
+    give_left_out(&act->give, &act->hosts);
+}
+
+/* The same of an order that means hosts by that table. */
+static json_t *end_asked(struct act *act, bool good)
+{
+    bool complete = domain_hosts_are_all(&act->hosts);
+    json_t *answer = end(act, good);
+
+    if (answer != NULL)
+        json_object_set_new(answer, "complete", json_boolean(complete));
+    return answer;
 }
 
 json_t *api_pause_domain(struct desk *desk, const struct api_request *request, struct str name,
@@ -82,7 +86,7 @@ json_t *api_pause_domain(struct desk *desk, const struct api_request *request, s
         ask_hosts(&act);
         good = give_domain_pause(&act.give, &act.hosts, &act.options, err);
     }
-    return end(&act, good);
+    return end_asked(&act, good);
 }
 
 json_t *api_resume_domain(struct desk *desk, const struct api_request *request, struct str name,
@@ -190,7 +194,7 @@ json_t *api_drop_domain(struct desk *desk, const struct api_request *request, st
         ask_hosts(&act);
         good = give_domain_drop(&act.give, &act.hosts, &act.options, err);
     }
-    return end(&act, good);
+    return end_asked(&act, good);
 }
 
 /* --- machines --- */

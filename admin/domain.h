@@ -39,8 +39,7 @@ int domain_show_json(struct desk *desk, const struct domain_options *options);
 
 /* Anything but --inherit alone. */
 bool domain_has_limit(const struct domain_options *options);
-/* The hosts that a handle's domain means, printed when they are more than it: for `pause` and
- * `drop`. False: one line has been said. */
+/* The hosts that a handle's domain means, for `pause` and `drop`. False: one line has been said. */
 bool domain_resolve(struct domain_hosts *hosts, struct session *session,
                     const struct domain_options *options);
 /* Adds what has a policy of its own below the domain: it would stand against the domain's. */

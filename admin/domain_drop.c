@@ -6,7 +6,7 @@
 #include "admin/waiting.h"
 #include "admin/words.h"
 
-enum { SAID_BYTES = 4096 };
+enum { SAID_BYTES = 16384 };
 
 static bool is_dropped(void *arg, const struct url *inbox)
 {
@@ -24,6 +24,18 @@ static bool show_waiting(struct session *session, struct domain_hosts *hosts, st
         waiting_print(&waiting);
     waiting_clear(&waiting);
     return good;
+}
+
+/* Before anybody confirms; where nobody is asked it is said with the rest. */
+static void show_left_out(struct session *session, const struct domain_hosts *hosts)
+{
+    struct said said;
+    struct give give = {.session = session, .said = &said};
+
+    said_init(&said, SAID_BYTES);
+    give_left_out(&give, hosts);
+    words_text(stdout, buf_str(&said.text));
+    said_clear(&said);
 }
 
 /* What is typed must be the domain; without a person to ask, --yes. */
@@ -53,8 +65,11 @@ static int carry_out(struct session *session, struct domain_hosts *hosts,
     struct err err;
 
     said_init(&said, SAID_BYTES);
+    if (options->yes)
+        give_left_out(&give, hosts);
     bool good = give_domain_drop(&give, hosts, options, &err);
-    int code = words_result(options->json, buf_str(&said.text), good ? NULL : &err);
+    int code = words_result_of(options->json, buf_str(&said.text), domain_hosts_are_all(hosts),
+                               good ? NULL : &err);
     said_clear(&said);
     return code;
 }
@@ -68,6 +83,8 @@ int domain_drop(struct session *session, const struct domain_options *options)
     if (options->json && !options->yes)
         return words_unknown("domain", "drop --json without --yes");
     if (domain_resolve(&hosts, session, options)) {
+        if (!options->yes)
+            show_left_out(session, &hosts);
         if (!options->json && !show_waiting(session, &hosts, &err))
             code = session_fail(&err, FP_EXIT_UNAVAILABLE);
         else if (!confirmed(&hosts, options))

@@ -9,10 +9,11 @@
 /* Where its inboxes are is the domain's own word: one that names another domain's host, or shares
  * it, must not take that one along when it is paused or dropped. */
 static const char inbox_sql[] =
-    "SELECT host FROM (SELECT DISTINCT lower(substring(url FROM '^https?://([^/?#]+)')) AS host"
+    "SELECT host, host = $1 OR NOT EXISTS (SELECT FROM accounts WHERE domain = host) AS own"
+    " FROM (SELECT DISTINCT lower(substring(url FROM '^https?://([^/?#]+)')) AS host"
     " FROM (SELECT inbox_url AS url FROM accounts WHERE domain = $1 UNION"
     " SELECT shared_inbox_url FROM accounts WHERE domain = $1) AS inboxes WHERE url <> '') AS hosts"
-    " WHERE host = $1 OR NOT EXISTS (SELECT FROM accounts WHERE domain = host) LIMIT 1000";
+    " ORDER BY own DESC LIMIT 1000";
 
 void domain_hosts_add(struct domain_hosts *hosts, struct str name)
 {
@@ -24,23 +25,45 @@ void domain_hosts_add(struct domain_hosts *hosts, struct str name)
         hosts->names[hosts->count++] = str_dup(name);
 }
 
-/* As an inbox's URL has it: without its port. */
-static bool add_host(struct domain_hosts *hosts, struct str host, const char *prefix)
+/* As an inbox's URL has it: without its port. NULL: it isn't one. */
+static char *host_name(struct str host, const char *prefix)
 {
     char *text = mem_printf("https://%.*s/", STR_ARG(host));
+    char *name = NULL;
     struct url url;
-    bool good = host.len > 0 && url_parse(&url, str_of(text), NULL) == FP_OK;
 
-    if (good) {
-        char *name = mem_printf("%s%.*s", prefix, STR_ARG(url.host));
-        good = str_equal(url.target, STR("/")) && policy_name_is_valid(str_of(name));
-        if (good)
-            domain_hosts_add(hosts, str_of(name));
-        free(name);
+    if (host.len > 0 && url_parse(&url, str_of(text), NULL) == FP_OK) {
+        name = mem_printf("%s%.*s", prefix, STR_ARG(url.host));
+        if (!str_equal(url.target, STR("/")) || !policy_name_is_valid(str_of(name))) {
+            free(name);
+            name = NULL;
+        }
         url_clear(&url);
     }
     free(text);
-    return good;
+    return name;
+}
+
+static bool add_host(struct domain_hosts *hosts, struct str host, const char *prefix)
+{
+    char *name = host_name(host, prefix);
+
+    if (name == NULL)
+        return false;
+    domain_hosts_add(hosts, str_of(name));
+    free(name);
+    return true;
+}
+
+static void add_other(struct domain_hosts *hosts, struct str host)
+{
+    char *name = host_name(host, "");
+
+    if (name == NULL || domain_hosts_mean(hosts, str_of(name)) ||
+        hosts->other_count == DOMAIN_OTHERS_MAX)
+        free(name);
+    else
+        hosts->others[hosts->other_count++] = name;
 }
 
 bool domain_hosts_init(struct domain_hosts *hosts, const char *text)
@@ -62,14 +85,22 @@ void domain_hosts_clear(struct domain_hosts *hosts)
 {
     while (hosts->count > 0)
         free(hosts->names[--hosts->count]);
+    while (hosts->other_count > 0)
+        free(hosts->others[--hosts->other_count]);
 }
 
+/* Those that are meant come first. */
 static void on_rows(void *arg, PGresult *result)
 {
     struct domain_hosts *hosts = arg;
 
-    for (int row = 0; row < PQntuples(result); row++)
-        (void)add_host(hosts, str_of(PQgetvalue(result, row, 0)), "");
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct str host = str_of(PQgetvalue(result, row, 0));
+        if (strcmp(PQgetvalue(result, row, 1), "t") == 0)
+            (void)add_host(hosts, host, "");
+        else
+            add_other(hosts, host);
+    }
 }
 
 void domain_hosts_ask(struct domain_hosts *hosts, struct session *session)
@@ -84,6 +115,11 @@ void domain_hosts_ask(struct domain_hosts *hosts, struct session *session)
     if (postgres != NULL &&
         session_query(session, postgres, inbox_sql, 1, parameters, on_rows, hosts, err))
         *err = (struct err){.code = FP_OK};
+}
+
+bool domain_hosts_are_all(const struct domain_hosts *hosts)
+{
+    return hosts->problem.code == FP_OK && hosts->other_count == 0;
 }
 
 bool domain_hosts_mean(const struct domain_hosts *hosts, struct str host)

@@ -24,10 +24,6 @@ bool domain_resolve(struct domain_hosts *hosts, struct session *session,
         return false;
     }
     domain_hosts_ask(hosts, session);
-    if (hosts->problem.code != FP_OK)
-        words_print(stderr,
-                    "fedpush: domain: hosts that only Mastodon's table knows are left out: %s",
-                    hosts->problem.message);
     return true;
 }
 
@@ -59,8 +55,10 @@ int domain_pause(struct session *session, const struct domain_options *options)
 
     said_init(&said, SAID_BYTES);
     if (domain_resolve(&hosts, session, options)) {
+        give_left_out(&give, &hosts);
         bool good = give_domain_pause(&give, &hosts, options, &err);
-        code = words_result(options->json, buf_str(&said.text), good ? NULL : &err);
+        code = words_result_of(options->json, buf_str(&said.text), domain_hosts_are_all(&hosts),
+                               good ? NULL : &err);
         if (good && !options->json)
             code = show_waiting(session, &hosts);
     }

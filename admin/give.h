@@ -28,6 +28,8 @@ bool give_resume(struct give *give, const char *machine, struct err *err) FP_MUS
  * ends, the rest goes back, and the processes end. */
 bool give_drain(struct give *give, const char *machine, struct err *err) FP_MUST_CHECK;
 
+/* Says which hosts domain_hosts_ask has left out. */
+void give_left_out(struct give *give, const struct domain_hosts *hosts);
 /* The hosts are what the domain means (domain_hosts_ask), and get those that only orders name. */
 bool give_domain_pause(struct give *give, struct domain_hosts *hosts,
                        const struct domain_options *options, struct err *err) FP_MUST_CHECK;

@@ -29,6 +29,21 @@ void domain_add_ordered(struct domain_hosts *hosts, const struct orders *orders)
     }
 }
 
+void give_left_out(struct give *give, const struct domain_hosts *hosts)
+{
+    struct said reason;
+
+    if (hosts->problem.code != FP_OK) {
+        said_init(&reason, ORDERS_WORDS_BYTES);
+        err_add_said(&hosts->problem, &reason);
+        give_say(give, PHRASE_GIVE_LEFT_OUT, SAYS(SAY_SAID("reason", &reason)));
+        said_clear(&reason);
+    }
+    for (size_t i = 0; i < hosts->other_count; i++)
+        give_say(give, PHRASE_GIVE_OTHERS_HOST,
+                 SAYS(SAY_TEXT("host", hosts->others[i]), SAY_STR("domain", hosts->domain)));
+}
+
 /* --- what was put off --- */
 
 struct release {

@@ -179,13 +179,14 @@ static bool order_drop(struct orders *orders, struct drop *drop,
     struct buf detail;
 
     buf_init(&detail, 4096);
+    orders_put_options(&detail, 0, options->now);
     for (size_t i = 0; i < drop->hosts->count; i++) {
         struct str name = str_of(drop->hosts->names[i]);
         struct policy policy = orders_get(orders, name);
         policy.drop_s = orders->now_s + 1;
         policy.now = options->now;
         orders_set(orders, name, &policy);
-        buf_printf(&detail, "%s%s", i > 0 ? " " : "", drop->hosts->names[i]);
+        buf_printf(&detail, "%s%s", detail.len > 0 ? " " : "", drop->hosts->names[i]);
     }
     bool good =
         orders_write(orders, "domain drop", str_of(drop->hosts->names[0]), buf_cstr(&detail), err);

@@ -6,7 +6,7 @@
 
 #include "admin/give.h"
 
-enum { DRAIN_S = 60, LIVE_S = 60, MAX_DRAINED = 100 };
+enum { DRAIN_S = 60, LIVE_S = 60, MAX_DRAINED = 100, DETAIL_BYTES = 64 };
 
 /* --- machines --- */
 
@@ -170,9 +170,15 @@ static bool write_order(struct orders *orders, struct give *give, const char *ma
 {
     char *name = machine != NULL ? mem_printf("@%s", machine) : str_dup(POLICY_FLEET);
     bool was_paused = orders_get(orders, str_of(name)).paused;
+    struct buf detail;
 
+    buf_init(&detail, DETAIL_BYTES);
+    if (policy->paused_until_s != 0)
+        orders_put_options(&detail, policy->paused_until_s - orders->now_s, false);
     orders_set(orders, str_of(name), policy);
-    bool good = orders_write(orders, policy->paused ? "pause" : "resume", str_of(name), "", err);
+    bool good = orders_write(orders, policy->paused ? "pause" : "resume", str_of(name),
+                             buf_cstr(&detail), err);
+    buf_clear(&detail);
     if (good && machine == NULL)
         note_pauser(orders, give, policy->paused);
     if (good && policy->paused)

@@ -42,7 +42,7 @@ bool orders_write(struct orders *orders, const char *action, struct str name, co
 void orders_put_who(struct buf *out, const char *who);
 /* "90", "90s", "15m", "24h", "7d": seconds, up to a year. */
 bool orders_parse_span(const char *text, int64_t *seconds) FP_MUST_CHECK;
-/* What a command was given beside names, as it was typed: "--for 24h --now". Appends. */
+/* What a command was given beside names, as it can be typed: "--for 15m --now". Appends. */
 void orders_put_options(struct buf *out, int64_t span_s, bool now);
 /* "paused for 5 min more, at most 2 at once, …", or "no policy". */
 void orders_say(struct said *said, const struct policy *policy, int64_t now_s);

@@ -138,12 +138,14 @@ json_t *words_json_lines(struct str text)
     return value;
 }
 
-int words_result(bool as_json, struct str said, const struct err *err)
+/* Takes `result`, which is filled; NULL: for people. */
+static int end_result(json_t *result, struct str said, const struct err *err)
 {
-    if (as_json) {
+    if (result != NULL) {
         json_t *error = err != NULL ? words_json(str_of(err->message)) : json_null();
-        json_t *result = json_pack("{s:b, s:o, s:o}", "ok", (int)(err == NULL), "text",
-                                   words_json_lines(said), "error", error);
+        json_object_set_new(result, "ok", json_boolean(err == NULL));
+        json_object_set_new(result, "text", words_json_lines(said));
+        json_object_set_new(result, "error", error);
         words_print_json(result);
         json_decref(result);
     } else {
@@ -153,6 +155,19 @@ int words_result(bool as_json, struct str said, const struct err *err)
         return FP_EXIT_OK;
     words_print(stderr, "fedpush: %s", err->message);
     return err->code == FP_INVALID ? FP_EXIT_USAGE : FP_EXIT_UNAVAILABLE;
+}
+
+int words_result(bool as_json, struct str said, const struct err *err)
+{
+    return end_result(as_json ? json_object() : NULL, said, err);
+}
+
+int words_result_of(bool as_json, struct str said, bool complete, const struct err *err)
+{
+    json_t *result =
+        as_json ? json_pack("{s:b}", "complete", (int)(err == NULL && complete)) : NULL;
+
+    return end_result(result, said, err);
 }
 
 void words_put_cell(struct buf *out, struct str text, size_t columns)

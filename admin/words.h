@@ -30,6 +30,8 @@ void words_print_json(const struct json_t *value);
  */
 struct err;
 int words_result(bool as_json, struct str said, const struct err *err);
+/* The same, with {complete}: false, when part of what was meant is left out, as the lines say. */
+int words_result_of(bool as_json, struct str said, bool complete, const struct err *err);
 /* Text that strangers wrote as a string of JSON; *a new reference*. */
 struct json_t *words_json(struct str text);
 struct json_t *words_json_lines(struct str text); /* the same, but that its lines stay lines */

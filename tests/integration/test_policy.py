@@ -164,6 +164,7 @@ def test_subdomains_and_inbox_hosts_belong_to_a_domain(world, machine):
         " (51, 'mallory', 'handle.example', 'https://victim.example/inbox', 'https://victim.example/inbox', now(), now()),"
         " (52, 'victor', 'victim.example', 'https://victim.example/inbox', '', now(), now())")
     said = told(world, "domain", "pause", "@carol@handle.example", "--for", "24h")
+    assert "victim.example is left out, though accounts of handle.example have inboxes there" in said
     assert {line.split()[1] for line in said.splitlines() if line.startswith("paused:")} == {
         "handle.example", "*.handle.example", "ok-5.fedi.test", "ok-6.fedi.test"}
     told(world, "domain", "limit", "*.fedi.test", "--window", "2")
@@ -171,6 +172,12 @@ def test_subdomains_and_inbox_hosts_belong_to_a_domain(world, machine):
     assert {entry["name"]: entry["paused"] for entry in shown}["ok-5.fedi.test"]
     told(world, "domain", "resume", "handle.example")
     assert [entry["name"] for entry in json.loads(told(world, "domain", "list", "--json"))] == ["*.fedi.test"]
+    assert json.loads(told(world, "domain", "drop", "handle.example", "--yes", "--json"))["complete"] is False
+    assert json.loads(told(world, "domain", "drop", "victim.example", "--yes", "--json"))["complete"] is True
+    wait_for(lambda: len(audit(world)) == 7, 30, "the audit")
+    details = [set(row[0].split()) for row in world.query("SELECT detail FROM fedpush.audit ORDER BY at")]
+    hosts = {"handle.example", "*.handle.example", "ok-5.fedi.test", "ok-6.fedi.test"}
+    assert details[0] == {"--for", "1d", *hosts} and details[2] == details[3] == hosts, details
     # All below a domain, those with a policy of their own included.
     told(world, "domain", "limit", "ok-7.fedi.test", "--window", "3")
     told(world, "domain", "pause", "fedi.test")
@@ -196,8 +203,8 @@ def test_orders_work_without_postgresql_and_are_kept_later(world, machine):
     world.postgres.stop()
     try:
         told(world, "domain", "limit", "ok-1.fedi.test", "--window", "1")
-        done = fedpush(world, "domain", "pause", "ok-1.fedi.test")
-        assert done.returncode == 0 and "Mastodon's table" in done.stderr
+        done = json.loads(told(world, "domain", "pause", "ok-1.fedi.test", "--json"))
+        assert done["ok"] and not done["complete"] and "Mastodon's table" in done["text"], done
         effective(world, machine)
         push(world.redis, jobs_for(world, "ok-1", 5))
         wait_for(lambda: booked(world) == 5, 30, "put off")
