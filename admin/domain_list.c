@@ -16,11 +16,12 @@ static json_t *json_of(const struct policy_entry *entry, const struct policy *p)
 {
     static const char *const schemes[] = {"auto", "cavage", "rfc9421"};
 
-    return json_pack("{s:s, s:b, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:I}", "name", entry->name,
+    return json_pack("{s:s, s:b, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:b, s:I}", "name", entry->name,
                      "paused", (int)p->paused, "paused_until", (json_int_t)p->paused_until_s,
                      "drop_before", (json_int_t)p->drop_s, "window", (int)p->window, "rate",
                      (int)p->rate, "proxy", p->proxy, "http", p->http2 ? "2" : "1.1", "signature",
-                     schemes[p->scheme], "limits_until", (json_int_t)p->limits_until_s);
+                     schemes[p->scheme], "exempt", (int)p->exempt, "limits_until",
+                     (json_int_t)p->limits_until_s);
 }
 
 static void print_entry(const struct policy_entry *entry, const struct policy *now, int64_t now_s)

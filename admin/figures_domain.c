@@ -230,14 +230,15 @@ static void set_policy(const struct view *view)
         return;
     json_object_set_new(
         view->root, "policy_detail",
-        json_pack("{s:o, s:b, s:o, s:o, s:o, s:i, s:i, s:o, s:s, s:s}", "name",
+        json_pack("{s:o, s:b, s:o, s:o, s:o, s:i, s:i, s:o, s:s, s:s, s:b}", "name",
                   figures_text(str_of(entry->name)), "paused", (int)policy.paused, "until",
                   figures_time((double)policy.paused_until_s), "limits_until",
                   figures_time((double)policy.limits_until_s), "drop_before",
                   figures_time((double)policy.drop_s), "window", (int)policy.window, "rate",
                   (int)policy.rate, "proxy",
                   policy.proxy[0] != '\0' ? figures_text(str_of(policy.proxy)) : json_null(),
-                  "http", policy.http2 ? "2" : "1.1", "signature", schemes[policy.scheme]));
+                  "http", policy.http2 ? "2" : "1.1", "signature", schemes[policy.scheme], "exempt",
+                  (int)policy.exempt));
 }
 
 /* One sentence of a machine: its words, and beside them code and values. */

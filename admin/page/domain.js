@@ -89,6 +89,7 @@ function policyWords(policy) {
   if (policy.proxy) said.push(t("policy.proxy", { proxy: policy.proxy }));
   if (policy.http === "2") said.push("HTTP/2");
   if (policy.signature !== "auto") said.push(t(`scheme.${policy.signature}`));
+  if (policy.exempt) said.push(t("policy.exempt"));
   if (policy.drop_before) said.push(t("policy.drop"));
   const ends = [
     ["policy.until", policy.until],
