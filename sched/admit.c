@@ -159,6 +159,15 @@ static size_t lookahead_bytes(const struct scheduler *s)
     return (size_t)s->process.config.lookahead_bytes;
 }
 
+unsigned admit_lookahead(const struct scheduler *s)
+{
+    const struct holdings *held = &s->holdings;
+
+    return appetite_jobs((unsigned)s->process.config.lookahead_jobs, lookahead_bytes(s),
+                         held->bytes - held->large_bytes,
+                         table_count(held->by_seq) - held->large_count);
+}
+
 /* Puts a parsed claim with a URL into its lane, or back into Redis: when the lane is full, or the
  * host's circuit open. */
 static void to_lane(struct scheduler *s, struct claim *claim)
@@ -176,10 +185,12 @@ static void to_lane(struct scheduler *s, struct claim *claim)
     switch (lanes_course(s->lanes, lane, claim, now_ms)) {
     case COURSE_LANE:
         if (lane->circuit.state == CIRCUIT_CLOSED &&
-            large_crowds(claim, s->holdings.large_bytes, lookahead_bytes(s)))
+            large_crowds(claim, s->holdings.placed_bytes, lookahead_bytes(s))) {
             conclude_book(s, claim, large_book_ms(claim, &s->large_reserved_ms, now_ms));
-        else
-            lanes_add(s->lanes, lane, claim, false, now_ms);
+            break;
+        }
+        holdings_place(&s->holdings, claim);
+        lanes_add(s->lanes, lane, claim, false, now_ms);
         break;
     case COURSE_BOOK:
         book(s, claim, lane, now_ms);
@@ -267,7 +278,7 @@ void admit_await_followers(struct scheduler *s, struct claim *claim)
 {
     int64_t now_ms = clock_mono_ms(&s->process.clock);
 
-    if (followers_waiting(s->followers) < (unsigned)s->process.config.lookahead_jobs / 2) {
+    if (followers_waiting(s->followers) < admit_lookahead(s) / 2) {
         lanes_left(s->lanes, claim, now_ms + FOLLOWERS_MS, now_ms);
         followers_wait(s->followers, claim);
     } else {
@@ -388,7 +399,7 @@ static struct appetite appetite_of(const struct scheduler *s)
     const struct config *config = &s->process.config;
     unsigned slots = (unsigned)config->max_in_flight;
 
-    return (struct appetite){.lookahead_jobs = (unsigned)config->lookahead_jobs,
+    return (struct appetite){.lookahead_jobs = admit_lookahead(s),
                              .lookahead_bytes = lookahead_bytes(s),
                              .max_in_flight = slots,
                              .trials = s->standby.trials,
@@ -408,6 +419,7 @@ struct room admit_room(void *scheduler)
     struct scheduler *s = scheduler;
     const struct appetite appetite = appetite_of(s);
 
+    lanes_set_lookahead(s->lanes, appetite.lookahead_jobs);
     if (!admit_takes_jobs(s))
         return (struct room){0, 0};
     return appetite_room(&appetite, s->lanes, admit_elsewhere(s), s->holdings.bytes,

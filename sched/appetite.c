@@ -6,7 +6,15 @@ enum {
     SPARE_JOBS = 64,
     PULL_BATCH = 128, /* fewer aren't worth a claim */
     PULL_SHARE = 4,   /* of the look-ahead's bytes */
+    ENOUGH_CLAIMS = 64,
 };
+
+unsigned appetite_jobs(unsigned lookahead_jobs, size_t lookahead_bytes, size_t bytes, size_t count)
+{
+    if (count < ENOUGH_CLAIMS || bytes / count * lookahead_jobs <= lookahead_bytes)
+        return lookahead_jobs;
+    return (unsigned)(lookahead_bytes / (bytes / count));
+}
 
 /* As many as find a slot, and some that wait; late workers get fewer. */
 static unsigned wanted(const struct appetite *appetite, const struct lanes *lanes)

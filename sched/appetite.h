@@ -22,6 +22,10 @@ struct appetite {
     unsigned free_slots; /* how many jobs they should be given then */
 };
 
+/* How many jobs the look-ahead has for the payloads that are held: with larger ones than usual its
+ * bytes are full first, and shares of it must follow. `bytes` of `count` claims, large ones
+ * (sched/large.h) aside; few of them say nothing. */
+unsigned appetite_jobs(unsigned lookahead_jobs, size_t lookahead_bytes, size_t bytes, size_t count);
 /* `elsewhere`: claims that wait outside the lanes; `bytes`: of all that is held. */
 struct room appetite_room(const struct appetite *appetite, struct lanes *lanes, unsigned elsewhere,
                           size_t bytes, int64_t now_ms);

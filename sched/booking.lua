@@ -68,10 +68,10 @@ local function book(zset, letter, a, seq, own)
     local time = redis.call('TIME')
     now = time[1] * 1e6 + time[2]
   end
-  local host = host_of(index, name)
+  local host = index ~= '0' and host_of(index, name)
   local at, chain, place = math.floor(score * 1e6 + 0.5), nil, nil
   share = tonumber(share)
-  if share > 0 then
+  if host and share > 0 then
     host.tail = math.max(math.min(tail_of(host), math.floor(now / 1000) + HOUR_MS), math.floor(at / 1000)) + share
     at = host.tail * 1000 + seq % 1000
   end
@@ -89,8 +89,10 @@ local function book(zset, letter, a, seq, own)
     if #chain > MAX_CHAIN then table.remove(chain, MAX_CHAIN) end -- the newest stays, for what comes behind it
   end
   local text = score_of(at)
-  host.places[#host.places + 1] = text
-  host.places[#host.places + 1] = letter .. text
+  if host then
+    host.places[#host.places + 1] = text
+    host.places[#host.places + 1] = letter .. text
+  end
   return text, math.floor(at / 1000)
 end
 

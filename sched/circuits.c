@@ -130,6 +130,7 @@ void circuits_opened_elsewhere(void *scheduler, struct str host, int64_t opened_
     lanes_adopt_open(s->lanes, lane, opened_ms, probe_ms, backoff_ms, now_of(s));
     if (lane->circuit.state == CIRCUIT_OPEN && lane->probe == LANE_PROBE_NONE)
         park_all(s, lane);
+    releases_want(s->releases, host); /* also what was parked before this machine was there */
 }
 
 void circuits_closed_elsewhere(void *scheduler, struct str host)
@@ -137,9 +138,12 @@ void circuits_closed_elsewhere(void *scheduler, struct str host)
     struct scheduler *s = scheduler;
     struct lane *lane = lanes_find(s->lanes, host);
 
-    if (lane == NULL || lane->circuit.state == CIRCUIT_CLOSED)
+    if (lane != NULL && lane->circuit.state == CIRCUIT_CLOSED)
         return;
-    lanes_adopt_closed(s->lanes, lane, now_of(s));
+    if (lane == NULL) /* it closed before this machine was there: not all may have come back */
+        lane = lanes_get(s->lanes, host, now_of(s));
+    else
+        lanes_adopt_closed(s->lanes, lane, now_of(s));
     call_back(s, lane);
     admit_dispatch(s, lane->worker);
 }

@@ -59,6 +59,7 @@ struct claim {
     bool low;         /* of the lowest priority; set once, before it is in a lane */
     bool settle_sent; /* CLAIM_SETTLING: the script was sent, its answer may be lost */
     bool orphan;      /* fenced: somebody else has it; its outcome is not written */
+    bool placed;      /* a large one that has its place in the look-ahead (holdings_place) */
     bool overdue;     /* CLAIM_FLIGHT: was past its deadline once */
     struct job job;
     struct url url;

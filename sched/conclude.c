@@ -75,7 +75,7 @@ static int64_t mono_of(const struct scheduler *s)
 }
 
 static void book(struct scheduler *s, struct claim *claim, struct str host, int64_t delay_ms,
-                 uint32_t share_ms)
+                 uint32_t share_ms, bool uncalled)
 {
     int64_t now_ms = lanes_unix_ms(s->lanes, clock_mono_ms(&s->process.clock));
     bool failed_before = claim->job.retry_count >= 0;
@@ -83,7 +83,8 @@ static void book(struct scheduler *s, struct claim *claim, struct str host, int6
                               .entry = LEDGER_BOOKED,
                               .host = host,
                               .share_ms = share_ms,
-                              .pair = claim->pair};
+                              .pair = claim->pair,
+                              .uncalled = uncalled};
 
     retry_score(what.score, (now_ms + delay_ms) * 1000);
     lanes_left(s->lanes, claim, mono_of(s) + delay_ms, mono_of(s));
@@ -92,13 +93,13 @@ static void book(struct scheduler *s, struct claim *claim, struct str host, int6
 
 void conclude_book(struct scheduler *s, struct claim *claim, int64_t delay_ms)
 {
-    book(s, claim, claim->pair != 0 ? claim->url.authority : STR_NULL, delay_ms, 0);
+    book(s, claim, claim->pair != 0 ? claim->url.authority : STR_NULL, delay_ms, 0, true);
 }
 
 void conclude_book_at_host(struct scheduler *s, struct claim *claim, const struct lane *lane,
                            int64_t delay_ms, uint32_t share_ms)
 {
-    book(s, claim, lane->host, delay_ms, share_ms);
+    book(s, claim, lane->host, delay_ms, share_ms, false);
 }
 
 struct failing {
@@ -219,7 +220,7 @@ static void hold(struct scheduler *s, struct claim *claim)
 {
     int64_t wait_ms = claim_hold_ms(claim);
 
-    if (s->held_count >= (unsigned)s->process.config.lookahead_jobs / (claim->low ? 8 : 2)) {
+    if (s->held_count >= admit_lookahead(s) / (claim->low ? 8 : 2)) {
         conclude_book(s, claim, CONCLUDE_LONGEST_HOLD_MS);
         return;
     }

@@ -45,10 +45,27 @@ static void take_in_hand(struct holdings *holdings, const struct claim *claim)
         hand->latest = claim->seq;
 }
 
+void holdings_place(struct holdings *holdings, struct claim *claim)
+{
+    if (!claim_is_large(claim) || claim->placed)
+        return;
+    claim->placed = true;
+    holdings->placed_bytes += claim_bytes(claim);
+}
+
+static void displace(struct holdings *holdings, struct claim *claim)
+{
+    if (!claim->placed)
+        return;
+    claim->placed = false;
+    holdings->placed_bytes -= claim_bytes(claim);
+}
+
 void holdings_let_go(struct holdings *holdings, struct claim *claim)
 {
     struct hand *hand = table_get(holdings->hands, table_key_u64(&claim->hold));
 
+    displace(holdings, claim);
     if (claim->hold == 0 || claim->off_hands || hand == NULL)
         return;
     claim->off_hands = true;
@@ -66,8 +83,10 @@ static void count_bytes(struct holdings *holdings, const struct claim *claim, bo
     holdings->bytes += change;
     if (claim->origin == ORIGIN_PULL)
         holdings->pull_bytes += change;
-    if (claim_is_large(claim))
+    if (claim_is_large(claim)) {
         holdings->large_bytes += change;
+        holdings->large_count += added ? 1 : (size_t)-1;
+    }
 }
 
 struct claim *holdings_add(struct holdings *holdings, struct claim *claim)

@@ -12,7 +12,9 @@ struct holdings {
     size_t bytes;
     size_t pull_bytes;  /* of them, of claims from queue:pull */
     size_t large_bytes; /* of them, of large ones (sched/large.h) */
-    uint64_t claimed;   /* since start */
+    size_t large_count;
+    size_t placed_bytes; /* of these, of those that have a place */
+    uint64_t claimed;    /* since start */
     uint64_t settled;
     uint64_t handed_off; /* of these, to another queue */
     uint64_t fenced;     /* settled by us, but no longer ours */
@@ -24,6 +26,8 @@ void holdings_clear(struct holdings *holdings); /* destroys what is left */
 /* NULL when that seq is held already (the caller destroys its claim). */
 struct claim *holdings_add(struct holdings *holdings, struct claim *claim);
 struct claim *holdings_find(const struct holdings *holdings, uint64_t seq);
+/* A large one takes its place in the look-ahead, until it is let go. */
+void holdings_place(struct holdings *holdings, struct claim *claim);
 /* The script that ends it is being sent: it counts no more for its pair. Sets claim->let_go when no
  * other of that pair is in our hands. Does nothing the second time. */
 void holdings_let_go(struct holdings *holdings, struct claim *claim);

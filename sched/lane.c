@@ -69,6 +69,11 @@ void lanes_set_fleet(struct lanes *lanes, unsigned machines, int64_t unix_offset
         lanes->machines = machines;
 }
 
+void lanes_set_lookahead(struct lanes *lanes, unsigned jobs)
+{
+    lanes->options.lookahead_jobs = jobs;
+}
+
 void lanes_set_rate(struct lanes *lanes, double max_rate, int64_t now_ms)
 {
     rate_set(&lanes->rate, max_rate, now_ms);

@@ -136,6 +136,7 @@ struct lanes *lanes_create(const struct lane_options *options);
 void lanes_destroy(struct lanes *lanes);
 /* How many machines share hosts, and what to add to our time for Redis' Unix time. */
 void lanes_set_fleet(struct lanes *lanes, unsigned machines, int64_t unix_offset_ms);
+void lanes_set_lookahead(struct lanes *lanes, unsigned jobs);              /* as in the options */
 void lanes_set_rate(struct lanes *lanes, double max_rate, int64_t now_ms); /* as in the options */
 /* How many deliveries a second this machine wants to make, going by those since the last call;
  * share_all (sched/share.h) while it could make more than it may. */

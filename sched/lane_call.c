@@ -156,6 +156,12 @@ void lanes_begin_calls(struct lanes *lanes, int64_t now_ms)
     } while (--passed > 0);
 }
 
+/* However long it takes: what is booked there waits for as long. */
+static bool is_kept_waiting(const struct lanes *lanes, const struct lane *lane, int64_t now_ms)
+{
+    return lane->limits.paused || lane_wait_ms(lanes, lane, now_ms) > RELEASE_MS * 2;
+}
+
 struct lane *lanes_next_call(struct lanes *lanes, unsigned *count, int64_t now_ms)
 {
     struct lane_calls *calls = &lanes->calls;
@@ -170,6 +176,8 @@ struct lane *lanes_next_call(struct lanes *lanes, unsigned *count, int64_t now_m
             set_state(lanes, lane, LANE_CALL_ASKED, now_ms);
             return lane;
         }
+        if (is_kept_waiting(lanes, lane, now_ms))
+            lanes_booked(lane, now_ms);
         if (lane->circuit.state == CIRCUIT_CLOSED && lane->reserved_ms <= now_ms)
             set_state(lanes, lane, LANE_CALL_NONE, now_ms); /* it comes by itself */
         else

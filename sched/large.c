@@ -7,10 +7,10 @@ bool claim_is_large(const struct claim *claim)
     return claim->payload_bytes >= LARGE_BYTES;
 }
 
-bool large_crowds(const struct claim *claim, size_t held_bytes, size_t lookahead_bytes)
+bool large_crowds(const struct claim *claim, size_t placed_bytes, size_t lookahead_bytes)
 {
-    return claim_is_large(claim) && held_bytes > lookahead_bytes / SHARE &&
-           held_bytes > claim_bytes(claim);
+    return claim_is_large(claim) && placed_bytes > 0 &&
+           placed_bytes + claim_bytes(claim) > lookahead_bytes / SHARE;
 }
 
 int64_t large_book_ms(const struct claim *claim, int64_t *reserved_ms, int64_t now_ms)

@@ -11,9 +11,9 @@
 enum { LARGE_BYTES = 64 * 1024 /* of payload */, LARGE_BYTES_PER_MS = 4096 };
 
 bool claim_is_large(const struct claim *claim);
-/* The look-ahead's half for large jobs is taken without this one. `held_bytes`: what all large
- * claims count that are held, this one included. Alone it always has room. */
-bool large_crowds(const struct claim *claim, size_t held_bytes, size_t lookahead_bytes);
+/* The look-ahead's half for large jobs is too little for this one, too. `placed_bytes`: what those
+ * count that have a place (holdings_place). Alone it always has room. */
+bool large_crowds(const struct claim *claim, size_t placed_bytes, size_t lookahead_bytes);
 /* In how many milliseconds it comes again; takes that place on the clock *reserved_ms (monotonic),
  * within an hour. */
 int64_t large_book_ms(const struct claim *claim, int64_t *reserved_ms, int64_t now_ms);

@@ -306,10 +306,10 @@ void scheduler_on_quiet(void *arg)
 {
     struct scheduler *s = arg;
 
+    s->quiet = true;
     if (s->state != SCHEDULER_RUNNING)
         return;
     s->state = SCHEDULER_QUIET;
-    s->quiet = true;
     register_set_quiet(s->registration);
     poller_stop(s->poller);
     intake_stop(s->intake, on_quiet_stopped, s);

@@ -96,8 +96,9 @@ static struct str put_word(struct settle_item *item, unsigned index)
     if (what->verb == SETTLE_HANDOFF || what->verb == SETTLE_PASS)
         item->word = mem_printf("%u %s", index, item->name);
     else
-        item->word = mem_printf("%s %u %" PRIu32 " %s %" PRId64 " %s", what->score, index,
-                                what->share_ms, pair, claim_created_us(item->claim), item->name);
+        item->word = mem_printf("%s %u %" PRIu32 " %s %" PRId64 " %s", what->score,
+                                what->uncalled ? 0 : index, what->share_ms, pair,
+                                claim_created_us(item->claim), item->name);
     return str_of(item->word);
 }
 
@@ -389,7 +390,7 @@ static void name_keys(struct settle *settle, struct settle_item *item,
     } else if (what->host.len > 0 &&
                (what->verb == SETTLE_RETRY || what->verb == SETTLE_SCHEDULE)) {
         item->name = str_dup(what->host);
-        item->keys[0] = keys_booked(keys, what->host);
+        item->keys[0] = what->uncalled ? NULL : keys_booked(keys, what->host);
     } else if (what->verb == SETTLE_PASS) {
         item->name = str_dup(what->host);
         item->keys[0] = keys_wait(keys, what->host);

@@ -35,9 +35,10 @@ struct settlement {
     char score[32];
     struct str host; /* booked at this host; empty: not booked. Of SETTLE_PASS: the machine. Copied
                         by settle_add */
-    uint32_t share_ms;         /* 0: `score` is when it comes back, but for its pair's order */
-    uint64_t pair;             /* of sender and inbox; 0: comes in any order */
-    struct buf bytes;          /* taken over (moved out) by settle_add */
+    uint32_t share_ms; /* 0: `score` is when it comes back, but for its pair's order */
+    uint64_t pair;     /* of sender and inbox; 0: comes in any order */
+    struct buf bytes;  /* taken over (moved out) by settle_add */
+    bool uncalled; /* booked at a host, but not among what is called back when that takes more */
     const char *handoff_queue; /* bare name; copied */
     enum track track;
     enum ledger_entry entry; /* LEDGER_BY_VERB unless something else is meant */

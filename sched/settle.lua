@@ -7,7 +7,8 @@
 -- ARGV: now, then for each job: seq, verb, a, b, jid ("" unless it is under suspicion), word for the ledger, and "PAIR SEQ" when the
 --   machine has no other job of its pair in its hands, the latest one of which had that seq ("": it has, or it has no order)
 --   done                  nothing is left of it
---   retry|schedule  score, or "SCORE INDEX SHARE_MS PAIR CREATED_US HOST" when it is booked at a host (INDEX: of booked:HOST), bytes
+--   retry|schedule  score, or "SCORE INDEX SHARE_MS PAIR CREATED_US HOST" when it is booked at a host (INDEX: of booked:HOST; 0: it
+--                   isn't called back sooner), bytes
 --                   ("": the claim's own)
 --   dead            bytes, score: the time it died, each its own, since the Web UI finds entries by it
 --   return          back to where it was claimed from, unchanged
@@ -131,7 +132,7 @@ for i = 2, #ARGV, 7 do
       end
     end
     redis.call('HDEL', KEYS[1], seq)
-    if jid ~= '' then keep_suspicion(jid, verb == 'return' or verb == 'pass') end
+    if jid ~= '' then keep_suspicion(jid, verb == 'return' or verb == 'pass' or word == 'booked') end
     counts[word] = (counts[word] or 0) + 1
     out[#out + 1] = answer
   end

@@ -215,6 +215,8 @@ void admit_counted(void *scheduler);
 void admit_answered(void *scheduler);
 /* Claims that wait outside of the lanes. */
 unsigned admit_elsewhere(const struct scheduler *s);
+/* FEDPUSH_LOOKAHEAD, or what fits of it into its bytes (appetite_jobs). */
+unsigned admit_lookahead(const struct scheduler *s);
 struct room admit_room(void *scheduler);
 struct room admit_pull_room(void *scheduler);
 

@@ -190,19 +190,27 @@ static void test_what_is_booked_meanwhile_is_called_too(void **state)
     lanes_destroy(f.lanes);
 }
 
-static void test_what_comes_by_itself_is_left_alone(void **state)
+/* A pause, or a host that has asked for hours: what is booked there is called when they are over.
+ */
+static void test_however_long_it_must_wait_it_is_called(void **state)
 {
     const struct lane_limits paused = {.paused = true};
+    const struct lane_limits none = {.paused = false};
     struct fixture f;
     (void)state;
 
     create(&f);
-    lanes_restrict(f.lanes, closed(&f, 1), &paused, f.now_ms);
-    pass(&f, HOUR_MS - 1);
-    assert_null(next(&f));
+    struct lane *lane = closed(&f, 1);
+    lanes_restrict(f.lanes, lane, &paused, f.now_ms);
+    for (int minutes = 0; minutes < 180; minutes++) {
+        pass(&f, 60 * SECOND_MS);
+        assert_null(next(&f));
+    }
     assert_int_equal(lanes_wanted_back(f.lanes), 1);
+    lanes_restrict(f.lanes, lane, &none, f.now_ms);
     pass(&f, SECOND_MS);
-    assert_null(next(&f));
+    assert_ptr_equal(next(&f), lane);
+    lanes_released(f.lanes, lane, 1, 0, f.now_ms);
     assert_int_equal(lanes_wanted_back(f.lanes), 0);
     lanes_destroy(f.lanes);
 }
@@ -243,7 +251,7 @@ int main(void)
         cmocka_unit_test(test_lanes_take_turns),
         cmocka_unit_test(test_a_second_calls_what_the_look_ahead_holds),
         cmocka_unit_test(test_what_is_booked_meanwhile_is_called_too),
-        cmocka_unit_test(test_what_comes_by_itself_is_left_alone),
+        cmocka_unit_test(test_however_long_it_must_wait_it_is_called),
         cmocka_unit_test(test_a_lane_that_is_forgotten_is_on_no_list),
     };
     return cmocka_run_group_tests(tests, start, NULL);

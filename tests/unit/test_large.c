@@ -3,9 +3,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
+#include "sched/appetite.h"
+#include "sched/holdings.h"
 #include "sched/large.h"
 
 enum { MIB = 1024 * 1024, LOOKAHEAD = 12 * MIB };
@@ -17,10 +20,50 @@ static void test_large_ones_get_half_of_the_lookahead(void **state)
     (void)state;
 
     assert_true(claim_is_large(&large) && !claim_is_large(&small));
-    assert_false(large_crowds(&large, LOOKAHEAD / 2, LOOKAHEAD));
-    assert_true(large_crowds(&large, LOOKAHEAD / 2 + 1, LOOKAHEAD));
+    assert_false(large_crowds(&large, LOOKAHEAD / 2 - claim_bytes(&large), LOOKAHEAD));
+    assert_true(large_crowds(&large, LOOKAHEAD / 2 - claim_bytes(&large) + 1, LOOKAHEAD));
     assert_false(large_crowds(&small, LOOKAHEAD, LOOKAHEAD));
-    assert_false(large_crowds(&large, claim_bytes(&large), MIB)); /* alone */
+    assert_false(large_crowds(&large, 0, MIB)); /* alone */
+}
+
+/* Those that came together don't keep each other out. */
+static void test_only_what_has_a_place_counts(void **state)
+{
+    struct holdings holdings;
+    char payload[LARGE_BYTES];
+    struct claim *claims[3];
+    (void)state;
+
+    memset(payload, 'x', sizeof(payload));
+    holdings_init(&holdings);
+    for (uint64_t i = 0; i < 3; i++) {
+        claims[i] = claim_create(i, ORIGIN_QUEUE, STR_NULL, (struct str){payload, LARGE_BYTES});
+        assert_ptr_equal(holdings_add(&holdings, claims[i]), claims[i]);
+    }
+    assert_int_equal(holdings.large_bytes, 3 * 2 * LARGE_BYTES);
+    assert_int_equal(holdings.large_count, 3);
+    assert_int_equal(holdings.placed_bytes, 0);
+    holdings_place(&holdings, claims[0]);
+    holdings_place(&holdings, claims[0]);
+    holdings_place(&holdings, claims[1]);
+    assert_int_equal(holdings.placed_bytes, 2 * 2 * LARGE_BYTES);
+    holdings_let_go(&holdings, claims[0]);
+    assert_int_equal(holdings.placed_bytes, 2 * LARGE_BYTES);
+    holdings_clear(&holdings);
+    assert_int_equal(holdings.placed_bytes, 0);
+    assert_int_equal(holdings.large_count, 0);
+}
+
+/* With larger payloads than usual fewer jobs fill the bytes: what has a share of the look-ahead
+ * must not take all of them. */
+static void test_the_lookahead_shrinks_with_large_payloads(void **state)
+{
+    (void)state;
+
+    assert_int_equal(appetite_jobs(4096, LOOKAHEAD, 0, 0), 4096);
+    assert_int_equal(appetite_jobs(4096, LOOKAHEAD, LOOKAHEAD, 63), 4096); /* too few to tell */
+    assert_int_equal(appetite_jobs(4096, LOOKAHEAD, 1000 * 3000, 1000), 4096);
+    assert_int_equal(appetite_jobs(4096, LOOKAHEAD, 1000 * 6400, 1000), LOOKAHEAD / 6400);
 }
 
 static void test_they_come_again_one_after_the_other(void **state)
@@ -41,6 +84,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_large_ones_get_half_of_the_lookahead),
+        cmocka_unit_test(test_only_what_has_a_place_counts),
+        cmocka_unit_test(test_the_lookahead_shrinks_with_large_payloads),
         cmocka_unit_test(test_they_come_again_one_after_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
