@@ -432,24 +432,25 @@ static const char *key_of(const struct keys *keys, enum waiting_place place)
     return "";
 }
 
-/* Of `push` and, when it is consumed, of `pull`; they may be one. */
+static bool look_at_handoff_queue(struct look *look, const char *queue)
+{
+    char *key = keys_queue(&look->waiting->session->keys, str_of(queue));
+
+    look->piece->key = key;
+    bool good = look_through(look, true);
+    free(key);
+    return good;
+}
+
+/* That of `push` and, when it is consumed, that of `pull`; they may be one. */
 static bool look_at_handoff(struct look *look)
 {
-    const struct session *session = look->waiting->session;
-    const struct config *config = session->config;
-    const char *queues[] = {config->handoff_queue,
-                            config_takes_pull(config) ? config->handoff_queue_pull : NULL};
-    bool good = true;
+    const struct config *config = look->waiting->session->config;
+    bool two = config_takes_pull(config) &&
+               !str_equal(str_of(config->handoff_queue), str_of(config->handoff_queue_pull));
 
-    for (size_t i = 0; good && i < 2; i++) {
-        if (queues[i] == NULL || (i > 0 && strcmp(queues[i], queues[0]) == 0))
-            continue;
-        char *key = keys_queue(&session->keys, str_of(queues[i]));
-        look->piece->key = key;
-        good = look_through(look, true);
-        free(key);
-    }
-    return good;
+    return look_at_handoff_queue(look, config->handoff_queue) &&
+           (!two || look_at_handoff_queue(look, config->handoff_queue_pull));
 }
 
 static bool look_there(struct look *look)
