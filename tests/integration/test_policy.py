@@ -345,7 +345,7 @@ def test_limits_are_kept(world, machine):
     wait_for(lambda: posts_to(world, "ok-1") == 12 and posts_to(world, "ok-2") == 20, 60, "all are sent")
     assert time.monotonic() - began >= 19 / 5, "twenty at five a second take four seconds"
     assert world.fediverse.counts()["busy"]["ok-1.fedi.test"] == 1
-    told(world, "domain", "limit", "ok-1.fedi.test", "--clear")
+    told(world, "domain", "limit", "ok-1.fedi.test", "--inherit")
     assert "at most 300 a minute" in told(world, "domain", "show", "ok-1.fedi.test")
     told(world, "domain", "limit", "*.fedi.test", "--window", "1")  # for each host by itself
     effective(world, machine)
