@@ -287,9 +287,8 @@ static bool resume_one(struct give *give, struct orders *orders, const struct do
     policy_resume(&policy, given(hosts));
     if (named)
         resume_part(&policy, name);
-    policy.drop_s = 0;
-    policy.now = policy.paused && policy.now;
-    if (before.drop_s == 0 && strcmp(policy.of, before.of) == 0)
+    policy.now = policy.now && (policy.paused || policy.drop_s != 0);
+    if (strcmp(policy.of, before.of) == 0)
         return false;
     orders_set(orders, name, &policy);
     if (!policy.paused)

@@ -99,6 +99,16 @@ def test_what_is_resumed_is_what_was_named(world):
     assert paused(world) == {"*.q.example"}
 
 
+def test_a_resume_leaves_an_order_to_drop_alone(world):
+    told(world, "domain", "drop", "d.example", "--now", "--yes")
+    dropped = policies(world)["d.example"]
+    assert dropped.startswith("1 now drop=")
+    assert "nothing of d.example was paused" in told(world, "domain", "resume", "d.example")
+    told(world, "domain", "pause", "d.example", "--now")
+    assert "resumed: d.example" in told(world, "domain", "resume", "d.example")
+    assert policies(world)["d.example"] == dropped
+
+
 def test_a_child_is_exempt_from_its_parents_limits(world):
     told(world, "domain", "limit", "*.lim.example", "--rate", "10/m")
     child = "a.lim.example"
