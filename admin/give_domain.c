@@ -451,20 +451,6 @@ static bool change(struct policy *policy, const struct domain_options *o,
     return o->proxy == NULL || set_proxy(policy, o->proxy, orders->session->config, err);
 }
 
-/* What counts for it now: a limit must not lift the pause of a parent. A parent's order to drop
- * counts beside it. */
-static struct policy policy_so_far(const struct orders *orders, struct str name)
-{
-    const struct policy_entry *entry = policy_book_find(orders->book, name, orders->now_s);
-    struct policy policy = orders_get(orders, name);
-    int64_t drop_s = policy.drop_s;
-
-    if (entry != NULL)
-        policy = policy_at(&entry->policy, orders->now_s);
-    policy.drop_s = drop_s;
-    return policy;
-}
-
 /* What decides about this name when it has no order itself; or an empty one. */
 static struct policy policy_above(const struct orders *orders, struct str name, const char **whose)
 {
@@ -473,6 +459,36 @@ static struct policy policy_above(const struct orders *orders, struct str name, 
     *whose = entry != NULL ? entry->name : "";
     return entry != NULL ? policy_at(&entry->policy, orders->now_s)
                          : (struct policy){.paused = false};
+}
+
+/* Its own pause stays, and so does its order to drop. */
+static void take_limits(struct policy *policy, const struct policy *from)
+{
+    const struct policy own = *policy;
+
+    *policy = *from;
+    policy->paused = own.paused;
+    policy->now = own.now;
+    policy->paused_until_s = own.paused_until_s;
+    policy->drop_s = own.drop_s;
+    memcpy(policy->of, own.of, sizeof(policy->of));
+}
+
+/* What counts for it now: a limit must not lift the pause of a parent. Its own pause hides the
+ * parent's limits only while it lasts. A parent's order to drop counts beside it. */
+static struct policy policy_so_far(const struct orders *orders, struct str name)
+{
+    const char *whose;
+    const struct policy above = policy_above(orders, name, &whose);
+    struct policy policy = orders_get(orders, name);
+    int64_t drop_s = policy.drop_s;
+
+    if (policy.paused && !policy_has_limits(&policy))
+        take_limits(&policy, &above);
+    else if (!policy_decides(&policy))
+        policy = above;
+    policy.drop_s = drop_s;
+    return policy;
 }
 
 /* Without any limit it is exempt from those of a parent, if there are some; else its limits are

@@ -129,6 +129,18 @@ def test_a_child_is_exempt_from_its_parents_limits(world):
     assert "free.example: no policy" in told(world, "domain", "limit", "free.example", "--clear")
 
 
+def test_a_first_limit_of_a_paused_child_begins_with_its_parents(world):
+    settings = {"FEDPUSH_PROXIES": "eu=http://127.0.0.1:1"}
+    told(world, "domain", "limit", "*.lim.example", "--proxy", "eu", **settings)
+    for child, limit in (("a.lim.example", ("--window", "2")), ("b.lim.example", ("--rate", "0"))):
+        told(world, "domain", "pause", child)
+        told(world, "domain", "limit", child, *limit, **settings)
+        assert policies(world)[child].startswith("1 paused ") and policies(world)[child].endswith(f" of={child}")
+        told(world, "domain", "resume", child)
+    assert policies(world)["a.lim.example"] == "1 window=2 proxy=eu"
+    assert policies(world)["b.lim.example"] == "1 proxy=eu"
+
+
 def test_a_host_is_paused_for_so_many_domains_at_most(world):
     for number in range(9):
         account_of(world, 70 + number, f"d{number}.example", "https://inbox.example/inbox")
