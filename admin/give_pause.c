@@ -64,14 +64,17 @@ static bool is_there(const struct machines *machines, struct str name)
     return false;
 }
 
-/* An order for a process that is gone means nobody any more. */
+/* An order for a process that is gone means nobody any more. That nobody is there at all only says
+ * that Redis has lost its data. */
 static void take_back_gone(struct orders *orders, const struct machines *machines)
 {
     const struct policy none = {.paused = false};
     const struct policy_entry *entry;
     size_t at = 0;
 
-    while (!machines->cut && (entry = policy_book_each(orders->book, &at)) != NULL) {
+    if (machines->cut || machines->count == 0)
+        return;
+    while ((entry = policy_book_each(orders->book, &at)) != NULL) {
         struct str name = str_of(entry->name);
         if (name.ptr[0] == '@' && is_identity(name) && !policy_is_empty(&entry->policy) &&
             !is_there(machines, str_slice(name, 1)))
@@ -165,8 +168,8 @@ static void say_resumed(struct give *give, const struct orders *orders, const ch
     say_still(give, orders, machine);
 }
 
-static bool write_order(struct orders *orders, struct give *give, const char *machine,
-                        const struct policy *policy, struct err *err)
+static bool write_order(struct orders *orders, struct give *give, const struct machines *machines,
+                        const char *machine, const struct policy *policy, struct err *err)
 {
     char *name = machine != NULL ? mem_printf("@%s", machine) : str_dup(POLICY_FLEET);
     bool was_paused = orders_get(orders, str_of(name)).paused;
@@ -175,6 +178,7 @@ static bool write_order(struct orders *orders, struct give *give, const char *ma
     buf_init(&detail, DETAIL_BYTES);
     if (policy->paused_until_s != 0)
         orders_put_options(&detail, policy->paused_until_s - orders->now_s, false);
+    take_back_gone(orders, machines);
     orders_set(orders, str_of(name), policy);
     bool good = orders_write(orders, policy->paused ? "pause" : "resume", str_of(name),
                              buf_cstr(&detail), err);
@@ -202,8 +206,7 @@ static bool order(struct give *give, const char *machine, bool paused, int64_t s
         good = may_order(&orders, &machines, machine, paused, err);
     if (good) {
         policy.paused_until_s = span_s > 0 ? orders.now_s + span_s : 0;
-        take_back_gone(&orders, &machines);
-        good = write_order(&orders, give, machine, &policy, err);
+        good = write_order(&orders, give, &machines, machine, &policy, err);
     }
     orders_close(&orders);
     clear_machines(&machines);
