@@ -172,7 +172,7 @@ export function dropDomain(host, count, done) {
   const typed = h("input", { type: "text", autocomplete: "off", autocapitalize: "off", spellcheck: "false" });
   count()
     .then(waiting => {
-      const all = Object.values(waiting.places).reduce((sum, n) => sum + n, 0);
+      const all = Object.values(waiting.places).reduce((sum, n) => sum + n, waiting.handoff);
       const words = t(waiting.cut ? "drop.atleast" : "drop.count", { n: all, count: number(all) });
       found.replaceChildren(h("p", { class: "strong" }, words), ...meant(waiting).flat());
     })
