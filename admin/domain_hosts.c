@@ -6,14 +6,26 @@
 
 #include "base/url.h"
 
-/* Where its inboxes are is the domain's own word: one that names another domain's host, or shares
- * it, must not take that one along when it is paused or dropped. */
+/* As inbox URLs have them, ports included. Those that look like domains of their own come last. */
 static const char inbox_sql[] =
-    "SELECT host, host = $1 OR NOT EXISTS (SELECT FROM accounts WHERE domain = host) AS own"
+    "SELECT host, EXISTS (SELECT FROM accounts WHERE domain = host) AS other"
     " FROM (SELECT DISTINCT lower(substring(url FROM '^https?://([^/?#]+)')) AS host"
     " FROM (SELECT inbox_url AS url FROM accounts WHERE domain = $1 UNION"
     " SELECT shared_inbox_url FROM accounts WHERE domain = $1) AS inboxes WHERE url <> '') AS hosts"
-    " ORDER BY own DESC LIMIT 1000";
+    " ORDER BY other LIMIT 1000";
+
+static const char domains_sql[] =
+    "SELECT DISTINCT domain FROM accounts WHERE domain = ANY($1::text[])";
+
+enum { NAMES_BYTES = 4 * 1024 * 1024 };
+
+/* What the inboxes say. */
+struct found {
+    size_t count;
+    char *names[DOMAIN_HOSTS_MAX]; /* as in base/policy.h; no name twice */
+    bool is_other[DOMAIN_HOSTS_MAX];
+    struct buf domains; /* a PostgreSQL array: as which domains accounts may have these */
+};
 
 void domain_hosts_add(struct domain_hosts *hosts, struct str name)
 {
@@ -55,15 +67,10 @@ static bool add_host(struct domain_hosts *hosts, struct str host, const char *pr
     return true;
 }
 
-static void add_other(struct domain_hosts *hosts, struct str host)
+static void add_other(struct domain_hosts *hosts, struct str name)
 {
-    char *name = host_name(host, "");
-
-    if (name == NULL || domain_hosts_mean(hosts, str_of(name)) ||
-        hosts->other_count == DOMAIN_OTHERS_MAX)
-        free(name);
-    else
-        hosts->others[hosts->other_count++] = name;
+    if (!domain_hosts_mean(hosts, name) && hosts->other_count < DOMAIN_OTHERS_MAX)
+        hosts->others[hosts->other_count++] = str_dup(name);
 }
 
 bool domain_hosts_init(struct domain_hosts *hosts, const char *text)
@@ -89,32 +96,83 @@ void domain_hosts_clear(struct domain_hosts *hosts)
         free(hosts->others[--hosts->other_count]);
 }
 
-/* Those that are meant come first. */
-static void on_rows(void *arg, PGresult *result)
+/* Takes the name. */
+static void add_found(struct found *found, char *name)
 {
-    struct domain_hosts *hosts = arg;
+    size_t i = 0;
+
+    while (i < found->count && strcmp(found->names[i], name) != 0)
+        i++;
+    if (i < found->count || found->count == DOMAIN_HOSTS_MAX) {
+        free(name);
+        return;
+    }
+    postgres_array_add(&found->domains, str_of(name));
+    found->names[found->count++] = name;
+}
+
+static void on_inboxes(void *arg, PGresult *result)
+{
+    struct found *found = arg;
 
     for (int row = 0; row < PQntuples(result); row++) {
         struct str host = str_of(PQgetvalue(result, row, 0));
-        if (strcmp(PQgetvalue(result, row, 1), "t") == 0)
-            (void)add_host(hosts, host, "");
-        else
-            add_other(hosts, host);
+        char *name = host_name(host, "");
+        if (name == NULL)
+            continue;
+        postgres_array_add(&found->domains, host);
+        add_found(found, name);
     }
+}
+
+static void on_domains(void *arg, PGresult *result)
+{
+    struct found *found = arg;
+
+    for (int row = 0; row < PQntuples(result); row++) {
+        char *name = host_name(str_of(PQgetvalue(result, row, 0)), "");
+        for (size_t i = 0; name != NULL && i < found->count; i++)
+            found->is_other[i] = found->is_other[i] || strcmp(found->names[i], name) == 0;
+        free(name);
+    }
+}
+
+/* Where its inboxes are is the domain's own word: one that names another domain's host, or shares
+ * it, must not take that one along when it is paused or dropped. What is asked about is the host as
+ * it would be ordered: a port, or another way to write it, must not hide whose it is. */
+static bool find_hosts(struct found *found, struct domain_hosts *hosts, struct session *session,
+                       struct postgres *postgres)
+{
+    struct err *err = &hosts->problem;
+
+    if (!session_query(session, postgres, inbox_sql, 1, &hosts->domain, on_inboxes, found, err))
+        return false;
+    postgres_array_end(&found->domains);
+    const struct str domains = buf_str(&found->domains);
+    return session_query(session, postgres, domains_sql, 1, &domains, on_domains, found, err);
 }
 
 void domain_hosts_ask(struct domain_hosts *hosts, struct session *session)
 {
-    const struct str parameters[] = {hosts->domain};
-    struct err *err = &hosts->problem;
+    struct found found = {.count = 0};
     struct postgres *postgres;
 
     if (hosts->below_only)
         return;
-    postgres = session_postgres(session, POSTGRES_ROLE_MASTODON, err);
-    if (postgres != NULL &&
-        session_query(session, postgres, inbox_sql, 1, parameters, on_rows, hosts, err))
-        *err = (struct err){.code = FP_OK};
+    buf_init(&found.domains, NAMES_BYTES);
+    postgres = session_postgres(session, POSTGRES_ROLE_MASTODON, &hosts->problem);
+    if (postgres != NULL && find_hosts(&found, hosts, session, postgres)) {
+        hosts->problem = (struct err){.code = FP_OK};
+        for (size_t i = 0; i < found.count; i++) {
+            if (found.is_other[i])
+                add_other(hosts, str_of(found.names[i]));
+            else
+                domain_hosts_add(hosts, str_of(found.names[i]));
+        }
+    }
+    while (found.count > 0)
+        free(found.names[--found.count]);
+    buf_clear(&found.domains);
 }
 
 bool domain_hosts_are_all(const struct domain_hosts *hosts)

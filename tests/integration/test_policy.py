@@ -162,11 +162,16 @@ def test_subdomains_and_inbox_hosts_belong_to_a_domain(world, machine):
     world.query(  # who names the inbox of a domain that has accounts of its own doesn't speak for that domain
         "INSERT INTO accounts (id, username, domain, inbox_url, shared_inbox_url, created_at, updated_at) VALUES"
         " (51, 'mallory', 'handle.example', 'https://victim.example/inbox', 'https://victim.example/inbox', now(), now()),"
-        " (52, 'victor', 'victim.example', 'https://victim.example/inbox', '', now(), now())")
+        " (52, 'victor', 'victim.example', 'https://victim.example/inbox', '', now(), now()),"
+        " (53, 'mallet', 'handle.example', 'https://port.example:443/inbox', 'https://port.example:8443/inbox', now(), now()),"
+        " (54, 'porter', 'port.example', 'https://port.example/inbox', '', now(), now()),"
+        " (55, 'malice', 'handle.example', 'https://bücher.example/inbox', 'https://own.example:8443/inbox', now(), now()),"
+        " (56, 'reader', 'xn--bcher-kva.example', 'https://xn--bcher-kva.example/inbox', '', now(), now())")
     said = told(world, "domain", "pause", "@carol@handle.example", "--for", "24h")
-    assert "victim.example is left out, though accounts of handle.example have inboxes there" in said
+    for other in ("victim.example", "port.example", "xn--bcher-kva.example"):
+        assert said.count(f"{other} is left out, though accounts of handle.example have inboxes there") == 1, said
     assert {line.split()[1] for line in said.splitlines() if line.startswith("paused:")} == {
-        "handle.example", "*.handle.example", "ok-5.fedi.test", "ok-6.fedi.test"}
+        "handle.example", "*.handle.example", "ok-5.fedi.test", "ok-6.fedi.test", "own.example"}
     told(world, "domain", "limit", "*.fedi.test", "--window", "2")
     shown = json.loads(told(world, "domain", "list", "--json"))
     assert {entry["name"]: entry["paused"] for entry in shown}["ok-5.fedi.test"]
@@ -176,7 +181,7 @@ def test_subdomains_and_inbox_hosts_belong_to_a_domain(world, machine):
     assert json.loads(told(world, "domain", "drop", "victim.example", "--yes", "--json"))["complete"] is True
     wait_for(lambda: len(audit(world)) == 7, 30, "the audit")
     details = [set(row[0].split()) for row in world.query("SELECT detail FROM fedpush.audit ORDER BY at")]
-    hosts = {"handle.example", "*.handle.example", "ok-5.fedi.test", "ok-6.fedi.test"}
+    hosts = {"handle.example", "*.handle.example", "ok-5.fedi.test", "ok-6.fedi.test", "own.example"}
     assert details[0] == {"--for", "1d", *hosts} and details[2] == details[3] == hosts, details
     # All below a domain, those with a policy of their own included.
     told(world, "domain", "limit", "ok-7.fedi.test", "--window", "3")
