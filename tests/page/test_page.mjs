@@ -263,7 +263,7 @@ shown("dropping wants the domain's name typed, and says what waits", {}, async (
   await at(page, "#/domains/mastodon.example");
   await page.getByRole("button", { name: "Drop what waits …" }).click();
   const dialog = page.getByRole("dialog");
-  await dialog.getByText("38 jobs wait.").waitFor();
+  await dialog.getByText("41 jobs wait.").waitFor();
   assert.deepEqual(await dialog.getByRole("listitem").allTextContents(), [
     "mastodon.example",
     "all hosts below mastodon.example",
