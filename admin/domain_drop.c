@@ -81,7 +81,7 @@ int domain_drop(struct session *session, const struct domain_options *options)
     int code = FP_EXIT_USAGE;
 
     if (options->json && !options->yes)
-        return words_unknown("domain", "drop --json without --yes");
+        return words_unknown_to(true, "domain", "drop --json without --yes");
     if (domain_resolve(&hosts, session, options)) {
         if (!options->yes)
             show_left_out(session, &hosts);

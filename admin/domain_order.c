@@ -8,19 +8,21 @@
 
 enum { SAID_BYTES = 512 * 1024 };
 
-static int not_a_domain(const char *text)
+static int not_a_domain(const struct domain_options *options)
 {
-    words_print(stderr,
-                "fedpush: domain: \"%.100s\" is not a domain like example.org or *.example.org",
-                text);
-    return FP_EXIT_USAGE;
+    char *message = mem_printf(
+        "domain: \"%.100s\" is not a domain like example.org or *.example.org", options->domain);
+    int code = words_usage(options->json, message);
+
+    free(message);
+    return code;
 }
 
 bool domain_resolve(struct domain_hosts *hosts, struct session *session,
                     const struct domain_options *options)
 {
     if (!domain_hosts_init(hosts, options->domain)) {
-        not_a_domain(options->domain);
+        not_a_domain(options);
         return false;
     }
     domain_hosts_ask(hosts, session);
@@ -75,7 +77,7 @@ int domain_resume(struct session *session, const struct domain_options *options)
     struct err err;
 
     if (!domain_hosts_init(&hosts, options->domain))
-        return not_a_domain(options->domain);
+        return not_a_domain(options);
     said_init(&said, SAID_BYTES);
     bool good = give_domain_resume(&give, &hosts, &err);
     int code = words_result(options->json, buf_str(&said.text), good ? NULL : &err);
@@ -98,11 +100,11 @@ int domain_limit(struct session *session, const struct domain_options *o)
     struct err err;
 
     if (!o->inherit && !domain_has_limit(o))
-        return words_unknown("domain", "limit without a limit");
+        return words_unknown_to(o->json, "domain", "limit without a limit");
     if (o->inherit && domain_has_limit(o))
-        return words_unknown("domain", "limit with --inherit and a limit");
+        return words_unknown_to(o->json, "domain", "limit with --inherit and a limit");
     if (!domain_hosts_init(&hosts, o->domain))
-        return not_a_domain(o->domain);
+        return not_a_domain(o);
     said_init(&said, SAID_BYTES);
     bool good = give_domain_limit(&give, &hosts, o, &err);
     int code = words_result(o->json, buf_str(&said.text), good ? NULL : &err);
@@ -120,7 +122,7 @@ int domain_try(struct session *session, const struct domain_options *options)
 
     if (!domain_hosts_init(&hosts, options->domain) || hosts.below_only) {
         domain_hosts_clear(&hosts);
-        return not_a_domain(options->domain);
+        return not_a_domain(options);
     }
     said_init(&said, SAID_BYTES);
     bool good = give_domain_try(&give, hosts.domain, &err);

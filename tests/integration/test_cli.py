@@ -676,7 +676,10 @@ def test_what_failed_is_an_object_too(installed):
     assert found["error"] in done.stderr
     found = result(installed, "check", code=1, REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     assert not found["works"] and found["grade"] == "FAIL"
-    assert fedpush(installed, "domain", "drop", "a.example", "--json").returncode == 64
+    for wrong in (["drop", "a.example"], ["limit", "a.example"], ["limit", "a.example", "--inherit", "--clear"],
+                  ["resume", "a.example/b"], ["pause", "a.example/b"]):
+        done = fedpush(installed, "domain", *wrong, "--json")
+        assert done.returncode == 64 and json.loads(done.stdout)["error"] in done.stderr, wrong
 
 
 def test_stats_of_a_span(installed):
