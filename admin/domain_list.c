@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "admin/domain.h"
+#include "admin/figures_value.h"
 #include "admin/words.h"
 
 static int by_name(const void *a, const void *b)
@@ -16,12 +17,12 @@ static json_t *json_of(const struct policy_entry *entry, const struct policy *p)
 {
     static const char *const schemes[] = {"auto", "cavage", "rfc9421"};
 
-    return json_pack("{s:s, s:b, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:b, s:I}", "name", entry->name,
-                     "paused", (int)p->paused, "paused_until", (json_int_t)p->paused_until_s,
-                     "drop_before", (json_int_t)p->drop_s, "window", (int)p->window, "rate",
-                     (int)p->rate, "proxy", p->proxy, "http", p->http2 ? "2" : "1.1", "signature",
-                     schemes[p->scheme], "exempt", (int)p->exempt, "limits_until",
-                     (json_int_t)p->limits_until_s);
+    return json_pack("{s:s, s:b, s:o, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:b, s:I}", "name",
+                     entry->name, "paused", (int)p->paused, "paused_for", figures_paused_for(p),
+                     "paused_until", (json_int_t)p->paused_until_s, "drop_before",
+                     (json_int_t)p->drop_s, "window", (int)p->window, "rate", (int)p->rate, "proxy",
+                     p->proxy, "http", p->http2 ? "2" : "1.1", "signature", schemes[p->scheme],
+                     "exempt", (int)p->exempt, "limits_until", (json_int_t)p->limits_until_s);
 }
 
 static void print_entry(const struct policy_entry *entry, const struct policy *now, int64_t now_s)

@@ -230,10 +230,10 @@ static void set_policy(const struct view *view)
         return;
     json_object_set_new(
         view->root, "policy_detail",
-        json_pack("{s:o, s:b, s:o, s:o, s:o, s:i, s:i, s:o, s:s, s:s, s:b}", "name",
-                  figures_text(str_of(entry->name)), "paused", (int)policy.paused, "until",
-                  figures_time((double)policy.paused_until_s), "limits_until",
-                  figures_time((double)policy.limits_until_s), "drop_before",
+        json_pack("{s:o, s:b, s:o, s:o, s:o, s:o, s:i, s:i, s:o, s:s, s:s, s:b}", "name",
+                  figures_text(str_of(entry->name)), "paused", (int)policy.paused, "paused_for",
+                  figures_paused_for(&policy), "until", figures_time((double)policy.paused_until_s),
+                  "limits_until", figures_time((double)policy.limits_until_s), "drop_before",
                   figures_time((double)policy.drop_s), "window", (int)policy.window, "rate",
                   (int)policy.rate, "proxy",
                   policy.proxy[0] != '\0' ? figures_text(str_of(policy.proxy)) : json_null(),

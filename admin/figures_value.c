@@ -36,6 +36,17 @@ json_t *figures_share(int64_t part, int64_t whole)
     return whole > 0 ? json_real((double)part / (double)whole) : json_null();
 }
 
+json_t *figures_paused_for(const struct policy *policy)
+{
+    json_t *list = json_array();
+    struct str domain;
+    size_t at = 0;
+
+    while (policy_next_of(policy, &at, &domain))
+        json_array_append_new(list, figures_text(domain));
+    return list;
+}
+
 void figures_set_percentiles(json_t *object, const struct latency *latency)
 {
     static const struct {

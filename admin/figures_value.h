@@ -7,6 +7,7 @@
 #include <libpq-fe.h>
 
 #include "admin/latency.h"
+#include "base/policy.h"
 #include "base/str.h"
 
 enum { FIGURES_TEXT_COLUMNS = 1000 };
@@ -18,6 +19,8 @@ json_t *figures_text_or_null(const char *text);
 json_t *figures_time(double seconds);               /* 0: null */
 json_t *figures_count_or_null(int64_t number);      /* negative: null */
 json_t *figures_share(int64_t part, int64_t whole); /* null of nothing */
+/* The domains for which it is paused. */
+json_t *figures_paused_for(const struct policy *policy);
 /* Sets p50_ms, p95_ms and p99_ms. */
 void figures_set_percentiles(json_t *object, const struct latency *latency);
 

@@ -311,7 +311,7 @@ function actions(seen, waiting, load, at_once) {
     "div",
     { class: "actions" },
     seen.policy_detail?.paused
-      ? button(t("action.resume"), () => at_once(() => resumeDomain(seen.policy_detail.name)), "primary")
+      ? button(t("action.resume"), () => at_once(() => resumeDomain(seen.policy_detail)), "primary")
       : button(t("action.pause"), () => pauseDomain(host, load)),
     button(t("action.limit"), () => limitDomain(host, seen.policy_detail, load)),
     button(t("action.try"), () => at_once(() => tryDomain(host))),

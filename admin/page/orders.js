@@ -81,9 +81,17 @@ export function pauseDomain(host, done) {
   });
 }
 
-export async function resumeDomain(host) {
-  const reply = await post(domainPath(host, "resume"), {}, "POST", { wait_ms: LONG_WAIT_MS });
-  return [t("resume.domain.done", { host }), lines(reply)];
+/* Of a domain's pause a part below it may be taken out; of one that only shares the host, no part can. */
+function pausedNames({ name, paused_for }) {
+  const ownPart = domain => `.${name}`.endsWith(`.${domain.replace(/^\*\./, "")}`);
+  return paused_for.length === 0 ? [name] : [...new Set(paused_for.map(domain => (ownPart(domain) ? name : domain)))];
+}
+
+export async function resumeDomain(policy) {
+  const answers = [];
+  for (const name of pausedNames(policy))
+    answers.push(...lines(await post(domainPath(name, "resume"), {}, "POST", { wait_ms: LONG_WAIT_MS })));
+  return [answers[0], answers.slice(1)];
 }
 
 export async function tryDomain(host) {

@@ -209,6 +209,7 @@ def test_orders_are_carried_out_and_audited(start, world):
     assert received(world, "ok-1") == 0
     wait_for(lambda: (api.domain(ok) or api.domain("ok-1.fedi.test"))["state"] == "paused", 30, "it is shown")
     detail = api.get(path, "/domains/{host}")
+    assert detail["policy_detail"]["paused_for"] == ["ok-1.fedi.test"]
     assert detail["policy_detail"]["paused"] and detail["policy_detail"]["until"] > time.time() + 300
     assert api.get(f"{path}/waiting", "/domains/{host}/waiting")["places"]["schedule"] == 20
     assert "resume it first" in api.refused(f"{path}/try", {})

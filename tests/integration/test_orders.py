@@ -73,7 +73,7 @@ def test_no_pause_shortens_or_takes_over_another(world):
     told(world, "domain", "pause", "bad.par.example")
     told(world, "domain", "pause", "two.example", "--for", "3s")
     told(world, "domain", "pause", "par.example", "--for", "3s")
-    assert ended(world, "inbox.example")["paused"] and ended(world, "bad.par.example")["paused"]
+    assert ended(world, "inbox.example")["paused_for"] == ["one.example"] and ended(world, "bad.par.example")["paused"]
     assert ended(world, "two.example") is None and ended(world, "par.example") is None
     told(world, "domain", "pause", "two.example", "--for", "1h")
     told(world, "domain", "pause", "par.example", "--for", "1h")

@@ -379,6 +379,7 @@ export class Mock {
         ? {
             name: host,
             paused: !!policy.paused,
+            paused_for: policy.paused_for ?? (policy.paused ? [host] : []),
             until: policy.for_s ? now() + policy.for_s : null,
             limits_until: null,
             drop_before: null,
@@ -540,6 +541,12 @@ export class Mock {
     request.on("close", () => this.streams.delete(response));
   }
 
+  // Only what is paused for that domain goes on.
+  resume(domain) {
+    if (!this.policies.get(domain)?.paused_for) this.policies.set(domain, null);
+    for (const [host, policy] of this.policies) if (policy?.paused_for?.includes(domain)) this.policies.set(host, null);
+  }
+
   async act(request, response, path, parts) {
     let text = "";
     for await (const piece of request) text += piece;
@@ -557,6 +564,7 @@ export class Mock {
     else if (path === "pause" && body.machine === null)
       this.paused = { until: body.for_s ? now() + body.for_s : null, by: this.me.who };
     else if (path === "resume") this.paused = null;
+    else if (parts[0] === "domains" && parts[2] === "resume") this.resume(parts[1]);
     else if (parts[0] === "domains")
       this.policies.set(
         parts[1],

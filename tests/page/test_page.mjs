@@ -185,6 +185,18 @@ shown("a domain is paused for a time, and resumed", {}, async ({ mock, url, at }
   await page.close_well();
 });
 
+shown("a host that is paused for another domain goes on with that one", {}, async ({ mock, url, at }) => {
+  mock.policies.set("mastodon.example", { paused: true, paused_for: ["handle.example"] });
+  const page = await open(browser, url);
+  await at(page, "#/domains/mastodon.example");
+  mock.done = { text: "resumed", says: [{ text: "", code: "give.resumed", params: { host: "mastodon.example" } }] };
+  await page.getByRole("button", { name: "Resume" }).click();
+  await page.locator('.title-row [data-state="healthy"]').waitFor();
+  assert.deepEqual(mock.asked, ["POST domains/handle.example/resume {}"]);
+  await page.locator(".toast").getByText("resumed: mastodon.example").waitFor();
+  await page.close_well();
+});
+
 shown("limits are given, and a refusal is said in the dialog", {}, async ({ mock, url, at }) => {
   const page = await open(browser, url, { expected: [422] });
   await at(page, "#/domains/mastodon.example");
