@@ -14,11 +14,11 @@ enum {
     LARGE_BYTES = 64 * 1024, /* not copied once more */
 };
 
-static void free_command(const void *command, size_t len, void *arg)
+static void free_command(const void *bytes, size_t len, void *command)
 {
-    (void)arg;
-    secret_wipe((void *)(uintptr_t)command, len); /* AUTH's password is in it */
-    redisFreeCommand((char *)(uintptr_t)command);
+    (void)bytes;
+    secret_wipe(command, len); /* AUTH's password is in it */
+    redisFreeCommand(command);
 }
 
 void redis_wire_write(struct bufferevent *stream, size_t word_count, const struct str *words)
@@ -38,13 +38,13 @@ void redis_wire_write(struct bufferevent *stream, size_t word_count, const struc
     free(texts);
     if (len >= LARGE_BYTES) {
         if (evbuffer_add_reference(bufferevent_get_output(stream), command, (size_t)len,
-                                   free_command, NULL) != 0)
+                                   free_command, command) != 0)
             abort();
         return;
     }
     if (bufferevent_write(stream, command, (size_t)len) != 0)
         abort();
-    free_command(command, (size_t)len, NULL);
+    free_command(command, (size_t)len, command);
 }
 
 /* libevent reads 4 KiB at a time, and asks the kernel twice for that; jobs come in hundreds of KiB.

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "sched/large.h"
 #include "sched/state.h"
 
 /* Which worker waits for a lane's time is told by none but the lanes: all of them are asked. */
@@ -186,7 +185,8 @@ static void to_lane(struct scheduler *s, struct claim *claim)
     case COURSE_LANE:
         if (lane->circuit.state == CIRCUIT_CLOSED &&
             large_crowds(claim, s->holdings.placed_bytes, lookahead_bytes(s))) {
-            conclude_book(s, claim, large_book_ms(claim, &s->large_reserved_ms, now_ms));
+            conclude_book(s, claim,
+                          large_book_ms(&s->large_clock, claim, s->holdings.displaced, now_ms));
             break;
         }
         holdings_place(&s->holdings, claim);

@@ -53,8 +53,10 @@ struct room appetite_pull_room(const struct appetite *appetite, struct lanes *la
 {
     size_t share = appetite->lookahead_bytes / PULL_SHARE;
     struct room room = {lanes_low_room(lanes), 0};
+    unsigned bound = room.jobs + lanes_low_waiting(lanes);
+    unsigned least = bound / 2 < PULL_BATCH ? bound / 2 : PULL_BATCH;
 
-    if (lanes_low_ready(lanes) >= READY_ENOUGH || room.jobs < PULL_BATCH ||
+    if (lanes_low_ready(lanes) >= READY_ENOUGH || room.jobs < least ||
         lanes_suspicious(lanes, now_ms))
         room.jobs = 0;
     if (bytes < appetite->lookahead_bytes && pull_bytes < share)

@@ -100,6 +100,14 @@ void away_add(struct away *away, uint64_t pair, int64_t created_us, int64_t back
     append(away, its, (struct absent){created_us, back_ms, now_ms, false});
 }
 
+void away_uncalled(struct away *away, uint64_t pair, int64_t created_us)
+{
+    struct absent *known = find(table_get(away->by_pair, table_key_u64(&pair)), created_us);
+
+    if (known != NULL)
+        known->left_ms = INT64_MAX;
+}
+
 void away_move(struct away *away, uint64_t pair, int64_t created_us, int64_t back_ms)
 {
     struct absent *known = find(table_get(away->by_pair, table_key_u64(&pair)), created_us);

@@ -26,6 +26,8 @@ void away_destroy(struct away *away);
 /* It comes at `back_ms`: a new one, or one whose time has changed. */
 void away_add(struct away *away, uint64_t pair, int64_t created_us, int64_t back_ms,
               int64_t now_ms);
+/* It comes at its own time, even when all that is booked at its host is called back. */
+void away_uncalled(struct away *away, uint64_t pair, int64_t created_us);
 /* It is booked for then, as Redis says; nothing when it has come by now. */
 void away_move(struct away *away, uint64_t pair, int64_t created_us, int64_t back_ms);
 void away_back(struct away *away, uint64_t pair, int64_t created_us); /* it came */

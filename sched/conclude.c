@@ -87,7 +87,10 @@ static void book(struct scheduler *s, struct claim *claim, struct str host, int6
                               .uncalled = uncalled};
 
     retry_score(what.score, (now_ms + delay_ms) * 1000);
-    lanes_left(s->lanes, claim, mono_of(s) + delay_ms, mono_of(s));
+    if (uncalled)
+        lanes_left_uncalled(s->lanes, claim, mono_of(s) + delay_ms, mono_of(s));
+    else
+        lanes_left(s->lanes, claim, mono_of(s) + delay_ms, mono_of(s));
     settle_add(s->settle, claim, &what);
 }
 
@@ -122,7 +125,7 @@ static bool fail(struct scheduler *s, struct claim *claim, const struct failing 
     struct job_failure failure = {.queue = str_of(queue),
                                   .error_class = failing->error_class,
                                   .error_message = failing->message,
-                                  .now_us = clock_wall_us(&s->process.clock),
+                                  .now_us = clock_wall_us(&s->due_clock),
                                   .integer_ms = sidekiq->major >= 8};
     int64_t count = 0;
     bool dropped = limits_drops(s, claim);
@@ -142,7 +145,7 @@ static bool fail(struct scheduler *s, struct claim *claim, const struct failing 
         int64_t delay_ms = retry_delay_s(count, sidekiq->major, &s->process.rng) * 1000;
         if (delay_ms < failing->retry_after_ms)
             delay_ms = failing->retry_after_ms;
-        retry_score(what.score, clock_wall_us(&s->due_clock) + delay_ms * 1000);
+        retry_score(what.score, failure.now_us + delay_ms * 1000);
     }
     register_count(s->registration, job->class_name, true, 0);
     log_outcome(s, claim, failing->attempt, last ? HEALTH_EXHAUSTED : HEALTH_RETRIED,

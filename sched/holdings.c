@@ -58,6 +58,7 @@ static void displace(struct holdings *holdings, struct claim *claim)
     if (!claim->placed)
         return;
     claim->placed = false;
+    holdings->displaced++;
     holdings->placed_bytes -= claim_bytes(claim);
 }
 

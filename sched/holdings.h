@@ -14,6 +14,7 @@ struct holdings {
     size_t large_bytes; /* of them, of large ones (sched/large.h) */
     size_t large_count;
     size_t placed_bytes; /* of these, of those that have a place */
+    uint64_t displaced;  /* had one, since start */
     uint64_t claimed;    /* since start */
     uint64_t settled;
     uint64_t handed_off; /* of these, to another queue */

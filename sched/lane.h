@@ -179,9 +179,12 @@ void lanes_add(struct lanes *lanes, struct lane *lane, struct claim *claim, bool
 struct claim *lanes_excess(const struct lanes *lanes, const struct lane *lane, int64_t now_ms);
 /* Takes a waiting claim out (it becomes CLAIM_NEW): at a drain, to park or to book it. */
 void lanes_remove(struct lanes *lanes, struct claim *claim, int64_t now_ms);
-/* A claim (CLAIM_NEW, of no lane) leaves, and comes again at `back_ms`; that is another time; or it
- * came, or won't: lanes_add says the same. */
+/* A claim (CLAIM_NEW, of no lane) leaves, and comes again at `back_ms` (uncalled: no sooner, even
+ * when its host's others are called back); that is another time; or it came, or won't: lanes_add
+ * says the same. */
 void lanes_left(struct lanes *lanes, const struct claim *claim, int64_t back_ms, int64_t now_ms);
+void lanes_left_uncalled(struct lanes *lanes, const struct claim *claim, int64_t back_ms,
+                         int64_t now_ms);
 void lanes_left_until(struct lanes *lanes, const struct claim *claim, int64_t back_ms);
 void lanes_came(struct lanes *lanes, const struct claim *claim);
 /* What Redis has booked of the claim's pair, as away_heard. */

@@ -111,6 +111,13 @@ void lanes_left(struct lanes *lanes, const struct claim *claim, int64_t back_ms,
     away_add(lanes->away, claim->pair, claim_created_us(claim), back_ms, now_ms);
 }
 
+void lanes_left_uncalled(struct lanes *lanes, const struct claim *claim, int64_t back_ms,
+                         int64_t now_ms)
+{
+    lanes_left(lanes, claim, back_ms, now_ms);
+    away_uncalled(lanes->away, claim->pair, claim_created_us(claim));
+}
+
 void lanes_left_until(struct lanes *lanes, const struct claim *claim, int64_t back_ms)
 {
     away_move(lanes->away, claim->pair, claim_created_us(claim), back_ms);

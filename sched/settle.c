@@ -220,9 +220,16 @@ static void finish(struct batch *batch, const redisReply *reply)
     settle->o.settled(settle->o.arg);
 }
 
-/* Not that Redis can't write now (OOM, READONLY, ...): something in the batch can't be written. */
+/* Not that Redis can't write now (OOM, READONLY, ..., which Redis before 7 wraps): something in the
+ * batch can't be written. */
 static bool is_of_batch(struct str error)
 {
+    static const char *const passing[] = {" -OOM ", " -READONLY ", " -MISCONF ", " -NOREPLICAS "};
+
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
+        if (memmem(error.ptr, error.len, passing[i], strlen(passing[i])) != NULL)
+            return false;
+    }
     return str_starts_with(error, STR("ERR ")) || str_starts_with(error, STR("WRONGTYPE "));
 }
 

@@ -66,7 +66,7 @@ struct settle_options {
 struct settle;
 struct settle *settle_create(const struct settle_options *options);
 void settle_destroy(struct settle *settle);
-/* Takes a claim (CLAIM_NEW; it becomes CLAIM_SETTLING). A batch leaves at 128 claims, 1 MiB, or
+/* Takes a claim (CLAIM_NEW; it becomes CLAIM_SETTLING). A batch leaves at 128 claims, 512 KiB, or
  * after 10 ms. */
 void settle_add(struct settle *settle, struct claim *claim, struct settlement *settlement);
 /* Membership is (again) present and reconciled: batches whose answer is missing are sent again. */

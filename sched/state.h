@@ -25,6 +25,7 @@
 #include "sched/incumbent.h"
 #include "sched/intake.h"
 #include "sched/lane.h"
+#include "sched/large.h"
 #include "sched/observer.h"
 #include "sched/outcome_log.h"
 #include "sched/policies.h"
@@ -157,9 +158,9 @@ struct scheduler {
     bool quiet;      /* told to be, for good: whatever identity it has */
     bool takes_pull; /* FEDPUSH_QUEUES */
     struct loop_timer *tick;
-    struct loop_timer *wake;   /* lanes that sleep */
-    int64_t wake_ms;           /* when it is set for; 0: it isn't */
-    int64_t large_reserved_ms; /* sched/large.h */
+    struct loop_timer *wake; /* lanes that sleep */
+    int64_t wake_ms;         /* when it is set for; 0: it isn't */
+    struct large_clock large_clock;
     uint64_t ticks;
     struct standby standby;
     bool suspicious;           /* that it is us was said */

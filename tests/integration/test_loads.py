@@ -32,7 +32,7 @@ def test_large_jobs_are_held_by_their_bytes(world, machines):
     jobs = fanout(world, 500, hosts=20, bytes_of_content=1000000)
     for i, job in enumerate(jobs):  # Sidekiq's client takes a minute for so much
         payload = {"retry": 16, "queue": "push", "dead": False, **job, "jid": f"{i:024x}", "created_at": time.time()}
-        world.redis_client.lpush("queue:push", json.dumps(payload, ensure_ascii=False))
+        world.redis_client.lpush("queue:push", json.dumps(payload, ensure_ascii=False, separators=(",", ":")))
     machines(FEDPUSH_LOOKAHEAD_BYTES=16 * 1024 * 1024)
     most = 0
 

@@ -65,6 +65,10 @@ static void what_was_called_back_comes_soon(void **state)
     away_add(away, PAIR, 100, NOW_MS + MINUTE_MS, later_ms); /* it left again since */
     assert_int_equal(away_until_ms(away, PAIR, 101, later_ms, later_ms),
                      NOW_MS + MINUTE_MS + AWAY_GRACE_MS);
+    away_add(away, PAIR, 100, NOW_MS + MINUTE_MS, NOW_MS);
+    away_uncalled(away, PAIR, 100);
+    assert_int_equal(away_until_ms(away, PAIR, 101, later_ms, later_ms),
+                     NOW_MS + MINUTE_MS + AWAY_GRACE_MS);
     away_destroy(away);
 }
 

@@ -107,6 +107,19 @@ static unsigned room(struct fixture *f)
     return appetite_room(&appetite, f->lanes, 0, 0, f->now_ms).jobs;
 }
 
+/* Large payloads make the look-ahead short: a quarter of it is less than a good batch then. */
+static void test_pull_has_room_in_a_short_lookahead(void **state)
+{
+    const struct appetite appetite = {.lookahead_bytes = 1000000};
+    struct fixture f;
+    (void)state;
+
+    create(&f);
+    lanes_set_lookahead(f.lanes, 400);
+    assert_int_equal(appetite_pull_room(&appetite, f.lanes, 0, 0, f.now_ms).jobs, 100);
+    destroy(&f);
+}
+
 static void test_nothing_goes_before_retry_after(void **state)
 {
     struct fixture f;
@@ -258,6 +271,7 @@ static void test_what_exceeds_the_quarter_is_booked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pull_has_room_in_a_short_lookahead),
         cmocka_unit_test(test_nothing_goes_before_retry_after),
         cmocka_unit_test(test_what_another_machine_was_told_holds_here_too),
         cmocka_unit_test(test_held_hosts_stop_no_claims),

@@ -20,8 +20,8 @@ static void test_large_ones_get_half_of_the_lookahead(void **state)
     (void)state;
 
     assert_true(claim_is_large(&large) && !claim_is_large(&small));
-    assert_false(large_crowds(&large, LOOKAHEAD / 2 - claim_bytes(&large), LOOKAHEAD));
-    assert_true(large_crowds(&large, LOOKAHEAD / 2 - claim_bytes(&large) + 1, LOOKAHEAD));
+    assert_false(large_crowds(&large, LOOKAHEAD / 2 - 1, LOOKAHEAD));
+    assert_true(large_crowds(&large, LOOKAHEAD / 2, LOOKAHEAD));
     assert_false(large_crowds(&small, LOOKAHEAD, LOOKAHEAD));
     assert_false(large_crowds(&large, 0, MIB)); /* alone */
 }
@@ -68,16 +68,24 @@ static void test_the_lookahead_shrinks_with_large_payloads(void **state)
 
 static void test_they_come_again_one_after_the_other(void **state)
 {
+    enum { GAP_MS = MIB / LARGE_BYTES_PER_MS };
     const struct claim large = {.payload_bytes = MIB};
-    int64_t reserved_ms = 0;
+    struct large_clock clock = {.reserved_ms = 0};
     (void)state;
 
     for (int i = 1; i <= 4; i++)
-        assert_int_equal(large_book_ms(&large, &reserved_ms, 5000), i * MIB / LARGE_BYTES_PER_MS);
-    assert_int_equal(large_book_ms(&large, &reserved_ms, 100000), MIB / LARGE_BYTES_PER_MS);
-    for (int i = 0; i < 20000; i++)
-        (void)large_book_ms(&large, &reserved_ms, 100000);
-    assert_int_equal(large_book_ms(&large, &reserved_ms, 100000), 3600000);
+        assert_int_equal(large_book_ms(&clock, &large, 0, 5000), i * GAP_MS);
+    /* Nothing goes: ever slower, once a second. */
+    assert_int_equal(large_book_ms(&clock, &large, 0, 6000), 2 * GAP_MS);
+    assert_int_equal(large_book_ms(&clock, &large, 0, 6000), 4 * GAP_MS);
+    for (int64_t now_ms = 100000; now_ms < 120000; now_ms += 1000)
+        (void)large_book_ms(&clock, &large, 0, now_ms);
+    assert_int_equal(large_book_ms(&clock, &large, 0, 200000), LARGE_SLOWEST * GAP_MS);
+    /* One has gone. */
+    assert_int_equal(large_book_ms(&clock, &large, 1, 300000), GAP_MS);
+    for (int i = 0; i < 200000; i++)
+        (void)large_book_ms(&clock, &large, 1, 300000);
+    assert_int_equal(large_book_ms(&clock, &large, 1, 300000), 3600000);
 }
 
 int main(void)
