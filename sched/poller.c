@@ -6,7 +6,14 @@
 #include "base/log.h"
 #include "sched/retry.h"
 
-enum { FIRST_WAIT_MS = 10000, PER_PROCESS_MS = 5000, PAGE = 50, MAX_PAGES = 20 };
+enum {
+    FIRST_WAIT_MS = 10000,
+    PER_PROCESS_MS = 5000,
+    PAGE = 50,
+    FIRST_PAGE = 4, /* until it is known how large entries are */
+    PAGE_BYTES = 1024 * 1024,
+    MAX_PAGES = 20,
+};
 
 /* IDLE --cadence--> RETRY (page after page) --> SCHEDULE (the same) --> IDLE */
 enum poller_state { POLLER_IDLE = 0, POLLER_RETRY, POLLER_SCHEDULE, POLLER_STOPPED };
@@ -17,6 +24,7 @@ struct poller {
     enum poller_state state;
     int64_t next_ms;
     unsigned pages; /* read of this set, in this round */
+    unsigned page;  /* how many entries the next one has */
     /* Entries of `retry` and `schedule` at whose head nothing is ours to do: the next page begins
      * behind them, in the next round, too, when this one ended before the set's end. */
     unsigned skipped[2];
@@ -70,7 +78,7 @@ static void read_page(struct poller *poller)
 
     retry_score(now, clock_wall_us(poller->o.clock));
     snprintf(from, sizeof(from), "%u", *skipped(poller));
-    snprintf(count, sizeof(count), "%d", PAGE);
+    snprintf(count, sizeof(count), "%u", poller->page);
     const struct str words[] = {STR("ZRANGEBYSCORE"), str_of(zset_key(poller)),
                                 STR("-inf"),          str_of(now),
                                 STR("LIMIT"),         str_of(from),
@@ -83,6 +91,7 @@ static void read_set(struct poller *poller, enum poller_state state)
 {
     poller->state = state;
     poller->pages = 0;
+    poller->page = FIRST_PAGE;
     read_page(poller);
 }
 
@@ -130,11 +139,15 @@ static void on_entries(void *arg, enum redis_status status, const redisReply *re
         poller->state = POLLER_IDLE;
         return;
     }
+    size_t bytes = 1;
     for (size_t i = 0; i < reply->elements; i++) {
         struct str entry = {reply->element[i]->str, (size_t)reply->element[i]->len};
         *skipped(poller) += !enqueue(poller, entry);
+        bytes += entry.len;
     }
-    bool at_end = reply->elements < PAGE;
+    bool at_end = reply->elements < poller->page;
+    size_t fit = PAGE_BYTES * reply->elements / bytes;
+    poller->page = fit > PAGE ? PAGE : fit > 0 ? (unsigned)fit : 1;
     if (at_end)
         *skipped(poller) = 0;
     if (!at_end && ++poller->pages < MAX_PAGES)
